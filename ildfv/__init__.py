@@ -36,7 +36,7 @@ __all__ = [
     "moments",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "BagOfWords": "ildfv.estimators.bag_of_words",
     "FisherVector": "ildfv.estimators.fisher",
     "GaussianMixture": "ildfv.estimators.mixture",
@@ -54,12 +54,12 @@ _HOME = {
 
 def __getattr__(name: str):
     # Names are imported on first use, so that `ildfv --help` does not wait for scikit-learn.
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'ildfv' has no attribute {name!r}")
     from ildfv.errors import naming_missing_extra
 
     with naming_missing_extra(f"ildfv.{name}"):
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

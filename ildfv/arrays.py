@@ -1,7 +1,7 @@
 """Array API helpers, and checks of shape, dtype and finiteness.
 
-NumPy, CuPy and torch arrays are accepted, and results are of the same library. torch and CuPy are not imported here: if
-one of their arrays is passed, they are already loaded.
+The functions accept NumPy, CuPy and torch arrays and return arrays of the same library. This module imports neither
+torch nor CuPy: a caller that passes one of their arrays has already imported the library.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def to_numpy(a, dtype=None) -> np.ndarray:
 
 
 def like(a, template, dtype=None):
-    """`a` as an array of the library and on the device of `template`; dtype: name, or None for that of `a`."""
+    """`a` converted to the array library and the device of `template`. dtype: name of the dtype; None: that of `a`."""
     xp = namespace(template)
     dtype = None if dtype is None else getattr(xp, dtype)
     return xp.asarray(np.asarray(a, order="C"), dtype=dtype, device=array_api_compat.device(template))
@@ -54,12 +54,12 @@ def dtype_name(a) -> str:
 
 
 def floating(a) -> str:
-    """The dtype for computing with `a`: "float32" for float32 and smaller floats, otherwise "float64"."""
+    """Name of the dtype to compute in: "float32" if `a` has float32 or a smaller float dtype, otherwise "float64"."""
     return "float32" if dtype_name(a) in ("float32", "float16", "bfloat16") else "float64"
 
 
 def check_shape(a, name: str, shape: tuple) -> None:
-    """Raises InputError unless `a` has `shape`, in which None matches any length."""
+    """Raises InputError unless `a` has the given shape; None in `shape` matches any length."""
     actual = tuple(np.shape(a))
     if len(actual) != len(shape) or any(rule is not None and rule != n for rule, n in zip(shape, actual, strict=True)):
         rule = ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
@@ -71,18 +71,22 @@ def check_real(a, name: str) -> None:
     kind = dtype_name(a)
     real = "complex" not in kind and any(word in kind for word in ("float", "int", "bool"))
     check(real, f"{name} must hold real numbers, got dtype {kind}")
-    # Converting a masked array discards the mask, and masked values would be used.
+    # The conversion of a masked array would discard the mask, so that masked values would be used.
     check(not isinstance(a, np.ma.MaskedArray), f"{name} must not be a masked array: remove the masked values")
 
 
 def check_finite(a, name: str, axis: str = "row") -> None:
-    """Raises InputError with the first index along the leading axis, named `axis`, that has NaN or infinity."""
+    """Raises InputError if `a` contains NaN or infinity.
+
+    The message contains the first such index along the leading axis. axis: what this axis is called in the message.
+    """
     if "float" not in dtype_name(a):
         return
     xp = namespace(a)
     with np.errstate(over="ignore", invalid="ignore"):
         total = xp.sum(a) if "float16" not in dtype_name(a) else xp.sum(a, dtype=xp.float32)
-    # A finite sum implies finite values and needs no temporary array; otherwise, or on overflow, values are checked.
+    # If the sum is finite, so are all values, and no temporary array is needed. Otherwise the sum may have overflowed,
+    # so the values themselves are checked.
     if bool(xp.isfinite(total)) or bool(xp.all(xp.isfinite(a))):
         return
     finite = to_numpy(xp.isfinite(a)).reshape(a.shape[0], -1)

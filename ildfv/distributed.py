@@ -1,7 +1,7 @@
-"""Communication between the ranks of a torchrun launch; without torchrun, one rank.
+"""Communication between the ranks of a torchrun launch. Without torchrun there is one rank.
 
-Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to share items among them.
-Rank 0 alone writes manifests and models. torch is imported only under torchrun.
+Fitting accumulates sufficient statistics, so ranks only need to add float64 arrays and to divide items among
+themselves. Only rank 0 writes manifests and models. torch is imported only under torchrun.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from ildfv.errors import LostRankError, check
 
 Item = TypeVar("Item")
-TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # after which a lost rank is detected
-LOST = f"another rank has ended, or is more than {TIMEOUT} minutes behind: see its messages for the reason"
+TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # environment variable: minutes that a rank waits for the others
+LOST = f"another rank has ended or did not respond within {TIMEOUT} minutes: see the messages of that rank"
 
 
 def size() -> int:
@@ -45,14 +45,14 @@ def is_last_start() -> bool:
 
 
 def start() -> None:
-    """Initialises the process group. Call it once in a script under torchrun; a single process does nothing."""
+    """Initialises the process group; without torchrun it does nothing. Call it once at the start of a script."""
     if size() == 1:
         return
     import torch
     import torch.distributed as dist
 
-    # Optimizers import this module later, and its default arguments would then hold the process group. Its threads
-    # would outlive `stop` and sometimes abort when Python exits.
+    # torch's optimizers import this module. If that happened after the process group was created, the module's default
+    # arguments would keep a reference to the group: its threads would continue after `stop` and could abort at exit.
     import torch.distributed.nn.functional
 
     if not dist.is_initialized():
@@ -91,7 +91,7 @@ def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     out = {}
     for name in sorted(arrays):  # the order must be the same on every rank
         tensor = torch.from_numpy(np.array(arrays[name], dtype=np.float64, ndmin=1))
-        with _together():
+        with _collective():
             dist.all_reduce(tensor)
         out[name] = tensor.numpy().reshape(np.shape(arrays[name]))
     return out
@@ -103,7 +103,7 @@ def sum_tensors(tensors: list) -> None:
         return
     import torch.distributed as dist
 
-    with _together():
+    with _collective():
         for work in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
             work.wait()
 
@@ -114,7 +114,7 @@ def share_tensors(tensors: Iterable) -> None:
         return
     import torch.distributed as dist
 
-    with _together():
+    with _collective():
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
@@ -126,7 +126,7 @@ def gather(item) -> list:
     import torch.distributed as dist
 
     items: list = [None] * size()
-    with _together():
+    with _collective():
         dist.all_gather_object(items, item)
     return items
 
@@ -138,14 +138,14 @@ def from_main(item):
     import torch.distributed as dist
 
     box = [item]
-    with _together():
+    with _collective():
         dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
 @contextmanager
-def _together() -> Iterator[None]:
-    """A block of collective operations. LostRankError: another rank has ended."""
+def _collective() -> Iterator[None]:
+    """Context manager for collective operations: raises LostRankError if another rank has ended."""
     import torch.distributed as dist
 
     try:
@@ -167,10 +167,10 @@ def share(items: Sequence[Item]) -> list[Item]:
 
 
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
-    """This rank's contiguous share of the items; the shares of all ranks in rank order are all items in order.
+    """This rank's contiguous share of the items. The shares of all ranks, in rank order, are all items in order.
 
-    If they cannot be divided equally, the first ranks have one item more. turn: if there are fewer items than ranks,
-    each turn assigns them to other ranks; at turn 0 rank 0 has the first.
+    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
+    are fewer items than ranks, each value of `turn` assigns the items to different ranks; 0 starts at rank 0.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)
@@ -179,5 +179,5 @@ def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
 
 
 def of_share(label: str) -> str:
-    """The label of a task that counts only this rank's share."""
+    """The label of a progress task, with the number of shares if the task counts only this rank's share."""
     return label if size() == 1 else f"{label}, 1 of {size()} shares"

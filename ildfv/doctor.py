@@ -1,4 +1,4 @@
-"""Installed parts, working devices and backends, and the remedy for each that does not work."""
+"""Checks of the installed packages, devices and backends, with a remedy for each that does not work."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from ildfv.extras import EXTRAS, install_command, is_installed, missing_distribu
 
 class Finding(NamedTuple):
     what: str
-    state: str  # ok, absent (optional, not installed) or broken (installed, does not work)
+    state: str  # ok, absent (optional and not installed) or broken (installed, but does not work)
     detail: str
     advice: str | None = None
 
 
 def examine() -> list[dict]:
-    """One finding per part: {"what", "state": ok | absent | broken, "detail", "advice"}. Each part is actually run."""
+    """One finding per part: {"what", "state": ok | absent | broken, "detail", "advice"}.
+
+    Kernels and decoders are run, and torch is imported, because installed packages may not work.
+    """
     checks = (_machine, _native, _extras, _torch, _torchvision, _cuda_kernel, _decoders, _faiss)
     return [finding._asdict() for check in checks for finding in check()]
 
 
-def _several(n: int, what: str) -> str:
+def _plural(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _machine() -> list[Finding]:
-    cores, memory = _several(os.cpu_count() or 1, "core"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores, memory = _plural(os.cpu_count() or 1, "core"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     detail = f"{platform.machine()}, {cores}, {memory / 2**30:.0f} GiB, Python {platform.python_version()}"
     return [Finding("machine", "ok", detail)]
 
@@ -75,13 +78,13 @@ def _torch() -> list[Finding]:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library cannot be loaded
         return [Finding("torch", "broken", " ".join(str(error).split())[:250], "reinstall torch")]
-    threads = _several(torch.get_num_threads(), "thread")
+    threads = _plural(torch.get_num_threads(), "thread")
     return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}"), *_gpu()]
 
 
 def _torchvision() -> list[Finding]:
     if not (is_installed("torch") and is_installed("torchvision")):
-        return []  # optional, and listed under its extra
+        return []  # a missing torchvision is reported with its extra
     from ildfv.train.external import BUILDS, torchvision_problem
 
     problem = torchvision_problem()
@@ -113,7 +116,7 @@ def _cuda_kernel() -> list[Finding]:
 
     try:
         return [Finding("CUDA kernel", "ok", selftest.run())]
-    except Exception as error:  # any error of driver or compiler is the finding
+    except Exception as error:  # any error of the driver or the compiler is reported as a finding
         reason = f"{selftest.build_description()}; {' '.join(str(error).split())}"
         return [Finding("CUDA kernel", "broken", reason[:250], "check the driver with nvidia-smi")]
 

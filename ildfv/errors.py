@@ -9,11 +9,11 @@ from numbers import Integral, Real
 
 from ildfv.extras import extra_of, install_command, is_installed
 
-HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories without a glyph; Zs are spaces
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that are invisible; spaces (Zs) are kept
 
 
 def printable(text: str) -> str:
-    """The text with control characters, invisible characters and undecodable bytes as backslash escapes.
+    """The text with control characters, invisible characters and undecodable bytes replaced by backslash escapes.
 
     File names and DICOM tags may contain terminal escape sequences, line breaks and bidirectional marks, which would
     change what a message appears to say. Every message for users passes through this function.
@@ -24,9 +24,9 @@ def printable(text: str) -> str:
 
 
 def printable_page(page: str) -> str:
-    """The text of an HTML page as `printable`; line breaks, tabs and spaces of any width are kept.
+    """The text of an HTML page, escaped like `printable`, but with its line breaks, tabs and spaces of any width.
 
-    Every rendered page passes through this function, so that all values in it are covered.
+    Every rendered page passes through this function, so that no value in a page remains unescaped.
     """
     hidden = {c for c in set(page) if unicodedata.category(c) in HIDDEN and c not in "\n\t"}
     return page.translate({ord(c): c.encode("unicode_escape").decode() for c in hidden})
@@ -51,7 +51,7 @@ class OutOfReachError(InputError):
 
 
 class LostRankError(RuntimeError):
-    """Another rank of a torchrun launch has exited; torchrun stops this one too and restarts all ranks if it may."""
+    """Another rank of a torchrun launch has exited. torchrun stops this rank, too, and may then restart all ranks."""
 
 
 def check(holds: bool, message: str) -> None:
@@ -61,14 +61,14 @@ def check(holds: bool, message: str) -> None:
 
 
 def check_integer(value, name: str, least: float = -inf) -> int:
-    """`value` as int; InputError unless it is an integer of at least `least` (True and 2.0 are refused)."""
+    """`value` as int; InputError unless it is an integer of at least `least`. True and 2.0 are not accepted."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
 def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value` as float; InputError naming `rule` unless it is a real number for which `holds` is true."""
+    """`value` as float; InputError with `rule` in its message unless `value` is a real number and `holds(value)`."""
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")
@@ -85,13 +85,13 @@ def require(module: str, *, purpose: str, install: str | None = None):
     purpose : str
         The feature that needs the module, as the first words of the message.
     install : str, optional
-        The command that installs it; by default that of the extra which brings it.
+        The command that installs the module; by default the one that installs the extra with this module.
 
     Raises
     ------
     MissingPackageError
-        If the module cannot be imported. The message names the extra and, if the package is installed but fails to
-        import, its own error.
+        If the module cannot be imported. The message names the extra. If the package is installed but its import
+        fails, the message contains the error of that import.
     """
     try:
         return importlib.import_module(module)
@@ -101,9 +101,9 @@ def require(module: str, *, purpose: str, install: str | None = None):
 
 @contextmanager
 def naming_missing_extra(purpose: str) -> Iterator[None]:
-    """A context in which an import that fails for a missing extra raises `MissingPackageError` naming the extra.
+    """Context manager: an import that fails because an extra is not installed raises `MissingPackageError`.
 
-    Any other failing import, including one inside an installed package, raises its own error.
+    The message names the extra. All other import errors, including those inside installed packages, are unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The optional packages of ildfv: which extra brings which, by the names they are imported under."""
+"""The optional packages of ildfv, by extra and by the name under which they are imported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def install_command(extra: str) -> str:
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings `module` (a name as in `import a.b`), or None if no extra does."""
+    """The extra that installs `module` (a name as in `import a.b`), or None if no extra does."""
     package = module.partition(".")[0]
     return next((extra for extra, modules in EXTRAS.items() if package in modules), None)
 
@@ -58,5 +58,5 @@ def is_installed(module: str) -> bool:
 
 
 def missing_distributions(extra: str) -> list[str]:
-    """The distributions of `extra` that are not installed, in the order of the table."""
+    """The distributions of `extra` that are not installed, in the order of `EXTRAS`."""
     return [distribution for module, distribution in EXTRAS[extra].items() if not is_installed(module)]

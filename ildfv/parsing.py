@@ -17,7 +17,7 @@ from ildfv.errors import InputError, check
 
 TOML_MOST = 4 << 20  # bytes of settings or a code table; files written by hand have a few kilobytes
 JSON_MOST = 1 << 30  # bytes; a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
-CSV_MOST = 256 << 20  # bytes; a row of a label file has some 100
+CSV_MOST = 256 << 20  # bytes; a row of a label file has about 100
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -28,14 +28,14 @@ FILE_TYPES = {
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """The file, open for reading bytes; opening never blocks.
+    """The file, opened for reading in binary mode. Opening never blocks.
 
     Raises
     ------
     InputError
         `path` is a named pipe, a socket, a device or a folder: reading one could block forever or never end.
     OSError
-        As `open`.
+        As raised by `open`.
     """
 
     def opened(name: str, flags: int) -> int:
@@ -47,7 +47,7 @@ def open_regular(path: Path) -> BufferedReader:
             raise
         return handle
 
-    # `open` and not `os.fdopen`, so that the file has its path as name, which pydicom needs for its messages.
+    # `open`, unlike `os.fdopen`, gives the file object its path as name, which pydicom uses in its messages.
     return open(os.fspath(path), "rb", opener=opened)
 
 
@@ -63,7 +63,7 @@ def check_kind(path: Path, mode: int) -> None:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes; InputError for any other."""
+    """The content of a regular file of at most `most` bytes; InputError if the file is larger or not regular."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     check(len(data) <= most, f"{path} must have at most {most:,} bytes, got more")
@@ -71,15 +71,15 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
-    """The delimiter, and the line and cells of each row of a CSV file that is not blank.
+    """The delimiter of a CSV file, and the line number and cells of each row that is not blank.
 
-    Cells are separated by commas or, if the first line has none, by semicolons, as spreadsheets write them where the
-    comma is a decimal sign. The line is that of the end of the row, because quoted cells may contain line breaks.
+    The delimiter is a comma or, if the first line has semicolons but no comma, a semicolon, which spreadsheets write in
+    countries with a decimal comma. Rows with line breaks in quoted cells have the number of their last line.
 
     Raises
     ------
     InputError
-        Not a regular file, larger than `CSV_MOST`, or not CSV in UTF-8; the line is named.
+        Not a regular file, larger than `CSV_MOST`, or not CSV in UTF-8. The message contains the line number.
     OSError
         The file cannot be read.
     """
@@ -92,14 +92,14 @@ def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = _line_at(data, error.start)
-        raise InputError(f"{path} {rule}, got other bytes in line {line}: save it as CSV UTF-8") from error
+        raise InputError(f"{path} {rule}, got bytes that are not UTF-8 in line {line}: save it as CSV UTF-8") from error
     first = text.split("\n", 1)[0]
     delimiter = ";" if ";" in first and "," not in first else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return delimiter, [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
-        raise InputError(f"{path} {rule}, got in line {reader.line_num}: {error}") from error
+        raise InputError(f"{path} {rule}, got an error in line {reader.line_num}: {error}") from error
 
 
 def _line_at(data: bytes, position: int) -> int:

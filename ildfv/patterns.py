@@ -1,4 +1,4 @@
-"""The four patterns in the order used everywhere, and the rule for their presence."""
+"""The four patterns in their fixed order, and the rule by which a pattern counts as present."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import numpy as np
 
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
-THRESHOLD = 6000  # pixels on the original grid: the larger T of the paper; the other is 4000
+THRESHOLD = 6000  # pixels on the original grid: the paper uses T = 4000 and T = 6000
 UNLABELLED = -1  # pixel count of a slice without labels, or of a pattern whose presence is unknown
-ABSENT, PRESENT = 0, 2**30  # "pixel counts" of a pattern labelled by presence only: valid for every threshold
+# Pixel counts for labels that only state whether a pattern is present; the result is the same at every threshold.
+ABSENT, PRESENT = 0, 2**30
 
 
 def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
     """1 if a pattern covers at least `threshold` pixels of a slice, 0 if not, −1 if it is unknown; int8 (N, 4).
 
-    counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels of presence.
+    counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels that only state the presence.
     """
     counts = np.asarray(counts)
     return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)
 
 
 def labelled_slices(counts) -> int:
-    """The number of slices with a label of any pattern. counts: (N, 4) pixels."""
+    """The number of slices with a label for at least one pattern. counts: (N, 4) pixels."""
     return int((np.asarray(counts) != UNLABELLED).any(axis=1).sum())

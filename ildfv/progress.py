@@ -23,7 +23,7 @@ log = logging.getLogger("ildfv")
 
 class Progress(Protocol):
     def task(self, label: str, total: int | None = None, done: int = 0):
-        """A context manager that returns `advance(n=1)`. done: items finished before, not counted in the rate."""
+        """Context manager that yields `advance(n=1)`. done: items finished in an earlier run, not part of the rate."""
 
     def note(self, text: str) -> None:
         """Shows one line of text."""
@@ -55,7 +55,7 @@ class Lines:
         before = done
 
         def rate(now: float) -> str:
-            return _rate(done, total, done - before, now - start)
+            return _status(done, total, done - before, now - start)
 
         def advance(n: int = 1) -> None:
             nonlocal done, last
@@ -72,9 +72,9 @@ class Lines:
         log.info("%s", printable(text))
 
 
-def _rate(done: int, total: int | None, now: int, seconds: float) -> str:
-    """Counts, rate and times; `now` of the `done` items were finished in these seconds."""
-    speed = now / seconds if seconds > 0 else 0.0
+def _status(done: int, total: int | None, finished: int, seconds: float) -> str:
+    """Text with counts, rate and times. finished: how many of the `done` items were finished in these seconds."""
+    speed = finished / seconds if seconds > 0 else 0.0
     text = f"{done:,}{f' of {total:,}' if total else ''}, {speed:,.1f}/s, {_clock(seconds)}"
     if total and speed and done < total:
         text += f", {_clock((total - done) / speed)} left"
@@ -114,7 +114,7 @@ class Bars:
         start, before = time.monotonic(), done
 
         def rate() -> str:
-            return _rate(done, total, done - before, time.monotonic() - start)
+            return _status(done, total, done - before, time.monotonic() - start)
 
         bar = self.bars.add_task(label, total=total, completed=done, rate=rate())
 
@@ -138,7 +138,7 @@ class Bars:
 
 
 class WithoutNotes:
-    """Shows the tasks of another progress, but not its notes."""
+    """Passes tasks to the `Progress` that is shown, but discards notes."""
 
     def __init__(self, shown: Progress):
         self.shown = shown
@@ -150,7 +150,7 @@ class WithoutNotes:
         pass
 
 
-def _is_cut(path: Path) -> bool:
+def _ends_within_line(path: Path) -> bool:
     """Whether the file's last line is incomplete."""
     if not path.is_file() or not path.stat().st_size:
         return False
@@ -159,33 +159,33 @@ def _is_cut(path: Path) -> bool:
         return file.read() != b"\n"
 
 
-def _private(path: str, flags: int) -> int:
+def _private_opener(path: str, flags: int) -> int:
     """An opener for files that only their owner may read: notes contain paths, which may identify patients."""
     return os.open(path, flags, 0o600)
 
 
 class EventLog:
-    """JSON lines in addition to another progress: {"time", "pid", "event", …}.
+    """Writes JSON lines to a file, in addition to the `Progress` that is shown: {"time", "pid", "event", …}.
 
-    event: start, advance, end or failed of a task, with "task", "done" and "total"; note, with "text"; or error, with
-    "text", if a command fails. pid distinguishes commands that run at the same time. Nothing is written while the
-    path `required`, by default the folder of the log, does not exist.
+    The events "start", "advance", "end" and "failed" of a task have "task", "done" and "total". The events "note" and
+    "error" (the error that ends a command) have "text". "pid" distinguishes commands that run at the same time. Nothing
+    is written while the path `required`, by default the folder of the log, does not exist.
     """
 
     def __init__(self, path: Path, shown: Progress, *, required: Path | None = None, every: float = 1.0):
         self.path, self.shown, self.every = Path(path), shown, every
         self.required = self.path.parent if required is None else Path(required)
-        self.cut = _is_cut(self.path)  # a killed process may leave an incomplete line
+        self._incomplete = _ends_within_line(self.path)  # a killed process may leave an incomplete line
 
     def _write(self, **event) -> None:
-        if not self.required.exists():  # do not create a workspace for the log
+        if not self.required.exists():  # the log must not create the workspace
             return
         stamp = {"time": round(time.time(), 3), "pid": os.getpid()}
         try:
-            with open(self.path, "a", encoding="utf-8", opener=_private) as file:
-                file.write("\n" * self.cut + json.dumps({**stamp, **event}) + "\n")
-            self.cut = False
-        except OSError as error:  # the message should name the file
+            with open(self.path, "a", encoding="utf-8", opener=_private_opener) as file:
+                file.write("\n" * self._incomplete + json.dumps({**stamp, **event}) + "\n")
+            self._incomplete = False
+        except OSError as error:  # errors while writing do not name the file
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     @contextmanager
@@ -205,7 +205,7 @@ class EventLog:
             try:
                 yield advance
             except BaseException as error:
-                with suppress(OSError):  # the disk may be the cause
+                with suppress(OSError):  # a full disk may be the cause
                     self._write(event="failed", task=label, done=done, total=total, error=str(error) or repr(error))
                 raise
         self._write(event="end", task=label, done=done, total=total)
@@ -216,5 +216,5 @@ class EventLog:
 
     def error(self, text: str) -> None:
         """Writes the error that ends a command."""
-        with suppress(OSError):  # the disk may be the cause
+        with suppress(OSError):  # a full disk may be the cause
             self._write(event="error", text=text)

@@ -1,4 +1,4 @@
-"""The version of ildfv and of the packages that results depend on."""
+"""The versions of ildfv and of the packages on which results depend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "pydicom", "cupy-
 
 
 def versions() -> dict[str, str]:
-    """Versions of ildfv, Python and the installed packages that results depend on, by name."""
+    """Versions of ildfv, Python and the installed packages on which results depend, by name; also the machine type."""
     found = {"ildfv": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:

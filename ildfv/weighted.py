@@ -27,7 +27,7 @@ class Weighted:
     Raises
     ------
     InputError
-        Weights of another shape, negative or not finite.
+        The weights have a wrong shape, are negative or are not finite.
     """
 
     def __init__(self, maps: Any, weights: Any):
@@ -67,5 +67,5 @@ class Weighted:
 
 
 def split(maps: Any) -> tuple[Any, np.ndarray | None]:
-    """(maps, weights), with None for maps without weights."""
+    """(maps, weights); weights are None unless `maps` is a `Weighted`."""
     return (maps.maps, maps.weights) if isinstance(maps, Weighted) else (maps, None)

@@ -1,6 +1,7 @@
 """The compact PyTorch trainer.
 
-networks (from architectures, blocks, external): the models by name. settings (losses, targets): what they learn.
-trainer (data, step, optimizer): the training; checkpoint: resuming it; tensorboard: its log.
-activations: the maps of one layer, the input of Fisher vectors. patches: the patch baseline.
+networks (with architectures, blocks, external, pretrained): the models by name. settings, objective (with losses,
+targets): what a network learns. trainer, run (with data, step, optimizer): the training. checkpoint: resuming it.
+tensorboard: its log. prediction: scores of a trained network. activations: the maps of one layer, from which Fisher
+vectors are computed. patches: the patch baseline.
 """

@@ -12,12 +12,12 @@ from torch import nn
 from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
-LISTED = 50  # layer names in an error message
-PROBE = 8  # slices: enough to make memory that does not depend on their number negligible
+LISTED = 50  # maximum number of layer names in an error message
+PROBE = 8  # slices: so many that memory that does not depend on their number is negligible
 
 
 class _Reached(Exception):
-    """Exception that ends the forward pass and contains the layer's output."""
+    """Exception that ends the forward pass and carries the layer's output."""
 
     def __init__(self, maps: torch.Tensor):
         self.maps = maps
@@ -26,9 +26,9 @@ class _Reached(Exception):
 class Activations:
     """Callable: slices (b, 3, 224, 224), uint8 or float → a layer's maps (b, d, h, w), float32; fc layers: h = w = 1.
 
-    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows it. This is the
-    usual meaning of activation, and the paper does not state otherwise; before pooling, conv1 of CNN-F has
-    54×54 = 2916 descriptors of 64 dimensions, after it there would be 27×27.
+    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows the ReLU. This is
+    the usual meaning of activation, and the paper does not state another one. Before pooling, conv1 of CNN-F has
+    54×54 = 2916 descriptors of 64 dimensions; after pooling it would have 27×27.
 
     The maps of a convolution are channels last in memory: `maps.permute(0, 2, 3, 1)` is contiguous. Call
     `.contiguous()` for channel-first memory. The input may be a NumPy array; the output is a torch tensor on the
@@ -39,16 +39,16 @@ class Activations:
         if layer not in network.layers:
             raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
         self.network, self.layer = network.eval(), layer
-        self._reaching = threading.local()  # .maps: whether this thread computes maps
+        self._reaching = threading.local()  # .maps: whether this thread is computing maps
         end: nn.Module = network.body.get_submodule(network.layers[layer])
         end.register_forward_hook(_stop(self._reaching))
         _, self.d, h, w = self(torch.zeros(1, 3, SIZE, SIZE)).shape
         self.n = h * w
 
     def alone(self) -> Activations:
-        """Self, after deleting the layers above from the network if its body is a plain sequence.
+        """Deletes the layers above this one from the network, if its body is a plain sequence, and returns self.
 
-        This saves memory (conv1 needs 0.1 of CNN-F's 230 MB), but the network cannot be used for anything else.
+        This saves memory (conv1 needs 0.1 of CNN-F's 230 MB), but the network can then only compute these maps.
         """
         body, last = self.network.body, self.network.layers[self.layer]
         if isinstance(body, nn.Sequential) and "." not in last:
@@ -93,17 +93,17 @@ class Activations:
 
 
 def _stop(reaching: threading.local) -> Callable:
-    """The hook that ends a forward pass. It does not refer to `Activations`, which the network would keep alive."""
+    """The hook that ends a forward pass. It has no reference to `Activations`, which the network would keep alive."""
 
     def stop(module: nn.Module, inputs, output: torch.Tensor) -> None:
-        if getattr(reaching, "maps", False):  # other callers of the network need its output
+        if getattr(reaching, "maps", False):  # other calls of the network must return its output
             raise _Reached(output)
 
     return stop
 
 
 def _listed(names: list[str]) -> str:
-    """At most LISTED names, the least nested first, and an example of the others."""
+    """Text with at most LISTED names, the least nested ones, and an example of the others."""
     depths = sorted({name.count(".") for name in names})
     deepest = max((d for d in depths if sum(name.count(".") <= d for name in names) <= LISTED), default=depths[0])
     shown, inside = ([n for n in names if (n.count(".") <= deepest) == near] for near in (True, False))

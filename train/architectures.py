@@ -10,7 +10,7 @@ from torch import nn
 from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
 
 SIZE = 224  # pixels, the side of a slice
-LAST_LAYER_GAIN = 0.01  # initial outputs near 0, so that the first steps need not correct random outputs
+LAST_LAYER_GAIN = 0.01  # makes initial outputs small; otherwise the first steps would only correct random outputs
 Body = tuple[nn.Module, dict[str, str]]
 NETWORKS: dict[str, Callable[[int], Body]] = {}
 
@@ -36,12 +36,12 @@ def cnnf_multihead(n_outputs: int) -> Body:
     """CNN-F with C separate logistic layers instead of one layer of C outputs (paper, section 3.1)."""
     heads = Heads(4096, n_outputs)
     for head in heads.heads:
-        _he(head, LAST_LAYER_GAIN)
+        _he_initialised(head, LAST_LAYER_GAIN)
     return _cnnf(heads)
 
 
 def _cnnf(out: nn.Module) -> Body:
-    after_lrn = 2**0.75  # LRN divides small activations by κ^β = 2^0.75; the next convolution compensates
+    after_lrn = 2**0.75  # LRN divides small activations by κ^β = 2^0.75; the next convolution compensates for this
     body = nn.Sequential()
     body.add_module("conv1", _conv(3, 64, 11, stride=4))  # (b, 64, 54, 54)
     body.add_module("relu1", nn.ReLU(inplace=True))
@@ -90,7 +90,7 @@ def vgg19(n_outputs: int) -> Body:
 
 @register("patch")
 def patch(n_outputs: int) -> Body:
-    """A small CNN for 32×32 patches: three 5×5 and 3×3 convolutions, pooled to 4×4×64, fc4 256."""
+    """A small CNN for 32×32 patches: convolutions of 5×5, 5×5 and 3×3, pooled to 4×4×64, then fc4 with 256 units."""
     body = nn.Sequential()
     for i, (inputs, outputs, size) in enumerate(((3, 32, 5), (32, 64, 5), (64, 64, 3)), start=1):
         body.add_module(f"conv{i}", _conv(inputs, outputs, size, padding=size // 2))
@@ -104,19 +104,19 @@ def patch(n_outputs: int) -> Body:
     return body, {name: f"relu{name[-1]}" for name in ("conv1", "conv2", "conv3", "fc4")}
 
 
-OWN = frozenset(NETWORKS)  # networks whose state consists of saved weights and buffers only
+OWN = frozenset(NETWORKS)  # networks of this module, whose whole state is in the saved weights and buffers
 
 
 def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options) -> nn.Conv2d:
     layer = nn.Conv2d(inputs, outputs, size, **options)
-    return _he(layer, gain)
+    return _he_initialised(layer, gain)
 
 
 def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> Linear:
-    return _he(Linear(inputs, outputs), gain)
+    return _he_initialised(Linear(inputs, outputs), gain)
 
 
-def _he(layer, gain: float):
+def _he_initialised(layer, gain: float):
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
     with torch.no_grad():

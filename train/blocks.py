@@ -13,7 +13,7 @@ class LocalResponseNorm(nn.Module):
     """x / (κ + α Σ x²)^¾ over five neighbouring channels, κ = 2, α = 10⁻⁴: CNN-F's normalisation, same shape.
 
     Equal to `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)`, which divides α by the size, but much faster on a
-    CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is two square roots.
+    CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is computed with two square roots.
     """
 
     SIZE, ALPHA, KAPPA = 5, 1e-4, 2.0
@@ -44,22 +44,22 @@ class _Normalise(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` whose mask for a sample depends only on the step and the sample's position in it.
+    """`nn.Dropout` in which the mask of a sample depends only on the step and on the sample's position in its batch.
 
-    The mask of the step's whole batch is drawn on the CPU from the seed given to `prepare_dropout`, and the rows
-    computed here are selected: a resumed run, a GPU and any number of ranks drop the same units.
+    The mask of the step's whole batch is drawn on the CPU, with the seed given to `prepare_dropout`; the rows of this
+    forward pass are then selected. Resumed runs, GPUs and any number of ranks therefore drop the same units.
     """
 
     def __init__(self, p: float):
         super().__init__()
         self.p = p
-        self.draw: tuple[int, torch.Tensor, int] | None = None  # seed, rows computed here, size of the whole batch
+        self.draw: tuple[int, torch.Tensor, int] | None = None  # seed, rows of this pass, size of the whole batch
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if not self.training or self.p == 0 else self._dropped(x)
 
     def leave_to_python(self) -> None:
-        """Excludes the random draws from compilation: they change in every step, which would trigger recompilation."""
+        """Excludes the random draws from compilation: the seed changes in every step, which would recompile it."""
         self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
 
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,7 @@ class Dropout(nn.Module):
 
 
 def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:
-    """Sets seed and rows of the next forward pass, out of a batch of `total` samples, in every `Dropout`."""
+    """Tells every `Dropout` the seed of the next forward pass and its rows in a whole batch of `total` samples."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)
 
@@ -79,7 +79,8 @@ def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: in
 class Linear(nn.Linear):
     """`nn.Linear` whose weight gradient can be deferred: if `kept` is set, it receives (inputs, output gradients).
 
-    The weight gradient is the product of both over the rows of a step, so shards and ranks only exchange these.
+    The weight gradient is the matrix product of these two over all rows of a step, so shards and ranks only need to
+    exchange inputs and output gradients.
     """
 
     kept: Callable[[torch.Tensor, torch.Tensor], None] | None = None
@@ -88,16 +89,16 @@ class Linear(nn.Linear):
         if self.kept is None or not torch.is_grad_enabled():
             return super().forward(x)
         y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
-        if not y.requires_grad:  # the input is an image batch and the bias is frozen
+        if not y.requires_grad:  # if the input is an image batch and the bias is frozen
             y.requires_grad_()
         y.register_hook(lambda gradient: kept(x.detach(), gradient))
         return y
 
 
 class Heads(nn.Module):
-    """C separate logistic layers of two classes each: outputs (b, c), "present" minus "absent" score of each head.
+    """C separate logistic layers with two classes each. Outputs (b, c): "present" minus "absent" score of each head.
 
-    log(1 + exp(−y·(present − absent))) is the two-class softmax loss of that head, so eq. (1) trains all heads at once.
+    log(1 + exp(−y·(present − absent))) is the two-class softmax loss of a head, so eq. (1) trains all heads at once.
     """
 
     def __init__(self, inputs: int, n_outputs: int):

@@ -20,7 +20,10 @@ NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tens
 
 
 class SaveSchedule:
-    """When to write a checkpoint: `seconds` after the last one, or later to limit writing to MAX_SHARE of the time."""
+    """Decides when to write a checkpoint: `seconds` after the last one, or later if writing takes long.
+
+    Writing takes at most the fraction MAX_SHARE of the time.
+    """
 
     MAX_SHARE = 0.1
 
@@ -35,7 +38,7 @@ class SaveSchedule:
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Context manager around writing a checkpoint, which it times."""
+        """Context manager that measures how long the writing of a checkpoint takes."""
         started = time.monotonic()
         yield
         self.last = time.monotonic()
@@ -53,7 +56,7 @@ class Checkpoint:
         return has_model(self.folder)
 
     def info(self) -> dict:
-        """The saved identity, history and losses of the current epoch."""
+        """The information saved with the state: identity, history, and losses of the current epoch."""
         return load_info(self.folder)
 
     def remove(self) -> None:
@@ -62,7 +65,7 @@ class Checkpoint:
             shutil.rmtree(self.folder)
 
     def save(self, network, optimizer, best: dict[str, np.ndarray] | None, info: dict) -> None:
-        """Saves the full training state. There is no random state, because draws depend on seed and step only."""
+        """Saves the full training state. A random state is not needed, because draws depend on seed and step only."""
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
         state = {
@@ -85,7 +88,7 @@ class Checkpoint:
         return _under(BEST, values) or None
 
     def share(self, network, optimizer) -> None:
-        """Broadcasts network and optimizer state from rank 0 to the other ranks, which may not see its disk."""
+        """Broadcasts network and optimizer state from rank 0 to the others, which may have no access to its disk."""
         if distributed.size() == 1:
             return
         distributed.share_tensors(network.state_dict().values())
@@ -103,7 +106,10 @@ def _under(prefix: str, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """The value on the parameter's device and, if of its shape, in its memory layout, which fused optimizers need."""
+    """The value on the device of the parameter and, if the shapes are equal, in its memory layout.
+
+    Fused optimizers need the same memory layout.
+    """
     if value.shape != parameter.shape:
         return value.to(parameter.device)  # the step count
     return torch.empty_like(parameter, requires_grad=False).copy_(value)

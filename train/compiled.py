@@ -1,4 +1,4 @@
-"""Training steps through `torch.compile`, on a GPU and for trainings long enough to profit."""
+"""Training steps compiled by `torch.compile`, on a GPU and if the training is long enough to benefit."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import nn
 from ildfv.errors import check
 from ildfv.train.blocks import Dropout
 
-MIN_SLICES = 20_000  # over all epochs, so that compiling for a minute takes a small part of the time; not measured
+# Slices over all epochs, from which on a minute of compilation should be a small part of the time; not measured.
+MIN_SLICES = 20_000
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
 def should_compile(requested: bool | None, device: torch.device, slices: int) -> bool:
-    """Whether to compile: as requested; None: on a GPU if `slices`, over all epochs, are at least MIN_SLICES."""
+    """Whether to compile: as requested; None: on a GPU if there are at least MIN_SLICES `slices` over all epochs."""
     check(not requested or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
     return device.type == "cuda" and (slices >= MIN_SLICES if requested is None else requested)
 
 
 class Compiled:
-    """step → step(forward), with the network's forward pass compiled for each batch size.
+    """Callable: step → step(forward), where forward is the network, compiled for each batch size.
 
     If the compiler fails, `note` is called and the uncompiled network is used; with `insist` the error is raised.
     """

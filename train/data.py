@@ -1,4 +1,4 @@
-"""Shuffled batches of an epoch, distributed to ranks and prefetched."""
+"""Shuffled batches of an epoch, divided among ranks and prefetched."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
 from ildfv.streaming.threads import in_order
 
-READ = 64  # slices read at once outside of training steps
-SHIFT = 8  # pixels: maximum shift in augmentation
+READ = 64  # slices read at once, except in training steps
+SHIFT = 8  # pixels: largest shift in data augmentation
 
 
 class SliceSet(Protocol):
@@ -34,13 +34,13 @@ class SliceSet(Protocol):
 
 
 class Batch(NamedTuple):
-    """This rank's share of the slices of one step; may be empty."""
+    """This rank's share of the slices of one step. It may be empty."""
 
     images: np.ndarray  # uint8 (b, 3, 224, 224)
     indices: np.ndarray  # (b,) of the slices in the slice set
     rows: np.ndarray  # (b,) consecutive positions in the step's whole batch
     total: int  # slices in the step's whole batch
-    shards: list[range]  # of this rank, none empty: positions in this batch that are computed together
+    shards: list[range]  # non-empty shards of this rank: positions in this batch that are computed together
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Epoch:
     seed: int
     epoch: int
     augment: bool = False
-    first: int = 0  # step to start at
-    shards: int = 1  # into which a step's slices are divided
+    first: int = 0  # the step at which iteration starts
+    shards: int = 1  # number of shards into which the slices of a step are divided
 
     def size(self, steps: int) -> int:
         """Number of slices in the first `steps` steps."""
@@ -99,7 +99,7 @@ def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def labelled_only(slices: SliceSet, indices) -> np.ndarray:
-    """The unique indices in ascending order, without slices on which no pattern is known."""
+    """The unique indices in ascending order, without slices that have no label of any pattern."""
     indices = np.unique(np.asarray(indices, dtype=np.int64))
     if indices.size:
         check(
@@ -112,8 +112,8 @@ def labelled_only(slices: SliceSet, indices) -> np.ndarray:
 def train_mean_std(slices: SliceSet, indices, *, progress: Progress = SILENT) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each window over these slices, (3,) and (3,), float64, in grey levels.
 
-    The slices must be of training patients only. Histograms are integers, so their sums are exact and the result is the
-    same in any order and on any number of ranks. A window without contrast gets standard deviation 1.
+    The slices must be those of training patients. The result is computed from integer histograms, whose sums are exact,
+    so it is the same in any order and on any number of ranks. A window without contrast has standard deviation 1.
     """
     indices = np.sort(np.asarray(indices, dtype=np.int64))
     check(len(indices) > 0, "mean and standard deviation need at least one slice, got none")

@@ -1,7 +1,7 @@
 """Descriptors that need no trained network: Gaussian derivatives and whitened patches of the normal window.
 
-They are used instead of a layer's activations. Both are convolutions of the normal window, whose grey level is linear
-in HU (6.3 HU per level), with a stride of 2.
+They replace a layer's activations. Both are convolutions, with a stride of 2, of the normal window, whose grey level is
+linear in HU (6.3 HU per level).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ildfv.train.receptive import ReceptiveFields
 
 FILTERS, PATCHES = "filters", "patches"
 STRIDE = 2
-SIGMAS = (0.7, 1.4, 2.8)  # prepared pixels: 1 to 4 mm in a field of view of 350 mm
+SIGMAS = (0.7, 1.4, 2.8)  # pixels of prepared slices: 1 to 4 mm with a field of view of 350 mm
 INVARIANTS = 4  # per scale: smoothed value, gradient magnitude, two Hessian eigenvalues
 SIDE = 5  # pixels of a patch on each of its two scales
-WHITENED = 24  # dimensions of a patch after whitening, of 50
+WHITENED = 24  # dimensions of a patch after whitening; before it, a patch has 50
 SAMPLE = 50_000  # training patches that the whitening is fitted on
-FLOOR = 1e-3  # fraction of the largest variance: smaller variances are quantisation noise and are not amplified further
+FLOOR = 1e-3  # fraction of the largest variance: smaller variances are quantisation noise and are raised to it
 
 
 class Descriptors(ABC):
-    """Callable like `Activations`: slices (b, 3, 224, 224), uint8 or float, or in HU (b, 1, 224, 224), int16 → maps
-    (b, d, 112, 112), float32.
+    """Callable like `Activations`: slices → maps (b, d, 112, 112), float32.
 
-    fields: the receptive fields of its locations. `prepare` must be called once before the maps are used.
+    Slices are (b, 3, 224, 224), uint8 or float, or, in HU, (b, 1, 224, 224), int16. fields: the receptive fields of the
+    locations. `prepare` must be called once before the maps are used.
     """
 
     layer: str
@@ -47,7 +47,7 @@ class Descriptors(ABC):
     def __init__(self, kernel: int, device: str = "cpu"):
         self.device = torch.device(device)
         self._kernel = kernel  # pixels along a side
-        self._before = (kernel - STRIDE) // 2  # pixels before those of the first location
+        self._before = (kernel - STRIDE) // 2  # pixels of padding before the first pixel
         starts = np.arange(self.side)[:, None] * STRIDE - self._before
         columns = np.arange(SIZE)
         seen = (columns >= starts) & (columns < starts + kernel)  # (112, 224)
@@ -59,10 +59,10 @@ class Descriptors(ABC):
 
     @abstractmethod
     def use(self, tensors: dict[str, np.ndarray]) -> None:
-        """Loads the parameters that `prepare` fitted and saved."""
+        """Sets the parameters that `prepare` fitted and saved."""
 
     def bytes_of_a_slice(self) -> int:
-        """GPU memory per slice while its maps are computed, an upper estimate."""
+        """Upper estimate of the GPU memory per slice, in bytes, while its maps are computed."""
         return 4 * (4 * SIZE * SIZE + 6 * self.d * self.n)
 
     @torch.inference_mode()
@@ -80,11 +80,11 @@ class Descriptors(ABC):
 
 
 class Filters(Descriptors):
-    """At each of three scales: the Gaussian-smoothed value, gradient magnitude and the eigenvalues of the Hessian.
+    """At each of three scales: the Gaussian-smoothed value, the gradient magnitude and the eigenvalues of the Hessian.
 
-    Derivatives are multiplied by σ and σ², so that scales are comparable; all are invariant to rotation, and all but
-    the value to a shift of HU. Source: Lindeberg, Int. J. Computer Vision 30 (1998); for lungs, Sluimer et al., Medical
-    Physics 30 (2003).
+    First and second derivatives are multiplied by σ and σ², so that scales are comparable. All descriptors are
+    invariant to rotation, and all except the value to a shift in HU. Source: Lindeberg, Int. J. Computer Vision 30
+    (1998); for lungs, Sluimer et al., Medical Physics 30 (2003).
     """
 
     layer = FILTERS
@@ -142,7 +142,7 @@ class Patches(Descriptors):
         return F.conv2d(x, self._kernels, self._bias, stride=STRIDE)
 
 
-KINDS: dict[str, Callable[[str], Descriptors]] = {FILTERS: Filters, PATCHES: Patches}  # by layer; of a device
+KINDS: dict[str, Callable[[str], Descriptors]] = {FILTERS: Filters, PATCHES: Patches}  # layer → (device → descriptors)
 
 
 def _normal(images: torch.Tensor, device: torch.device) -> torch.Tensor:

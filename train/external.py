@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name, with random weights and a list of layers that can be encoded."""
+"""Networks of torchvision and timm by name, with random weights and the list of their layers that can be encoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.train.architectures import SIZE, Body
 
 SOURCES = {"timm": "timm", "torchvision": "torchvision.models"}  # package → module of its networks
 INSTALL = "pip install -c constraints.txt 'ildfv[networks]'"
-# The packages of one index match; PyPI's torchvision is built for torch with CUDA.
+# Packages from one index match each other; PyPI's torchvision is built for torch with CUDA.
 BUILDS = (
     "install torch and torchvision of one build together, for a CPU: "
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
@@ -43,7 +43,7 @@ def external(source: str, model: str, n_outputs: int) -> Body:
 
 
 def main_output(outputs) -> torch.Tensor:
-    """The main output: GoogLeNet and Inception also return auxiliary outputs in training mode."""
+    """The main output of a network: in training mode, GoogLeNet and Inception also return auxiliary outputs."""
     return outputs if isinstance(outputs, torch.Tensor) else outputs[0]
 
 
@@ -75,7 +75,7 @@ def layer_names(body: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _check_outputs(name: str, body: nn.Module, n_outputs: int) -> None:
-    """InputError unless the body accepts slices in training mode; some networks require another image size."""
+    """InputError unless the body accepts slices in training mode: some networks require another image size."""
     rule = f'network "{name}" must output (2, {n_outputs}) for slices (2, 3, {SIZE}, {SIZE})'
     before = [(buffer, buffer.clone()) for buffer in body.buffers()]
     try:
@@ -88,13 +88,13 @@ def _check_outputs(name: str, body: nn.Module, n_outputs: int) -> None:
 
 
 def _package(source: str, model: str):
-    """The module of the package's networks."""
+    """The module of the package that contains its networks."""
     declare_operators()
     return require(SOURCES[source], purpose=f'network "{source}:{model}"', install=INSTALL)
 
 
 def torchvision_problem() -> tuple[bool, str] | None:
-    """(whether networks work, the problem) if torchvision is built for another torch version, otherwise None."""
+    """(whether its networks work, description) if torchvision is built for another torch version, otherwise None."""
     try:
         declare_operators()
     except InputError as error:
@@ -104,16 +104,16 @@ def torchvision_problem() -> tuple[bool, str] | None:
     names = ", ".join(f"torchvision::{name}" for name in _declared)
     return (
         True,
-        f"built for another torch than {torch.__version__} (operator {names} does not exist); its networks work",
+        f"built for another version of torch than {torch.__version__} (no operator {names}); its networks work",
     )
 
 
 def declare_operators() -> None:
-    """Makes torchvision importable, if it is installed; timm imports it as well.
+    """Makes torchvision importable, if it is installed. timm imports torchvision as well.
 
-    PyPI's torchvision is compiled for torch with CUDA. With a CPU build of torch its operators for object detection
-    (such as nms) cannot be loaded, and registering their meta functions fails on import. No network here uses them, so
-    it is enough to declare them; calling one raises torchvision's own error.
+    PyPI's torchvision is compiled for torch with CUDA. With a CPU build of torch, its operators for object detection
+    (such as nms) cannot be loaded, and its import fails when their meta functions are registered. No network here uses
+    these operators, so it is enough to declare them; a call of one raises torchvision's own error.
     """
     for _ in range(len(OPERATORS) + 1):
         try:

@@ -1,4 +1,4 @@
-"""Gradients of a step, summed over shards and ranks; the bits do not depend on how shards are distributed."""
+"""Gradients of a step, summed over shards and ranks. Their bits do not depend on which rank computes which shard."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Gradients:
 
     float32 gradients are added in float64, which is nearly exact for so few summands. The weights of `Linear` layers,
     which are most of the weights of CNN-F, are an exception: inputs and output gradients are kept for every row of the
-    step, and each rank computes their product over all rows. wait: if False, the gradients of these weights are added
-    like all others, as compiled layers require.
+    step, and each rank computes their product over all rows. wait: whether to do so; compiled layers need False, which
+    adds the gradients of these weights like all others.
     """
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):
@@ -88,7 +88,7 @@ class Gradients:
             layer.weight.grad = gradient.T @ x
 
     def _whole(self, mine: list[torch.Tensor], width: int, like: torch.Tensor) -> torch.Tensor:
-        """Rows (total, width) of the whole step. Only one rank sets each row, so the sum over ranks is exact."""
+        """The rows of the whole step, (total, width). Only one rank sets each row, so the sum over ranks is exact."""
         whole = like.new_zeros((self.batch.total, width))
         if mine:
             first = int(self.batch.rows[0])

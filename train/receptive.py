@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ildfv.train.activations import Activations
 from ildfv.train.networks import SIZE, Network
 
-BATCH = 32  # slices propagated at once
+BATCH = 32  # slices passed through the network at once
 ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid, nn.Dropout,
     nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.Identity,
@@ -33,12 +33,12 @@ class ReceptiveFields:
     columns: np.ndarray
 
     def shares(self, region: np.ndarray) -> np.ndarray:
-        """The share of each location's receptive field inside a region, float64 (m, h·w), in [0, 1].
+        """The fraction of each location's receptive field that is inside a region, float64 (m, h·w), in [0, 1].
 
         Parameters
         ----------
         region : ndarray of shape (m, 224, 224)
-            Nonzero inside; for each of m slices.
+            The region in each of m slices; nonzero inside.
         """
         inside = np.asarray(region) != 0
         rows = self.rows / self.rows.sum(axis=1, keepdims=True)  # (h, 224)
@@ -46,7 +46,7 @@ class ReceptiveFields:
         return (rows @ inside @ columns.T).reshape(len(inside), -1)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Values of locations (m, h·w) spread evenly over their receptive fields, (m, 224, 224), with the same sum."""
+        """Maps (m, 224, 224) in which the value of each location (m, h·w) is spread evenly over its receptive field."""
         m, h, w = len(values), len(self.rows), len(self.columns)
         rows = self.rows / self.rows.sum(axis=1, keepdims=True)
         columns = self.columns / self.columns.sum(axis=1, keepdims=True)
@@ -56,10 +56,10 @@ class ReceptiveFields:
 def receptive_fields(network: Network, layer: str) -> ReceptiveFields:
     """The receptive fields of a layer's locations.
 
-    Slices that are 1 in one row or column and 0 elsewhere are passed through a copy of the network that only propagates
-    dependence: one channel, weights of 1, no biases, no activation functions, every output reduced to 0 or 1. This is
-    exact for convolutions, pooling, skip connections and fully connected layers. After a layer that depends on the
-    whole slice, such as squeeze-and-excitation, every receptive field is the whole slice.
+    Slices that are 1 in one row or column and 0 elsewhere are passed through a copy of the network that only tracks
+    which values depend on them: it has one channel, weights of 1, no biases and no activation functions, and all
+    outputs are reduced to 0 or 1. This is exact for convolutions, pooling, skip connections and fully connected layers.
+    After a layer that depends on the whole slice, such as squeeze-and-excitation, every receptive field is the slice.
     """
     tracer = copy.deepcopy(network).cpu().float().eval()
     tracer.normalise(np.zeros(3), np.ones(3))
@@ -85,7 +85,7 @@ def receptive_fields(network: Network, layer: str) -> ReceptiveFields:
 
 
 def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """1 where the kernel covers a pixel of any channel that is not 0, (b, 1, h, w)."""
+    """Maps (b, 1, h, w) that are 1 where the kernel covers a nonzero pixel of any channel, and 0 elsewhere."""
     kernel = torch.ones(1, 1, *layer.kernel_size)
     x = x.amax(dim=1, keepdim=True)
     pad = getattr(layer, "static_padding", None)  # of efficientnet_lite_pytorch, which pads asymmetrically
@@ -95,7 +95,7 @@ def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
 
 
 def _any_feature(x: torch.Tensor) -> torch.Tensor:
-    """1 where any feature is not 0, (b, …, 1)."""
+    """Values (b, …, 1) that are 1 where any feature is not 0, and 0 elsewhere."""
     return (x > 0).any(dim=-1, keepdim=True).float()
 
 

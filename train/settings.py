@@ -1,4 +1,4 @@
-"""Training settings, and the comparison with those of an existing training."""
+"""Training settings, and their comparison with those of an existing training."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ildfv.train.targets import TARGETS
 class TrainSettings:
     """Settings of one training, saved with the network.
 
-    The defaults were the best in training from scratch on 500 phantom slices for six epochs. To fine-tune
-    existing weights, give `weights`; with optimizer="sgd" start at a learning rate of 1e-3.
+    The defaults gave the best results for training from scratch on 500 phantom slices in six epochs. To fine-tune
+    existing weights, set `weights`; with optimizer="sgd", start with a learning rate of 1e-3.
     """
 
     network: str = defaults.NETWORK  # a name for `networks.build`
@@ -28,7 +28,7 @@ class TrainSettings:
     target: str = defaults.TARGET  # one of `targets.TARGETS`; presence for logistic losses, the others for regression
     threshold: int = THRESHOLD  # pixels on the original grid
     ramp: tuple[float, float] | None = None  # T1, T2 of the ramp target
-    unit: float | None = None  # pixels per unit of the counts target, where smooth L1 has its knee; None: T; paper: 1
+    unit: float | None = None  # pixels per unit of the counts target, the knee of smooth L1; None: T; in the paper: 1
     epochs: int = defaults.EPOCHS
     batch_size: int = defaults.BATCH_SIZE
     optimizer: str = defaults.OPTIMIZER  # or "sgd"
@@ -38,7 +38,7 @@ class TrainSettings:
     weight_decay: float = 5e-4
     dropout: float = 0.5  # of fc6 and fc7
     augment: bool = defaults.AUGMENT  # left–right flips, shifts up to 8 pixels
-    shards: int = defaults.SHARDS  # per step, computed one by one: results are the same on any number of ranks
+    shards: int = defaults.SHARDS  # shards per step, computed one by one: the same result on any number of ranks
     select: str = "last"  # or "best": the epoch with the highest mean validation AUC
     weights: str | None = None  # a local safetensors file with initial weights
     bfloat16: bool = False  # autocast, on CUDA only
@@ -93,7 +93,7 @@ def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.nd
 
 
 def check_same(asked: dict, found: dict | None, folder: Path) -> None:
-    """InputError with the first difference between two identities. found: None if the network has no identity."""
+    """InputError that names the first difference between two identities. found: None if the network has no identity."""
     remedy = "use --fresh to replace it or --name NAME to keep both"
     if found is None:
         raise InputError(f"{folder} contains a network without training settings: {remedy}")

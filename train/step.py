@@ -15,7 +15,7 @@ from ildfv.train.compiled import Compiled
 from ildfv.train.data import Batch
 from ildfv.train.gradients import Gradients
 
-SEED_STRIDE = 1 << 16  # more than the slices of a step, so that no two steps share a seed
+SEED_STRIDE = 1 << 16  # more than the number of slices in a step, so that steps never have equal seeds
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Step:
     """Callable: (batch, its images on the device, seed, learning rate) → updates the network's weights.
 
     loss: outputs (b, c), indices of the slices (b,) → the loss of each slice, (b,). compiled: runs the network, if set.
-    note: called when a shard runs out of device memory; from then on fewer slices are computed at once.
+    note: called when device memory does not suffice for a shard; from then on, fewer slices are computed at once.
     """
 
     network: nn.Module
@@ -33,13 +33,13 @@ class Step:
     bfloat16: bool = False
     compiled: Compiled | None = None
     note: Callable[[str], None] = lambda text: None
-    at_once: int | None = None  # slices; None: a shard
+    at_once: int | None = None  # slices computed at once; None: a shard
 
     def __call__(self, batch: Batch, images: torch.Tensor, seed: int, rate: float) -> torch.Tensor:
         """This rank's share of the mean loss over the step's slices, float64.
 
-        Shards are computed one by one, so their bits do not depend on the rank that computes them. Running statistics
-        of batch normalisation are those of the first shard.
+        Shards are computed one by one, so that their bits do not depend on the rank that computes them. The running
+        statistics of batch normalisation are those of the first shard.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -72,7 +72,7 @@ class Step:
         prepare_dropout(self.network, seed, torch.from_numpy(batch.rows[here]), batch.total)
 
         def learn(forward: Callable) -> torch.Tensor:
-            # For random layers of other packages; `Dropout` has its own seed.
+            # This seed is for random layers of other packages; `Dropout` has its own.
             torch.manual_seed((seed * SEED_STRIDE + int(batch.rows[here.start])) % (1 << 63))
             half = self.bfloat16 and self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):

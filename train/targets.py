@@ -16,8 +16,8 @@ def targets(
     """Targets (m, c), float32, of pixel counts (m, c).
 
     presence: 1 for at least `threshold` T pixels, else −1; for logistic losses.
-    counts: count / T, so that 1 means "just present" in all three regression targets and one learning rate suits them.
-        The unit of the loss is another setting; see `objective`.
+    counts: count / T. As in the other regression targets, 1 then means that a pattern is just present, and the same
+        learning rate can be used. The unit of the loss is another setting; see `objective`.
     step: 1 for at least T pixels, else 0.
     ramp: 0 up to T1 pixels, 1 for at least T2, linear in between; (T1, T2) = (T/2, 3T/2) by default, centred on T.
     """

@@ -12,10 +12,11 @@ from ildfv import distributed
 
 @contextmanager
 def tensorboard_log(folder: Path, first_step: int) -> Iterator[Callable[[dict, list[float]], None]]:
-    """A function log(row, step_losses) that writes an epoch's row of the history and its step losses to `folder`/log.
+    """Context manager that yields log(row, step_losses), which writes to `folder`/log.
 
-    Only rank 0 writes. TensorBoard discards points from `first_step` on that an interrupted run logged before, so a
-    resumed curve has no duplicates. Write errors, such as a full disk, are raised at the end of an epoch.
+    row: an epoch's row of the history; step_losses: the losses of its steps. Only rank 0 writes. TensorBoard discards
+    points from `first_step` on that an interrupted run has logged, so the curve of a resumed run has no duplicates.
+    Write errors, such as a full disk, are raised at the end of an epoch.
     """
     if not distributed.is_main():
         yield lambda row, step_losses: None

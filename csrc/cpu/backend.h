@@ -29,8 +29,8 @@ struct Functionals {
     double* const* out;         // (b,) → (n, C)
 };
 
-// The input of a kernel. functionals: contributions are computed instead of sums. straight: the segments are whole
-// maps, and their sums are written to `sums`; else the sums of all segments are added to the partial.
+// The input of a kernel. functionals: if not null, contributions are computed instead of sums. straight: the segments
+// are whole maps, and their sums are written to `sums`; otherwise the sums of all segments are added to the Partial.
 struct Task {
     int64_t k, d;
     const void* constants;
@@ -44,33 +44,33 @@ struct Task {
 
 // Statistics of a mixture, computed before it is packed for a kernel.
 struct View {
-    const double *centre, *scales;  // (d,): its mean; (k, d): 1/sd
+    const double *centre, *scales;  // (d,): mean of the mixture; (k, d): 1/sd
     const int* order;               // (d,): dimensions, the most discriminative first
-    double furthest, from_0;        // of any mean, in sd: from the centre, from 0
-    double least, most;             // of the scales
+    double furthest, from_0;        // largest distance of a mean, in sd, from the centre and from 0
+    double least, most;             // smallest and largest scale
 };
 
-// One per instruction set and precision.
+// The functions of a kernel: one Kernel for each instruction set and precision.
 struct Kernel {
     const char* isa;
     int64_t (*constants_bytes)(int64_t k, int64_t d);  // the packed mixture; 64-byte aligned
     int64_t (*scratch_bytes)(int64_t k, int64_t d);    // scratch memory of one thread; 64-byte aligned
     void (*prepare)(const Mixture&, const View&, void* constants);
-    int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the functionals of a map laid out
+    int64_t (*lines_bytes)(int64_t k, int64_t d, int64_t count);  // the packed functionals of a map
     void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines,
                     double* sums);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&,
-                   void* scratch);  // first map not finite, or −1, or:
+                   void* scratch);  // returns the first map that is not finite, or −1, or IMPRECISE
 };
 
-constexpr int64_t IMPRECISE = -2;  // the result must be recomputed in double
+constexpr int64_t IMPRECISE = -2;  // the result must be recomputed in double precision
 
 extern const Kernel baseline_float, baseline_double;
 #if defined(__x86_64__)
 extern const Kernel avx2_float, avx2_double, avx512_float, avx512_double;
 #endif
 
-namespace {  // a copy per translation unit: they are compiled for different instruction sets
+namespace {  // each translation unit needs its own copy, compiled for its instruction set
 
 // Marks all sums as empty.
 inline void clear(Partial& part, int64_t k) {

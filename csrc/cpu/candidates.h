@@ -20,7 +20,7 @@ inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, v
            (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
 }
 
-// Exact scores of n pairs. Reads and writes whole vectors of pairs.
+// Exact scores of n pairs. Reads and writes whole vectors of pairs, also if n is not a multiple of W.
 template <class real>
 __attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
                                            int n, real* score) {
@@ -97,14 +97,15 @@ struct Panel {
     int others;        // number of further pairs, in scratch
 };
 
-// With Q = Σ t² over the few dimensions, c − ½ Q bounds the score. Rounding moves t by at most δ = 4·10⁻⁷ (|t| + |b|),
-// so Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰: `slack` contains this.
+// Finds the candidates of `count` rows. With Q = Σ t² over the few dimensions, c − ½ Q is an upper bound of the score.
+// Rounding changes t by at most δ = 4·10⁻⁷ (|t| + |b|), and thus Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰, which is
+// included in `slack`.
 template <class real>
 __attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count,
                                           real depth, Scratch<real>& s, Panel<real>& panel) {
     constexpr int W = Lanes<real>::count;
     Rows<real> rows = x;
-    if (count < PANEL) {  // repeat the existing rows
+    if (count < PANEL) {  // fill the panel by repeating its last row
         rows = {s.tail, s.row_stride, x.shift};
         for (int64_t r = 0; r < PANEL; ++r)
             memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride,
@@ -117,7 +118,7 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
         if (panel.guesses[r] == panel.guesses[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
     for (int r = 0; r < PANEL; r += W) {
         const vec<real> top = larger(load(panel.score + r), load(panel.score + PANEL + r));
-        // Finite or NaN, so scores of −∞, such as those of the padding, are below it.
+        // The cut is finite or NaN, so that scores of −∞, such as those of the padding, are below it.
         const vec<real> cut = top - depth - (real)1e-5 * (top < (real)0 ? -top : top);
         store(panel.cuts + r, larger(all(-std::numeric_limits<real>::max()), cut));
     }

@@ -35,7 +35,7 @@ struct Constants {
     double* offset;  // (1,): the largest c − d/2, omitted from all scores to preserve their precision
     bool* close;     // (1,): means are within CLOSE sd of the centre, and no sd is EXTREME
     bool* raw;       // (1,): the base is zero, so that bounds are computed from rows in memory
-    bool* near;      // (1,): and so are the scores of all components
+    bool* near;      // (1,): all scores are computed from rows in memory as well
     int64_t bytes;
 
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
@@ -77,7 +77,7 @@ constexpr double BOUND = 1e-3;  // relative error of a score that the bounds all
 constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
 constexpr double EXTREME = 1e12;  // 1/sd: beyond it squares of descriptors overflow float
 constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
-constexpr double RAW = 1e10;      // Σ b² up to which b may include the base; this loosens the bounds by one nat
+constexpr double RAW = 1e10;      // largest Σ b² for which b may include the base; the bounds are one nat higher then
 
 // Σ log variance of a component over the listed dimensions, with few logarithms.
 inline double sum_log_variances(const double* variances, const int* order, int64_t n) {
@@ -85,7 +85,7 @@ inline double sum_log_variances(const double* variances, const int* order, int64
     for (int64_t i = 0; i < n; ++i) {
         product *= variances[order[i]];
         if (product > 1e-100 && product < 1e100 && i + 1 < n) continue;
-        if (product < 1e-300 || product > 1e300) {  // reached by a single extreme factor
+        if (product < 1e-300 || product > 1e300) {  // one factor is extreme: use one logarithm per dimension
             sum = 0;
             for (int64_t j = 0; j < n; ++j) sum += log(variances[order[j]]);
             return sum;

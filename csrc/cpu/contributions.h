@@ -23,7 +23,7 @@ void lay_out_functionals(const double* first, const double* second, int64_t k, i
     for (int64_t q = 0; q < k; ++q)
         for (int64_t c = 0; c < count; ++c) {
             const double *one = first + (c * k + q) * d, *two = second + (c * k + q) * d;
-            double part[W] = {};  // lane by lane: a single sum would wait for each addition
+            double part[W] = {};  // one sum per lane: each addition to a single sum would wait for the previous one
             for (int64_t j = 0; j < whole; j += W, line += 2 * W)
                 for (int i = 0; i < W; ++i) {
                     line[i] = (real)one[j + i];
@@ -97,7 +97,7 @@ __attribute__((noinline)) void explain_component(const Constants<real>& constant
     }
 }
 
-// Contributions of rows [from, to) of the block, which are descriptors from `at` on of a map.
+// Contributions of rows [from, to) of the block, which are the descriptors of a map from `at` on.
 template <class real>
 __attribute__((noinline)) void explain(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s,
                                        int64_t from, int64_t to, const Functionals& f, int64_t map, int64_t at) {
@@ -124,8 +124,8 @@ __attribute__((noinline)) void explain(const Constants<real>& constants, const R
     }
 }
 
-// Contributions of R rows from `row` of the block on to C functionals, from the posteriors of all components. The sum
-// over dimensions is taken once for all components: for few dimensions it costs as much as the products.
+// Contributions to C functionals of R rows of the block, from `row` on, computed from the posteriors of all components.
+// Lanes are added once for all components: with few dimensions, this takes as long as the products.
 template <class real, int R, int C>
 inline void explain_row(const Constants<real>& constants, const Rows<real>& x, const Scratch<real>& s, int64_t row,
                         const real* line, const double* second_sums, int64_t count, double* out) {
@@ -172,7 +172,7 @@ inline void explain_row(const Constants<real>& constants, const Rows<real>& x, c
         for (int c = 0; c < C; ++c) out[r * count + c] = (double)found[r * C + c] - low[r][c];
 }
 
-// Contributions of rows [from, to) of a block whose posteriors are those of all components, as in `explain`.
+// Like `explain`, for a block with the posteriors of all components.
 template <class real>
 __attribute__((noinline)) void explain_rows(const Constants<real>& constants, const Rows<real>& x,
                                             const Scratch<real>& s, int64_t from, int64_t to, const Functionals& f,

@@ -19,7 +19,7 @@ void count_values(const In* values, const unsigned char* mask, int64_t n, int64_
         }
         return;
     }
-    // Neighbouring values are often equal: with four histograms, an addition need not wait for the previous one.
+    // Neighbouring values are often equal. With four histograms, an addition does not wait for the previous one.
     std::vector<int> parts(4 * bins);
     int *a = parts.data(), *b = a + bins, *c = b + bins, *d = c + bins;
     int64_t i = 0;

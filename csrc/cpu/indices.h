@@ -6,8 +6,8 @@
 namespace ildfv {
 namespace {
 
-// values[index[0] / UNIT], values[index[1] / UNIT], … of n values, where UNIT is a power of two. The memory has room
-// for at least 32.
+// values[index[0] / UNIT], values[index[1] / UNIT], … of n values, where UNIT is a power of two. The memory of at least
+// 32 values must be readable.
 template <int UNIT>
 inline vec<float> gather(const float* values, int64_t n, const int* index) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
@@ -50,7 +50,8 @@ inline vec<double> pick(const double* values, const int* index) {
     return v;
 }
 
-// Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. May write 16 of each.
+// Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. The memory behind them,
+// up to 16 of each, may be overwritten.
 template <class real>
 inline int compress(int* to_number, real* to_value, const int* number, vec<real> value, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
@@ -70,7 +71,8 @@ inline int compress(int* to_number, real* to_value, const int* number, vec<real>
     return n;
 }
 
-// Writes first + i·STEP for every bit i in `keep`; returns their count. May write 16.
+// Writes first + i·STEP for every bit i that is set in `keep`; returns their count. The memory behind them, up to 16
+// numbers, may be overwritten.
 template <int STEP>
 inline int compress(int* to, int first, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64

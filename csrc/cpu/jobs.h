@@ -8,8 +8,8 @@
 namespace ildfv {
 namespace {
 
-constexpr int64_t JOB_ROWS = 1024;  // much more work than adding up the sums, yet a slice has several jobs
-constexpr int64_t WHOLE_ROWS = 64;  // for whole maps with separate sums: there is nothing to add, and panels are full
+constexpr int64_t JOB_ROWS = 1024;  // so many that adding up the sums takes little time, but several jobs per slice
+constexpr int64_t WHOLE_ROWS = 64;  // for whole maps, whose sums are not added up: enough to fill panels
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {

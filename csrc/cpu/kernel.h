@@ -1,8 +1,8 @@
 // The kernel, compiled for each instruction set and precision: included by baseline.cpp, avx2.cpp and avx512.cpp.
 //
 // Blocks of descriptors are computed in one of two ways:
-//   if few components matter: pairs selected by bounds, their posteriors and moments           (posteriors.h, sparse.h)
-//   if many do ("crowded"): all scores, and posteriors and moments as dense products           (scores.h, dense.h)
+//   if few components are relevant: pairs selected by bounds, their posteriors and moments     (posteriors.h, sparse.h)
+//   if many are ("crowded" blocks): all scores, and posteriors and moments as dense products   (scores.h, dense.h)
 #pragma once
 
 #include "constants.h"
@@ -17,7 +17,7 @@
 namespace ildfv {
 namespace {
 
-// Address of descriptor `at` of a segment if its row is contiguous, else null.
+// Address of descriptor `at` of the map of a segment, if descriptors are contiguous in memory; otherwise null.
 inline const char* place(const Task& task, const Segment& piece, int64_t at) {
     const Map& map = task.maps[piece.map];
     return map.dim_stride == 1 && map.row_stride > 0 ? (const char*)map.data + at * map.row_stride * SIZES[task.element]
@@ -37,7 +37,7 @@ struct Job {
     int64_t count;  // of segments
     Partial& partial;
     const Constants<real> constants;
-    const real reach;  // distance below the best score within which components matter
+    const real reach;  // components with scores this far below the best are irrelevant
     Scratch<real> s;
     int64_t segment = 0, at = 0;  // the next row
     int64_t bad = -1;
@@ -76,7 +76,7 @@ struct Job {
         return number;
     }
 
-    // Packs the descriptors of a share, minus `centre`, into scratch.
+    // Copies the descriptors of a share, minus `centre`, to scratch memory.
     void lay_out_less(const real* centre, const Share& share, int64_t row) {
         const int64_t map = segments[share.segment].map;
         if (!lay_out(task.maps[map], task.element, share.from, share.n, row, centre, task.d, s) && bad < 0) bad = map;
@@ -120,7 +120,7 @@ struct Job {
         return weights != nullptr;
     }
 
-    // Adds the sums of a share in a block of `rows`.
+    // Adds the sums of a share in a block of `rows` rows. product: whether to compute moments as dense products.
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
@@ -189,7 +189,7 @@ struct Job {
         score(constants, x, rows, s);
         posteriors(constants, s, rows, threshold());
         if (!precise(s, 0, rows)) return false;
-        for (int64_t i = 0; i < number; ++i)  // shares added before have no rows in this block
+        for (int64_t i = 0; i < number; ++i)  // shares that are not crowded have no rows in this block
             if (shares[i].crowded && lay_out_weights(shares[i]))
                 weight_rows(constants, s, shares[i].row, shares[i].row + shares[i].n);
         bool listed = false;
@@ -208,9 +208,9 @@ struct Job {
         return true;
     }
 
-    // First map that is not finite, or −1, or IMPRECISE.
+    // Returns the first map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
-        // At threshold 0 all pairs matter; with few components, even two per row are too many.
+        // At threshold 0 all pairs are relevant. With few components, even two of them per row are too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool hopeless = always, crowded = always;
         while (segment < count) {

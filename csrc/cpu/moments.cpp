@@ -22,15 +22,15 @@ struct Chunk {
     int64_t first, last;
 };
 
-// Chunks for one thread. alone: the chunks make up complete maps, and the thread writes their results; else each chunk
-// keeps its sums until all threads have finished. Threads never wait for each other.
+// Chunks for one thread. alone: the chunks are those of complete maps, whose results the thread writes; otherwise the
+// sums of each chunk are kept until all threads have finished. Threads never wait for each other.
 struct Turn {
     int64_t first, last;
     bool alone;
 };
 
 constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than there are threads, few enough to keep all sums
-constexpr int64_t ENOUGH_MAPS = 8;  // from here on there is at least one map for every thread
+constexpr int64_t ENOUGH_MAPS = 8;  // from this number on, each map is left to one thread
 
 // Like jobs, chunks depend only on the maps. How many chunks of a map one thread processes does not change the result.
 void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, int64_t b, bool pooled,
@@ -50,7 +50,7 @@ void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, i
     }
 }
 
-// Sums with their memory, which is not touched before its first use.
+// Sums with their memory, which is not accessed before its first use.
 struct Total {
     Memory values;
     std::vector<unsigned char> touched;

@@ -66,8 +66,8 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
 // Rows of one segment in a block.
 struct Share {
     int64_t segment, from, n;  // descriptors [from, from + n) of that segment
-    int64_t row;               // the first of them in the block
-    int64_t pairs;             // candidates, in the rows seen so far
+    int64_t row;               // row of the first of them in the block
+    int64_t pairs;             // candidates in the rows processed so far
     bool crowded;              // so many that computing all pairs is faster
     bool hopeless;             // so many that later blocks are assumed to be crowded
 };
@@ -75,7 +75,7 @@ struct Share {
 // With more than this share of all pairs, computing all of them is faster.
 constexpr double SPARSE = 0.35, HOPELESS = 0.8;
 
-// Counts a share's pairs, `found` of them in the last panel, and updates `crowded` from the rows seen so far.
+// Adds the pairs found in the last panel to those of a share, and updates `crowded` from the rows processed so far.
 inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
     share.pairs += found;
     const int64_t enough = smaller(share.n, 64);
@@ -105,7 +105,7 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
         find_pairs(constants, here, rows, depth, s, panel);
         if (before + rows <= shares[begin].n) {
             judge(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
-        } else {                    // several complete shares
+        } else {                    // the panel has several complete shares
             int found[PANEL] = {};  // pairs of each row
             for (int p = 0; p < panel.others; ++p) ++found[row_of(s.pairs[p])];
             for (int64_t c = begin, row = 0; row < rows; row += shares[c++].n)

@@ -17,15 +17,15 @@
 namespace ildfv {
 namespace {
 
-// Mixtures with means farther away, in sd, are computed in double: float rounds t by up to distance · 6·10⁻⁸.
+// If a mean is farther from the centre, in sd, double is used: in float, t has an error of up to distance · 6·10⁻⁸.
 constexpr double FURTHEST = 512;
 
-// Statistics of a mixture, and its dimensions by how well they separate the components.
+// Statistics of a mixture, and its dimensions sorted by how well they separate the components.
 struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)
     std::vector<int> order;              // (d,): the most discriminative dimensions first
-    double furthest = 0, from_0 = 0;     // of any mean, in sd: from the centre, from 0
-    double least = INFINITY, most = 0;   // of the scales
+    double furthest = 0, from_0 = 0;     // largest distance of a mean, in sd, from the centre and from 0
+    double least = INFINITY, most = 0;   // smallest and largest scale
 
     explicit Standardised(const Mixture& m) : centre(m.d), scales(m.k * m.d), order(m.d) {
         double total = 0;
@@ -109,7 +109,7 @@ struct Prepared {
     }
 };
 
-// The packed mixture, reused if the previous call had the same one: a pass uses one mixture for all batches.
+// The packed mixture; that of the previous call if the mixture is the same, as in a pass over many batches.
 std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
     static std::mutex mutex;
     static std::shared_ptr<const Prepared> last;

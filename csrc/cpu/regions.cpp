@@ -10,7 +10,7 @@ namespace {
 
 struct Run {
     int64_t row, first, last;  // pixels first … last − 1
-    int parent;                // a run of the same region; never a later one
+    int parent;                // this run, or an earlier run of the same region
 };
 
 // Runs of pixels with the wanted value in a mask of 0 and 1, joined where they touch in consecutive rows
@@ -54,7 +54,7 @@ struct Regions {
             runs[a].parent = b;
     }
 
-    // By root, whether the region touches the border of the slice.
+    // For the root of each region, whether the region touches the border of the slice.
     std::vector<unsigned char> touching(int64_t height, int64_t width) {
         std::vector<unsigned char> found(runs.size());
         for (int i = 0; i < (int)runs.size(); ++i) {
@@ -65,7 +65,7 @@ struct Regions {
     }
 };
 
-// Sums of integers are exact in any order. Other values are added in pixel order, so that the mean equals NumPy's.
+// Sums of integers are exact in any order. Other values are added in pixel order, which gives the same mean as NumPy.
 inline void add(double& total, const int16_t* from, int64_t n) {
     int64_t sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += from[i];

@@ -1,4 +1,4 @@
-// Loops over one CT slice: windows, connected regions, histograms. Each is one pass where NumPy needs many.
+// Loops over one CT slice: windows, connected regions, histograms. Each takes one pass; NumPy would need many.
 #pragma once
 
 #include <stdint.h>
@@ -34,7 +34,7 @@ struct LungRule {
 template <class In>
 int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule, bool at_border, unsigned char* mask);
 
-// Adds to counts[value − least] for the n values, or those where mask is not 0.
+// Adds 1 to counts[value − least] for each of the n values or, if mask is not null, for those where mask is not 0.
 template <class In>
 void count_values(const In* values, const unsigned char* mask, int64_t n, int64_t least, int64_t* counts,
                   int64_t bins);

@@ -65,7 +65,7 @@ constexpr real smallest() {
     return sizeof(real) == 4 ? (real)1.401298464324817e-45 : (real)4.9406564584124654e-324;
 }
 
-// a > b ? a : b, so b if one is NaN; gcc 12 does not always see that this is one instruction.
+// a > b ? a : b, which is b if one is NaN. gcc 12 does not always compile this expression to one instruction.
 inline vec<float> larger(vec<float> a, vec<float> b) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
     return (vec<float>)_mm512_max_ps((__m512)a, (__m512)b);

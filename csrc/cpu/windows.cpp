@@ -36,7 +36,7 @@ struct Windows {
     }
 };
 
-// Grey values of input rows. Output rows read them in ascending order, some more than once: the last ones are kept.
+// Grey values of input rows. Output rows read them in ascending order, some more than once: the latest ones are kept.
 template <class In>
 struct Greys {
     const In* hu;
@@ -72,7 +72,7 @@ void window_slice(const In* hu, int64_t height, int64_t width, const float* low,
         bool first = true;
         for (int64_t j = 0; j < rows.taps; ++j) {
             const float share = rows.share[j * size + y];
-            if (share == 0) continue;  // adds 0 to sums that are not negative
+            if (share == 0) continue;  // would add 0
             const Pixel *from = greys.row(rows.index[j * size + y]), weight = same(share);
             if (first)
                 for (int64_t x = 0; x < width; ++x) sums[x] = from[x] * weight;

@@ -10,9 +10,9 @@
 
 namespace ildfv {
 
-// Adds the contributions of the staged chunk to out (rows, count), for this warp's rows of the tile only: no other warp
-// accesses them.
-// Eight lanes per descriptor, four descriptors of a component at a time. first, second: (count, k, d)
+// Adds the contributions of the staged chunk to out (rows, count), for this warp's rows of the tile, which no other
+// warp accesses. Eight lanes compute a descriptor, and four descriptors of a component are computed at a time.
+// first, second: (count, k, d)
 template <class S>
 __device__ void add_contributions(double* out, const typename S::real* y, const typename S::real* a,
                                   const typename S::real* b, const typename S::real* gamma, int kp,

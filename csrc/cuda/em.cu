@@ -6,8 +6,7 @@
 using namespace ildfv;
 
 // now, next: contiguous weights (k,), means (k, d) and variances (k, d) of a mixture; `next` has masses instead of
-// weights. empty: minimum mass of a component; inertia: the number of additional descriptors that the current mixture
-// counts as
+// weights. empty: minimum mass of a component. inertia: the current mixture counts as this many additional descriptors
 extern "C" __global__ void __launch_bounds__(256)
     m_step(const double* s0, const double* s1, const double* s2, const double* now, double inertia, double empty,
            integer k, integer d, double* next) {

@@ -27,7 +27,7 @@ const void* kernel_of(const char* name) {
 }
 
 // Returns the status of a runtime call and clears the error. A failure that leaves the context usable, such as running
-// out of memory, remains the thread's last error until it is read: PyTorch or CuPy would report it for their own call.
+// out of memory, is the thread's last error until it is read: PyTorch or CuPy would report it as an error of their own.
 cudaError_t cleared(cudaError_t status) {
     if (status != cudaSuccess) cudaGetLastError();
     return status;

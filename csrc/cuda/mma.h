@@ -7,8 +7,8 @@
 //           4 standard deviations of the centre, for which converting them to Σ γt and Σ γt² loses no precision.
 //
 // With factors in two parts, x = high + low, a product is high·high' + high·low' + low·high'. A bfloat16 part has 8
-// bits, so the error of a product is at most 3·2^-16 of |x·x'|, and that of float sums over 64 dimensions 2^-17. With Σ
-// (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², the error of a score is less than SLACK·(Σt² + Σb²).
+// bits, so the relative error of a product x·x' is at most 3·2^-16, and that of float sums over 64 dimensions 2^-17.
+// With Σ (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², the error of a score is less than SLACK·(Σt² + Σb²).
 #pragma once
 #include "common/mixture.h"
 #include "cuda/softmax.h"
@@ -197,8 +197,8 @@ __device__ __forceinline__ void keep_screened(float* gamma, int kp, float (&leas
         }
 }
 
-// near (T, words): a bit for each component whose posterior may reach the threshold or affect the row's sum; components
-// `depth` below the best cannot. Returns their number in this warp's rows.
+// near (T, words): a bit for each component whose posterior may reach the threshold or affect the row's sum, which is
+// impossible for components `depth` below the best. Returns the number of bits set in this warp's rows.
 template <class S>
 __device__ int choose_near(unsigned* near, int words, const float* gamma, int kp, float (&least)[2], const float* slack,
                            float depth, int k, int valid) {

@@ -16,9 +16,9 @@
 
 namespace ildfv {
 
-// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory, else
-// in place. GAMMA_SHARED: posteriors are in shared memory, else in `scratch` (T·kp reals per block), for large k.
-// TENSOR: products use tensor cores.
+// The sums of one piece. weights: one per row, or null. SUMS_SHARED: s1 and s2 are accumulated in shared memory,
+// otherwise directly in the output. GAMMA_SHARED: posteriors are in shared memory, otherwise, for large k, in `scratch`
+// (T·kp reals per block). TENSOR: products use tensor cores.
 template <class S, bool SUMS_SHARED, bool GAMMA_SHARED, bool TENSOR>
 __device__ void moments_of(Rows x, integer rows, const typename S::real* weights, Mixture<typename S::real> m,
                            typename S::real threshold, typename S::real* s0, typename S::real* s1, typename S::real* s2,
@@ -92,7 +92,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
-        // In reverse order, because the last chunk is still staged from the scores.
+        // In reverse order, because the last chunk is still staged after the scores have been computed.
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
                 staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);

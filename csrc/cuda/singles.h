@@ -1,4 +1,5 @@
-// Moments of slices with a single descriptor each, such as those of fc6. The results are far larger than the input.
+// Moments of slices with a single descriptor each, such as those of layer fc6. The results are far larger than the
+// input.
 #pragma once
 #include "cuda/scoring.h"
 #include "cuda/softmax.h"
@@ -36,8 +37,8 @@ __device__ void score_singles(Rows x, integer b, Mixture<typename S::real> m, ty
     }
 }
 
-// Posteriors and moments of SINGLES slices over one chunk of dimensions. Blocks with blockIdx.y = 0
-// also write s0 and the log likelihood. weights: of the descriptors, or null.
+// Posteriors and moments of SINGLES slices over one chunk of dimensions. Blocks with blockIdx.y = 0 also write s0 and
+// the log likelihood. weights: of the descriptors, or null.
 template <class S, int SINGLES>
 __device__ void spread_singles(Rows x, integer b, Mixture<typename S::real> m, const typename S::real* weights,
                                typename S::real threshold, const typename S::real* partial, int chunks,

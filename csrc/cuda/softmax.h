@@ -5,8 +5,8 @@
 
 namespace ildfv {
 
-// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, but then the
-// result becomes negligible.
+// exp of a score minus its row's maximum. The relative error of __expf grows with |x|, but for a large |x| the result
+// is negligible.
 __device__ __forceinline__ float posterior_exp(float x) { return __expf(x); }
 __device__ __forceinline__ double posterior_exp(double x) { return exp(x); }
 __device__ __forceinline__ float larger(float a, float b) { return fmaxf(a, b); }

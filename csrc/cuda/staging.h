@@ -15,8 +15,8 @@ struct Rows {
     }
 };
 
-// Neighbouring lanes read neighbouring addresses. If dimensions are contiguous, each thread has a fixed dimension and
-// iterates over rows.
+// For maps whose dimensions are contiguous. Neighbouring lanes read neighbouring addresses: each thread has a fixed
+// dimension and iterates over rows.
 template <class S, class In>
 __device__ __forceinline__ void stage_by_dims(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
                                               const typename S::real* centre) {
@@ -43,7 +43,7 @@ __device__ __forceinline__ void stage_by_dims(typename S::real* y, Rows x, integ
     }
 }
 
-// In a channel-first map each warp reads 8 rows × 4 dimensions, in full sectors and without bank conflicts, and
+// For channel-first maps. Each warp reads 8 rows × 4 dimensions, in full sectors and without bank conflicts, and
 // iterates over dimensions.
 template <class S, class In>
 __device__ __forceinline__ void stage_by_rows(typename S::real* y, Rows x, integer first, int valid, int d0, int d,
@@ -106,7 +106,7 @@ __device__ void clear_rows(typename S::real* y, const typename S::real* weights,
         if (weights[i / S::DC] == 0) y[i / S::DC * S::DP + i % S::DC] = 0;
 }
 
-// A single value, where speed does not matter
+// A single value, for code whose speed does not matter
 template <class S>
 __device__ __forceinline__ typename S::real value_at(Rows x, integer row, int dim) {
     typedef typename S::real real;

@@ -1,8 +1,8 @@
 // The shape of the tile that a block processes, and the 4-element vectors for reading its arrays in shared memory.
 //
-// A tile is T descriptors. Parameters and descriptors pass through shared memory in chunks of DC dimensions and KC
-// components, so that any d and k is supported; a single chunk is staged only once. Rows of all shared arrays
-// are padded to 4 mod 8 words, which maps eight neighbouring rows to different groups of four banks.
+// A tile has T descriptors. Parameters and descriptors pass through shared memory in chunks of DC dimensions and KC
+// components, so that any d and k is supported; if there is a single chunk, it is staged only once. Rows of all shared
+// arrays are padded to 4 mod 8 words, which maps eight neighbouring rows to different groups of four banks.
 #pragma once
 #include "cuda/elements.h"
 

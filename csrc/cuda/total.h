@@ -26,7 +26,7 @@ struct Total<float> {
     }
     template <class To>
     __device__ __forceinline__ To as() const {
-        return high - high == 0 ? (To)high + (To)low : (To)high;  // of an infinite sum, low is NaN
+        return high - high == 0 ? (To)high + (To)low : (To)high;  // if the sum is infinite, low is NaN
     }
 };
 

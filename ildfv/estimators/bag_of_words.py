@@ -22,9 +22,9 @@ class BagOfWords(CodebookEncoder):
     centres : array of shape (k, d), optional
         Words to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
-        With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
+        Positive numbers by which features are divided before distances to `centres` are measured. None: 1 each.
     power : float
-        Exponent of the frequencies, in (0, 1]. With another than 0.5, vectors are scaled to unit L2 norm afterwards.
+        Exponent of the frequencies, in (0, 1]. If it is not 0.5, vectors are then scaled to unit L2 norm.
     random_state : int, default=0
         Seed of the sample and of k-means.
 

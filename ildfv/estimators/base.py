@@ -1,4 +1,4 @@
-"""Shared by the estimators: sums over batches and ranks, input validation, conversion to and from tensors."""
+"""Helpers of all estimators: sums over batches and ranks, input validation, conversion to and from tensors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
 from ildfv.weighted import Weighted, split
 
-# Decorator of public methods: underflow to 0 is intended (posteriors of far components), and np.seterr(all="raise") in
-# the caller's program must not turn it into an error.
+# Decorator of public methods: posteriors of distant components underflow to 0 on purpose, and np.seterr(all="raise") in
+# the caller's program must not turn this into an error.
 default_errstate = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 State = dict[str, np.ndarray]
@@ -38,9 +38,9 @@ AnyArray = TypeVar("AnyArray", bound=Array)  # results have the type of the inpu
 
 
 class Sums:
-    """Named float64 sums over rows; merging the sums of two parts of the data gives the sums of all data.
+    """Named float64 sums over rows. Merging the sums of two parts of the data gives the sums of all data.
 
-    Names and shapes depend only on the constructor's arguments, not on the data, as an all-reduce requires.
+    An all-reduce needs equal names and shapes on all ranks, so these depend only on the constructor's arguments.
     """
 
     def __init__(self, **shapes: tuple[int, ...]):
@@ -70,7 +70,7 @@ class Sums:
 
     @classmethod
     def from_state(cls, state: State, *args, **options) -> Self:
-        """New sums with the values of `state`; the other arguments are the constructor's."""
+        """New sums with the values of `state`. args, options: arguments of the constructor."""
         return cls(*args, **options).load(state)
 
     def reduced(self, reduce: Reduce | None) -> Self:
@@ -118,7 +118,7 @@ class Persistent:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The estimator from which `tensors` and `info` were taken."""
+        """The fitted estimator for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         estimator = cls(**info["settings"])
         for name in cls._tensors:
@@ -140,7 +140,7 @@ def as_batches(
     x, weights = split(x)
     weights = sample_weight if weights is None else weights
     if weights is not None:
-        check(not is_stream(x), "sample_weight needs X as an array: let a stream yield ildfv.weighted.Weighted batches")
+        check(not is_stream(x), "sample_weight must be omitted if X is a stream: let it yield ildfv.weighted.Weighted")
         x = x if on_disk(x) else as_array(estimator, x, layouts=layouts, reset=reset)
         # scikit-learn's estimator checks require these words.
         check(bool(np.any(to_numpy(weights))), "Sample weights must contain at least one non-zero number")
@@ -162,7 +162,7 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
         check("complex" not in dtype_name(x), f"X must be real, got dtype {dtype_name(x)}: Complex data not supported")
         check(not isinstance(x, np.ma.MaskedArray), "X must not be a masked array: remove the masked rows")
     if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
-        # float16 and integers are kept here and converted batch by batch when they are read.
+        # float16 and integers keep their dtype here; they are converted batch by batch when they are read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
     elif reset:
         _discard_feature_names(estimator)
@@ -175,6 +175,6 @@ def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
 
 
 def _discard_feature_names(estimator) -> None:
-    """Delete the feature names of an earlier fit: the new input has none."""
+    """Delete the feature names of an earlier fit, because the new input has none."""
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_

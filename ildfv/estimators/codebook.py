@@ -1,4 +1,4 @@
-"""Centres of descriptors by k-means, hard assignment to the nearest, and the base class of encoders that use it."""
+"""k-means centres of descriptors, assignment to the nearest centre, and the base class of encoders that use both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Codebook(Persistent, BaseEstimator):
     centres : array of shape (k, d), optional
         Centres to use instead of learning them, in the units of the descriptors; `fit` then only checks its input.
     scale : array of shape (d,), optional
-        With `centres`, the positive numbers by which features are divided to measure distances; 1 if None.
+        Positive numbers by which features are divided before distances to `centres` are measured. None: 1 each.
     random_state : int
         Seed of the sample and of k-means.
 
@@ -72,7 +72,7 @@ class Codebook(Persistent, BaseEstimator):
             Fewer descriptors than centres, non-finite values, wrong shape.
         """
         if self.centres is not None:
-            self.centres_, self.scale_ = self._given()
+            self.centres_, self.scale_ = self._given_codebook()
         else:
             check_integer(self.n_clusters, "n_clusters", 1)
             if isinstance(X, (list, tuple)):
@@ -93,11 +93,11 @@ class Codebook(Persistent, BaseEstimator):
         if hasattr(self, "centres_"):
             return self.centres_, self.scale_
         if self.centres is None:
-            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first, or give it centres")
-        return self._given()
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first, or pass centres")
+        return self._given_codebook()
 
-    def _given(self) -> tuple[np.ndarray, np.ndarray]:
-        """The centres and scale of the constructor, checked."""
+    def _given_codebook(self) -> tuple[np.ndarray, np.ndarray]:
+        """The centres and the scale that were passed to the constructor, checked."""
         centres = np.asarray(self.centres, dtype=np.float64)
         check_shape(centres, "centres", (None, None))
         check(centres.size > 0, f"centres must hold at least one centre and one feature, got shape {centres.shape}")
@@ -114,9 +114,9 @@ class Codebook(Persistent, BaseEstimator):
         centres, scale = self._codebook()
         points = like(centres / scale, x, dtype)  # (k, d)
         scaled = descriptors(x) / like(scale, x, dtype)  # (b, n, d)
-        # |x − c|² = |x|² − 2 (x·c − |c|²/2): the nearest centre has the largest bracket
+        # |x − c|² = |x|² − 2 (x·c − |c|²/2), so the nearest centre has the largest x·c − |c|²/2
         closeness = scaled @ points.T - 0.5 * xp.sum(points * points, axis=1)  # (b, n, k)
-        nearest = xp.argmax(closeness, axis=2)  # (b, n), the first of equals
+        nearest = xp.argmax(closeness, axis=2)  # (b, n); the first of several nearest centres
         numbers = like(np.arange(len(centres)), x)
         return scaled, xp.astype(nearest[..., None] == numbers, x.dtype), points
 
@@ -130,7 +130,7 @@ class Codebook(Persistent, BaseEstimator):
 
 
 class CodebookEncoder(TransformerMixin, Codebook):
-    """Base class of the encoders of maps by their nearest centres."""
+    """Base class of encoders that assign each descriptor of a map to its nearest centre."""
 
     def transform(self, X, weights=None):
         """The vector of each map.

@@ -1,4 +1,4 @@
-"""Sums from which covariances are computed: of all pairs of features, or of their products with a few directions."""
+"""Sums from which covariances, or their products with a few directions, are computed."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ildfv.arrays import like, namespace, to_float64, to_numpy
 from ildfv.errors import check
 from ildfv.estimators.base import Sums
 
-ROWS = 512  # rows of a covariance updated at a time, to avoid a temporary matrix of its size
+ROWS = 512  # rows of a covariance updated at a time, to avoid a temporary matrix as large as the covariance
 FEATURES = 8192  # columns of wide rows processed at a time, for the same reason
+TOO_LARGE = "sums of squares of the rows must be finite, got values of 1e150 or more: rescale them"
 
 
 class CovarianceSums(Sums):
-    """Count, sum and outer products of rows, float64, from which means and covariances follow.
+    """Count, sum and outer products of rows, float64, from which means and covariances are computed.
 
     Parameters
     ----------
     n_features : int
     centre : ndarray of shape (n_features,), optional
-        Subtracted from every row; zero by default. Only sums with the same centre can be merged. The result does not
-        depend on it except for rounding: a centre near the mean keeps all digits if the mean is many standard
-        deviations from zero.
+        Subtracted from every row; zero by default. Only sums with the same centre can be merged. The centre affects
+        only the rounding errors: if the mean is many standard deviations from zero, choose a centre near the mean.
     """
 
     def __init__(self, n_features: int, *, centre: np.ndarray | None = None):
@@ -55,7 +55,7 @@ class CovarianceSums(Sums):
 
 
 class ProductSums(Sums):
-    """Sums for covariance × directions (d, l) in one pass and O(d·l) memory, without a (d, d) matrix."""
+    """Sums from which covariance × directions (d, l) is computed, in one pass and O(d·l) memory."""
 
     def __init__(self, directions: np.ndarray, *, centre: np.ndarray):
         self.directions, self.centre = directions, np.asarray(centre, dtype=np.float64)
@@ -91,7 +91,7 @@ class ProductSums(Sums):
         return n, self.centre + shift, total, product
 
     def _column_blocks(self) -> list[slice]:
-        """All features in blocks: a (d, l) matrix may be so large that no temporary copy fits in memory."""
+        """Slices that divide the features into blocks. A (d, l) matrix may be too large for a second copy in memory."""
         d = len(self.directions)
         return [slice(start, min(start + FEATURES, d)) for start in range(0, d, FEATURES)]
 
@@ -100,11 +100,11 @@ def _checked_count(sums: Sums, squares: np.ndarray) -> int:
     """The number of rows; InputError if no covariance can be computed from the sums."""
     n = int(sums.count)
     check(n > 1, f"covariance needs at least 2 rows, got n_samples = {n}")
-    check(bool(np.isfinite(squares).all()), "sums of squares of the rows must be finite, got values of 1e150 or more")
+    check(bool(np.isfinite(squares).all()), TOO_LARGE)
     return n
 
 
 def _centred(centre: np.ndarray, x, columns: slice = slice(None)):
-    """The array namespace of x, and x − centre in float64 for these columns."""
+    """The array namespace of x, and the given columns of x − centre in float64."""
     check(x.ndim == 2 and x.shape[1] == len(centre), f"rows must have shape (m, {len(centre)}), got {tuple(x.shape)}")
     return namespace(x), to_float64(x[:, columns]) - like(centre[columns], x)

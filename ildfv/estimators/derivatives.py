@@ -6,15 +6,15 @@ import numpy as np
 
 
 def profiles(sigma: float, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The Gaussian and its first and second derivative, scale-normalised, (size,) each, for correlation.
+    """Correlation kernels of the Gaussian and of its scale-normalised first and second derivatives, (size,) each.
 
-    They give 1 for the constant 1, for the ramp x/σ and for the parabola x²/(2σ²), exactly also for a small σ. With an
-    even size the centre is between two pixels.
+    The three kernels give exactly 1 for the constant 1, the ramp x/σ and the parabola x²/(2σ²), respectively, even if σ
+    is small. If `size` is even, the centre is between two pixels.
     """
     t = np.arange(size) - (size - 1) / 2
     g = np.exp(-(t**2) / (2 * sigma**2))
     g /= g.sum()
-    first = t * g  # for correlation: the kernel of a convolution is mirrored
+    first = t * g  # for correlation; the kernel of a convolution would have the opposite sign
     first *= sigma / (t * first).sum()
     second = (t**2 / sigma**2 - 1) * g  # σ²·g″
     second -= g * second.sum()  # no response to a constant

@@ -1,4 +1,4 @@
-"""Least squares of several outputs on one design, from sums of products, with detection of rank deficiency."""
+"""Least squares of several outputs on one design, from sums of products; also for designs of deficient rank."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 class Design:
     """The inverse of the design's normal equations, computed once for all outputs.
 
-    Directions whose eigenvalue is no larger than the rounding error are dropped, which gives the coefficients of least
-    norm among those of equal fit.
+    Directions whose eigenvalue is no larger than the rounding error are dropped. Among all coefficients with the same
+    fit, this gives those of least norm.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Design:
         self.mean = products[0, 1:] / n  # (p,)
         about_mean = products[1:, 1:] - n * np.outer(self.mean, self.mean)
         spread = np.diag(about_mean) + ridge
-        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # rounding error of a constant's variance
+        lost = n * np.finfo(float).eps * np.diag(products)[1:]  # rounding error of the variance of a constant feature
         self.scale = np.where(spread > lost, np.sqrt(np.maximum(spread, 0.0)), 1.0)
         constant = spread <= lost
         correlation = (about_mean + ridge * np.eye(p)) / np.outer(self.scale, self.scale)
@@ -46,7 +46,7 @@ class Design:
 
     def undetermined(self, centre: np.ndarray) -> np.ndarray:
         """Mask (p + 1,) of the coefficients, intercept first, that the data do not determine."""
-        free = self.null / self.scale[:, None]  # changes of coefficients that change no prediction
+        free = self.null / self.scale[:, None]  # directions in which coefficients do not affect predictions
         size = np.abs(free).max(axis=1, initial=0.0) * self.scale
         intercept = np.abs((self.mean + centre) @ free).max(initial=0.0)
         return np.append(intercept, size) > 1e-6

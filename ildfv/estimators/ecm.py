@@ -1,7 +1,7 @@
-"""Maximum likelihood of a multivariate regression from sums: one solve for complete labels, ECM for missing labels.
+"""Maximum likelihood of a multivariate regression from sums: least squares for complete labels, otherwise ECM.
 
-Rows are grouped by their pattern of observed labels. Within a pattern every ECM step is linear in the same sums, so no
-step reads the data again.
+Rows are grouped by their pattern of observed labels. Every ECM step uses only the sums of each group, so the data are
+read once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ildfv.estimators.base import Sums
 from ildfv.estimators.design import Design
 from ildfv.estimators.standard_errors import coefficient_covariances
 
-LOST = 1e-13  # share of an output's mean square; a smaller residual variance is rounding error
-ALL_PATTERNS = 6  # number of outputs up to which all 2^c ≤ 64 patterns of missing labels are reserved
+LOST = 1e-13  # fraction of an output's mean square; a smaller residual variance is a rounding error
+ALL_PATTERNS = 6  # number of outputs up to which sums for all 2^c ≤ 64 patterns of missing labels are allocated
 
 
 class RegressionSums(Sums):
@@ -33,7 +33,7 @@ class RegressionSums(Sums):
     patterns : array of bool of shape (P, c), optional
         Expected patterns, True = observed. By default all 2^c if c ≤ 6, otherwise complete rows only.
     grows : bool
-        Start without patterns and add each when it first occurs. Such sums cannot be added over ranks.
+        Whether to start without patterns and add each when it first occurs. Such sums cannot be added over ranks.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
@@ -71,9 +71,9 @@ class RegressionSums(Sums):
                 self.patterns = np.concatenate([self.patterns, pattern[None]])
                 self._sums[name] = np.zeros((self._side, self._side))
             if name not in self._sums:
-                raise InputError(
-                    f"each row of Y must have one of the given patterns of observed labels, got {name.split('_')[1]}"
-                )
+                observed = name.split("_")[1]
+                rule = "each row of Y must have one of the given patterns of observed labels"
+                raise InputError(f"{rule}, got {observed} (1: observed)")
             matching = xp.take(rows, like(np.flatnonzero(label.reshape(-1) == i), x), axis=0)
             self._add(name, matching.T @ matching)
         return self
@@ -82,7 +82,7 @@ class RegressionSums(Sums):
         """(observed outputs, products) for each pattern that has rows and at least one label."""
         state = self.state()
         finite = all(np.isfinite(products).all() for products in state.values())
-        check(finite, "sums of products of X and Y must be finite, got values of 1e150 or more")
+        check(finite, "sums of products of X and Y must be finite, got values of 1e150 or more: rescale them")
         pairs = [(np.flatnonzero(pattern), state[_name(pattern)]) for pattern in self.patterns]
         return [(outputs, sums) for outputs, sums in pairs if len(outputs) and sums[0, 0] > 0]
 
@@ -107,7 +107,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
     n = round(sum(products[0, 0] for _, products in groups))
     check(n > 0, "Y must hold at least one label, got none")
     for j in set(range(c)) - {int(j) for outputs, _ in groups for j in outputs}:
-        raise InputError(f"Y must hold a label of each output, got none of output {j}")
+        raise InputError(f"Y must hold at least one label of each output, got none of output {j}")
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
     coefficients, covariance, lost = _means_and_variances(groups, p, c)  # starting values of ECM
@@ -116,13 +116,13 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
     while steps < max_iter and not converged:
         previous_coefficients = coefficients
         coefficients, covariance = _step(groups, design, coefficients, covariance)
-        covariance = _without_lost(covariance, lost)
+        covariance = _without_rounding(covariance, lost)
         known = np.diag(covariance) > 0  # the likelihood of an output without residuals is unbounded
         previous, steps = log_likelihood, steps + 1
         log_likelihood = _log_likelihood(groups, coefficients, covariance, known)
         if log_likelihood < np.inf and known.any():
             converged = complete or abs(log_likelihood - previous) < tol * n
-        else:  # unbounded for a combination of outputs: converged when the coefficients no longer change
+        else:  # the likelihood is unbounded for a combination of outputs: wait until the coefficients no longer change
             change = coefficients - previous_coefficients
             squares = np.einsum("ij,ik,kj->j", change, design.products, change, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
@@ -146,7 +146,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
 def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starting values: each output's mean as coefficients (p + 1, c) and its variance as a diagonal covariance (c, c).
 
-    Also the variance (c,) up to which an output cannot be distinguished from a constant because of rounding.
+    The third result is the variance (c,) up to which, because of rounding, an output may be a constant.
     """
     mean, variance, lost = np.zeros(c), np.zeros(c), np.zeros(c)
     for j in range(c):
@@ -154,11 +154,11 @@ def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.n
         count, total, squares = sum(m[[0, 0, y], [0, y, y]] for outputs, m in groups if j in outputs)
         mean[j], variance[j] = total / count, (squares - total**2 / count) / count
         lost[j] = LOST * squares / count
-    return np.vstack([mean, np.zeros((p, c))]), _without_lost(np.diag(variance), lost), lost
+    return np.vstack([mean, np.zeros((p, c))]), _without_rounding(np.diag(variance), lost), lost
 
 
-def _without_lost(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, 0 for outputs whose variance is rounding error and so carries no information on the others."""
+def _without_rounding(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """The covariance, set to 0 for outputs whose variance is a rounding error and tells nothing about other outputs."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 
@@ -187,7 +187,7 @@ def _step(groups: list, design: Design, coefficients: np.ndarray, covariance: np
 
 
 def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> float:
-    """Log likelihood of the observed labels of the `known` outputs, nats; +inf if a combination has no residuals."""
+    """Log likelihood, in nats, of the observed labels of the `known` outputs; +inf if their covariance is singular."""
     c = len(covariance)
     total = 0.0
     for outputs, products in groups:
@@ -204,5 +204,5 @@ def _log_likelihood(groups: list, coefficients: np.ndarray, covariance: np.ndarr
 
 
 def _name(pattern: np.ndarray) -> str:
-    """ "products_101": outputs 0 and 2 observed."""
+    """The name of the sums of a pattern: "products_101" if outputs 0 and 2 are observed."""
     return "products_" + "".join("1" if seen else "0" for seen in pattern)

@@ -16,8 +16,8 @@ from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import MIN_MASS
 from ildfv.weighted import split
 
-# Posteriors below this are skipped. Their share is below the precision of sums of float32 descriptors, and the kernel
-# can skip most components: on CNN-F activations this takes a quarter to a half of the time of threshold 0.
+# Posteriors below this value are set to 0: they contribute less than the rounding error of float32 sums. The kernel can
+# then skip most components. On CNN-F activations this takes a quarter to a half of the time of threshold 0.
 THRESHOLD = 1e-12
 
 
@@ -63,12 +63,12 @@ def _numbers(a, name: str) -> np.ndarray:
 
 
 class MixtureSums(Sums):
-    """The sums of one E step: descriptors (or their weights), moments (k,), (k, d), (k, d) and log likelihood.
+    """The sums of one E step: count (or weight) of descriptors, moments (k,), (k, d), (k, d), and log likelihood.
 
     Parameters
     ----------
     mixture : object with weights_ (k,), means_ (k, d) and variances_ (k, d)
-        Their values at the time of the call are used for all updates.
+        Parameters of the E step. Later changes of this object have no effect.
     """
 
     def __init__(self, mixture):
@@ -89,13 +89,13 @@ class MixtureSums(Sums):
         try:
             sums = moments(maps, self._parameters, threshold=THRESHOLD, pooled=True, weights=weights)
         except InputError:
-            check_place(batch, name)  # the kernel detects non-finite values; this reports the row
+            check_place(batch, name)  # the kernel only detects that a value is not finite; this reports its row
             raise
         likelihood = float(sums.log_likelihood)
         check(np.isfinite(likelihood), f"log likelihood of {name} must be finite, got {likelihood}: rescale the values")
         self._add("count", float(count(batch)) if weights is None else float(weights.sum()))
         for key, value in sums._asdict().items():
-            self._add(key, value)  # sums of GPU arrays stay on the device until the M step
+            self._add(key, value)  # sums on a GPU stay there until the M step
         return self
 
     @property
@@ -120,13 +120,14 @@ class MixtureSums(Sums):
         s0, means, variances = step(
             self.s0, self.s1, self.s2, parameters.weights_, parameters.means_, parameters.variances_, inertia=inertia
         )
-        return _refill(np.array(s0), np.array(means), np.maximum(variances, floor))
+        return _without_empty(np.array(s0), np.array(means), np.maximum(variances, floor))
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
-    """Masses (k,), means (k, d) and variances (k, d), NumPy, from sums of any array library at these parameters.
+    """Masses (k,), means (k, d) and variances (k, d) as NumPy arrays, from sums computed at the given parameters.
 
-    inertia: weight of the current parameters, in descriptors. The CUDA version is `ildfv.kernels.cuda.em.m_step`.
+    The sums may be of any array library. inertia: weight of the given parameters, in descriptors. The CUDA version is
+    `ildfv.kernels.cuda.em.m_step`.
     """
     xp = namespace(s1)
     weights, means, variances = (like(a, s1) for a in (weights, means, variances))
@@ -139,8 +140,8 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
     return tuple(to_numpy(a) for a in (s0, means, variances))  # parameters are always NumPy arrays
 
 
-def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
-    """Parameters with every empty component replaced by half of the heaviest one."""
+def _without_empty(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Parameters:
+    """Parameters in which each empty component is replaced by half of the component with the largest mass."""
     for empty in np.flatnonzero(s0 < MIN_MASS):
         split_component(s0, means, variances, int(s0.argmax()), into=int(empty))
     return Parameters(s0 / s0.sum(), means, variances)
@@ -149,8 +150,8 @@ def _refill(s0: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Paramet
 def split_component(masses: np.ndarray, means: np.ndarray, variances: np.ndarray, component: int, *, into: int) -> None:
     """Split `component` into itself and `into`, in place: masses (k,), means (k, d), variances (k, d).
 
-    The two means are half a standard deviation to either side along the dimension of largest variance. The split is
-    deterministic, so that all ranks and repeated runs agree.
+    The two means are half a standard deviation below and above the old one, in the dimension of largest variance. The
+    split is deterministic, so that it is the same on all ranks and in repeated runs.
     """
     widest = int(variances[component].argmax())
     step = 0.5 * np.sqrt(variances[component, widest])

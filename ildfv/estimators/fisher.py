@@ -86,12 +86,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
     @default_errstate
     def fit(self, X, y=None, sample_weight=None) -> Self:
-        """Fit the mixture unless a fitted one was given.
+        """Fit the mixture, unless a fitted one was given.
 
         Parameters
         ----------
         X : array, list or iterable
-            Maps as in `transform`, or an iterable of batches (b, n, d) or (b, d, h, w) that can be iterated
+            Maps as in `transform`, or batches (b, n, d) or (b, d, h, w) in an iterable that can be iterated
             repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
         y : None
             Ignored.
@@ -142,7 +142,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         maps: Any = with_weights(as_descriptors(X), weights)
         arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
         if any(getattr(one, "requires_grad", False) for one in arrays):
-            message = "FisherVector.transform does not propagate gradients: pass X.detach() if none are needed"
+            message = "FisherVector.transform does not propagate gradients: pass X.detach(), or use FisherVector2d"
             warnings.warn(message, stacklevel=4)
         return fisher_vectors(maps, mixture, self)
 
@@ -165,12 +165,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
 
     def fitted_mixture(self) -> FittedMixture:
-        """The mixture whose moments are the vectors: that of `fit`, else the given one.
+        """The mixture that `transform` uses: the one fitted by `fit` or, without `fit`, the one given.
 
         Raises
         ------
         NotFittedError
-            Neither is fitted.
+            `fit` was not called, and no fitted mixture was given.
         """
         if hasattr(self, "mixture_"):
             return self.mixture_
@@ -204,13 +204,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self._saved_mixture().to_tensors()
 
     def info(self) -> dict:
-        """Settings and the mixture's numbers as JSON values."""
+        """Settings, and the description of the mixture, as JSON values."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
         return {"estimator": type(self).__name__, "settings": settings, "mixture": self._saved_mixture().info()}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder from which `tensors` and `info` were taken."""
+        """The encoder for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 

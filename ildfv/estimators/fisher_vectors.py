@@ -47,6 +47,12 @@ class Settings(Protocol):
     def intra(self) -> bool: ...
 
 
+class FittedFisher(Settings, Protocol):
+    """A fitted `FisherVector`, or a `FixedFisher`."""
+
+    def fitted_mixture(self) -> FittedMixture: ...
+
+
 def fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
     """Fisher vectors of maps in the layouts of `as_descriptors`, which may be `Weighted`; the batch size is halved when
     the memory of a GPU is exhausted."""
@@ -76,7 +82,7 @@ def _check_within_range(log_likelihoods) -> None:
 
 
 def negate_sigma_part(vectors, n_components: int):
-    """Vectors in scikit-image's sign convention, or back from it.
+    """Vectors converted to scikit-image's sign convention, or from it: only the signs of the last k·d values change.
 
     Parameters
     ----------
@@ -111,9 +117,9 @@ def vectors(
 ):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, from the moments of b maps.
 
-    counts (b,) are the descriptors of each map, or the sums of their weights; weights (k,) are those of the mixture.
-    improved: signed power, then unit L2 norm; intra: each component to unit norm between the two.
-    Array API code; the CUDA version is `ildfv.kernels.cuda.fisher.vectors`.
+    counts (b,): number of descriptors of each map, or the sum of their weights. weights (k,): those of the mixture.
+    improved: whether to apply the signed power, then scale to unit L2 norm. intra: whether to scale each component to
+    unit norm after the power. The CUDA version is `ildfv.kernels.cuda.fisher.vectors`.
     """
     used = weights >= MIN_WEIGHT
     total = counts

@@ -1,4 +1,4 @@
-"""A head on several blocks of features: cross-validation over groups decides, per output, which blocks are used.
+"""A linear head on several blocks of features. For each output, cross-validation over groups selects the blocks.
 
 A candidate is a scale for each feature. Features of scale 0 are excluded; with a penalty on the squared coefficients, a
 larger scale penalises a feature less. The result is one linear head on the features themselves.
@@ -14,7 +14,7 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.estimators.heads import Head, fit_head, held_out_error
 
-GAIN = 0.06  # required reduction of the error: on phantoms, the lowest error alone selected worse inputs
+GAIN = 0.06  # required reduction of the error, as a fraction; without it, worse inputs were selected on phantoms
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ def fit_chosen_head(
     gain: float = GAIN,
     seed: int = 0,
 ) -> Choice:
-    """For each output the head of the candidate, and its penalty, with the lowest error on held-out groups; or, if
-    its error is not lower than that of the first candidate by at least the fraction `gain`, of the first candidate.
+    """A head that uses, for each output, the candidate and the penalty with the lowest error on held-out groups.
+
+    If this error is not lower than the error of the first candidate by at least the fraction `gain`, the first
+    candidate is used.
 
     Parameters
     ----------
@@ -45,21 +47,21 @@ def fit_chosen_head(
     candidates : mapping of str to ndarray of shape (p,)
         Scales of the features, not negative; the first is the default.
     gain : float
-        In [0, 1). The held-out error is itself a noisy estimate, and the lowest of several is lower than it should be.
+        In [0, 1). Held-out errors are noisy estimates, so the lowest of several underestimates the true error.
 
     Raises
     ------
     InputError
         As `fit_head`, or there is no candidate.
     """
-    check(len(candidates) > 0, "candidates must be at least one, got none")
+    check(len(candidates) > 0, "candidates must hold at least one candidate, got none")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     heads = {name: fit_head(kind, x * scale, y, groups, seed=seed) for name, scale in candidates.items()}
     names = list(heads)
     chosen = []
     for c, column in enumerate(y.T):
         known = np.isfinite(column)
-        if len(np.unique(column[known])) < 2:  # the fit is constant for any features
+        if len(np.unique(column[known])) < 2:  # the score is constant, whichever features are used
             chosen.append(names[0])
             continue
         errors = [held_out_error(kind, column[known], heads[name].held_out[known, c]) for name in names]

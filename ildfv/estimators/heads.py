@@ -1,7 +1,7 @@
 """Ridge and logistic regression for few rows: the penalty of each output is chosen by cross-validation over groups.
 
-Rows of one group (slices of one patient) are never in both parts of a split. The scores of the chosen model on held-out
-groups are kept, so that decision thresholds need no additional rows.
+The rows of a group (the slices of a patient) are never in both parts of a split. The scores on held-out groups are kept
+for the chosen penalty, so that decision thresholds can be set without additional rows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ildfv.errors import check
 
 KINDS = ("ridge", "logistic")
 PENALTIES = tuple(10.0**e for e in range(-4, 3))  # per row, for features scaled to a mean squared norm of 1
-SPLITS = 5  # at most; fewer with fewer groups
+SPLITS = 5  # maximum number of splits; there are no more splits than groups
 MAX_ITER = 2000
-CLIP = 1e-6  # clipping of predicted probabilities, so that a single confident error does not dominate the choice
+CLIP = 1e-6  # distance of predicted probabilities from 0 and 1, so that one wrong prediction does not decide the choice
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def fit_head(
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
 ) -> Head:
-    """The head fitted on all rows, for each output with the penalty of the lowest error on held-out groups.
+    """The head fitted on all rows. Each output has the penalty with the lowest error on held-out groups.
 
     Parameters
     ----------
     kind : {"ridge", "logistic"}
-        Squared error, or the logistic loss.
+        "ridge" minimises the squared error, "logistic" the logistic loss.
     x : ndarray of shape (n, p)
         Features, finite. They are centred and scaled by one number, which preserves their relative variances.
     y : ndarray of shape (n, c)
@@ -80,12 +80,12 @@ def fit_head(
     check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
     x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)
     check(x.ndim == y.ndim == 2, f"x and y must have two dimensions, got {x.ndim} and {y.ndim}")
-    check(len(x) == len(y) == len(groups), f"x, y, groups must be of one length, got {len(x)}, {len(y)}, {len(groups)}")
+    check(len(x) == len(y) == len(groups), f"x, y, groups must be equally long, got {len(x)}, {len(y)}, {len(groups)}")
     check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
     known = y[np.isfinite(y)]
     check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for head logistic")
     n_groups = len(np.unique(groups))
-    check(n_groups >= 2, f"groups must be at least 2, for fitting and validation, got {n_groups}")
+    check(n_groups >= 2, f"groups must have at least 2 values, for fitting and validation, got {n_groups}")
     centre = x.mean(axis=0)
     scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0
     splits = list(GroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed).split(x, groups=groups))
@@ -110,7 +110,7 @@ def _fit_output(
         return np.zeros(x.shape[1]), constant, np.nan, np.full(len(x), constant)
     candidates = [_held_out(kind, x, y, splits, penalty) for penalty in penalties]
     errors = [held_out_error(kind, y[known], scores[known]) for scores in candidates]
-    best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # of equal errors the largest penalty
+    best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # the largest penalty if errors are equal
     weights, intercept = _solve(kind, x[known], y[known], penalties[best])
     return weights, intercept, penalties[best], candidates[best]
 
@@ -126,7 +126,7 @@ def _held_out(kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalty: fl
 
 
 def _solve(kind: str, x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """(weights (p,), intercept); constant if the rows have one class only."""
+    """(weights (p,), intercept); the weights are 0 if the rows have only one class."""
     if len(np.unique(y)) < 2:
         return np.zeros(x.shape[1]), _constant(kind, y)
     if kind == "ridge":
@@ -137,7 +137,7 @@ def _solve(kind: str, x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.
 
 
 def _constant(kind: str, y: np.ndarray) -> float:
-    """The score without features: the mean, or the logit of the smoothed share of ones; 0 without any label."""
+    """The score if features are not used: the mean, or the logit of the smoothed share of ones; 0 if y is empty."""
     if kind == "ridge":
         return float(y.mean()) if len(y) else 0.0
     return float(logit((y.sum() + 1) / (len(y) + 2)))

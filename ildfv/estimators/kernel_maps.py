@@ -1,4 +1,4 @@
-"""Conversion of maps of any layout and dtype to those that the kernels read, with the weights of their descriptors."""
+"""Conversion of maps, and of the weights of their descriptors, to the layouts and dtypes that the kernels read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ildfv.weighted import Weighted, split
 
 
 def with_weights(maps, weights):
-    """Weighted maps: an array of maps, or a list of single ones; unchanged if there are no weights."""
+    """The maps as `Weighted`: one object for an array, one per map for a list. Without weights, the maps unchanged."""
     if weights is None:
         return maps
     if not isinstance(maps, list):
@@ -22,6 +22,7 @@ def with_weights(maps, weights):
 
 
 def moments_of(maps, mixture, threshold: float) -> Moments:
+    """Moments of maps in an array or a list, which may be `Weighted`."""
     if not isinstance(maps, list):
         maps, weights = split(maps)
         return moments(maps, mixture, threshold=threshold, weights=weights)
@@ -50,7 +51,7 @@ def as_rows(one):
 
 
 def check_not_images(maps) -> None:
-    """InputError for 8-bit arrays without a channel axis: rows of grey images are not descriptors."""
+    """InputError for uint8 arrays without a channel axis: they may be grey images, whose rows are not descriptors."""
     listed = isinstance(maps, (list, tuple))
     for one in maps if listed else (maps,):
         image = is_array(one) and dtype_name(one) == "uint8" and one.ndim == (2 if listed else 3)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import pinvh, qr
 
-ROWS = 8192  # rows of the float32 basis converted to float64 at a time: converting all of it would triple its memory
+ROWS = 8192  # rows of the float32 basis converted to float64 at a time: a converted copy would triple the memory
 
-ROUNDING = 1e-6  # eigenvalues below this share of the largest are float32 rounding errors and are not inverted
+ROUNDING = 1e-6  # eigenvalues below this fraction of the largest are float32 rounding errors and are not inverted
 
 
 def leading_eigenvectors(
@@ -17,10 +17,10 @@ def leading_eigenvectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leading eigenvalues and eigenvectors of a positive semidefinite (d, d) operator.
 
-    The first product maps random directions into the range of the matrix. The products of all later blocks are known,
-    except that of the last block with itself, which is set to the smallest value that keeps the projected matrix
-    positive (Nyström): apart from rounding, no eigenvalue is overestimated. The basis is float32; the products and the
-    projected matrix are float64.
+    The first product maps random directions into the range of the matrix, and each product gives the next block of the
+    basis. The matrix projected on the basis is then known, except for the last block with itself. This part is set to
+    the smallest value that keeps the projected matrix positive (Nyström), so that, except for rounding, no eigenvalue
+    is overestimated. The basis is float32; the products and the projected matrix are float64.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def leading_eigenvectors(
 
 
 def _orthonormal(block: np.ndarray, basis: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Orthonormal columns spanning the part of `block` orthogonal to `basis`; random where its rank is deficient."""
-    for _ in range(3):  # twice is enough (Giraud et al. 2005); once more for directions that were replaced
+    """Orthonormal columns that span the part of `block` orthogonal to `basis`; random ones if its rank is deficient."""
+    for _ in range(3):  # two passes are enough (Giraud et al. 2005); the third is for random columns
         length = np.linalg.norm(block, axis=0)
         shares = _inner(basis, block)
         for rows in _chunks(len(block)):

@@ -15,11 +15,11 @@ LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d) or (d, h_i, w_i)"
 
 
 def checked(X, n_features: int | None = None) -> list:
-    """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64: one array, or one per map of a list, in
-    which (d, h, w) becomes (1, d, h, w).
+    """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64.
 
-    n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without descriptors,
-    complex or masked arrays, non-finite values.
+    An array gives a list of one array. A list gives one array per map: (n, d) becomes (1, n, d), (d, h, w) becomes
+    (1, d, h, w). n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without
+    descriptors, complex or masked arrays, non-finite values.
     """
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     check(len(arrays) > 0, "maps must hold at least one map, got none")
@@ -43,7 +43,7 @@ def checked(X, n_features: int | None = None) -> list:
 
 
 def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
-    """(maps (b, n, d) or (b, d, h, w), weights (b, n, 1) or None) as from `checked`.
+    """Pairs (maps, weights) with maps as in `checked`, and weights (b, n, 1) or None.
 
     Weights have the library and dtype of the maps; descriptors of weight 0 become 0, even if they are not finite.
     """
@@ -55,7 +55,7 @@ def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     given = list(X) if listed else [X]
     weights = list(weights) if listed else [weights]
     check(len(weights) == len(given), f"weights must be given for {len(given)} maps, got {len(weights)}")
-    # A map (d, h, w) of a list is a batch of one, as `Weighted` takes three axes for (b, n, d).
+    # A map (d, h, w) of a list is converted to descriptors first: `Weighted` would take its three axes for (b, n, d).
     pairs = [
         Weighted(as_rows(x) if listed and is_array(x) else x, to_numpy(w)) for x, w in zip(given, weights, strict=True)
     ]
@@ -81,7 +81,7 @@ def _without_ignored(one: Weighted):
 
 
 def descriptors(x):
-    """The descriptors of checked maps, (b, n, d); a view where the library can make one."""
+    """The descriptors of checked maps, (b, n, d); a view if the library supports it."""
     if x.ndim == 3:
         return x
     xp = namespace(x)

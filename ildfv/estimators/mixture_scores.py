@@ -140,7 +140,7 @@ class MixtureScores(Persistent):
         self._check_fitted()
         n_samples = check_integer(n_samples, "n_samples", 1)
         random = check_random_state(self.random_state)
-        shares = self.weights_ / self.weights_.sum()  # the stored weights may sum to 1 only within rounding
+        shares = self.weights_ / self.weights_.sum()  # because of rounding, the stored weights may not sum to 1 exactly
         labels = np.repeat(np.arange(len(shares)), random.multinomial(n_samples, shares))
         noise = random.standard_normal((n_samples, self.means_.shape[1]))
         return self.means_[labels] + np.sqrt(self.variances_[labels]) * noise, labels
@@ -150,7 +150,7 @@ class MixtureScores(Persistent):
         return 2 * k * d + k - 1
 
     def _sums(self, X, sample_weight=None) -> MixtureSums:
-        """The sums of all descriptors of X at the learned parameters."""
+        """The sums over all descriptors of X at the learned parameters."""
         self._check_fitted()
         options = {"layouts": (2, 3, 4), "reset": False, "finite": False, "sample_weight": sample_weight}
         return self._summed(as_batches(self, X, **options))

@@ -1,4 +1,4 @@
-"""Checks of the settings of a mixture, before any data are read."""
+"""Checks of the settings of a mixture, made before any data are read."""
 
 from __future__ import annotations
 

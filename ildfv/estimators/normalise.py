@@ -1,4 +1,4 @@
-"""Normalisation of encodings: signed power, components to unit norm, the whole to unit norm."""
+"""Normalisation of encodings: signed power, and unit norm of each component or of the whole vector."""
 
 from __future__ import annotations
 

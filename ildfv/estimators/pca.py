@@ -13,31 +13,33 @@ from ildfv.arrays import to_numpy
 from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Reduce, as_batches, default_errstate
 from ildfv.estimators.batches import Batches, is_stream
-from ildfv.estimators.covariance import CovarianceSums, ProductSums
+from ildfv.estimators.covariance import TOO_LARGE, CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.projection import Projection
 
-EXACT = 4096  # features or rows up to which the exact eigenproblem is solved: 134 MB, about a minute
+EXACT = 4096  # features or rows up to which the eigenproblem is solved exactly; this takes 134 MB and about a minute
 OVERSAMPLING = 10  # directions in each Krylov block in addition to n_components
 # Six such blocks resolve slowly decaying spectra as well as scikit-learn's randomised solver. If they would take more
-# bytes than this (512 components of 262,144 features), blocks shrink to 1.5 directions per component in total.
+# than BASIS_BYTES (as with 512 components of 262,144 features), all blocks together have fewer directions, but at least
+# MIN_OVERSAMPLING_RATIO per component.
 BASIS_BYTES, MIN_OVERSAMPLING_RATIO = 3 << 28, 1.5
 
 
 class PCA(Projection, TransformerMixin, BaseEstimator):
     """Principal components from the exact covariance, or from block Krylov passes for many features.
 
-    Up to 4096 features one pass gives the exact result, as do at most 4096 rows of an array. For more, `n_passes`
-    passes give an approximation that never overestimates an explained variance, unless so many components are
-    requested that the exact result costs no more.
+    The result is exact for at most 4096 features, or for an array of at most 4096 rows. Otherwise `n_passes` passes
+    give an approximation that never overestimates an explained variance. If so many components are requested that the
+    exact result costs no more, the result is exact as well.
 
     Parameters
     ----------
     n_components : int or None
-        With fewer rows or features, min(n, d) components are computed and a warning is given; None means min(n, d).
+        Number of components. If it is larger than min(n, d), min(n, d) components are computed and a warning is
+        given. None: min(n, d).
     whiten : bool
-        Whether to scale projections to unit variance, except for components whose variance is rounding error (below
-        ROUNDING_SHARE of the first).
+        Whether to scale projections to unit variance. Components whose variance is a rounding error (below
+        ROUNDING_SHARE of the first) keep a lower variance.
     n_passes : int
         Passes over the data with more than 4096 features.
     random_state : int
@@ -114,22 +116,25 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         """Fit from sums of rows; with `overwrite` the sums are invalid afterwards."""
         n, mean, covariance = sums.finish(overwrite=overwrite)
         d = len(mean)
-        c = self._count(n, d)
+        c = self._used_components(n, d)
         total = float(np.trace(covariance))
         # The transpose of a symmetric C-ordered array is in LAPACK's order, so that eigh works in place.
         values, vectors = eigh(covariance.T, subset_by_index=(d - c, d - 1), overwrite_a=True, check_finite=False)
         return self._set_learned(n, mean, values[::-1], vectors.T[::-1], total)
 
-    def _count(self, n: int, d: int) -> int:
+    def _used_components(self, n: int, d: int) -> int:
         check(n > 1, f"PCA needs at least 2 rows, got n_samples = {n}")
         most = min(n, d)
         if self.n_components is not None and self.n_components > most:
-            message = f"n_components is {self.n_components}, but {n} rows of {d} features have {most}: {most} are used"
+            message = (
+                f"n_components must be at most {most} for {n} rows of {d} features, got {self.n_components}: "
+                f"{most} are used"
+            )
             warnings.warn(message, stacklevel=6)
         return most if self.n_components is None else min(most, int(self.n_components))
 
     def _centre(self, batches: Batches) -> np.ndarray:
-        """Mean of the first batches of all ranks (d,): close enough to the overall mean to lose no digits."""
+        """Mean of the first batches of all ranks (d,): near enough to the overall mean to avoid cancellation."""
         first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
@@ -143,11 +148,11 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
     def _fit_gram(self, x: np.ndarray) -> Self:
         """Exact solution for few rows: x xᵀ has the nonzero eigenvalues of xᵀ x."""
         n, d = x.shape
-        c = self._count(n, d)
+        c = self._used_components(n, d)
         mean = x.mean(axis=0, dtype=np.float64)
         e = x - mean  # (n, d)
         gram = e @ e.T / (n - 1)
-        check(bool(np.isfinite(gram).all()), "sums of squares of the rows must be finite, got values of 1e150 or more")
+        check(bool(np.isfinite(gram).all()), TOO_LARGE)
         values, vectors = eigh(gram, subset_by_index=(n - c, n - 1), check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         # n centred rows span at most n − 1 directions; QR completes them with orthogonal ones of zero variance.
@@ -172,7 +177,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         values, components = leading_eigenvectors(
             product, d, self.n_components, n_passes=self.n_passes, basis_size=size, seed=seed
         )
-        c = self._count(found["n"], d)
+        c = self._used_components(found["n"], d)
         return self._set_learned(found["n"], found["mean"], values[:c], components[:c], found["total"])
 
     def _basis_size(self, d: int) -> int:

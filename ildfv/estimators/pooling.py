@@ -70,13 +70,12 @@ class Pooling(TransformerMixin, BaseEstimator):
             Wrong shape, maps without descriptors, non-finite values; for "flat", maps of different sizes or weights.
         """
         self._check_settings()
-        check(
-            self.method != "flat" or (weights is None and not isinstance(X, Weighted)), '"flat" pooling has no weights'
-        )
+        unweighted = weights is None and not isinstance(X, Weighted)
+        check(self.method != "flat" or unweighted, 'weights must be omitted with method "flat"')
         pairs = checked_with_weights(X, None, weights)
         maps = [x for x, _ in pairs]
-        same = len({features(x) for x in maps}) == 1
-        check(same, "maps must all have the same number of features")
+        widths = sorted({features(x) for x in maps})
+        check(len(widths) == 1, f"maps must all have the same number of features, got {widths}")
         if self.method == "flat":
             sizes = sorted({count(x) // x.shape[0] for x in maps})
             check(len(sizes) == 1, f"maps must all have the same number of descriptors to be flattened, got {sizes}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.arrays import dtype_name, like
 
-ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # share of the first variance that may be rounding error
+ROUNDING_SHARE = {"float32": 1e-12, "float64": 1e-16}  # fraction of the first variance that may be a rounding error
 
 
 def projected(x, mean: np.ndarray, components: np.ndarray, scale: np.ndarray | None = None):
@@ -15,14 +15,14 @@ def projected(x, mean: np.ndarray, components: np.ndarray, scale: np.ndarray | N
     mean: (d,), subtracted from the rows. scale: divisors (c,) of whitened projections, see `whitening`.
     """
     kind = dtype_name(x)
-    # The mean is rounded to the dtype of the rows; `left` corrects the shift this causes far from zero.
-    left = (mean.astype(kind) - mean) @ components.T  # (c,)
-    found = (x - like(mean, x, kind)) @ like(components, x, kind).T + like(left, x, kind)
-    return found if scale is None else found / like(scale, found, kind)
+    # The mean is rounded to the dtype of the rows. The rounding error matters if the mean is far from zero.
+    correction = (mean.astype(kind) - mean) @ components.T  # (c,)
+    projections = (x - like(mean, x, kind)) @ like(components, x, kind).T + like(correction, x, kind)
+    return projections if scale is None else projections / like(scale, projections, kind)
 
 
 def whitening(variances: np.ndarray, components: np.ndarray, kind: str) -> np.ndarray:
-    """Divisors (c,) of whitened projections; a lower bound keeps rounding errors from being amplified.
+    """Divisors (c,) of whitened projections; their lower bound prevents the amplification of rounding errors.
 
     variances: explained variances (c,). kind: dtype of the rows.
     """

@@ -17,7 +17,7 @@ from ildfv.weighted import Weighted, split
 
 
 class SpatialPyramid(TransformerMixin, BaseEstimator):
-    """An unordered encoder applied to the whole map and to the cells of finer grids.
+    """An orderless encoder, applied to the whole map and to the cells of finer grids.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             Wrong shape, or a grid with more cells along a side than the map has rows or columns.
         """
         self._check_settings()
-        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given_encoder()
         if isinstance(X, (list, tuple)):
-            return self._listed(X, weights)
+            return self._transform_list(X, weights)
         X, own = split(X)
         weights = own if weights is None else weights
         shape = tuple(np.shape(X))
@@ -101,10 +101,10 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         return tags
 
-    def _listed(self, maps, weights):
+    def _transform_list(self, maps, weights):
         check(len(maps) > 0, "maps must hold at least one map, got none")
         for i, one in enumerate(maps):
-            check(np.ndim(one) == 3, f"maps[{i}] must be (d, h, w), as cells need rows and columns: {np.shape(one)}")
+            check(np.ndim(one) == 3, f"maps[{i}] must have rows and columns, (d, h, w), got shape {np.shape(one)}")
         if weights is None:
             vectors = [self.transform(one[None, ...]) for one in maps]
         else:
@@ -114,7 +114,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         return namespace(*vectors).concat(vectors, axis=0)
 
     def _weighted(self, maps, weights) -> list:
-        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given()
+        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given_encoder()
         b, _, h, w = maps.shape
         grid = Weighted(maps, to_numpy(weights)).weights.reshape(b, 1, h, w)
         pairs = zip(self._cells(maps), self._cells(grid), strict=True)
@@ -127,12 +127,12 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             for top, bottom in pairwise(rows):
                 for left, right in pairwise(columns):
                     cell = maps[:, :, top:bottom, left:right]
-                    # via one axis, so that all cells have the same memory layout
+                    # reshaped through a single axis, which copies the cell: all cells then have the same memory layout
                     yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
 
-    def _given(self):
+    def _given_encoder(self):
         if self.encoder is None or not _ready(self.encoder):
-            raise NotFittedError("This SpatialPyramid is not fitted yet: call fit first, or give it a fitted encoder")
+            raise NotFittedError("This SpatialPyramid is not fitted yet: call fit first, or pass a fitted encoder")
         return self.encoder
 
     def _check_settings(self) -> None:
@@ -147,7 +147,7 @@ def n_cells(grids) -> int:
 
 
 def _ready(encoder) -> bool:
-    """Whether the encoder can transform without fit: it is fitted, or was given all that `fit` would learn."""
+    """Whether the encoder can transform without `fit`: it is fitted, or all that `fit` would learn was passed to it."""
     if hasattr(encoder, "__sklearn_is_fitted__"):
         return encoder.__sklearn_is_fitted__()
     return hasattr(encoder, "mixture_") or hasattr(getattr(encoder, "mixture", None), "weights_")

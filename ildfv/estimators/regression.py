@@ -33,9 +33,9 @@ ROWS = 8192  # rows added to the sums at a time
 class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Y = X·coefᵀ + intercept + e with normal rows e of one covariance, by maximum likelihood (Matlab's mvregress).
 
-    NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without any are ignored.
-    A design of rank below p gives the coefficients of least norm, in units of each feature's standard deviation, and
-    a warning; coefficients that it does not determine have NaN standard errors.
+    NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without labels are
+    ignored. If the rank of the design is below p, a warning is given, and the coefficients have the least norm in units
+    of each feature's standard deviation; those that the data do not determine have NaN standard errors.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     tol : float
         ECM ends when the mean log likelihood per row rises by less than this.
     reduce : callable, optional
-        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). The sums are then about zero, so
-        features and labels should be within a thousand standard deviations of zero, and missing labels are possible
-        for at most six outputs.
+        Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). The data are then not centred, so
+        features and labels should be within a thousand standard deviations of zero. Missing labels are supported for
+        at most six outputs.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     residual_covariance_ : ndarray of shape (c, c)
         With divisor n.
     standard_errors_, intercept_standard_errors_ : ndarray of shape (c, p), (c,)
-        From the observed information (minus the Hessian of the log likelihood of the observed labels), as Matlab's
-        default `vartype`, with the residual covariance unknown as well: I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB. They are asymptotic
-        and assume labels missing at random.
+        From the observed information (minus the Hessian of the log likelihood of the observed labels), as with Matlab's
+        default `vartype`. The residual covariance counts as unknown: I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB. The errors are asymptotic
+        and assume that labels are missing at random.
     log_likelihood_ : float
         Of the observed labels, nats.
     rank_, n_samples_, n_iter_ : int
@@ -126,7 +126,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def _new_sums(self, x, labels) -> RegressionSums:
-        """Sums about the means of these rows; about zero with several ranks, whose sums must have one centre."""
+        """Empty sums, centred on the means of these rows; with several ranks, which need equal centres, on zero."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
         return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)
@@ -135,7 +135,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         sums: RegressionSums | None = None
         flat = False
         for i, pair in enumerate(pairs):
-            # torch's DataLoader yields lists
+            # torch's DataLoader yields pairs as lists
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
             check(is_pair, f"batch {i} must be a pair (X, Y) if no y is given")
             x, y = pair
@@ -152,7 +152,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 
     @default_errstate
     def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
-        """Fit from sums of rows; `flat` drops the output axis."""
+        """Fit from sums of rows. flat: whether to drop the output axis of the learned arrays."""
         check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
         check_integer(self.max_iter, "max_iter", 1)
         check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
@@ -198,7 +198,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         x = as_array(self, X)
         check_finite(x, "X")
         kind = getattr(namespace(x), floating(x))
-        x = to_float64(x)  # far from zero, float32 would lose digits to the intercept
+        x = to_float64(x)  # if features are far from zero, adding the intercept in float32 would lose digits
         predicted = x @ like(self.coef_.T, x) + like(self.intercept_, x)
         return namespace(x).astype(predicted, kind, copy=False)
 
@@ -245,7 +245,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 
 
 def is_stream_of_pairs(x) -> bool:
-    """Whether x, given without y, is an iterable of pairs rather than an array with y missing."""
+    """Whether x, passed without y, is an iterable of pairs rather than an array for which y was forgotten."""
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
 
 
@@ -268,7 +268,7 @@ def _means(x, y) -> np.ndarray:
 
 
 def _shared_with_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) -> tuple[RegressionSums | None, bool]:
-    """The arguments, with empty sums for a rank without rows if another rank has rows."""
+    """`sums` and `flat`. If another rank has rows, a rank without rows gets empty sums and the `flat` of the others."""
     widths = (0, 0) if sums is None else (sums.n_features, sums.n_outputs)
     added = reduce({"ranks": np.array([sums is not None, *widths, flat], dtype=np.float64)})["ranks"]
     if sums is not None or added[0] == 0:

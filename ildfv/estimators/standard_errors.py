@@ -17,7 +17,7 @@ def coefficient_covariances(
 
     With complete labels the coefficients B and the residual covariance Σ are uncorrelated, and the information of B
     alone suffices. With missing labels they are not: the information of B, for Σ unknown, is the Schur complement
-    I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB of the observed information. Its size is (p + 1)·c, which takes O((p·c)³).
+    I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB of the observed information. It has (p + 1)·c rows, so its inversion takes O((p·c)³).
 
     Parameters
     ----------

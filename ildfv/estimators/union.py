@@ -16,8 +16,8 @@ from ildfv.estimators.fisher import FisherVector
 class LayerUnion(TransformerMixin, BaseEstimator):
     """The concatenated vectors of the maps of several layers, with a separate encoder for each.
 
-    Every layer's vector is divided by the square root of the number of layers: vectors of unit norm keep unit norm.
-    Maps of several scales form one set of descriptors: concatenate them along n first, as a list of (n_i, d).
+    Every layer's vector is divided by the square root of the number of layers, so that vectors of unit norm are joined
+    to a vector of unit norm. For maps of several scales, concatenate their descriptors to a list of (n_i, d) first.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Returns
         -------
         array of shape (b, m)
-            m is the sum over layers; in the maps' array library.
+            m is the sum of the lengths of the layers' vectors. In the array library of the maps.
 
         Raises
         ------

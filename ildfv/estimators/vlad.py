@@ -12,8 +12,8 @@ from ildfv.estimators.normalise import blocks_to_unit, check_power, rooted, unit
 class VLAD(CodebookEncoder):
     """Vectors of locally aggregated descriptors (b, k·d), with signed power and unit L2 norm.
 
-    For centre k, Σ (x − c_k) / scale over the descriptors nearest to it, in the order of the centres. A map whose
-    descriptors all equal their centres gives zeros.
+    The part of centre k is Σ (x − c_k) / scale over the descriptors nearest to c_k. Parts are in the order of the
+    centres. A map whose descriptors all equal their centres gives zeros.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class VLAD(CodebookEncoder):
     centres : array of shape (k, d), optional
         Centres to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
-        With `centres`, the positive numbers by which differences are divided; 1 if None.
+        Positive numbers by which differences from `centres` are divided. None: 1 each.
     power : float
         Exponent of the signed power, in (0, 1]; 0.5 is the signed square root.
     intra : bool

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.estimators.fisher_vectors import FittedMixture
+from ildfv.estimators.fisher_vectors import FittedFisher, FittedMixture
 from ildfv.inference.contributions import component_scores
 from ildfv.scans.windows import NORMAL, SIZE
 
@@ -79,7 +79,7 @@ def nearest_patches(
 
 
 def mean_component_scores(
-    fisher: FisherVector,
+    fisher: FittedFisher,
     coefficients: np.ndarray,
     maps: Callable,
     read: Callable[[np.ndarray], np.ndarray],

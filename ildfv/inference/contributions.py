@@ -15,24 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
+from ildfv.estimators.fisher_vectors import FittedFisher
 from ildfv.kernels import cpu
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT
 
-if TYPE_CHECKING:
-    from ildfv.estimators.fisher import FisherVector
-    from ildfv.estimators.fixed import FixedFisher
-
-    Fisher = FisherVector | FixedFisher
-
 
 def contributions(
-    fisher: Fisher,
+    fisher: FittedFisher,
     coefficients: np.ndarray,
     maps,
     weights=None,
@@ -84,7 +78,7 @@ def contributions(
     return found
 
 
-def component_scores(fisher: Fisher, coefficients: np.ndarray, maps, weights=None) -> np.ndarray:
+def component_scores(fisher: FittedFisher, coefficients: np.ndarray, maps, weights=None) -> np.ndarray:
     """The part of each score that each component contributes, float64 (b, C, k). The sum over k is score − offset.
 
     Parameters
@@ -97,7 +91,7 @@ def component_scores(fisher: Fisher, coefficients: np.ndarray, maps, weights=Non
     return (g * (slices.alpha(fisher, 0.0) * slices.raw)[:, None]).sum(axis=(3, 4))
 
 
-def unlocated(fisher: Fisher, coefficients: np.ndarray, maps, weights=None, *, floor: float) -> np.ndarray:
+def unlocated(fisher: FittedFisher, coefficients: np.ndarray, maps, weights=None, *, floor: float) -> np.ndarray:
     """The part of each score that a floor distributes equally over all descriptors, float64 (b, C)."""
     slices = _moments(fisher, to_numpy(maps).astype(np.float64), weights)
     g = _by_component(fisher, coefficients, slices.raw.shape[1:])
@@ -105,13 +99,13 @@ def unlocated(fisher: Fisher, coefficients: np.ndarray, maps, weights=None, *, f
     return (g * change[:, None]).sum(axis=(2, 3, 4))
 
 
-def floor_at(fisher: Fisher, maps, weights=None, *, quantile: float) -> float:
+def floor_at(fisher: FittedFisher, maps, weights=None, *, quantile: float) -> float:
     """A floor for `contributions`: the quantile of |r_j| over the slices of `maps` and all j."""
     check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
     return float(np.quantile(raw_sizes(fisher, maps, weights), quantile))
 
 
-def raw_sizes(fisher: Fisher, maps, weights=None) -> np.ndarray:
+def raw_sizes(fisher: FittedFisher, maps, weights=None) -> np.ndarray:
     """|r_j| of each slice, float64 (b, 2·k·d)."""
     raw = _moments(fisher, to_numpy(maps).astype(np.float64), weights).raw
     return np.abs(raw).reshape(len(raw), -1)
@@ -129,7 +123,7 @@ class _Slices:
     scale: np.ndarray
     total: np.ndarray
 
-    def alpha(self, fisher: Fisher, floor: float) -> np.ndarray:
+    def alpha(self, fisher: FittedFisher, floor: float) -> np.ndarray:
         """α, (b, k, 2, d): the factor by which power and L2 normalisation multiply each value of `raw`.
 
         It is 0 where `raw` is 0 and there is no floor.
@@ -142,7 +136,7 @@ class _Slices:
         return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0) / np.maximum(norms, MIN_NORM)
 
 
-def _moments(fisher: Fisher, maps: np.ndarray, weights) -> _Slices:
+def _moments(fisher: FittedFisher, maps: np.ndarray, weights) -> _Slices:
     weighting, means, variances = _parameters(fisher)
     m = cpu.moments(maps, weighting, means, variances, threshold=fisher.threshold, descriptor_weights=weights)
     d = means.shape[1]
@@ -155,7 +149,7 @@ def _moments(fisher: Fisher, maps: np.ndarray, weights) -> _Slices:
     return _Slices(raw, scale, total)
 
 
-def _by_component(fisher: Fisher, coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _by_component(fisher: FittedFisher, coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The coefficients g, reshaped to (1, C, k, 2, d)."""
     check(
         fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
@@ -167,6 +161,6 @@ def _by_component(fisher: Fisher, coefficients: np.ndarray, shape: tuple[int, ..
     return coefficients.reshape(1, -1, *shape)
 
 
-def _parameters(fisher: Fisher) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _parameters(fisher: FittedFisher) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mixture = fisher.fitted_mixture()
     return mixture.weights_, mixture.means_, mixture.variances_

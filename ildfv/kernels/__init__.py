@@ -1,4 +1,4 @@
-"""The `moments` kernel, run where the data are: on the CPU in C++, on NVIDIA GPUs in CUDA."""
+"""The `moments` kernel. It runs where the data are stored: in C++ on the CPU, in CUDA on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     Parameters
     ----------
     maps : array of shape (b, n, d) or, channel-first, (b, d, h, w), or list of arrays of shape (n_i, d)
-        NumPy or torch or CuPy arrays, or GPU arrays that support DLPack or `__cuda_array_interface__`; float32,
-        float64, float16, bfloat16 or uint8. Computed in double precision if the dtype is float64.
+        NumPy, torch or CuPy arrays, or GPU arrays that support DLPack or `__cuda_array_interface__`; float32,
+        float64, float16, bfloat16 or uint8. For float64, sums are computed in double precision.
     mixture : object
         Has `weights_` (k,), `means_` (k, d) and `variances_` (k, d).
     threshold : float, default=1e-6
         Posteriors below this value are set to 0; 0 keeps all of them.
     pooled : bool, default=False
-        Sum over all maps instead of one map at a time.
+        Whether to sum over all maps instead of over each map.
     weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
         Weight of each descriptor in all sums, such as the share of its receptive field that is inside a region; finite
         and ≥ 0. Descriptors of weight 0 are ignored; a map whose weights are all 0 has sums of 0. Default: 1 each.
@@ -33,9 +33,9 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     Returns
     -------
     Moments
-        s0 (b, k), s1 (b, k, d), s2 (b, k, d) and log_likelihood (b,), of the library of `maps` and on their device.
-        If pooled: (k,), (k, d), (k, d) and (), float64. For float32 values more than 1e19 standard deviations from
-        every mean, the sums of squares are infinite.
+        s0 (b, k), s1 (b, k, d), s2 (b, k, d) and log_likelihood (b,), in the array library of `maps` and on their
+        device. If pooled: (k,), (k, d), (k, d) and (), float64. The sums of squares of float32 values that are more
+        than 1e19 standard deviations from every mean are infinite.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
     each = maps if isinstance(maps, (list, tuple)) else (maps,)
-    if {type(one) for one in each} != {np.ndarray}:  # a list of many small maps is checked at once
+    if {type(one) for one in each} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays
         for i, one in enumerate(each):
             other = _library(one)
             check(other == kind, f"maps must all be of one library, got {kind} and, in map {i}, {other}")
@@ -67,12 +67,12 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
         weights = [to_numpy(a) for a in weights]
     options = {"threshold": threshold, "pooled": pooled, "descriptor_weights": weights}
     if kind != "torch":
-        return _in_range(cpu.moments(maps, *parameters, **options))
+        return _checked_range(cpu.moments(maps, *parameters, **options))
 
     import torch
 
     views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = _in_range(cpu.moments(views, *parameters, **options))
+    result = _checked_range(cpu.moments(views, *parameters, **options))
     return Moments(*(torch.from_numpy(a) for a in result))
 
 
@@ -82,8 +82,8 @@ def _library(a) -> str:
     return "numpy" if name == "builtins" else name
 
 
-def _in_range(result: Moments) -> Moments:
-    """`result`; InputError if values are too far from every mean to be squared in float64."""
+def _checked_range(result: Moments) -> Moments:
+    """`result` unchanged; InputError if values are so far from every mean that their squares overflow float64."""
     in_range = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
     check(in_range, "maps must be within 1e154 standard deviations of the mixture")
     return result

@@ -66,7 +66,7 @@ cdef vector[Map] _maps(int64_t[:, ::1] table):
 def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const double[:, ::1] means,
             const double[:, ::1] variances, uintptr_t s0, uintptr_t s1, uintptr_t s2, uintptr_t log_likelihood,
             *, bint in_double, double threshold, bint pooled, int threads, str isa=""):
-    """Index of the first map that is not finite, or −1.
+    """Writes the moments to the given addresses. Returns the index of the first map that is not finite, or −1.
 
     `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0).
     """
@@ -87,9 +87,10 @@ def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const 
 def contributions(int64_t[:, ::1] maps, int element, const double[::1] weights, const double[:, ::1] means,
                   const double[:, ::1] variances, const double[:, :, :, ::1] first, const double[:, :, :, ::1] second,
                   int64_t[::1] out, *, double threshold, int threads, str isa=""):
-    """Index of the first map that is not finite, or −1. `maps` as in `moments`; `out` has addresses of double (n, C).
+    """Writes the contributions to `out`. Returns the index of the first map that is not finite, or −1.
 
-    first, second: (b, C, k, d), or (1, C, k, d) for all maps.
+    maps: as in `moments`. first, second: (b, C, k, d), or (1, C, k, d) for all maps. out: for each map, the address of
+    an array (n, C) in double.
     """
     cdef vector[Map] all_maps = _maps(maps)
     cdef vector[double*] results
@@ -158,7 +159,7 @@ def window_slice(const Hounsfield[:, ::1] hu, const float[:, ::1] levels, const 
 
 def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, double least_area, double least_mean,
                  bint at_border, unsigned char[:, ::1] mask):
-    """Number of pixels of the lung, or with `at_border` of regions like lung at the border, written to `mask`."""
+    """Writes the lung, or with `at_border` lung-like regions at the border, to `mask`. Returns the number of pixels."""
     cdef LungRule rule = LungRule(below, pixel_area, least_area, least_mean)
     cdef int64_t pixels
     with nogil:
@@ -167,7 +168,7 @@ def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, doubl
 
 
 def count_values(const Integers[::1] values, int64_t least, int64_t[::1] counts, const unsigned char[::1] mask=None):
-    """Adds to counts[value − least] for each value, or each value where the mask is 1; all must be inside."""
+    """Adds 1 to counts[value − least] for each value (where the mask is 1). All values must be within the counts."""
     cdef const unsigned char* where = NULL
     if mask is not None:
         where = &mask[0]

@@ -48,8 +48,8 @@ def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned th
            uintptr_t stream, tuple arguments):
     """Queue a kernel of csrc/cuda on the caller's stream.
 
-    arguments: floats, integers (device addresses among them), and device arrays of any library, by DLPack or
-    `__cuda_array_interface__`. RuntimeError with the kernel, the device and CUDA's error message if the launch fails.
+    arguments: floats, integers (including device addresses), and device arrays of any library that supports DLPack or
+    `__cuda_array_interface__`. If the launch fails, a RuntimeError names the kernel, the device and CUDA's error.
     """
     cdef Argument values[MAX_ARGUMENTS]
     cdef void* packed[MAX_ARGUMENTS]
@@ -63,7 +63,7 @@ def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned th
     for i, argument in enumerate(arguments):
         if isinstance(argument, float):
             values[i].number = argument
-        elif isinstance(argument, int) or isinstance(argument, Integral):  # the first is far faster, and the usual
+        elif isinstance(argument, int) or isinstance(argument, Integral):  # the first test is faster and usually true
             values[i].integer = argument
         else:
             array = place(argument, stream)

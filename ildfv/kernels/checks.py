@@ -10,7 +10,7 @@ WEIGHT_SUM_TOLERANCE = 1e-4  # far above the rounding of thousands of float32 we
 
 
 def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (k,), means (k, d) and variances (k, d) as C-contiguous float64."""
+    """Weights (k,), means (k, d) and variances (k, d) as C-contiguous float64; InputError for an invalid mixture."""
     weights, means, variances = (
         _float64(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
     )
@@ -25,9 +25,8 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
     least, total = weights.min().item(), weights.sum().item()
     check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got a minimum of {least:g}")
-    check(
-        abs(total - 1) <= WEIGHT_SUM_TOLERANCE, f"weights must add up to 1, got {total:g}"
-    )  # otherwise the log likelihood is wrong
+    # With another sum, the log likelihood would be wrong.
+    check(abs(total - 1) <= WEIGHT_SUM_TOLERANCE, f"weights must add up to 1, got {total:g}")
     if variances.min() <= 0:
         component, dimension = np.unravel_index(variances.argmin(), variances.shape)
         raise InputError(
@@ -62,7 +61,7 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
 
 
 def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Two C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) where all maps have the same functionals."""
+    """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps."""
     checked = []
     for name, a in (("first", first), ("second", second)):
         a = _float64(a, name)

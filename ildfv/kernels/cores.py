@@ -6,5 +6,5 @@ import os
 
 
 def available_cores() -> int:
-    """Number of cores this process may use: its CPU affinity where the system has one, else all cores."""
+    """Number of cores that this process may use: those of its CPU affinity or, on systems without one, all cores."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,10 +22,10 @@ from ildfv.kernels.cores import available_cores
 from ildfv.kernels.elements import CODES, check_element
 from ildfv.kernels.reference import Moments
 
-# NumPy has no bfloat16; torch's are passed as this structured dtype, without a copy.
+# NumPy has no bfloat16. Tensors of torch are passed with this structured dtype, without a copy.
 BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
-MAX_THREADS = 1024  # a larger number is probably an error, and creating the threads may fail
+MAX_THREADS = 1024  # a larger number is probably a mistake, and the creation of so many threads may fail
 _threads: int | None = None
 _thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")
@@ -37,7 +37,7 @@ def set_num_threads(n: int | None) -> None:
     _threads = None if n is None else check_integer(n, "n", 1)
 
 
-# OpenMP's threads do not exist in a forked child, where waiting for them would deadlock.
+# A forked child has none of OpenMP's threads: waiting for them would deadlock.
 os.register_at_fork(after_in_child=lambda: set_num_threads(1))
 
 
@@ -47,11 +47,11 @@ def limit_calling_thread(n: int) -> None:
 
 
 def num_threads() -> int:
-    """Number of threads the kernel uses. Results do not depend on it."""
-    return min(_configured(), getattr(_thread_limit, "threads", _configured()))
+    """Number of threads that the kernel uses. Results do not depend on it."""
+    return min(_configured_threads(), getattr(_thread_limit, "threads", _configured_threads()))
 
 
-def _configured() -> int:
+def _configured_threads() -> int:
     if _threads is not None:
         return _threads
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -61,7 +61,7 @@ def _configured() -> int:
 
 
 def set_instruction_set(name: str | None) -> None:
-    """Sets "avx512", "avx2" or "baseline"; None: the best one available. For tests and benchmarks."""
+    """Sets the instruction set, "avx512", "avx2" or "baseline"; None: the best available. For tests and benchmarks."""
     global _isa
     _check_instruction_set(name or "")
     _isa = name or ""
@@ -73,8 +73,8 @@ def _check_instruction_set(name: str) -> None:
 
 
 def instruction_set() -> str:
-    """The instruction set the kernel uses."""
-    _check_instruction_set(_isa)  # ILDFV_ISA has not been checked
+    """The instruction set that the kernel uses."""
+    _check_instruction_set(_isa)  # the value of ILDFV_ISA has not been checked yet
     return _native.instruction_set(_isa)
 
 
@@ -85,8 +85,8 @@ def moments(
 
     Like `ildfv.kernels.moments`, for NumPy arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
     `descriptor_weights` is that function's argument `weights`. The results are float64 if pooled or if the maps are
-    float64, else float32. They are bit-identical for any number of threads and any strides of the maps. InputError
-    names the map for empty maps and values that are not finite.
+    float64, else float32. They are bitwise identical for any number of threads and any strides of the maps. The
+    InputError for empty maps and for values that are not finite contains the index of the map.
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)
@@ -99,7 +99,7 @@ def moments(
         counted = None
     else:
         omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
-        counted, table, held = _weighted(table, held, omega)
+        counted, table, held = _table_with_weights(table, held, omega)
     in_double = pooled or element == CODES["float64"]
     dtype = np.float64 if in_double else np.float32
     lead = () if pooled else (len(table),)
@@ -112,7 +112,7 @@ def moments(
         )  # fmt: skip
         if bad >= 0:
             raise not_finite(bad if counted is None else int(counted[bad]))
-    return out if counted is None or pooled else Moments(*(_spread(a, counted, number) for a in out))
+    return out if counted is None or pooled else Moments(*(_of_all_maps(a, counted, number) for a in out))
 
 
 def contributions(
@@ -137,7 +137,7 @@ def contributions(
     if descriptor_weights is not None:
         omega = check_descriptor_weights(descriptor_weights, table[:, 1].tolist())
         rows = [slice(None) if a.all() else np.flatnonzero(a) for a in omega]
-        counted, table, held = _weighted(table, held, omega)
+        counted, table, held = _table_with_weights(table, held, omega)
         if len(first) > 1:
             first, second = (np.ascontiguousarray(a[counted]) for a in (first, second))
     if len(table) == 0:
@@ -154,11 +154,11 @@ def contributions(
     return results
 
 
-def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
-    """Indices of the maps that have a descriptor of weight above 0, their table, and the arrays that own the memory.
+def _table_with_weights(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, object]:
+    """Indices of the maps that have a descriptor of weight above 0, their table, and the owners of the memory.
 
-    The table includes the addresses of the weights. Descriptors of weight 0 are excluded by copying the others, so the
-    kernel never reads them.
+    The table contains the addresses of the weights. In a map with descriptors of weight 0, the other descriptors are
+    copied, so that the kernel does not read those of weight 0.
     """
     counted = np.flatnonzero([a.any() for a in omega])
     rows, memory = np.empty((len(counted), 5), dtype=np.int64), [held]
@@ -175,8 +175,8 @@ def _weighted(table: np.ndarray, held, omega: list[np.ndarray]) -> tuple[np.ndar
     return counted, rows, memory
 
 
-def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
-    """The results of all maps, given those of the maps in the table; the others are 0."""
+def _of_all_maps(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
+    """The results of all maps, from those of the `counted` maps; the results of the others are 0."""
     if len(counted) == number:
         return a
     whole = np.zeros((number, *a.shape[1:]), a.dtype)
@@ -185,10 +185,10 @@ def _spread(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
 
 
 def _table(maps) -> tuple[np.ndarray, int, int, object]:
-    """Rows (address, n, row stride, dimension stride, 0), the dtype's code, d, and the arrays' owner.
+    """Rows (address, n, row stride, dimension stride, 0), the code of the dtype, d, and the owner of the memory.
 
-    Strides are in elements; 0 is the address of the weights: each descriptor counts as 1. Arrays are copied only if two
-    strides cannot describe them.
+    Strides are in elements. The last column is the address of the weights; 0: each descriptor has weight 1. Arrays are
+    copied only if two strides cannot describe them.
     """
     if isinstance(maps, (list, tuple)):
         return _ragged(maps)
@@ -218,7 +218,7 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     check(len(views) > 0, "maps must contain at least one map, got an empty batch")
     d = views[0].shape[-1] if views[0].ndim else 0
     if not all(a.ndim == 2 and a.shape[1] == d and a.shape[0] for a in views):
-        _refuse(views)
+        _raise_for_shapes(views)
     element = _element({_name(a) for a in views} if len({a.dtype for a in views}) > 1 else {_name(views[0])})
     views = [_addressable(a) for a in views]
     size = views[0].itemsize
@@ -230,10 +230,10 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     return table, element, d, views
 
 
-def _refuse(views: list[np.ndarray]) -> None:
-    """InputError for the first map that has no descriptors, or another number of dimensions than the first map.
+def _raise_for_shapes(views: list[np.ndarray]) -> None:
+    """InputError for the first map that has a wrong shape, no descriptors, or not as many dimensions as the first map.
 
-    Not part of `_ragged`, where composing the messages takes longer than the checks of many small maps.
+    This is separate from `_ragged` because the construction of the messages is slow for many small maps.
     """
     for i, a in enumerate(views):
         check(a.ndim == 2, f"maps must be a list of (n, d), got shape {a.shape} for map {i}")
@@ -245,7 +245,7 @@ def _refuse(views: list[np.ndarray]) -> None:
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
-    """`a`, or a copy if its byte order is not native, or strides or alignment are not multiples of the item size."""
+    """`a`, or a copy if the kernel cannot read `a`: its byte order is not native, or its items are not aligned."""
     if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative:
         return a
     usable = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)

@@ -1,4 +1,4 @@
-"""Element types of the maps that the kernels take."""
+"""Element types of the maps that the kernels accept."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def check_element(name: str) -> str:
 
 
 def element_bytes(name: str) -> int:
-    """Size of one value in bytes; InputError for a dtype that the kernels do not take."""
+    """Size of one value in bytes; InputError for a dtype that the kernels do not accept."""
     return BYTES[check_element(name)]

@@ -1,6 +1,6 @@
 """The specification of the kernels: NumPy, float64, one formula per line.
 
-Clear rather than fast; all other backends are tested against it.
+It is written for clarity, not for speed. All other backends are tested against it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = Any  # of the library of the maps: NumPy, torch, CuPy, …
-MIN_WEIGHT = 1e-6  # lighter components give zeros, as in VLFeat: 1/√w would only amplify noise
-MIN_NORM = 1e-12  # shorter vectors are divided by this: a zero vector stays zero
-MIN_MASS = 0.1  # descriptors: a component with less in total provides no estimate of a variance
+MIN_WEIGHT = 1e-6  # components of lower weight give zeros, as in VLFeat: 1/√w would only amplify noise
+MIN_NORM = 1e-12  # vectors of lower norm are divided by this value, so that a zero vector stays zero
+MIN_MASS = 0.1  # components whose posteriors have a lower sum count as empty: their variance cannot be estimated
 
 
 class Moments(NamedTuple):
@@ -50,7 +50,7 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
     maps: (b, n, d), or channel-first (b, d, h, w), or a list of (n_i, d). Posteriors below `threshold` are set to 0
     (without renormalisation, as in VLFeat); the log likelihood always counts all components.
     descriptor_weights: (b, n), or a list of (n_i,): weight of each descriptor in all sums. Descriptors of weight 0 are
-    ignored; a map with no others has sums of 0.
+    ignored; a map whose weights are all 0 has sums of 0.
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     per_map = []
@@ -87,7 +87,7 @@ def contributions(maps, weights, means, variances, first, second, *, threshold=1
         x = np.asarray(x, dtype=np.float64)  # (n, d)
         omega = np.ones(len(x)) if descriptor_weights is None else np.asarray(descriptor_weights[i], np.float64)  # (n,)
         a, b = (np.asarray(f, np.float64)[i] if np.ndim(f) == 4 else np.asarray(f, np.float64) for f in (first, second))
-        x = np.where(omega[:, None] > 0, x, means[0])  # a descriptor of weight 0 may hold NaN
+        x = np.where(omega[:, None] > 0, x, means[0])  # a descriptor of weight 0 may contain NaN
         gamma, _ = posteriors(x, weights, means, variances)  # (n, k)
         gamma = np.where(gamma >= threshold, gamma, 0.0) * omega[:, None]
         t = (x[:, None, :] - means) / np.sqrt(variances)  # (n, k, d)
@@ -106,8 +106,8 @@ def _descriptors(maps):
 def vectors(m, counts, weights, *, improved=True, order="component", weight_part=False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, in float64.
 
-    counts (b,): descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment": all u, then
-    all v.
+    counts (b,): number of descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment" is
+    all u, then all v.
     """
     s0, s1, s2, n, w = (np.asarray(a, dtype=np.float64) for a in (*m[:3], counts, weights))
     root = np.sqrt(w)
@@ -130,7 +130,7 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
 def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
     """Maximum-likelihood masses (k,), means (k, d) and variances (k, d) from the sums at the given parameters.
 
-    inertia: the given parameters count as this many additional descriptors. Masses are at least MIN_MASS.
+    inertia: the given parameters count as this many additional descriptors. Sums are divided by at least MIN_MASS.
     """
     masses = s0 + inertia * weights
     divisor = np.maximum(masses, MIN_MASS)[:, None]

@@ -1,4 +1,4 @@
-"""Loops over CT slices in C++: windows, the lung's connected regions, histograms and look-ups of labels."""
+"""Loops over CT slices in C++: windows, connected regions of the lung, histograms, and look-up of label codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from ildfv.kernels import _native
 
-Taps = tuple[np.ndarray, np.ndarray]  # index, int64, and share, float32, of each pixel on an axis, (taps, size) each
+# The input pixels that contribute to each output pixel along one axis: index, int64, and share, float32, each of shape
+# (taps, size).
+Taps = tuple[np.ndarray, np.ndarray]
 
 
 def windowed(hu: np.ndarray, windows: Sequence[tuple[float, float]], rows: Taps, columns: Taps) -> np.ndarray:
@@ -28,10 +30,11 @@ def windowed(hu: np.ndarray, windows: Sequence[tuple[float, float]], rows: Taps,
 def lung_regions(
     hu: np.ndarray, *, below: float, pixel_area: float, least_area: float, least_mean: float, at_border: bool = False
 ) -> tuple[np.ndarray, int]:
-    """Mask bool (rows, columns) of the connected regions below `below` HU that are like lung, and its pixels.
+    """The mask, bool (rows, columns), of the connected regions that may be lung, and its number of pixels.
 
-    Regions (4 neighbours) of at least `least_area` mm² with a mean above `least_mean` HU: those that do not touch the
-    border of the slice, with filled holes; or `at_border` those that do. below: a whole number; hu: (rows, columns).
+    A region consists of 4-connected pixels below `below` HU (a whole number). It must have at least `least_area` mm²
+    and a mean above `least_mean` HU. The mask contains the regions that do not touch the border of the slice, with
+    filled holes, or, with `at_border`, the regions that touch it. hu: (rows, columns).
     """
     hu = np.asarray(hu)
     hu = np.ascontiguousarray(hu, hu.dtype.newbyteorder("=") if hu.dtype in (np.int16, np.float32) else np.float64)
@@ -41,9 +44,9 @@ def lung_regions(
 
 
 def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """How often each integer in [least, most] occurs, int64; `values` has no others. Only where the mask is true.
+    """How often each integer in [least, most] occurs in `values`, int64; with a mask, only where it is true.
 
-    values: uint8, uint16 or int16.
+    values: uint8, uint16 or int16, all of them in [least, most].
     """
     counts = np.zeros(most - least + 1, np.int64)
     if values.size:

@@ -1,4 +1,4 @@
-"""The Fisher-vector layer of a network, trained with it or fixed."""
+"""A layer that computes Fisher vectors, trained with its network or fixed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ildfv.kernels.checks import check_threshold
 from ildfv.nn.normalise import improved, vectors
 from ildfv.nn.operators import moments
 
-PASSES = 20  # of EM on the first batches; the layer is trained afterwards
+PASSES = 20  # EM passes over the first batches; training then refines the mixture
 
 
 class FisherVector2d(nn.Module):
@@ -55,8 +55,9 @@ class FisherVector2d(nn.Module):
 
     Notes
     -----
-    A layer without a mixture is initialised by the first batch that it gets in training mode, or by `initialise`. With
-    DDP, the first batch of rank 0 determines it on all ranks. Initialise before `torch.compile(fullgraph=True)`.
+    A layer without a mixture is initialised by its first batch in training mode, or by `initialise`. With
+    DistributedDataParallel, the first batch of rank 0 determines the mixture on all ranks. Call `initialise` before
+    `torch.compile(fullgraph=True)`.
 
     Under autocast, maps of float16 and bfloat16 are read without conversion; sums, parameters and outputs are float32.
     Gradients are exact (computed in float64 and rounded once); second derivatives are not available.
@@ -144,12 +145,12 @@ class FisherVector2d(nn.Module):
 
     @torch.compiler.disable
     def initialise(self, maps: Tensor | Iterable[Tensor], *, random_state: int = 0) -> Self:
-        """Initialise the layer with a mixture that EM fits on feature maps.
+        """Initialise the layer with a mixture that is fitted to feature maps by EM.
 
         Parameters
         ----------
         maps : Tensor of shape (b, d, h, w) or (b, n, d), or iterable of such batches
-            The first batches. With an initialised process group, those of rank 0 are used on all ranks.
+            The first batches. If a process group is initialised, the batches of rank 0 are used for all ranks.
         random_state : int
             Seed of the start of EM.
 
@@ -189,7 +190,7 @@ class FisherVector2d(nn.Module):
         maps : Tensor of shape (b, d, h, w) or (b, n, d)
             float32, float64, float16 or bfloat16.
         weights : Tensor of shape (b, n), optional
-            Weight of each descriptor, at least 0. It has no gradient.
+            Weight of each descriptor, at least 0. Gradients with respect to weights are not computed.
 
         Returns
         -------
@@ -203,7 +204,7 @@ class FisherVector2d(nn.Module):
         """
         self._check(maps)
         if not self._ready:
-            self._first(maps)
+            self._initialise_by(maps)
         log_weights = self.logits.log_softmax(dim=0)
         s0, s1, s2 = moments(maps, log_weights, self.means, self.log_variances.exp(), weights, self.threshold)
         if weights is None:
@@ -216,7 +217,7 @@ class FisherVector2d(nn.Module):
         )
         return improved(raw, self.power) if self.improved else raw
 
-    def _first(self, maps: Tensor) -> None:
+    def _initialise_by(self, maps: Tensor) -> None:
         if not self.training:
             raise InputError("FisherVector2d has no mixture yet: call initialise(maps), or use from_mixture")
         self.initialise(maps)
@@ -234,6 +235,6 @@ class FisherVector2d(nn.Module):
         self._ready = bool(self.initialised)
 
     def extra_repr(self) -> str:
-        """The settings that are not visible in the parameters."""
+        """The settings that `repr` shows."""
         kind = "trainable" if self.trainable else "fixed"
         return f"n_features={self.n_features}, n_components={self.n_components}, order={self.order!r}, {kind}"

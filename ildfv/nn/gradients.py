@@ -8,8 +8,8 @@ With G0, G1, G2 the gradients with respect to s0, s1, s2, descriptor i contribut
     ∂/∂mean_k  = [Σ_i R_ik t_ik − G1_k s0_k − 2 G2_k s1_k] / sd_k
     ∂/∂var_k   = [Σ_i R_ik (t_ik² − 1) − G1_k s1_k − 2 G2_k s2_k] / (2 var_k)
 
-All sums over dimensions and descriptors are matrix products with x and x², so that nothing of size n·k·d exists.
-They are computed in float64, because expanding t² loses a factor (mean/sd)² of precision, too much for float32.
+All sums over dimensions and descriptors are matrix products with x and x², so that no array of size n·k·d is needed.
+They are computed in float64, because the expansion of t² loses a factor (mean/sd)² of precision, too much for float32.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 21  # temporary arrays of a block of descriptors: they stay in cache; twice as fast as 32 MB
-FEWEST = 256  # descriptors of a block: for wide mixtures, whose parameters exceed the cache anyway
+BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block, which stay in cache; twice as fast as with 32 MB
+FEWEST = 256  # minimum descriptors of a block, for wide mixtures, whose parameters do not fit in the cache anyway
 
 
 def gradients(
@@ -36,7 +36,7 @@ def gradients(
     """Gradients with respect to descriptors, log weights, means and variances, each in the dtype of its argument.
 
     x: (b, n, d); moments and by_moments: s0 (b, k), s1 (b, k, d), s2 (b, k, d) and the gradients with respect to them;
-    counts: weight of each descriptor (b, n). Posteriors below `threshold` are constant 0, as in the forward kernel.
+    counts: weight of each descriptor (b, n). Posteriors below `threshold` count as constant 0, as in the forward pass.
     """
     b, n, d = x.shape
     k = len(means)

@@ -1,6 +1,6 @@
-"""Fisher vectors from moments in torch, so that autograd passes through their normalisation.
+"""Fisher vectors from moments in torch, so that autograd can differentiate their normalisation.
 
-The same formulas as `ildfv.estimators.fisher.vectors`, which supports all array libraries but not autograd.
+The formulas are those of `ildfv.estimators.fisher.vectors`, which supports all array libraries but not autograd.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def vectors(
 
 
 def improved(raw: Tensor, power: float) -> Tensor:
-    """sign(r)·|r|^power with unit L2 norm. The derivative at exactly 0 is set to 0; that of a root is infinite."""
+    """sign(r)·|r|^power, scaled to unit L2 norm. The derivative of the power at 0 may be infinite; it is set to 0."""
     size = raw.abs()
     some = size > 0
     rooted = raw.sign() * size.where(some, 1.0).pow(power).where(some, 0.0)

@@ -11,7 +11,7 @@ from ildfv.nn.gradients import gradients
 
 
 class _Mixture:
-    """The parameters in the format of the kernel."""
+    """The parameters as attributes of an object, as the kernel expects them."""
 
     def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor):
         self.weights_ = log_weights.detach().double().exp()
@@ -27,9 +27,9 @@ def moments(
     counts: Tensor | None,
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d); counts: (b, n), weight of descriptors.
+    """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d); counts: weights of descriptors (b, n).
 
-    float64 for float64 maps, otherwise float32. Differentiable once, with respect to all but `counts`.
+    float64 for float64 maps, otherwise float32. Differentiable once, with respect to all tensors except `counts`.
     """
     found = kernel(maps, _Mixture(log_weights, means, variances), threshold=threshold, weights=counts)
     return found.s0, found.s1, found.s2
@@ -53,7 +53,7 @@ def moments_backward(
     by_moments: list[Tensor],
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients with respect to maps, log weights, means and variances, from those with respect to the moments."""
+    """Gradients with respect to maps, log weights, means, variances, from the gradients with respect to the moments."""
     by_rows, by_log_weights, by_means, by_variances = gradients(
         _rows(maps), log_weights, means, variances, found, by_moments, threshold, counts
     )
@@ -73,7 +73,7 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.flatten(2).mT.contiguous() if maps.ndim == 4 else maps
 
 
-def _keep(ctx, inputs, output) -> None:
+def _save_for_backward(ctx, inputs, output) -> None:
     maps, log_weights, means, variances, counts, ctx.threshold = inputs
     ctx.weighted = counts is not None
     ctx.save_for_backward(maps, log_weights, means, variances, *output, *([counts] if ctx.weighted else []))
@@ -94,4 +94,4 @@ def _backward(ctx, *by_moments):
     return *by_inputs, None, None
 
 
-moments.register_autograd(_backward, setup_context=_keep)
+moments.register_autograd(_backward, setup_context=_save_for_backward)

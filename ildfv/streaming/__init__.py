@@ -1,1 +1,1 @@
-"""Overlapped work: worker threads and processes, prefetching, transfer to a GPU, CUDA graphs, map streams."""
+"""Overlap of reading and computing: worker threads and processes, prefetching, copies to a GPU, CUDA graphs."""

@@ -1,4 +1,4 @@
-"""Overlapped reading, copying and computing of a network's input on a GPU; on a CPU, the steps run in sequence."""
+"""Feeds images to a network. On a GPU, reading, copying and computing overlap; on a CPU, they run in sequence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ildfv.streaming.prefetch import prefetch
 
 
 def feed(batches: Iterable, device: torch.device) -> Iterator[tuple]:
-    """(batch, its images on the device) of each batch; `batch.images` is a NumPy array."""
+    """Pairs (batch, its images as a tensor on the device), in order; `batch.images` is a NumPy array."""
     if device.type == "cpu":
         yield from ((batch, torch.from_numpy(batch.images)) for batch in batches)
         return
@@ -39,9 +39,8 @@ def outputs(
     note: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
     """The network's outputs for each batch of slice indices, float32, without gradients."""
-    inference = torch.inference_mode()(
-        network
-    )  # the mode is per thread, and on a GPU the network runs in a separate thread
+    # The mode is per thread, and on a GPU the network runs in a separate thread, so the network itself is wrapped.
+    inference = torch.inference_mode()(network)
     if device.type == "cpu":
         yield from (_to_host(inference(torch.from_numpy(read(batch)))) for batch in batches)
         return
@@ -58,8 +57,9 @@ def on_gpu(
 ) -> Generator:
     """then(network(images)) of each batch of images, in order.
 
-    One thread prefetches, copies run on a separate stream, the network on a stream in its own thread, and `then` on the
-    caller's stream. On out-of-memory the batch size of the step that failed is halved, and `note` is called.
+    One thread prefetches images. Copies run on a separate stream, the network runs in its own thread and stream, and
+    `then` runs on the caller's stream. If memory runs out, the batch size of the step that failed is halved, and `note`
+    is called.
     """
     gpu = transfer.Gpu(device)
     steps = Graphed(network, note=note), then

@@ -1,4 +1,4 @@
-"""CUDA graphs for a network's forward pass: small batches of equal shape take one launch instead of dozens."""
+"""CUDA graphs for a network's forward pass: small batches of equal shape need one launch instead of dozens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 
 from ildfv.kernels.cuda import memory
 
-MAX_GRAPHED_SLICES = 64  # larger batches compute for longer than their launches take
+MAX_GRAPHED_SLICES = 64  # for larger batches, launches take less time than the computation
 EAGER_CALLS = 3  # calls with a shape before a graph is captured
 MAX_GRAPHS = 2  # one for full batches, one for another size; each holds the memory of a forward pass
 
 
 class Graphed:
-    """compute(images) → tensor, replayed from a CUDA graph for shapes that repeat, with the same results.
+    """Callable: images → compute(images), replayed from a CUDA graph for shapes that repeat, with the same results.
 
-    The weights must stay at their addresses. ILDFV_GRAPHS=0 turns graphs off. If a capture fails, graphs are turned off
-    and `note` is called with the reason.
+    The addresses of the network's weights must not change. ILDFV_GRAPHS=0 turns graphs off. If a capture fails, graphs
+    are turned off, and `note` is called with the reason.
     """
 
     def __init__(
@@ -53,13 +53,16 @@ class Graphed:
 
 
 def captured(compute: Callable, images: torch.Tensor) -> Callable:
-    """compute as a graph for images of this shape, on the current stream. RuntimeError where capturing fails."""
+    """A function that replays compute(images) from a CUDA graph, for images of this shape, on the current stream.
+
+    RuntimeError: the computation cannot be captured.
+    """
     given = images.clone()
     current = torch.cuda.current_stream(images.device)
     side = torch.cuda.Stream(images.device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
-        compute(given)  # warm-up: libraries choose algorithms and allocate before the capture
+        compute(given)  # warm-up: libraries must choose algorithms and allocate memory before the capture
     current.wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with memory.emptying, torch.cuda.stream(side):  # torch.cuda.graph would not restore the stream after a failure
@@ -71,20 +74,20 @@ def captured(compute: Callable, images: torch.Tensor) -> Callable:
     def replay(images: torch.Tensor) -> torch.Tensor:
         given.copy_(images)
         graph.replay()
-        return result.clone()  # the next replay overwrites it
+        return result.clone()  # the next replay overwrites `result`
 
     return replay
 
 
 def _recorded(graph: torch.cuda.CUDAGraph, compute: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
-    """The result of compute(), recorded in the graph on the current stream; a failure restores the allocator."""
+    """The result of compute(), recorded in the graph on the current stream. A failure restores the allocator."""
     pool = torch.cuda.graph_pool_handle()
     # thread_local: other threads may allocate and synchronise while this one captures.
     graph.capture_begin(pool=pool, capture_error_mode="thread_local")
     try:
         result = compute()
     except BaseException:
-        _abandon(graph, device, pool)
+        _end_failed_capture(graph, device, pool)
         raise
     try:
         graph.capture_end()
@@ -94,7 +97,7 @@ def _recorded(graph: torch.cuda.CUDAGraph, compute: Callable[[], torch.Tensor], 
     return result
 
 
-def _abandon(graph: torch.cuda.CUDAGraph, device: torch.device, pool: tuple[int, int]) -> None:
+def _end_failed_capture(graph: torch.cuda.CUDAGraph, device: torch.device, pool: tuple[int, int]) -> None:
     """Ends a capture whose computation has failed."""
     try:
         graph.capture_end()

@@ -1,4 +1,4 @@
-"""Restartable streams of activation maps, computed from the slices on every pass; nothing is stored."""
+"""Restartable streams of activation maps. The maps are computed from the slices on every pass and are not stored."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ildfv.errors import check
 from ildfv.streaming.threads import in_order, split_cores
 from ildfv.weighted import Weighted, split
 
-BATCH_SIZE = 16  # slices a batch: conv1 maps of 16 slices take 12 MB
-SAMPLE_SLICES = 256
+BATCH_SIZE = 16  # slices per batch: conv1 maps of 16 slices take 12 MB
+SAMPLE_SLICES = 256  # minimum number of slices from which descriptors are sampled, if there are as many
 
 
 class SliceSource(Protocol):
@@ -28,9 +28,9 @@ class SliceSource(Protocol):
 
 
 def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
-    """The indices in ascending order, split into batches that never cross a part.
+    """The indices in ascending order, divided into batches. A batch has slices of one part only.
 
-    A part then has the same batches, and its file the same bytes, on any rank and after any restart.
+    The batches of a part, and with them the bytes of its file, are then the same on any rank and after any restart.
     """
     return [
         rows[start : start + batch_size]
@@ -40,7 +40,7 @@ def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[
 
 
 def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
-    """The ascending indices, grouped by the number of the part that contains them; parts without any are omitted."""
+    """The ascending indices, grouped by the number of the part that contains them, without parts that have none."""
     edges = np.searchsorted(indices, slices.starts)  # (parts + 1,)
     return {part: indices[edges[part] : edges[part + 1]] for part in np.flatnonzero(np.diff(edges)).tolist()}
 
@@ -48,11 +48,12 @@ def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
 class MapStream:
     """Restartable stream of one layer's activation maps: iterating yields (b, d, h, w) arrays, one per batch, in order.
 
-    activations: images uint8 (b, 3, 224, 224) → maps. then: applied to the maps; the stream yields its results.
-    weights: slice indices (b,) → weights of their descriptors (b, n); maps are then `Weighted`.
-    advance: called with the number of slices after each batch has been consumed. note: called with messages.
-    On the CPU each worker thread reads and computes whole batches, which keeps all cores busy. On a GPU reading,
-    copying, network and `then` overlap, and on out-of-memory the batch size is halved.
+    activations: images uint8 (b, 3, 224, 224) → maps. then: a function that is applied to the maps; the stream yields
+    its results. weights: slice indices (b,) → weights of their descriptors (b, n); the maps are then `Weighted`.
+    advance: called with the number of slices of each batch after it has been consumed. note: called with messages.
+
+    On a CPU, each worker thread reads and computes whole batches, which uses all cores. On a GPU, reading, copying, the
+    network and `then` overlap, and if memory runs out, the batch size is halved.
     """
 
     def __init__(
@@ -90,19 +91,19 @@ class MapStream:
             maps = on_gpu(self.activations, images, device, then=lambda maps: maps, note=self.note)
             return (self.then(self._weighted(one, batch)) for one, batch in zip(maps, self.batches, strict=True))
         workers, threads = split_cores()
-        return in_order(self._one, self.batches, workers=workers, threads=threads)
+        return in_order(self._computed_batch, self.batches, workers=workers, threads=threads)
 
-    def _one(self, batch: np.ndarray):
+    def _computed_batch(self, batch: np.ndarray):
         return self.then(self._weighted(self.activations(self.slices.images(batch)), batch))
 
     def _weighted(self, maps, batch: np.ndarray):
         return maps if self.weights is None else Weighted(maps, self.weights(batch))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors, (size, d), the same number from each of some slices spread over the stream.
+        """At most `size` descriptors, (size, d), with the same number from each of a selection of evenly spaced slices.
 
-        For initialising a mixture; much cheaper than a pass over all slices. At least SAMPLE_SLICES slices are
-        read; where slices have few descriptors (`activations.n`), up to an eighth of all slices.
+        This is for the initialisation of a mixture, and much faster than a pass over all slices. SAMPLE_SLICES slices
+        are read. If slices have few descriptors (`activations.n`), up to an eighth of all slices are read.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices
@@ -120,6 +121,6 @@ class MapStream:
                 available = descriptors.shape[1] if shares is None else np.count_nonzero(shares)
                 take = min(available, -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False, p=shares)].T)
-        check(len(drawn) > 0, "slices must have descriptors in the region, got none in a sample of them")
-        rows = np.concatenate(drawn)  # slightly more than `size`: thinned evenly over all slices
+        check(len(drawn) > 0, f"slices must have descriptors in the region, got none in {len(chosen)} sampled slices")
+        rows = np.concatenate(drawn)  # slightly more than `size`, so some are dropped at even intervals
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

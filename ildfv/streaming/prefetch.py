@@ -14,7 +14,8 @@ Item = TypeVar("Item")
 def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
     """The items in order, computed in a separate thread, up to `depth` items ahead of the consumer.
 
-    An exception in the thread is raised here in place of its item. Leaving the loop early stops the thread.
+    If the computation of an item raises an exception, it is raised here instead of the item. If the consumer stops
+    early, the thread ends.
     """
     done = object()
     items_ready: queue.Queue = queue.Queue(maxsize=depth)
@@ -49,4 +50,4 @@ def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None,
                 return
             yield item
     finally:
-        stopped.set()  # no join: the garbage collector may close this in a thread that holds any lock
+        stopped.set()  # without join: the garbage collector may run this in a thread that holds a lock: deadlock

@@ -1,4 +1,4 @@
-"""A function applied to many items in spawned processes. A worker that crashes loses only its current item."""
+"""A function applied to many items in spawned processes. If a worker crashes, only its current item is lost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ildfv.kernels.cores import available_cores
 
 
 class Died:
-    """The result of an item whose worker process ended without one: killed for memory, or crashed in a decoder."""
+    """The result of an item whose worker process died: killed because memory ran out, or crashed in a decoder."""
 
 
 def as_completed(function: Callable, items: Sequence, workers: int | None = None) -> Iterator[tuple[int, Any]]:
-    """(index of the item, function(item)), in the order of completion; `Died` where a worker ended without a result.
+    """Pairs (index of the item, function(item)) in the order of completion; `Died` if the worker died.
 
-    workers: processes; None: one per available core. An exception in `function` is raised here. When a worker dies,
-    the whole executor breaks, so the items it was running are retried one at a time, each in its own process: only the
-    item that kills its worker is lost.
+    workers: number of processes; None: one per available core. An exception in `function` is raised here. When a worker
+    dies, the executor breaks and loses all running items. These are retried one at a time, each in its own process, so
+    that only an item that kills its worker again gives `Died`.
     """
     workers = max(1, min(workers or available_cores(), len(items)))
     waiting = deque(range(len(items)))
@@ -59,7 +59,7 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
 
 @contextmanager
 def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """An executor whose workers are killed at once when an exception or Ctrl-C leaves the block."""
+    """Context manager with an executor; an exception or Ctrl-C in the block kills its workers immediately."""
     # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
@@ -74,23 +74,23 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _submit(executor: ProcessPoolExecutor, function: Callable, item: Any) -> Future:
-    """executor.submit, which may start workers. Signals are deferred: a partly started executor cannot be stopped."""
+    """executor.submit with deferred signals: it may start workers, and a partly started executor cannot be stopped."""
     with _signals_deferred():
         return executor.submit(function, item)
 
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """SIGINT and SIGTERM are handled when the block has ended. Processes started in it never receive SIGINT.
+    """Context manager that defers SIGINT and SIGTERM to the end of the block. Processes started in it ignore SIGINT.
 
-    Ctrl-C reaches all processes of a terminal; only the parent should handle it.
+    Ctrl-C sends SIGINT to all processes of a terminal, but only the parent should handle it.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
     received: list[int] = []
-    # Blocking a signal here is not enough: another thread may receive it, and Python runs the handler in this one.
+    # Blocking the signals is not enough: if another thread receives one, Python still runs its handler in this thread.
     handlers = [signal.signal(number, lambda number, _: received.append(number)) for number in numbers]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -104,7 +104,7 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def _exit_with_parent() -> None:
-    """Ends this worker when its parent has been killed; otherwise it would wait for work indefinitely."""
+    """Makes this worker exit if its parent is killed; otherwise it would wait for work indefinitely."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
     assert parent is not None  # only called in a worker

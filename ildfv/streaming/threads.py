@@ -25,9 +25,9 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """function(item) of each item, in order, computed by `workers` threads slightly ahead of the consumer.
 
-    threads: OpenMP threads of each worker; None: the process's default. Items are drawn in the calling thread.
-    An exception is raised in place of its result. Leaving the loop early cancels items that have not started, and does
-    not wait.
+    threads: OpenMP threads of each worker; None: the default of the process. `items` is iterated in the calling thread.
+    An exception is raised instead of the result that it prevented. If the consumer stops early, items that have not
+    started are cancelled, and running ones are not waited for.
     """
     pending: deque = deque()
     limit = (lambda: _limit_openmp(threads)) if threads is not None else None
@@ -43,7 +43,7 @@ def in_order(
         while pending:
             yield pending.popleft().result()
     except GeneratorExit:
-        wait = False  # the garbage collector may close this in a thread that holds any lock: waiting could deadlock
+        wait = False  # the garbage collector may run this in a thread that holds a lock: waiting could deadlock
         raise
     finally:
         executor.shutdown(wait=wait, cancel_futures=True)
@@ -51,14 +51,14 @@ def in_order(
 
 
 def split_cores() -> tuple[int, int]:
-    """(workers, OpenMP threads of each) that use all cores. Whole batches in parallel scale better than one batch."""
+    """(workers, OpenMP threads per worker) that use all cores: parallel batches scale better than parallel threads."""
     cores = cpu.num_threads()
     workers = min(cores, MAX_WORKERS)
     return workers, max(1, cores // workers)
 
 
 def _trim_memory() -> None:
-    """Returns freed memory to the system. glibc would keep some 100 MB per thread."""
+    """Returns freed memory to the system. glibc would keep about 100 MB per thread."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
@@ -69,6 +69,6 @@ def _limit_openmp(threads: int) -> None:
     from threadpoolctl import ThreadpoolController
 
     if "torch" in sys.modules:
-        sys.modules["torch"].get_num_threads()  # initialises torch's threads now; later it would undo the limit
+        sys.modules["torch"].get_num_threads()  # initialises torch's threads, which later would undo the limit
     ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps the limit per thread
     cpu.limit_calling_thread(threads)

@@ -1,7 +1,8 @@
-"""Asynchronous copies to a GPU through pinned memory, and work on a side stream. torch is imported where it is used.
+"""Asynchronous copies to a GPU through pinned memory, and computation on a side stream.
 
-Reading, copying, the network and the moments overlap: copies run on one stream, the network on a second one in its own
-thread (`on_side_stream`), the moments on the caller's. Events order work across streams.
+Reading, copying, the network and the moments overlap: copies run on one stream, the network runs on a second stream in
+its own thread (`on_side_stream`), and the moments run on the caller's stream. Events order the work of these streams.
+torch is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 
 from ildfv.kernels.cuda.oom import with_emptied_pools
 
-BUFFERS = 2  # of pinned memory: one is filled while the other is copied
+BUFFERS = 2  # pinned buffers: one is filled while the other is copied
 
 
 class Gpu:
-    """Streams, events and pinned memory of a CUDA device. Tests replace it."""
+    """Streams, events and pinned memory of a CUDA device. Tests replace this class."""
 
     def __init__(self, device):
         import torch
@@ -64,7 +65,7 @@ class Gpu:
 def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
     """Each array as a torch tensor on the device, in order, copied from pinned memory on a separate stream.
 
-    Copies run one array ahead of the consumer. A tensor is ready on the stream that is current when it is yielded.
+    One array is copied in advance. A tensor is ready on the stream that is current when it is yielded.
     """
     copies = gpu.stream()
     buffers = [_Pinned(gpu) for _ in range(BUFFERS)]
@@ -78,11 +79,11 @@ def to_device(arrays: Iterable[np.ndarray], gpu: Gpu) -> Iterator:
 
 
 def on_side_stream(compute: Callable, tensors: Iterable, gpu: Gpu) -> Iterator[tuple[Any, Any]]:
-    """(compute(tensor), the event that marks it ready) of each tensor, on a new stream; to be run in a thread."""
+    """Pairs (compute(tensor), event that marks the result as ready), on a new stream; iterate it in its own thread."""
     own = gpu.stream()
     tensors = iter(tensors)
     while True:
-        with gpu.on(own):  # not across the yield, which may run the consumer in this thread
+        with gpu.on(own):  # ends before the yield, because the consumer's code may run in this thread
             tensor = next(tensors, None)
             if tensor is None:
                 return
@@ -113,7 +114,7 @@ class _Pinned:
         if self._done is not None:
             self._gpu.wait(self._done)
         if self._memory is None or self._memory.numel() < source.nbytes:
-            self._memory = None  # before a larger one is allocated
+            self._memory = None  # free the buffer before a larger one is allocated
             self._memory = with_emptied_pools(lambda: self._gpu.pinned(source.nbytes))
         pinned = self._memory[: source.nbytes].view(source.dtype).view(source.shape)
         pinned.copy_(source)
@@ -124,7 +125,7 @@ class _Pinned:
 
 
 def _on_current_stream(gpu: Gpu, tensor, done):
-    """The tensor, safe to use and to free on the current stream."""
+    """The tensor, which can now be used and freed on the current stream."""
     gpu.follow(done)
     gpu.keep(tensor)
     return tensor

@@ -11,7 +11,7 @@ import numpy as np
 from ildfv.errors import check
 from ildfv.texture.filters import Filters
 
-KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (with @FILE for your weights)"
+KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (append @FILE to use your own weights)"
 
 
 class Backbone(Protocol):
@@ -19,7 +19,7 @@ class Backbone(Protocol):
 
     name: str
     layers: tuple[str, ...]
-    least: int  # pixels along a side of the smallest image
+    least: int  # minimum side of an image, in pixels
 
     def auto(self) -> tuple[str, ...]:
         """The layers selected by "auto"."""
@@ -30,7 +30,7 @@ class Backbone(Protocol):
 
 @lru_cache(maxsize=4)
 def backbone_of(name: str) -> Backbone:
-    """The backbone of that name; InputError lists the kinds.
+    """The backbone with this name; InputError if there is none.
 
     "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
     "timm:resnet18@random" random weights.
@@ -47,7 +47,7 @@ def backbone_of(name: str) -> Backbone:
 
 
 def layers_of(backbone: Backbone, layers: str | Sequence[str]) -> tuple[str, ...]:
-    """The layers by name; "auto" for the backbone's choice. InputError names an unknown one."""
+    """The names of the layers as a tuple; "auto" gives the backbone's choice. InputError for an unknown layer."""
     if isinstance(layers, str):
         if layers == "auto":
             return backbone.auto()

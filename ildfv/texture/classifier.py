@@ -1,4 +1,4 @@
-"""The texture classifier: an encoder and a linear head, as one scikit-learn estimator that is saved as one folder."""
+"""The texture classifier: a scikit-learn estimator with an encoder and a linear head, saved in one folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTENSITY = "intensity"  # the layer of "filters" that a head may ignore
 
 
 class TextureClassifier(ClassifierMixin, BaseEstimator):
-    """Classifier of images of any size, by Fisher vectors of their descriptors.
+    """Classifier of images of any size that uses the Fisher vectors of their descriptors.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (b,)
             The class of each image.
         groups : array-like of shape (b,), optional
-            Images of one group, such as one patient, are never divided by the inner cross-validation.
+            Images of one group, such as one patient, are never on both sides of a split of the inner cross-validation.
 
         Returns
         -------
@@ -104,9 +104,10 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _best_head(self, vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> Head:
-        """The head with or without intensity, chosen by the inner cross-validation; with it if both are equal.
+        """The head that is more accurate in the inner cross-validation: with the intensity layer or without it.
 
-        Intensity is informative if it has a unit, as in CT, and misleading if exposure varies.
+        If both are equally accurate, intensity is used. It is informative if it has a unit, as in CT, and misleading if
+        the exposure varies.
         """
         options: dict[str, Any] = {"kind": self.head, "seed": self.random_state}
         best = fit_head(vectors, labels, groups, **options)
@@ -188,7 +189,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Missing, damaged, or not a texture classifier.
+            The model is missing, damaged, or not a texture classifier.
         """
         tensors, info = load_model(Path(folder))
         check(info.get("kind") == KIND, f"{folder} must be a {KIND}, got {info.get('kind') or info.get('estimator')}")

@@ -1,4 +1,4 @@
-"""A set of labelled images: from a folder with one folder per class, or from a table."""
+"""A set of labelled images, read from a folder with one folder per class or from a table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ COLUMNS = ("path", "label", "group")
 
 @dataclass(frozen=True)
 class Collection:
-    """Paths of images with their classes and, if known, their groups (subjects, samples of one surface).
-
-    split: per image the predefined parts it belongs to, such as the folds of DTD; empty if there are none.
-    """
+    """Paths of images with their classes and, if known, their groups (such as subjects, or samples of one surface)."""
 
     paths: tuple[Path, ...]
     labels: tuple[str, ...]
@@ -41,13 +38,13 @@ class Collection:
         return {name: self.labels.count(name) for name in self.classes}
 
     def check_classes(self, least: int) -> None:
-        """InputError unless there are two classes and each has `least` images."""
+        """InputError unless there are at least two classes and each has at least `least` images."""
         check(len(self.classes) > 1, f"a texture set must have at least 2 classes, got only {self.classes[0]}")
         for name, number in self.counts().items():
             check(number >= least, f"class {name} must have at least {least} images, got {number}")
 
     def duplicates(self) -> list[list[int]]:
-        """Indices of images with equal pixels, whatever their files' format, by the SHA-256 of size and values."""
+        """Lists of indices of images with equal pixels, in any file format, compared by SHA-256 of size and values."""
         found = defaultdict(list)
         for i, path in enumerate(self.paths):
             found[read_image(path).digest()].append(i)
@@ -55,7 +52,7 @@ class Collection:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files below a folder, or the file itself, in the order of their names; InputError if there are none."""
+    """The image files below a folder, sorted by path, or `folder` itself if it is a file; InputError if none exists."""
     folder = Path(folder)
     if folder.is_file():
         return [folder]
@@ -100,5 +97,5 @@ def by_table(table: Path, folder: Path) -> Collection:
 def grouped(collection: Collection) -> np.ndarray:
     """The groups as an array; InputError if there are none."""
     if collection.groups is None:
-        raise InputError("leave one group out needs groups, got none: give --table with a column group")
+        raise InputError("leave one group out needs groups, got none: give --table with a column named group")
     return np.asarray(collection.groups)

@@ -14,7 +14,7 @@ def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
     """Maps (C, h, w) that sum to the scores of an image minus the scores of a zero vector.
 
     The contribution of a location is distributed over the pixels of its cell in the map's grid, which is coarser for
-    deep layers. The sum is exact; the position is that of the centre of the receptive field, not its whole extent.
+    deep layers. The sum is exact. The cell is at the centre of the location's receptive field, which is larger.
     """
     encoder, functional = model.encoder_, model.head_.functional()  # (C, m)
     total = np.zeros((len(functional), *picture.shape))
@@ -33,7 +33,7 @@ def contribution_maps(model: TextureClassifier, picture: Picture) -> np.ndarray:
 
 
 def _spread(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The values (h', w') resized to (h, w) with the same sum."""
+    """The values (h', w') resized to (h, w), with the same sum."""
     factors = (shape[0] / values.shape[0], shape[1] / values.shape[1])
     resized = zoom(values, factors, order=0, grid_mode=True, mode="nearest")
     resized = resized[: shape[0], : shape[1]]

@@ -1,4 +1,4 @@
-"""Vectors of many images, written to disk in parts: out of core and resumable."""
+"""Vectors of many images, written to disk in parts, so that memory is limited and an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ildfv.texture.encoder import TextureEncoder
 from ildfv.texture.images import read_image
 
 INDEX = "features.json"
-PART = 256  # images in a part, the maximum that an interruption loses
+PART = 256  # images per part: an interruption loses at most one part
 VERSION = 1
 
 
@@ -33,8 +33,8 @@ def encode(
     """Fit the encoder on all images and write their vectors to `out`; finished parts are not computed again.
 
     The folder contains the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
-    features.json with the images in order, each with size and SHA-256. Returns the content of features.json.
-    InputError: `out` has features of other images or settings, or an image cannot be used.
+    features.json with the images in order, each with size and SHA-256. Returns the content of features.json. named:
+    path → name of the image. InputError: `out` has features of other images or settings, or an image cannot be used.
     """
     with writing(out):
         with progress.task("checksums", len(paths)) as advance:

@@ -21,12 +21,12 @@ from ildfv.texture.images import Picture, as_picture, as_pictures
 
 SAMPLE = 100_000  # descriptors per layer that the decorrelation and the mixture are fitted on
 FEWEST = 200  # minimum number of these descriptors per component
-WIDEST = 64  # maximum number of dimensions after PCA: a diagonal mixture needs few and decorrelated ones
-PASSES = 20
+WIDEST = 64  # maximum number of dimensions after PCA: a diagonal mixture needs few, decorrelated dimensions
+PASSES = 20  # maximum number of EM passes
 
 
 class TextureEncoder(TransformerMixin, BaseEstimator):
-    """Images of any size → Fisher vectors, one part per layer; unsupervised.
+    """Unsupervised encoder: images of any size → Fisher vectors, which have one part per layer.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     ----------
     layers_ : tuple of str
     range_ : Range
-        Intensities that become 0 and 1, from the images of `fit`.
+        The intensities that are mapped to 0 and 1, determined from the images of `fit`.
     decorrelations_ : dict of str to PCA
     fisher_ : dict of str to FisherVector
     """
@@ -110,7 +110,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         check(len(rows) >= k, f"n_components must be at most the number of descriptors {len(rows)} of {layer}, got {k}")
         decorrelation = PCA(min(WIDEST, *rows.shape)).fit(rows)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # more passes do not change the vectors noticeably
+            warnings.simplefilter("ignore", ConvergenceWarning)  # more passes hardly change the vectors
             warnings.filterwarnings("ignore", message=".*have no variance above variance_floor")
             mixture = GaussianMixture(k, max_iter=PASSES, tol=1e-3, n_init=1, random_state=self.random_state)
             mixture.fit(decorrelation.transform(rows))
@@ -160,14 +160,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         return np.concatenate(names).astype(object)
 
     def columns(self, layer: str) -> slice:
-        """The columns of a layer in the whole vector."""
+        """The columns of the vector that contain the part of a layer."""
         self._check_fitted()
         lengths = [len(self.fisher_[one].get_feature_names_out()) for one in self.layers_]
         start = sum(lengths[: self.layers_.index(layer)])
         return slice(start, start + lengths[self.layers_.index(layer)])
 
     def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
-        """Maps at each scale by layer, as `maps_of`."""
+        """Maps at each scale by layer, as returned by `maps_of`."""
         self._check_fitted(partly=True)
         return maps_of(picture, self.range_.of(picture), backbone_of(self.backbone), self.layers_, self.scales)
 
@@ -207,7 +207,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder from which `tensors` and `info` were taken."""
+        """The encoder for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
         try:
             settings: dict[str, Any] = {
                 name: tuple(v) if isinstance(v, list) else v for name, v in info["settings"].items()
@@ -225,5 +225,5 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
 
 def _pictures(items: list) -> Iterator[Picture]:
-    """Reads one image at a time, so that memory does not grow with the number of files."""
+    """The images, read one at a time, so that memory does not grow with their number."""
     return (as_picture(one, f"images[{i}]") for i, one in enumerate(items))

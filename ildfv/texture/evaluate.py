@@ -1,4 +1,4 @@
-"""Accuracy of the classifier under a protocol; everything is fitted on the training images of each split."""
+"""Accuracy of the classifier under a protocol. Encoder and head are fitted on the training images of each split."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from ildfv.texture.splits import Protocol
 class Evaluation:
     """Results of all splits.
 
-    confusion[i][j]: images of class i that were classified as class j, over all splits. misclassified: one entry per
-    image and split. duplicates: groups of paths with equal pixels, and whether they were ever on both sides of a split.
+    confusion[i][j]: number of images of class i that were classified as class j, over all splits. misclassified: one
+    entry per image and split. duplicates: paths of images with equal pixels, and the number of splits that have some of
+    them in both the training and the test images.
     """
 
     accuracies: list[float]
@@ -63,7 +64,7 @@ def evaluate(
     named: Callable[[Any], str] = str,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Fit a clone of `model` on the training images of each split and classify the others. named: path → text."""
+    """Fit a clone of `model` on the training images of each split and classify the test images. named: path → name."""
     splits = protocol.splits(collection)
     labels, paths = np.asarray(collection.labels), collection.paths
     groups = None if collection.groups is None else np.asarray(collection.groups)
@@ -92,6 +93,6 @@ def evaluate(
 
 
 def _duplicate(indices: list[int], splits: list, paths, named) -> dict:
-    """Groups of equal images, and the number of splits that have them in both the training and the test set."""
+    """The paths of equal images, and the number of splits with some of them in both training and test images."""
     across = sum(bool(set(indices) & set(train)) and bool(set(indices) & set(test)) for train, test in splits)
     return {"paths": [named(paths[i]) for i in indices], "splits_with_both_sides": across}

@@ -1,4 +1,4 @@
-"""Descriptors of images: maps of layers at several scales, in one range of intensity."""
+"""Descriptors of images: maps of layers at several scales, with a common range of intensities."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ildfv.errors import InputError, check, check_number
 from ildfv.texture.backbones import Backbone, backbone_of, layers_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
-TAILS = (0.1, 99.9)  # percentiles that determine the range: robust to outliers such as metal
+TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal do not
 
 
 @dataclass(frozen=True)
 class Range:
-    """Intensities that become 0 and 1. Values outside are kept: their distance still carries information."""
+    """The intensities that are mapped to 0 and 1. Values outside are not clipped: they are still informative."""
 
     low: float
     high: float
@@ -48,9 +48,9 @@ def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
 def maps_of(
     picture: Picture, values: np.ndarray, backbone: Backbone, layers: tuple[str, ...], scales: Sequence[float]
 ) -> dict[str, list[np.ndarray]]:
-    """For each layer the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
+    """For each layer, the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
 
-    InputError if it is too small at all scales; the message names the image.
+    If the image is too small at all scales, an InputError names it.
     """
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for scale in scales:
@@ -115,7 +115,7 @@ def texture_features(
 
 
 def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
-    """The image resized by linear interpolation, smoothed first if it shrinks."""
+    """The image resized by linear interpolation; it is smoothed first if it is made smaller."""
     if scale == 1:
         return values
     if scale < 1:

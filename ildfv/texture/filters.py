@@ -9,9 +9,9 @@ from ildfv.errors import check
 from ildfv.estimators.derivatives import profiles
 
 SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
-SMOOTH = (0.7, 2.0, 4.0)  # pixels: of "intensity"
+SMOOTH = (0.7, 2.0, 4.0)  # pixels: scales of the layer "intensity"
 SIDE = 7  # pixels of a patch
-FLAT = 0.02  # fraction of the range: noise in patches of less contrast is not amplified
+FLAT = 0.02  # fraction of the range: in patches with a lower contrast, noise is not amplified
 DENSE = 128 * 128  # pixels; in larger images only every second row and column is described
 
 
@@ -19,7 +19,7 @@ class Filters:
     """Layers of descriptors of grey images: "derivatives" (d = 18), "patches" (d = 49) and "intensity" (d = 3).
 
     Derivatives: at each of six scales the gradient's magnitude and the two eigenvalues of the Hessian, which depend
-    neither on the orientation of the texture nor on a shift of intensity. Patches: the 7×7 values around a pixel, less
+    neither on the orientation of the texture nor on a shift of intensity. Patches: the 7×7 values around a pixel, minus
     their mean and divided by their standard deviation. Intensity: the value, smoothed at three scales. It is a separate
     layer, so that shifts of intensity between subjects or scanners do not affect the mixtures of the other layers.
     """
@@ -38,7 +38,7 @@ class Filters:
 
         grey = image if image.ndim == 2 else image @ GREY
         h, w = grey.shape
-        check(min(h, w) >= SIDE, f"at least {SIDE}×{SIDE} pixels are needed, got {h}×{w}")
+        check(min(h, w) >= SIDE, f"image must have at least {SIDE}×{SIDE} pixels, got {h}×{w}")
         step = 1 if h * w <= DENSE else 2
         compute = {"derivatives": _derivatives, "patches": _patches, "intensity": _intensity}
         return {layer: compute[layer](grey, step) for layer in layers}

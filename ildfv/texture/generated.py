@@ -1,4 +1,4 @@
-"""Generated patches with the statistics that make CT textures hard to classify. No image of a patient is used.
+"""Generated patches whose statistics make them as hard to classify as CT textures. No images of patients are used.
 
 Six classes share mean and variance; they differ in correlation length, anisotropy, asymmetry of the histogram and small
 structures. Offset, contrast, noise level and resolution vary between subjects as much as between classes, so splits
@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 CLASSES = ("coarse", "fine", "holes", "lines", "nodules", "plain")
 MEAN, SD = -800.0, 90.0  # HU
-OFFSET, GAIN, NOISE, BLUR = 40.0, 0.25, (25.0, 60.0), (0.6, 1.1)  # spreads between subjects
+OFFSET, GAIN, NOISE, BLUR = 40.0, 0.25, (25.0, 60.0), (0.6, 1.1)  # variation between subjects
 
 
 def generate(
@@ -20,8 +20,8 @@ def generate(
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Patches (size, size) in HU, float32, with their classes and subjects.
 
-    contrast: the share of a patch's variance that has the structure of its class; the remaining variance is common to
-    all classes. Equal arguments give equal bits. The first subjects of a larger set are those of a smaller one.
+    contrast: the fraction of a patch's variance that is due to the structure of its class; the structure of the rest is
+    the same for all classes. Equal arguments give equal bits. A larger set starts with the subjects of a smaller one.
     """
     images, labels, groups = [], [], []
     for subject in range(n_subjects):

@@ -1,4 +1,4 @@
-"""Linear classifiers of vectors; kind and penalty are chosen by cross-validation on the training images."""
+"""Linear classifiers of vectors, whose kind and penalty are chosen by cross-validation on the training images."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PENALTIES = {  # relative to the mean squared norm of the projections
 class Head:
     """Scores (b, C) = (vectors − mean)·componentsᵀ·coefᵀ + intercept; the class of the highest score is predicted.
 
-    kind, penalty: the chosen ones. inner_accuracy: their accuracy in the inner cross-validation, None if no choice was
-    made.
+    kind, penalty: those that were chosen. inner_accuracy: their accuracy in the inner cross-validation; None if there
+    was nothing to choose.
     """
 
     mean: np.ndarray
@@ -42,7 +42,7 @@ class Head:
     inner_accuracy: float | None
 
     def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """(b, C)"""
+        """Scores (b, C) of vectors (b, m)."""
         return (vectors - self.mean) @ self.components.T @ self.coef.T + self.intercept
 
     def functional(self) -> np.ndarray:
@@ -53,9 +53,10 @@ class Head:
 def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, *, kind: str, seed: int) -> Head:
     """The head fitted on all vectors (n, m) with labels 0 … C − 1 (n,).
 
-    kind: one of HEADS, or "auto". Candidates are compared by accuracy on held-out images, in which images of one group
-    stay together; ties are broken by the order of HEADS, then by the largest penalty. If a class has a single image,
-    or all are of one group, nothing can be held out: ridge regression with its median penalty is used.
+    kind: one of HEADS, or "auto". Candidates are compared by their accuracy on held-out images; images of one group are
+    held out together. Ties are decided by the order of HEADS, then by the larger penalty. If a class has a single
+    image, or all images are of one group, nothing can be held out. The second-largest penalty of the first kind is then
+    used.
     """
     check(kind in ("auto", *HEADS), f"head must be auto or one of {', '.join(HEADS)}, got {kind!r}")
     kinds = HEADS if kind == "auto" else (kind,)
@@ -118,6 +119,6 @@ def _solve(x: np.ndarray, labels: np.ndarray, kind: str, penalty: float) -> tupl
         model = (
             LinearSVC(C=10 * c, random_state=0) if kind == "svm" else LogisticRegression(C=100 * c, max_iter=500)
         ).fit(x, labels)
-    if len(model.coef_) == 1:  # two classes: one score, of the second
+    if len(model.coef_) == 1:  # for two classes, scikit-learn has one score, that of the second class
         return np.concatenate([-model.coef_, model.coef_]), np.concatenate([-model.intercept_, model.intercept_])
     return model.coef_, model.intercept_

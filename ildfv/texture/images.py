@@ -1,4 +1,4 @@
-"""Images from files and arrays, as float32 in their original units, because intensities such as HU have a meaning."""
+"""Images from files and arrays, as float32 in their original units, because intensities such as HU are meaningful."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ALPHA = {"LA", "PA", "RGBA", "La", "RGBa"}
 class Picture:
     """One image.
 
-    values: float32, (h, w) or (h, w, 3), finite, in the file's units. eight_bit: whether these are 0 … 255 by
-    definition. name: the path, or the position in a list, for messages.
+    values: float32, (h, w) or (h, w, 3), finite, in the units of the file. eight_bit: whether the units are the grey
+    levels 0 … 255. name: the path, or the position in a list, for messages.
     """
 
     values: np.ndarray
@@ -36,11 +36,11 @@ class Picture:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(h, w)"""
+        """Height and width, (h, w), in pixels."""
         return self.values.shape[0], self.values.shape[1]
 
     def digest(self) -> str:
-        """SHA-256 of size and values: equal for equal images, whatever the file format."""
+        """SHA-256 of size and values, which is the same for equal images in different file formats."""
         content = np.ascontiguousarray(self.values)
         return hashlib.sha256(repr(content.shape).encode() + content.tobytes()).hexdigest()
 
@@ -104,7 +104,7 @@ def as_pictures(images: Any) -> list[Any]:
 
 
 def _decoded(path: Path) -> np.ndarray:
-    """The pixels by Pillow, (h, w) or (h, w, 3)."""
+    """The pixels as decoded by Pillow, (h, w) or (h, w, 3)."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:

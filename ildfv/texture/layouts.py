@@ -1,4 +1,4 @@
-"""Readers of public texture sets in the layout of their distribution: images, classes, groups.
+"""Readers of public texture sets, with classes and groups, in the layout in which they are distributed.
 
 kth-tips    KTH_TIPS/<class>/*.png: 10 classes, 81 images each; no groups
 kth-tips2   KTH-TIPS2-b/<class>/sample_<a-d>/*.png: the sample is the group
@@ -25,7 +25,7 @@ EMPHYSEMA = {"1": "normal", "2": "centrilobular", "3": "paraseptal"}
 
 
 def read_layout(name: str, folder: Path) -> Collection:
-    """The set of that layout in a folder; InputError names what is missing."""
+    """The texture set in a folder with the layout `name`; InputError if a part is missing."""
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
     folder = Path(folder)
     check(folder.is_dir(), f"{folder} must be a folder with the set {name}, got a path that is not a folder")
@@ -33,7 +33,7 @@ def read_layout(name: str, folder: Path) -> Collection:
 
 
 def _inside(folder: Path, *names: str) -> Path:
-    """The first existing sub-folder, or the folder itself: archives unpack with or without a top-level folder."""
+    """The first of the sub-folders that exists, else the folder itself: not every archive has a top-level folder."""
     return next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 

@@ -1,4 +1,4 @@
-"""Networks as backbones: the activation maps of layers of a network of timm or torchvision, at any image size."""
+"""Networks of timm or torchvision as backbones: activation maps of their layers for images of any size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from ildfv.errors import InputError, check, require
 
-LEAST = 32  # pixels along a side: the last stage of usual networks has one location
-PROBE = 224  # pixels of the image with which layers are found
-STAGES = 4  # layers that "auto" takes, one per resolution
+LEAST = 32  # pixels along a side, for which the last stage of common networks has a single location
+PROBE = 224  # side in pixels of the image that is used to find layers
+STAGES = 4  # number of layers that "auto" selects, one per resolution
 RANDOM = "random"
 MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
 
@@ -32,9 +32,10 @@ class Network:
         self.layers = tuple(self._shapes)
 
     def auto(self) -> tuple[str, ...]:
-        """The last layer of each of the four lowest resolutions above 1×1.
+        """The last layer at each of the four lowest resolutions above 1×1.
 
-        Of the least nested modules that have several resolutions, such as the blocks of a network and not their parts.
+        Only one level of nesting is considered: the outermost level at which modules have several resolutions, such as
+        that of the blocks of a network, not that of their parts.
         """
         depths = sorted({layer.count(".") for layer in self.layers})
         for depth in depths:
@@ -70,7 +71,7 @@ class Network:
         return {layer: found[layer][0].float().numpy() for layer in layers}
 
     def _probe(self) -> dict[str, tuple[int, int, int]]:
-        """(d, h, w) of each module that runs once and gives maps, in the order of execution."""
+        """Shape (d, h, w) of the maps of each module that runs once and returns maps, in the order of execution."""
         import torch
 
         ran: dict[str, int] = {}
@@ -113,7 +114,7 @@ def _body(source: str, model: str, weights: str | None):
             body = module.get_model(model, weights="DEFAULT" if published else None)
     except InputError:
         raise
-    except Exception as error:  # a failed download or an unknown name raises many kinds of exceptions
+    except Exception as error:  # failed downloads and unknown names raise many kinds of exceptions
         first = " ".join(str(error).split())[:200]
         raise InputError(
             f'backbone "{source}:{model}" must be a network of {SOURCES[source]} with available weights, got '
@@ -140,7 +141,7 @@ def _load(body, path: Path) -> None:
     fits = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
     missing = [name for name in own if name not in fits and "classifier" not in name and "fc" not in name]
     check(bool(fits), f"{path} must contain weights of the network, got no matching tensor")
-    check(len(missing) < len(own) // 10, f"{path} must contain all weights, got none for {missing[:1]} and others")
+    check(len(missing) < len(own) // 10, f"{path} must contain all weights, got none for {', '.join(missing[:3])}")
     body.load_state_dict(fits, strict=False)
 
 

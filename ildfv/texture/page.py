@@ -1,4 +1,4 @@
-"""The page of an evaluation: accuracy, confusion matrix, misclassified images, contribution maps of each class."""
+"""The HTML page of an evaluation: accuracy, confusion matrix, misclassified images, contribution maps by class."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_page(path: str | Path) -> None:
 
 
 def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path], title: str) -> None:
-    """Write the page atomically. paths: the file of each name in the evaluation."""
+    """Write the page atomically. paths: name of an image in the evaluation → its file."""
     result = evaluation.to_dict()
     environment = Environment(
         loader=PackageLoader("ildfv.texture", "templates"),
@@ -50,7 +50,7 @@ def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path],
 
 
 def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
-    """(images, share of the row) of each cell."""
+    """Rows of cells (number of images, fraction of the images of the row)."""
     totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return [
         [(int(n), float(s)) for n, s in zip(*pair, strict=True)]
@@ -59,7 +59,7 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
-    """For each class, the highest-scoring test image of the last split and its contributions to the class's score."""
+    """For each class, the test image of the last split with the highest score, and its contributions to that score."""
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])
@@ -79,7 +79,7 @@ def _thumbnail(picture: Picture) -> str:
 
 
 def _signed(values: np.ndarray) -> str:
-    """Red where values are positive, blue where negative, relative to the 99th percentile of their absolute values."""
+    """An image that is red where values are positive, blue where they are negative. Full colour: 99th percentile."""
     size = float(np.percentile(np.abs(values), 99)) or 1.0
     share = np.clip(values / size, -1, 1)[..., None]
     red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))

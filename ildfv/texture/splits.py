@@ -1,4 +1,4 @@
-"""Protocols: which images are for training and which for testing."""
+"""Protocols that divide images into training and test images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Split = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Protocol:
-    """Exactly one of: train_per_class with repeats; leave_one_group_out; folds."""
+    """A protocol, for which exactly one of train_per_class (with repeats), leave_one_group_out and folds is given."""
 
     train_per_class: int | None = None
     repeats: int = 10
@@ -73,7 +73,8 @@ class Protocol:
         if collection.groups is None:
             return list(StratifiedKFold(number, shuffle=True, random_state=self.seed).split(labels, labels))
         groups = np.asarray(collection.groups)
-        check(len(set(groups)) >= number, f"--folds must be at most the number of groups {len(set(groups))}")
+        n_groups = len(set(groups))
+        check(n_groups >= number, f"--folds must be at most the number of groups {n_groups}, got {number}")
         splitter = StratifiedGroupKFold(number, shuffle=True, random_state=self.seed)
         found = list(splitter.split(labels, labels, groups))
         for train, test in found:

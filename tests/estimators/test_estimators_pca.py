@@ -201,7 +201,8 @@ def test_whitened_projections_of_constant_rows_are_zero(dtype):
 def test_more_components_than_rows_give_a_warning_and_as_many_as_possible(form, d, monkeypatch):
     monkeypatch.setattr(home, "EXACT", 100)
     x = rows(30, d)
-    with pytest.warns(UserWarning, match=f"n_components is 35, but 30 rows of {d} features have 30: 30 are used"):
+    message = f"n_components must be at most 30 for 30 rows of {d} features, got 35: 30 are used"
+    with pytest.warns(UserWarning, match=message):
         pca = PCA(35).fit(x if form == "array" else [x[:11], x[11:]])
     assert pca.components_.shape == (30, d)
     np.testing.assert_allclose(pca.explained_variance_[:29], Peer(29).fit(x).explained_variance_, rtol=1e-3)

@@ -267,7 +267,7 @@ BAD = {
     "ridge must be at least 0, got -1": lambda: MultivariateRegression(ridge=-1).fit(X, Y),
     "X must be finite, got NaN in row 0": lambda: MultivariateRegression().fit(np.where(X[0, 0] == X, np.nan, X), Y),
     "Y must be finite or NaN, got inf": lambda: MultivariateRegression().fit(X, np.where(Y[0, 0] == Y, np.inf, Y)),
-    "Y must hold a label of each output, got none of output 1": lambda: MultivariateRegression().fit(
+    "Y must hold at least one label of each output, got none of output 1": lambda: MultivariateRegression().fit(
         X, Y * [1, np.nan]
     ),
     "Y must hold at least one label, got none": lambda: MultivariateRegression().fit(X, Y * np.nan),

@@ -75,7 +75,7 @@ def test_input_that_breaks_a_rule_is_refused():
     x, y = problem()
     with pytest.raises(InputError, match="head must be ridge or logistic"):
         fit_head("forest", x, y, GROUPS)
-    with pytest.raises(InputError, match="groups must be at least 2"):
+    with pytest.raises(InputError, match="groups must have at least 2 values"):
         fit_head("ridge", x, y, np.zeros(60))
     with pytest.raises(InputError, match="y must be 0, 1 or NaN"):
         fit_head("logistic", x, 3 * y, GROUPS)

@@ -1,7 +1,7 @@
 """Compiles the kernels of csrc/cuda and launches them.
 
-There are two builds of the same source: NVRTC compiles it at first use through CuPy's RawModule, nvcc compiles it at
-install time (ILDFV_CUDA=1).
+The same source can be built in two ways: by NVRTC at first use, through CuPy's RawModule, or by nvcc at install time
+(ILDFV_CUDA=1).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def available() -> bool:
 
 @cache
 def source(name: str = "cuda/moments.cu") -> str:
-    """A file of csrc with its headers inlined: CuPy's cache of compiled kernels is keyed by this text alone."""
+    """A file of csrc with its headers inlined, because CuPy's cache of compiled kernels depends on this text only."""
     root, seen = files("ildfv._csrc"), set()
 
     def text(name: str) -> str:
@@ -67,7 +67,7 @@ def source(name: str = "cuda/moments.cu") -> str:
     return text(name)
 
 
-FILES = {  # by part of the kernel name
+FILES = {  # part of a kernel's name → file
     "window": "cuda/windows.cu",
     "fisher": "cuda/fisher.cu",
     "m_step": "cuda/em.cu",
@@ -76,7 +76,7 @@ FILES = {  # by part of the kernel name
 
 
 def source_of(kernel: str) -> tuple[str, int | None]:
-    """The file of csrc that defines the kernel, and the ILDFV_PART of moments.cu to compile: its precision in bits."""
+    """The file of csrc that defines the kernel and, for moments.cu, the ILDFV_PART to compile (precision in bits)."""
     for word, file in FILES.items():
         if word in kernel:
             return file, None
@@ -86,20 +86,20 @@ def source_of(kernel: str) -> tuple[str, int | None]:
 
 
 class _Stream:
-    """A stream of any library for CuPy's launches. (CuPy's wrappers are deprecated or may destroy the stream.)"""
+    """A stream of any library for launches by CuPy, whose own wrappers are deprecated or may destroy the stream."""
 
     def __init__(self, address: int):
         self.ptr = address
 
 
 class NvrtcKernels:
-    """Kernels compiled by NVRTC for one device: each file, and each part of moments.cu, at first use."""
+    """Kernels compiled by NVRTC for one device: each file, and each part of moments.cu, at its first use."""
 
     def __init__(self, index: int):
         self._index = index
         self._modules: dict[tuple, Any] = {}  # RawModule by file and part
         self._kernels: dict[str, Any] = {}  # RawKernel by name
-        self._lock = threading.Lock()  # two threads would compile a file twice
+        self._lock = threading.Lock()  # without it, two threads could compile the same file
 
     def shared_limit(self) -> int:
         import cupy
@@ -119,7 +119,7 @@ class NvrtcKernels:
                     options = (*NVRTC_OPTIONS, f"-DILDFV_PART={part}") if part else NVRTC_OPTIONS
                     self._modules[key] = cupy.RawModule(code=source(file), options=options)
                 kernel = self._modules[key].get_function(name)
-                # Set once to the limit: a value set per launch could be lowered by another thread before the launch.
+                # Set once, to the maximum: another thread could lower a value that is set for each launch.
                 kernel.max_dynamic_shared_size_bytes = self.shared_limit()
                 self._kernels[name] = kernel
         return self._kernels[name]

@@ -1,4 +1,4 @@
-"""Checks of a batch on a GPU: weights of its descriptors, and the map that is not finite."""
+"""Checks of a batch on a GPU: the weights of its descriptors, and the search for a map that is not finite."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
 
 
 def first_bad_map(device: Device, maps, suspects: Iterable[int], weights: list[np.ndarray] | None) -> None:
-    """InputError for the first of these maps with a value that is not finite in a descriptor of weight > 0."""
+    """InputError for the first of the maps `suspects` that has a non-finite value in a descriptor of weight > 0."""
     for index in suspects:
         values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
         if weights is not None:  # descriptors of weight 0 may have any values

@@ -1,4 +1,4 @@
-"""Contributions of descriptors to functionals of the moments on NVIDIA GPUs. Counterpart of `ildfv.kernels.cpu`."""
+"""Contributions of descriptors to functionals of the moments, on NVIDIA GPUs. Counterpart of `ildfv.kernels.cpu`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def contributions(
 ) -> list:
     """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
 
-    As `ildfv.kernels.cpu.contributions`, for GPU arrays: the results are views of one array of their library on their
-    device. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
+    Like `ildfv.kernels.cpu.contributions`, for GPU arrays. The results are views of one array in the library of the
+    maps and on their device. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
     """
     several = isinstance(maps, (list, tuple))
     check(not several or len(maps) > 0, "maps must contain at least one map, got an empty batch")
@@ -77,18 +77,18 @@ def compute(
 
 
 def _table(batch, k: int, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `pieces` in contributions.cu, (pieces, 7), and the map of each piece."""
+    """The table `pieces` of contributions.cu, (pieces, 7), and the map of each piece."""
     pieces = pieces_of(listed(batch), k, range(batch.b))
-    assert pieces.table is not None  # because the batch has a table
+    assert pieces.table is not None  # `listed` returns a batch with a table
     assert pieces.edges is not None
     owners = np.repeat(np.arange(batch.b), np.diff(pieces.edges))
-    within = np.cumsum(pieces.table[:, 1]) - pieces.table[:, 1]  # pieces are consecutive, like the rows of `out`
+    within = np.cumsum(pieces.table[:, 1]) - pieces.table[:, 1]  # first row of each piece in `out`
     assert within[-1] + pieces.table[-1, 1] == edges[-1]
     return np.column_stack([pieces.table, within, owners]), owners
 
 
 def _launch(device: Device, real: str, mixture, threshold, element, table, functionals, first, out, logs) -> None:
-    """The launches for all pieces: several if posteriors do not fit in shared memory."""
+    """Queues the launches for all pieces: more than one if the posteriors do not fit in shared memory."""
     (per_map, count, k, d), tile = first.shape, TILES[real]
     variant = "wide" if launches.shared_bytes("wide", real, k, d) <= device.shared_limit else "huge"
     place, rows = tile.rows * launches.padded(k), len(table)

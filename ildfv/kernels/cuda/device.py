@@ -1,7 +1,7 @@
 """The devices that the kernels run on: torch's and CuPy's.
 
-All memory that a call needs comes from the pool of the library that made its arrays; if torch uses the GPU, CuPy's
-arrays come from torch's pool (memory.py). Arrays of other libraries are converted to torch's or CuPy's without a copy.
+A call allocates all its memory from the pool of the library of its arrays. If torch uses the GPU, CuPy allocates from
+torch's pool (memory.py). Arrays of other libraries are converted to torch or CuPy arrays without a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ildfv.errors import InputError, require
 from ildfv.kernels.cuda import interop, memory
 from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
-PINNED_BYTES = 1 << 20  # larger arrays are uploaded once per mixture; torch would keep pinned memory of their size
+PINNED_BYTES = 1 << 20  # larger arrays are not copied to pinned memory, which torch would not free after the upload
 TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor cores support bfloat16 and TF32
 
 
@@ -27,7 +27,7 @@ class Device(Protocol):
     name: str
     key: tuple
     shared_limit: int  # bytes of shared memory a block may use
-    tensor_cores: bool  # whether they support bfloat16 and TF32
+    tensor_cores: bool  # whether the device has tensor cores for bfloat16 and TF32
 
     def describe(self, a) -> tuple[int, str, tuple[int, ...], tuple[int, ...]]:
         """Address, dtype name, shape, and strides in elements. InputError unless `a` is an array on this device."""
@@ -40,7 +40,9 @@ class Device(Protocol):
     def download(self, a) -> np.ndarray: ...
     def contiguous(self, a): ...
     def cast(self, a, dtype: str): ...
-    def settle(self) -> None: ...
+    def settle(self) -> None:
+        """Waits until the work queued on the current stream has completed."""
+
     def launch(self, kernel: str, grid: tuple[int, int], threads: int, shared_bytes: int, arguments: tuple) -> None: ...
 
 
@@ -53,7 +55,7 @@ def device_of(a) -> Device:
 
 
 def own_arrays(arrays: list) -> tuple[list, Callable]:
-    """The arrays as torch's or CuPy's in the same memory, and a function that converts results to their library."""
+    """The arrays as torch or CuPy arrays in the same memory, and a function that converts results to their library."""
     kind = type(arrays[0]).__module__.partition(".")[0]
     if kind in ("torch", "cupy"):
         return arrays, lambda a: a
@@ -62,7 +64,7 @@ def own_arrays(arrays: list) -> tuple[list, Callable]:
 
 
 def _library():
-    """torch if it has a GPU, otherwise CuPy."""
+    """The module torch if torch can use a GPU, otherwise CuPy."""
     if find_spec("torch"):
         import torch
 
@@ -72,7 +74,7 @@ def _library():
 
 
 def first_device() -> Device:
-    """The first GPU: torch's if torch has one, otherwise CuPy's."""
+    """The first GPU, used through torch if torch can use it, otherwise through CuPy."""
     return _torch_device(0) if _library().__name__ == "torch" else _cupy_device(0)
 
 
@@ -179,7 +181,7 @@ class CupyDevice:
 
 @cache
 def _name(dtype) -> str:
-    """The name of torch's dtype without "torch."."""
+    """The name of a dtype of torch, without "torch."."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -1,4 +1,4 @@
-"""The M step on the GPU of the sums, in one launch: csrc/cuda/em.cu."""
+"""The M step on the GPU that holds the sums, in one launch of csrc/cuda/em.cu."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ THREADS = 256
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
-    """Masses (k,), means (k, d) and variances (k, d) from sums on a GPU at these parameters; NumPy, float64.
+    """Masses (k,), means (k, d) and variances (k, d), NumPy float64, from sums on a GPU at the given parameters.
 
     s0 (k,), s1 (k, d), s2 (k, d): float64. inertia: the given parameters count as this many additional descriptors. The
-    bits equal those of the CPU. InputError for other shapes or dtypes.
+    results are bitwise identical to those of the CPU. InputError for other shapes or dtypes.
     """
     (ours, _) = own_arrays([s0, s1, s2])
     return compute(device_of(ours[0]), ours, weights, means, variances, inertia=inertia)

@@ -1,4 +1,4 @@
-"""Fisher vectors from moments on a GPU, in one launch: csrc/cuda/fisher.cu."""
+"""Fisher vectors from moments on a GPU, in one launch of csrc/cuda/fisher.cu."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SHARED_BYTES = THREADS // 32 * 8  # one double per warp
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of the moments of b maps, in their library.
 
-    counts (b,): descriptors of each map; weights (k,). Runs on the current stream. A vector's bits do not depend on the
-    other maps of the batch.
+    counts (b,): number of descriptors of each map; weights (k,): those of the mixture. The launch is queued on the
+    current stream. The bits of a vector do not depend on the other maps of the batch.
     """
     ours, give = own_arrays(list(m[:3]))
     device = device_of(ours[0])

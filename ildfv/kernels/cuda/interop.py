@@ -1,4 +1,4 @@
-"""GPU arrays of any library through DLPack or `__cuda_array_interface__`: address and layout, and conversion."""
+"""Address, layout and conversion of GPU arrays of any library, by DLPack or `__cuda_array_interface__`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LETTERS = {"i": "int", "u": "uint", "f": "float"}  # of `__cuda_array_interface_
 
 
 class Place(NamedTuple):
-    """An array in device memory; strides in elements; device None if the protocol does not provide it."""
+    """An array in device memory. Strides are in elements; device is None if the protocol does not provide it."""
 
     address: int
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     device: int | None
-    held: Any  # keeps the memory and its description alive
+    held: Any  # a reference that keeps the memory and its description alive
 
 
 class _Tensor(ctypes.Structure):
@@ -60,9 +60,10 @@ def on_gpu(a) -> bool:
 
 
 def place(a, stream: int = 0) -> Place:
-    """Address and layout of `a`. Through DLPack its values are ready on the stream (an address; 0: the default one).
+    """Address and layout of `a`. stream: the address of the stream that will read `a`; 0: the default stream.
 
-    InputError for arrays that are not on a CUDA device or support neither protocol.
+    With DLPack, the library of `a` makes this stream wait for pending writes. InputError for arrays that are not on a
+    CUDA device or support neither protocol.
     """
     if hasattr(a, "__dlpack__"):
         kind, device = (int(part) for part in a.__dlpack_device__())
@@ -101,7 +102,7 @@ def converted(a, library):
 def converter_to(template) -> Callable:
     """A function that converts torch or CuPy arrays to the library of `template`, in the same memory.
 
-    For libraries that have neither the array API's `from_dlpack` nor numba's, arrays are returned unchanged.
+    If that library is not numba and has no `from_dlpack` of the array API, the function returns arrays unchanged.
     """
     kind = type(template).__module__.partition(".")[0]
     if kind == "numba":

@@ -1,4 +1,4 @@
-"""Launch arithmetic for csrc/cuda: kernel variants, pieces, shared memory."""
+"""Parameters of launches of csrc/cuda: kernel variants, division into pieces, shared memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-TENSOR_K = 128  # minimum components for which scores dominate; estimated in bench/NOTES-cuda.md, not measured
+TENSOR_K = 128  # components from which on scores take most of the time: estimated in bench/NOTES-cuda.md, not measured
 SLACK = 2.0**-12  # as in mma.h: bound on the error of a score by split products, per unit of Σt² + Σb²
-CLOSE = 4.0  # standard deviations from the centre: for means farther away, moments as products lose digits
+CLOSE = 4.0  # standard deviations from the centre; with means farther away, moments as matrix products lose digits
 MAX_D, MAX_K = 4096, 1024
-PIECE = 512  # descriptors per block: few enough to fill 132 multiprocessors with 64 slices, enough to amortise sums
-ROUND_BYTES = 256 << 20  # limit on the pieces' sums of one round
-RESERVED_BYTES = (
-    1 << 10
-)  # of shared memory, reserved by the driver for each block from sm_80 on; the first block's are not in the limit
-GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the pieces added at once when pooling, and on their sums
+PIECE = 512  # descriptors per block: 64 slices then occupy 132 multiprocessors, and writing sums takes little time
+ROUND_BYTES = 256 << 20  # limit on the memory for the sums of the pieces of one round
+# Shared memory that the driver reserves for each block from sm_80 on. The limit of a device excludes that of one block.
+RESERVED_BYTES = 1 << 10
+GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the number of pieces added at once when pooling, and on their memory
 
 
 class Tile(NamedTuple):
-    """FloatTile and DoubleTile of moments.cu."""
+    """The shape of FloatTile or DoubleTile of tile.h."""
 
     rows: int
     components: int
@@ -37,14 +36,14 @@ TILES = {"float32": Tile(64, 32, 64, 4, 8), "float64": Tile(64, 32, 32, 8, 4)}
 
 
 def shared_bytes(variant: str, real: str, k: int, d: int) -> int:
-    """Dynamic shared memory of one block of `moments_<variant>_<real>`, laid out as `moments_of` in moments.cu does."""
+    """Bytes of dynamic shared memory of a block of `moments_<variant>_<real>`, for the layout in `moments_of`."""
     tile = TILES[real]
     segments, k4 = tile.rows // 32, -(-k // 4) * 4
     staged = (tile.rows + 2 * tile.components) * (tile.dimensions + 4)
     total = (staged + segments * k4) * tile.bytes + segments * k4 * 4
     if variant.startswith(TENSOR):
         warps = THREADS // 32
-        total += (tile.rows * -(-k // 32) + warps) * 4 + warps * k4 * 2  # near components: bits, counts, lists
+        total += (tile.rows * -(-k // 32) + warps) * 4 + warps * k4 * 2  # bits, counts and lists of near components
     place = variant.removeprefix(TENSOR)
     if place != "huge":
         total += tile.rows * padded(k) * tile.bytes
@@ -60,7 +59,7 @@ def fitting_variants(real: str, k: int, d: int, limit: int) -> tuple[str, ...]:
 
 
 def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
-    """Dynamic shared memory of `score_singles_<real>` and `spread_singles_<real>`."""
+    """Bytes of dynamic shared memory of `score_singles_<real>` and `spread_singles_<real>`."""
     tile = TILES[real]
     return (tile.rows + 2 * tile.components) * (tile.dimensions + 4) * tile.bytes, tile.singles * k * tile.bytes
 
@@ -91,8 +90,8 @@ def check_size(k: int, d: int) -> None:
 def cut(n: int, k: int) -> tuple[int, int]:
     """Number of pieces of a map with n descriptors, and descriptors per piece (the last may have fewer).
 
-    Both depend on n and k only, so that the order of additions is the same in any batch on any device. Pieces grow with
-    k, as their sums do.
+    Both depend on n and k only, so that the order of additions is the same in any batch on any device. Pieces are
+    larger for a larger k, because their sums are.
     """
     rows = TILES["float32"].rows
     pieces = -(-n // max(PIECE, 4 * k))
@@ -105,5 +104,5 @@ def piece_bytes(k: int, d: int, real: str) -> int:
 
 
 def group(k: int, d: int, real: str) -> int:
-    """Pieces added at once when pooling. It depends on the mixture's size only, which fixes the order of additions."""
+    """Pieces added at once when pooling: a function of k, d and `real` only, so the order of additions is fixed."""
     return max(1, min(GROUP, GROUP_BYTES // piece_bytes(k, d, real)))

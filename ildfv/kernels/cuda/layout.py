@@ -14,12 +14,12 @@ from ildfv.kernels.elements import check_element, element_bytes
 
 
 def bytes_of_a_weight(element: str) -> int:
-    """Weights have the precision of the computation."""
+    """Size of a descriptor's weight in bytes: weights have the precision of the computation."""
     return 8 if element == "float64" else 4
 
 
 class Batch(NamedTuple):
-    """Layout of b maps: uniform ones by strides, ragged ones by a table."""
+    """Layout of b maps. Uniform maps are described by strides, ragged maps by a table."""
 
     element: str
     b: int
@@ -27,8 +27,9 @@ class Batch(NamedTuple):
     address: int = 0
     n: int = 0
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
-    table: np.ndarray | None = None  # (b, 5): address, n, stride of descriptors, stride of dimensions, of weights
-    held: object = None  # keeps the memory alive
+    # (b, 5): address, n, stride of descriptors, stride of dimensions, address of weights
+    table: np.ndarray | None = None
+    held: object = None  # a reference that keeps the memory alive
     weights: int = 0  # address of the weights of all descriptors, map after map; 0: none
 
     @property
@@ -37,7 +38,7 @@ class Batch(NamedTuple):
         return [self.n] * self.b if self.table is None else self.table[:, 1].tolist()
 
     def weighted(self, device: Device, weights: np.ndarray) -> Batch:
-        """The batch with weights of all its descriptors, map after map."""
+        """The batch with weights: those of all descriptors in one array, map after map."""
         memory = device.upload(weights)
         batch = self._replace(weights=device.address(memory), held=(self.held, memory))
         if batch.table is not None:
@@ -85,7 +86,7 @@ def ragged(device: Device, maps) -> Batch:
 
 
 def merged(batch: Batch) -> Batch:
-    """The maps as a single map if they are contiguous, else as a list. When pooling, map boundaries do not matter."""
+    """The maps as a single map if they are contiguous, else with a table. For pooling, map boundaries do not matter."""
     by_map, by_row, by_dim = batch.strides
     if batch.table is not None:
         return batch
@@ -95,7 +96,7 @@ def merged(batch: Batch) -> Batch:
 
 
 def listed(batch: Batch) -> Batch:
-    """The batch with a table, for maps of any kind."""
+    """The batch with a table, also if its maps are uniform."""
     if batch.table is not None:
         return batch
     by_map, by_row, by_dim = batch.strides
@@ -108,16 +109,16 @@ def listed(batch: Batch) -> Batch:
 
 
 class Pieces(NamedTuple):
-    """The pieces of some maps in order: of uniform maps by strides, of ragged ones by a table."""
+    """The pieces of some maps, in order. Those of uniform maps are described by strides, others by a table."""
 
     element: str
     total: int
-    each: int = 0  # pieces of a map; 0: they differ
+    each: int = 0  # pieces per map; 0: not the same number for all maps
     address: int = 0
-    n: int = 0  # descriptors of a map
-    rows: int = 0  # of a piece, except a map's last
+    n: int = 0  # descriptors per map
+    rows: int = 0  # descriptors per piece, except the last piece of a map
     strides: tuple[int, int, int] = (0, 0, 0)  # map, descriptor, dimension; in elements
-    table: np.ndarray | None = None  # (pieces, 5): as of a Batch
+    table: np.ndarray | None = None  # (pieces, 5): as in Batch
     weights: int = 0  # address of the first descriptor's weight; 0: none
     edges: np.ndarray | None = None  # first piece of each map, and the end
 
@@ -128,7 +129,7 @@ class Pieces(NamedTuple):
         return int(np.searchsorted(self.edges, piece, side="right")) - 1
 
     def part(self, first: int, last: int) -> Pieces:
-        """Pieces first … last of a single map or of a table, as the pieces of one map."""
+        """Pieces first … last − 1, which belong to a single map or have a table, as the pieces of one map."""
         part = self._replace(total=last - first, each=last - first, edges=None)
         if self.table is not None:
             return part._replace(table=self.table[first:last])
@@ -167,7 +168,7 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
 
 
 def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
-    """Runs of the batch's maps with at most `room` pieces each, or of one map."""
+    """Consecutive ranges of the batch's maps, each with at most `room` pieces or with a single map."""
     if batch.table is None:
         yield from runs(batch.b, max(1, room // cut(batch.n, k)[0]))
         return
@@ -182,5 +183,5 @@ def rounds(batch: Batch, k: int, room: int) -> Iterator[range]:
 
 
 def runs(count: int, size: int) -> Iterator[range]:
-    """range(count) in runs of `size`."""
+    """range(count), divided into ranges of at most `size`."""
     return (range(first, min(first + size, count)) for first in range(0, count, size))

@@ -1,6 +1,6 @@
-"""A single memory pool per GPU, and the free memory. If torch uses the GPU, CuPy allocates from torch's pool.
+"""The memory pool of a GPU, and its free memory. If torch uses the GPU, CuPy allocates from torch's pool.
 
-With two pools, each would hold memory that the other one needs. Without torch, CuPy keeps its own pool.
+With two pools, each would hold free memory that the other one needs. Without torch, CuPy keeps its own pool.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import sys
 import threading
 from typing import Any
 
-# Held while pools are emptied, and during the capture of a CUDA graph: torch cannot empty its pool during a capture.
+# Lock for emptying the pools and for capturing a CUDA graph: torch cannot empty its pool during a capture.
 emptying = threading.RLock()
 
 
 def join() -> bool:
-    """Makes CuPy allocate from torch's pool, and returns whether it does: only if both libraries use the GPU and CuPy's
-    allocator is its default one.
+    """Makes CuPy allocate from torch's pool if both use the GPU and CuPy has its default allocator.
 
-    Existing arrays keep their memory. Unused memory of CuPy's pool is returned to the device.
+    Returns whether CuPy allocates from torch's pool. Existing arrays keep their memory. Unused memory of CuPy's pool is
+    returned to the device.
     """
     torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
     if torch is None or cupy is None or not torch.cuda.is_initialized():
@@ -69,7 +69,7 @@ def _allocator(torch, cupy):
     """A CuPy allocator that uses torch's pool."""
 
     def allocate(size: int, device: int) -> int:
-        # On CuPy's stream: torch, like CuPy, reuses a freed block on its own stream only, which keeps accesses ordered.
+        # Like CuPy, torch reuses a freed block only on the stream it was allocated for, here CuPy's current stream.
         return torch.cuda.caching_allocator_alloc(size, device, cupy.cuda.get_current_stream().ptr)
 
     def release(address: int, device: int) -> None:

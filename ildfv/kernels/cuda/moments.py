@@ -19,7 +19,7 @@ _variant: str | None = None
 
 
 def set_variant(name: str | None) -> None:
-    """Sets one of `launches.VARIANTS`; None: chosen by shape and device. For tests and benchmarks."""
+    """Sets the kernel variant, one of `launches.VARIANTS`; None: by shape and device. For tests and benchmarks."""
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -30,12 +30,12 @@ def moments(
 ) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
-    As `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
-    d ≤ 4096, k ≤ 1024. `descriptor_weights`, in host memory or on a GPU, is its `weights`. The maps are not copied.
-    Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on torch's if torch has the
-    GPU, otherwise on CuPy's. The results are float64 if pooled or if the maps are float64, else float32. The bits of a
-    map's result depend neither on its batch nor on its strides. InputError names the map for empty maps and values that
-    are not finite.
+    Like `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
+    d ≤ 4096, k ≤ 1024. `descriptor_weights`, in host memory or on a GPU, is that function's argument `weights`. The
+    maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on that
+    of torch if torch can use the GPU, otherwise on that of CuPy. The results are float64 if pooled or if the maps are
+    float64, else float32. The bits of a map's result depend neither on its batch nor on its strides. The InputError for
+    empty maps and for values that are not finite contains the index of the map.
     """
     ragged = isinstance(maps, (list, tuple))
     check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")
@@ -70,7 +70,7 @@ def compute(
         out, logs = run.separate(batch)
 
     for log_likelihoods, map_of in logs:
-        values = device.download(log_likelihoods)  # the first of these synchronises
+        values = device.download(log_likelihoods)  # the first download synchronises
         if np.isfinite(values).all():
             continue
         suspects = range(len(maps)) if pooled else [map_of(int(np.flatnonzero(~np.isfinite(values))[0]))]

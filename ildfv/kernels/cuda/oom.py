@@ -1,4 +1,4 @@
-"""Batch sizes for a device's memory, and halving them when memory runs out."""
+"""Batch sizes that fit in a device's memory, and retries with half the size when memory runs out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ildfv.arrays import namespace
 from ildfv.kernels.cuda import memory
 
-MEMORY_SHARE = 0.6  # fraction of the free memory for a batch; fragmentation and other processes need the remainder
+MEMORY_SHARE = 0.6  # fraction of the free memory for a batch; the rest is for fragmentation and other processes
 
 
 def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
@@ -20,8 +20,8 @@ def batch_size(bytes_of_an_item: int, device, *, maximum: int = 256) -> int:
     return max(1, min(maximum, int(memory.free(device) * MEMORY_SHARE) // max(1, bytes_of_an_item)))
 
 
-# RuntimeErrors of torch that mean out of memory. cuDNN reports that no engine is available if its workspace does not
-# fit.
+# Texts of RuntimeErrors of torch that mean out of memory. If its workspace does not fit in memory, cuDNN reports that
+# it cannot find an engine.
 SIGNS = (
     "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -40,9 +40,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def with_emptied_pools(compute: Callable) -> Any:
-    """compute(), called again with emptied pools if memory runs out: another library's pool may hold free memory.
+    """The result of compute(), for work that cannot be divided. If memory runs out, it is called a second time.
 
-    For work that cannot be divided.
+    Before the second call all pools are emptied, because the pool of another library may hold free memory.
     """
     try:
         return compute()
@@ -56,9 +56,9 @@ def with_emptied_pools(compute: Callable) -> Any:
 class OomRetry:
     """Callable: items → the results of compute(part) for consecutive parts of the items, in order.
 
-    The first part is all items. On out-of-memory the part size is halved and that part is retried; later parts keep the
-    reduced size, and `note` is called. A failed part must leave no results behind. With one item left the error is
-    raised.
+    The first part has all items. If memory runs out, the part size is halved, `note` is called, and that part is
+    retried; later parts keep the reduced size. A failed call of `compute` must have no effects that remain. If a part
+    of one item fails, the error is raised.
     """
 
     def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None, size: int | None = None):
@@ -87,7 +87,7 @@ class OomRetry:
         return results
 
     def joined(self, items: Sequence):
-        """The results, concatenated to one array or tensor."""
+        """The results, concatenated into one array or tensor."""
         results = self(items)
         if len(results) == 1:
             return results[0]

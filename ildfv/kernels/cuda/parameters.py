@@ -1,4 +1,4 @@
-"""Mixtures prepared for the CUDA kernels: checked once, and uploaded once to each device.
+"""Mixtures prepared for the CUDA kernels: they are checked once and uploaded once to each device.
 
 The parameters are a, b, c of mixture.h, and their products for tensor cores (mma.h).
 """
@@ -16,7 +16,7 @@ from ildfv.kernels.checks import check_mixture
 from ildfv.kernels.cuda.device import Device
 from ildfv.kernels.cuda.launches import CLOSE, SLACK
 
-KEPT = 4  # mixtures: those of a few threads, each of which uses the same one for every batch
+KEPT = 4  # number of prepared mixtures that are kept: enough for a few threads that use one mixture each
 
 
 class Parameters(NamedTuple):
@@ -68,25 +68,25 @@ class PreparedMixture:
         _alive[id(self.means_)] = self
 
     def equals(self, given: tuple) -> bool:
-        """Whether the given arrays have the values of this mixture. (Arrays may have been changed in place.)"""
+        """Whether the given arrays have the values of this mixture; they may have been changed in place."""
         return all(a.shape == own.shape and bool((a == own).all()) for a, own in zip(given, self.arrays, strict=True))
 
     def on(self, device: Device, real: str) -> Parameters:
-        """`fma` on the device."""
+        """The result of `fma` on the device."""
         return Parameters(*self._on(device, real, fma))
 
     def products_on(self, device: Device) -> Products:
-        """`tensor_cores` on the device."""
+        """The result of `tensor_cores` on the device."""
         return Products(*self._on(device, "float32", tensor_cores))
 
     @cached_property
     def within_bfloat16(self) -> bool:
-        """Whether squares of 1/sd and of distances in sd are far from the limits of float32."""
+        """Whether bfloat16 is safe: squares of 1/sd and of distances in sd are far from the limits of float32."""
         _, scale, shift, _ = _exact(self.arrays, "float32")
         return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)
 
     def _on(self, device: Device, real: str, make) -> tuple:
-        """Addresses of the arrays of make(mixture, real) on the device, which are uploaded as one, and its numbers."""
+        """make(mixture, real), with addresses on the device in place of arrays. The first call uploads the arrays."""
         key = (*device.key, real, make)
         found = self._uploaded.get(key)
         if found is None:
@@ -97,7 +97,7 @@ class PreparedMixture:
         return found[0]
 
 
-_alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # by the identity of its means
+_alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # by the id of its array of means
 _recent: tuple[
     PreparedMixture, ...
 ] = ()  # most recently used first; replaced as a whole, because other threads read it
@@ -105,7 +105,7 @@ _lock = threading.Lock()
 
 
 def prepared(weights, means, variances) -> PreparedMixture:
-    """The prepared mixture that has these arrays, or one with their values, of the last KEPT if it is among them."""
+    """A prepared mixture with these arrays or their values: one of the last KEPT if possible, otherwise a new one."""
     global _recent
     ready = _alive.get(id(means))
     if ready is not None and all(a is own for a, own in zip((weights, means, variances), ready.arrays, strict=True)):
@@ -124,17 +124,17 @@ def prepared(weights, means, variances) -> PreparedMixture:
 
 
 def _frozen(a: np.ndarray) -> np.ndarray:
-    """A read-only copy."""
+    """A read-only copy of `a`."""
     a = a.copy()
     a.flags.writeable = False
     return a
 
 
 def _upload(device: Device, made: tuple) -> tuple[tuple, Any]:
-    """(the address of each array of `made` and its numbers, the memory)."""
+    """`made` with addresses on the device in place of arrays, and the memory that they refer to."""
     arrays = [a for a in made if isinstance(a, np.ndarray)]
     memory = device.upload(np.concatenate([a.ravel() for a in arrays]))
-    device.settle()  # another stream may use them next
+    device.settle()  # another stream may use the memory next
     address, places = device.address(memory), []
     for a in arrays:
         places.append(address)
@@ -143,7 +143,7 @@ def _upload(device: Device, made: tuple) -> tuple[tuple, Any]:
 
 
 def _exact(mixture: tuple, real: str) -> tuple:
-    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h, in float64, the centre in `real`."""
+    """centre (d,), scale (k, d), shift (k, d), constant (k,) of mixture.h: the centre in `real`, others in float64."""
     weights, means, variances = mixture
     # The centre is weighted towards narrow components, where the rounding of x − centre matters most.
     lean = weights[:, None] / variances
@@ -156,7 +156,7 @@ def _exact(mixture: tuple, real: str) -> tuple:
 
 
 def fma(mixture: tuple, real: str) -> tuple:
-    """centre, scale, shift and constant, rounded once."""
+    """The parameters for FMA instructions: centre, scale, shift and constant, each rounded once to `real`."""
     return tuple(a.astype(real) for a in _exact(mixture, real))
 
 
@@ -181,6 +181,6 @@ def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
 
 
 def _bfloat16(a: np.ndarray) -> np.ndarray:
-    """The bits of a, rounded to bfloat16, uint16."""
+    """The bits of a rounded to bfloat16, as uint16."""
     bits = a.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)

@@ -19,7 +19,7 @@ from ildfv.kernels.reference import Moments
 
 Logs = list[tuple[Any, Callable[[int], int]]]  # log likelihoods on the device, and a function from index to map
 
-_round_sizes: dict[tuple, int] = {}  # by kind of call: the size that worked after device memory ran out
+_round_sizes: dict[tuple, int] = {}  # kind of call → round size that was small enough after device memory ran out
 
 
 class Sums(NamedTuple):
@@ -30,10 +30,10 @@ class Sums(NamedTuple):
     s2: int
     log_likelihood: int
     real: str  # dtype of the first three
-    held: Any  # keeps the memory alive
+    held: Any  # a reference that keeps the memory alive
 
     def part(self, first: int, k: int, d: int) -> Sums:
-        """The sums from row `first` on."""
+        """The sums without the rows before `first`."""
         size = first * TILES[self.real].bytes
         s1, s2 = self.s1 + size * k * d, self.s2 + size * k * d
         return Sums(self.s0 + size * k, s1, s2, self.log_likelihood + 8 * first, self.real, self.held)
@@ -74,9 +74,9 @@ class Run:
         return self._moments(out), logs
 
     def pooled(self, batch: Batch) -> tuple[Moments, Logs]:
-        """Moments pooled over all maps: of pieces, then of groups of pieces, then of all groups in order.
+        """Moments pooled over all maps. Sums of pieces are added in groups, and the sums of groups in order.
 
-        The order of additions, and so the last bit, depends neither on the rounds nor on the device's memory.
+        The order of additions, and therefore the last bit, depends neither on the rounds nor on the device's memory.
         """
         pieces, group = pieces_of(batch, self.k, range(batch.b)), launches.group(self.k, self.d, self.real)
         total: tuple[list, Sums] | None = None
@@ -102,7 +102,7 @@ class Run:
         return Moments(*(a[0] for a in total[0])), logs
 
     def singles(self, batch: Batch) -> tuple[Moments, Logs]:
-        """Moments of maps with one descriptor each, which are far larger than the maps."""
+        """Moments of maps with one descriptor each. Unlike other results, they are far larger than the maps."""
         tile, (k, d) = TILES[self.real], (self.k, self.d)
         chunks = -(-d // tile.dimensions)
         out, sums = self._results(batch.b, self.real)
@@ -129,7 +129,10 @@ class Run:
         return self._moments(out), [(out[3], lambda i: i)]
 
     def _retried(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
-        """The results of the rounds. On out-of-memory, this and later calls of its kind use smaller rounds."""
+        """The results of compute(round) for all rounds.
+
+        If memory runs out, this call, and later ones of the same kind, use smaller rounds.
+        """
         kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
         retry = OomRetry(compute, note=_warn, size=_round_sizes.get(kind))
         results = [result for one in rounds for result in retry(one)]
@@ -138,7 +141,7 @@ class Run:
         return results
 
     def _pieces(self, pieces: Pieces, out: Sums) -> None:
-        """The sums of each piece, in `out`."""
+        """Computes the sums of each piece in `out`."""
         k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = None if pieces.table is None else self.device.upload(pieces.table)
@@ -158,7 +161,7 @@ class Run:
     def _finish(
         self, pieces: Sums, count: int, out: Sums, groups: int, each: int, edges: np.ndarray | None = None
     ) -> None:
-        """out[group] = Σ of the group's pieces: `each` of them, or from edge to edge."""
+        """out[group] = Σ of the pieces of a group: `each` pieces, or those between two consecutive `edges`."""
         elements = self.k + 2 * self.k * self.d + 1
         table = None if edges is None else self.device.upload(edges)
         self.device.launch(
@@ -174,7 +177,7 @@ class Run:
         return arrays, Sums(s0, s1, s2, logs, real, arrays)
 
     def _moments(self, arrays: list) -> Moments:
-        """The results, the log likelihood in the precision of the others."""
+        """The arrays as `Moments`, with the log likelihood converted to the precision of the other arrays."""
         s0, s1, s2, log_likelihood = arrays
         return Moments(s0, s1, s2, self.device.cast(log_likelihood, self.real))
 

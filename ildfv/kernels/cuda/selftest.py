@@ -1,4 +1,4 @@
-"""A check of the CUDA kernels on the first GPU against the specification, in about a second; used by `ildfv doctor`."""
+"""Comparison of the CUDA kernels on the first GPU with the specification, in about a second, for `ildfv doctor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOLERANCE = 1e-5  # relative, in float32
 
 
 def run() -> str:
-    """One line on the first GPU: its name, the build of the kernels and their largest error on two small problems.
+    """One line about the first GPU: its name, the build of the kernels, and their largest error on two small problems.
 
     MissingPackageError if neither CuPy nor the build by nvcc is installed. RuntimeError if no device responds or a
     result is wrong.
@@ -48,6 +48,6 @@ def _largest_error(device: Device, k: int) -> float:
     pairs = [(device.download(a), b) for a, b in pairs]
     pooled = moments.compute(device, device.upload(x), *mixture, threshold=1e-6, pooled=True)
     step = em.compute(device, list(pooled[:3]), *mixture, inertia=1.0)
-    s0, s1, s2 = (a[0] for a in expected[:3])  # of a single map, so these are also the pooled ones
+    s0, s1, s2 = (a[0] for a in expected[:3])  # there is a single map, so these are also the pooled sums
     pairs += zip(step, reference.m_step(s0, s1, s2, *mixture, inertia=1.0), strict=True)
     return float(np.max([np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in pairs]))

@@ -1,4 +1,4 @@
-"""Windowing and resizing of slices on a GPU in one pass: csrc/cuda/windows.cu."""
+"""Windowing and resizing of slices on a GPU, in one launch of csrc/cuda/windows.cu."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from ildfv.kernels.cuda.device import Device, device_of, own_arrays
 HOUNSFIELD = {"float32": 0, "int16": 1}  # others are cast to float32; enum Hounsfield of windows.cu
 THREADS = 256
 
-Taps = list[
-    tuple[np.ndarray, np.ndarray]
-]  # index (size,) and share (size,) of each contributing input pixel along an axis
+# The input pixels that contribute to each output pixel along one axis: pairs of index (size,) and share (size,).
+Taps = list[tuple[np.ndarray, np.ndarray]]
 _tables: dict[tuple, tuple] = {}  # device, shape of a slice and windows → arrays on that device
 
 
@@ -54,5 +53,5 @@ def _on_device(device: Device, shape: tuple, windows, rows: Taps, columns: Taps)
         levels = np.array([(low, high, 255.0 / (high - low)) for low, high in windows], dtype=np.float32)
         arrays = [a for index, share in along for a in (index.astype(np.int64), share.astype(np.float32))]
         _tables[key] = tuple(device.upload(np.ascontiguousarray(a)) for a in (*arrays, levels))
-        device.settle()  # any stream may use them next
+        device.settle()  # any stream may use the tables next
     return _tables[key]
