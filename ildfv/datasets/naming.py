@@ -1,4 +1,4 @@
-"""Information in the path of a volume: whether it is a label map, its case, and its patient.
+"""Information in the path of a volume file: whether it is a label map, its case, and its patient.
 
 A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
 "images" or "labels", are removed from both:
@@ -78,7 +78,7 @@ def stem(name: str) -> str:
 
 
 def is_label_map(path: PurePath) -> bool:
-    """Whether the file is a label map according to a word of its name, or to a folder such as labelsTr."""
+    """Whether a word in the file name, or a folder such as labelsTr, marks the file as a label map."""
     if SLICER_SUFFIX.search(path.name):
         return True
     words = _words(stem(path.name))
@@ -114,7 +114,7 @@ def case_of(path: PurePath) -> Case:
 
 
 def case_of_label(path: PurePath, folder: str) -> Case:
-    """The case of a label map, without the folder that is named after what it shows ("": none)."""
+    """The case of a label map. folder: a folder on its path that names a structure and is ignored, or ""."""
     parts = list(path.parts)
     if folder:
         parts.remove(folder)
@@ -142,19 +142,21 @@ def unqualified(name: str) -> str:
 
 
 def content_words(name: str) -> tuple[str, ...]:
-    """The words of a name without those for a kind of data and for how it was made: "GroundGlass_mask2" → as below.
+    """The words of a name that describe content: "GroundGlass_mask_reader2" → ("ground", "glass").
 
-    ("ground", "glass"): words of camelCase are separate, unlike in the name of a case.
+    Words for a kind of data and for how the label map was made are removed. camelCase is split into words, unlike in
+    the name of a case.
     """
     kept = _kept(name, QUALIFIERS)
     return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")
 
 
 def person_of(path: PurePath) -> tuple[str, bool]:
-    """The patient of a volume file according to its path, and whether it is a folder; else it is the file name.
+    """The patient of a volume file, derived from its path, and whether a folder names the patient.
 
-    The patient is the subject of a BIDS name; otherwise the first folder whose name is not only a kind or a split of
-    data; otherwise the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them are considered.
+    The patient is the subject of a BIDS name. Without one, it is the first folder whose name is more than a kind or a
+    split of data; without such a folder, it is the file name. For files in nnU-Net's imagesTr and imagesTs, only
+    folders inside these are considered.
     """
     name, folders = stem(path.name), path.parent.parts
     if subject := BIDS_NAME.search(name):
@@ -204,7 +206,7 @@ def _words(text: str) -> list[Word]:
 
 
 def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
-    """Whether word i is one of the chosen words. `lm` directly before a number is not: it may be initials."""
+    """Whether word i is one of the chosen words. `lm` directly before a number is not, because it may be initials."""
     word, after = words[i], words[i + 1] if i + 1 < len(words) else None
     if word.text == "lm" and after is not None and after.start == word.end:
         return False
@@ -214,7 +216,7 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 
 def _without(text: str, removed: Set[str]) -> str:
-    """The text without these words, with "_" for separators; adjacent words stay joined: "case1", not "case_1"."""
+    """The text without the removed words, with "_" for separators. Adjacent words stay joined: "case1"."""
     result, last = "", None
     for word in _kept(text, removed):
         result += ("_" if last is not None and word.start != last.end else "") + word.text
@@ -223,7 +225,7 @@ def _without(text: str, removed: Set[str]) -> str:
 
 
 def _kept(text: str, removed: Set[str]) -> list[Word]:
-    """The words of the text without these, and without the number that belongs to one, as in reader2."""
+    """The words of the text that are not removed. The number of a removed word, as in reader2, is removed too."""
     words, kept = _words(text), []
     number_of: Word | None = None  # a removed word, whose number is also removed
     for i, word in enumerate(words):

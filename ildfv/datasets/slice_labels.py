@@ -1,4 +1,4 @@
-"""Labels of single slices from a CSV file (`label_file`): which patterns a slice shows, without a label map."""
+"""Assignment of the labels in a CSV file (`label_file`) to prepared slices."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class SliceLabels:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> SliceLabels:
-        """The labels of `to_dict`."""
+        """The labels from values that `to_dict` returned."""
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """Sets these labels on the slices, in place, which changes their key. InputError: a scan is missing."""
+        """Sets these labels on `slices` in place, changes its key and returns it. InputError: a scan is missing."""
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
@@ -108,7 +108,7 @@ def assign_labels(
 
 
 class _Finder:
-    """The slices that rows name."""
+    """Finds the slices that the rows of a label file name."""
 
     def __init__(self, labels: LabelFile, slices, sources: Mapping[str, Path], salt: str, original: Callable):
         self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
@@ -129,7 +129,7 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError if a count is larger than the slice; only where its size is known."""
+        """InputError: a count is larger than the slice. Only planned slices are checked, because their size is known."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]
@@ -171,12 +171,12 @@ class _Finder:
             if series not in self.instances:
                 self.instances[series] = positions_by_instance(self.sources[series], series, self.salt)
             instance = number(row.place, INSTANCE, integer=True)
-            check(instance in self.instances[series], f"instance must be one of the series, got {row.place}")
+            check(instance in self.instances[series], f"instance must be that of a slice of the series, got {row.place}")
             return self.instances[series][int(instance)].position
         return number(row.place, "position")
 
     def _index(self, part: int, position: float) -> int:
-        """The index in its scan of the slice at this position, in mm."""
+        """The index, in its scan, of the slice at a position in mm."""
         positions = self.slices.positions[self.slices.starts[part] : self.slices.starts[part + 1]]
         gaps = np.abs(positions - position)
         nearest = int(gaps.argmin())

@@ -38,7 +38,7 @@ class ListedScan:
     row: int  # row number as in a spreadsheet; the header is row 1
     scan: Path
     labels: tuple[Path, ...]
-    patient: str  # "": determined as for a scan found by a search
+    patient: str  # "": determined as for a scan that a search finds
     lung: Path | None = None  # lung mask
 
 
@@ -59,8 +59,8 @@ def listed_scans(
     ----------
     table : path
         A CSV file with the columns scan, label, patient and lung. scan: a volume file, or a folder with one DICOM
-        series; an image with `grey`. label: empty, or label maps separated by ";". patient: empty for PatientID, or for
-        the rule of `discover`. lung: empty, or a lung mask.
+        series; an image with `grey`. label: empty, or label maps separated by ";". patient: empty to determine the
+        patient as `discover` does. lung: empty, or a lung mask.
     base : path
         The folder that relative paths start from; all files must be below it.
 
@@ -95,7 +95,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         delimiter, lines = read_csv(table)
     except OSError as error:
         raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
-    rule = f"{table} must separate columns by commas, as semicolons separate the label maps of a scan"
+    rule = f"{table} must separate columns by commas, because semicolons separate the label maps of a scan"
     check(delimiter == ",", f"{rule}, got semicolons")
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
     if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
@@ -108,7 +108,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         if len(line) != len(columns):
             raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
         cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
-        if os.sep == "/":  # paths as Windows writes them
+        if os.sep == "/":  # the table may have been written on Windows
             cells |= {name: cells[name].replace("\\", "/") for name in columns if name != "patient"}
         labels = [part.strip() for part in cells.get("label", "").split(SEPARATOR)]
         rows.append(

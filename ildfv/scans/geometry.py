@@ -11,19 +11,19 @@ import numpy as np
 
 from ildfv.errors import InputError
 
-MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger ones are gantry tilts and oblique reformats
-MAX_GAP = 10.0  # mm between uneven slices up to which `prepare --resample` interpolates
-MAX_RESAMPLED_TILT = 30.05  # degrees up to which `prepare --resample` accepts them: 30°, and rounded cosines
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger in gantry tilts and oblique reformats
+MAX_GAP = 10.0  # largest gap in mm between uneven slices that `prepare --resample` interpolates
+MAX_RESAMPLED_TILT = 30.05  # largest tilt in degrees that `prepare --resample` accepts: 30° with rounded cosines
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
-ROUNDING = 0.3  # mm at the far corner: 512 spacings or a direction cosine that a header rounds to three decimals
+ROUNDING = 0.3  # mm by which the far corner moves if a header rounds spacings or cosines to three decimals
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i.
+    """A grid: `shape` of 3 axes, `origin` (3,) of voxel 0 in mm, `steps` (3, 3) in mm with the step along axis i in row i.
 
-    slices: positions along axis 0 (shape[0],), in steps from 0 to shape[0] − 1, if the slices are unevenly spaced.
+    slices: positions of unevenly spaced slices along axis 0, (shape[0],), in steps from 0 to shape[0] − 1; else None.
     """
 
     shape: tuple[int, ...]
@@ -73,7 +73,7 @@ def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
 
 
 def checked(shape, origin, steps) -> Geometry:
-    """The grid. Raises `InputError` if a number is not finite or a spacing is zero."""
+    """The grid with these values. Raises `InputError` if a number is not finite or a spacing is zero."""
     geometry = Geometry(tuple(int(n) for n in shape), np.asarray(origin, np.float64), np.asarray(steps, np.float64))
     if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
         raise InputError("position, orientation and spacing must be finite, got NaN or infinity")
@@ -83,7 +83,7 @@ def checked(shape, origin, steps) -> Geometry:
 
 
 def to_canonical(geometry: Geometry, max_tilt: float = MAX_TILT) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
-    """`order` and `flips` for `reordered`, and the grid after them: (z, y, x) towards head, back and left.
+    """`order` and `flips` for `reordered`, and the reordered grid: (z, y, x) towards head, back and left.
 
     Nothing is resampled. Raises `InputError` if an axis deviates by more than `max_tilt` degrees from its patient axis,
     or if pixels are not square.

@@ -1,7 +1,8 @@
 """Segmentations of 3D Slicer (.seg.nrrd): segments by name, from one or several layers, placed on the scan's grid.
 
 3D Slicer numbers the segments of each patient separately and names them in the header, so a value has no meaning
-without its name. It also crops the stored grid to the segments, and stores overlapping segments in separate layers.
+without the name of its segment. 3D Slicer also crops the stored grid to the segments, and stores overlapping segments
+in separate layers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 
 @dataclass(frozen=True)
 class SlicerSegment:
-    """A segment: voxels of `value` in a layer."""
+    """A segment: the voxels with the value `value` in a layer."""
 
     name: str
     value: int
@@ -68,7 +69,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
     Raises `InputError` if a segment's name has no meaning, if [codes] gives its value another meaning, if segments of
-    different meaning overlap, and if the stored grid is not part of the scan's.
+    different meaning overlap, and if the stored grid is not part of the scan's grid.
     """
     header = nrrd_header(path)
     segments = slicer_segments(header.fields, header.layers)
@@ -96,7 +97,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
 
 
 def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
-    """The voxel of the scan at voxel 0 of a part of its grid, (z, y, x); or why it is not part of that grid."""
+    """The index in `scan` of the first voxel of `part`, (z, y, x); or the reason why `part` is not a part of `scan`."""
     if scan.slices is not None:
         return difference(scan, part) or ""
     start = np.round((part.origin - scan.origin) @ np.linalg.inv(scan.steps)).astype(int)

@@ -1,4 +1,4 @@
-"""Volume files, NIfTI, NRRD or MetaImage: format detection, and reading as scans or as label maps."""
+"""Volume files (NIfTI, NRRD, MetaImage): format detection, and reading as scans or as label maps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMATS = {
     "metaimage": Format((".mha", ".mhd"), metaimage_geometry, metaimage_values, metaimage_data_file),
 }
 SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)
-MAGIC_1, MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")  # of NIfTI-1 and NIfTI-2
+MAGIC_1, MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")  # magic bytes of NIfTI-1 and NIfTI-2
 
 
 def format_of(path: Path, start: bytes) -> str | None:

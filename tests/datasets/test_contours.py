@@ -121,7 +121,7 @@ def test_a_structure_set_without_a_named_structure_costs_the_scan_nothing(tmp_pa
     files.contours(tmp_path / "rs.dcm", tmp_path / "ct", {"PTV": [files.box(0, (20, 30), (12, 20))]})
     found = discover(tmp_path, codes=CODES)
     assert len(found.scans) == 1
-    assert "must name a structure, got PTV" in found.quarantined[0].reason
+    assert "must name one of its structures, got PTV" in found.quarantined[0].reason
 
 
 def test_without_the_package_the_scan_is_refused_with_the_extra(tmp_path, files, inline, monkeypatch):

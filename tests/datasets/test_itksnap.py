@@ -130,4 +130,4 @@ def test_a_description_without_a_label_map_is_named(tmp_path, files):
     files.nifti(tmp_path / "p1/ct.nii.gz", files.chest(2))
     describe(tmp_path / "p1/labels.txt", (1, "GGO"))
     (unused,) = discover(tmp_path).ignored
-    assert "label descriptions of ITK-SNAP" in unused.reason
+    assert "a label description of ITK-SNAP" in unused.reason

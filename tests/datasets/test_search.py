@@ -58,7 +58,7 @@ def test_a_folder_is_searched_once_and_at_its_own_place(tmp_path):
     (root / "b").symlink_to(root / "a")
     assert found_in(root) == (
         ["z/x.txt"],
-        dict.fromkeys(["a", "b"], "a link to a folder that is searched at another place"),
+        dict.fromkeys(["a", "b"], "a link to a folder that is searched under another path"),
     )
 
 
@@ -68,7 +68,7 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
     (tmp_path / "store/other.txt").write_text("x")
     (root / "x.txt").write_text("x")
     (root / "up").symlink_to(tmp_path / "store")
-    assert found_in(root) == (["x.txt"], {"up": "a link to a folder above, which is not followed"})
+    assert found_in(root) == (["x.txt"], {"up": "a link to a parent folder, which is not followed"})
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ),
         ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be that of a slice"),
         ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must be that of a prepared scan"),
-        ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be one of the series, got 4711"),
+        ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be that of a slice of the series, got 4711"),
         ("series,position,fibrosis\n{s},{z},1\n", 'columns from .*, got "fibrosis"'),
         (
             "series,position,instance,emphysema\n{s},{z},1,1\n",

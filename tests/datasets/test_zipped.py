@@ -98,7 +98,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
         zipped(tmp_path / name)
     assert prepared(tmp_path / "a.zip", tmp_path / "out")["scans"] == 1
     (refused,) = prepared(tmp_path / "b.zip", tmp_path / "out")["quarantined"]
-    assert "must be unique, got that of another scan" in refused["reason"]
+    assert "must be unique, got the path of another scan" in refused["reason"]
 
 
 def test_archives_in_a_folder_are_named_and_read_only_on_request(tmp_path, cohort):
@@ -141,7 +141,7 @@ def test_an_archive_inside_an_archive_is_named(tmp_path, cohort):
     with unpacked(archive, packed=True) as view:
         found = discover(view.folder, packed=True, known=view.found)
         reasons = {view.original(one.source): one.reason for one in found.quarantined}
-    assert "not inside another archive" in reasons[archive / "anna.zip"]
+    assert "never inside another archive" in reasons[archive / "anna.zip"]
 
 
 @pytest.mark.parametrize("name", ["notes.docx", "table.XLSX", "features.npz"])
