@@ -1,4 +1,4 @@
-"""Commands: export, predict."""
+"""Commands `export` and `predict`: a predictor, and its predictions for scans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 
 PANEL = "Prediction"
-UNANSWERED = 1  # exit code if a scan could not be predicted
+NOT_PREDICTED = 1  # exit code if a scan could not be predicted
 
 
 def export(
@@ -30,7 +30,7 @@ def export(
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
     cnn: Annotated[
-        bool | None, typer.Option(help="Include the network's own outputs.", show_default="if it is scored")
+        bool | None, typer.Option(help="Include the outputs of the network.", show_default="if they are evaluated")
     ] = None,
     all_patients: Annotated[
         bool,
@@ -40,9 +40,7 @@ def export(
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
     ] = None,
     weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
-    include_weights: Annotated[
-        bool, typer.Option(help="Include frozen weights, or only name them by checksum.")
-    ] = True,
+    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, or only their checksum.")] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -175,7 +173,7 @@ def predict(
             output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
         _show_end(out if answered else None, loaded, methods=methods)
     if failed:
-        raise typer.Exit(UNANSWERED)
+        raise typer.Exit(NOT_PREDICTED)
 
 
 def _show_end(out: Path | None, predictor, *, methods: bool) -> None:

@@ -171,7 +171,9 @@ class _Finder:
             if series not in self.instances:
                 self.instances[series] = positions_by_instance(self.sources[series], series, self.salt)
             instance = number(row.place, INSTANCE, integer=True)
-            check(instance in self.instances[series], f"instance must be that of a slice of the series, got {row.place}")
+            check(
+                instance in self.instances[series], f"instance must be that of a slice of the series, got {row.place}"
+            )
             return self.instances[series][int(instance)].position
         return number(row.place, "position")
 

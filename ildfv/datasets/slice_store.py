@@ -142,9 +142,7 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
-                check(
-                    series == name, f"{self.parts.path(name)} must hold the series in its name, got {series}: {MEND}"
-                )
+                check(series == name, f"{self.parts.path(name)} must hold the series in its name, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ildfv.cli.data import grouped_notes
+from ildfv.cli.prepare_report import grouped_notes
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.folds import make_folds
