@@ -87,7 +87,8 @@ def prepare(
 
     Example: `ildfv prepare scans --workspace study`
     """
-    from ildfv.pipeline.prepare import prepare_scans, preview_scans
+    from ildfv.pipeline.prepare import prepare_scans
+    from ildfv.pipeline.preview import preview_scans
     from ildfv.scans.images import Grey
 
     window = None if grey is None else Grey.parse(grey)

@@ -207,7 +207,8 @@ def _only_match(
     with_grid = f"{len(fits)} of them" if fits else "none"
     return (
         None,
-        f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid; {TABLE}",
+        f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid; "
+        f"{TABLE}",
     )
 
 

@@ -129,7 +129,7 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError: a count is larger than the slice. Only planned slices are checked, because their size is known."""
+        """InputError: a count is larger than the slice. Only planned slices have a known size and are checked."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]

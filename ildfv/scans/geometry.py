@@ -21,7 +21,7 @@ AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` of 3 axes, `origin` (3,) of voxel 0 in mm, `steps` (3, 3) in mm with the step along axis i in row i.
+    """A grid of 3 axes: `shape`; `origin` (3,) of voxel 0, mm; `steps` (3, 3), mm, with the step along axis i in row i.
 
     slices: positions of unevenly spaced slices along axis 0, (shape[0],), in steps from 0 to shape[0] − 1; else None.
     """

@@ -77,7 +77,7 @@ def instance_of(dataset, path: Path) -> tuple[str, bool]:
 
 
 def acquisition_of(dataset, content=None) -> tuple[str, ...]:
-    """Values of `ACQUISITION_TAGS` for one slice. content: FrameContentSequence item of a frame; None: another slice."""
+    """Values of `ACQUISITION_TAGS` for one slice. content: FrameContentSequence item of a frame, or None."""
     values = []
     for name in ACQUISITION_TAGS:
         value = None if content is None else content.get(IN_FRAMES.get(name, name))

@@ -42,6 +42,7 @@ class Codes:
     segments: Mapping[str, str] = field(default_factory=dict)
     name: str = "codes"
     priority: tuple[str, ...] = ()
+    source: Path | None = field(default=None, compare=False)  # the TOML file
 
     def __post_init__(self):
         if not 0 <= self.shift <= 15:
@@ -93,7 +94,7 @@ class Codes:
         for label, meaning in segments.items():
             if names.setdefault(plain_name(label), meaning) != meaning:
                 raise InputError(f"{path}: [segments] must give each name one meaning, got two for {label!r}")
-        return cls(meanings, shift, names, name, tuple(priority))
+        return cls(meanings, shift, names, name, tuple(priority), path)
 
     def settings(self) -> dict:
         """All settings of the translation as JSON values, for fingerprints."""

@@ -50,7 +50,7 @@ class RemotePath:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Translates errors of the store: damage to InputError, all others except FileNotFoundError to OutOfReachError."""
+        """Translates errors of the store, except FileNotFoundError, to InputError (damage) or OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:

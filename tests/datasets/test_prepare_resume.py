@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from preparing import prepare
 from typer.testing import CliRunner
 
 from ildfv.cli import output
 from ildfv.cli.app import app
-from ildfv.datasets import prepare as prepare_module
-from ildfv.datasets.prepare import prepare
+from ildfv.datasets import prepare_run as prepare_module
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans

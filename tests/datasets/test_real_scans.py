@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.patterns import UNLABELLED
