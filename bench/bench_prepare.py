@@ -27,9 +27,9 @@ from ildfv.datasets.slice_store import write_scan
 from ildfv.kernels.cores import available_cores
 from ildfv.phantom.write import write_phantoms
 from ildfv.scans.density import density
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import Codes
 from ildfv.scans.lungs import lung_mask
+from ildfv.scans.read_header import read_header
 from ildfv.scans.volumefiles import read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, windowed
 

@@ -10,9 +10,10 @@ from ildfv.datasets.records import Label, LabelNames, Unused, VolumeFile
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
-from ildfv.scans.headers import Header, read_header
+from ildfv.scans.headers import Header
 from ildfv.scans.itksnap import is_description, label_names
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 from ildfv.scans.slicer import has_segments
 from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
 from ildfv.streaming.processes import Died, as_completed

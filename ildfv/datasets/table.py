@@ -21,9 +21,9 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
 from ildfv.scans.geometry import tilted
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 

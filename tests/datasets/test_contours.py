@@ -12,8 +12,8 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.scans.contours import read_contours
 from ildfv.scans.dicom import assemble
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import MEANINGS, Codes
+from ildfv.scans.read_header import read_header
 
 pytest.importorskip("skimage")
 CODES = Codes({0: "outside"}, segments={"ggo": "ground glass", "normal lung": "healthy"}, name="t")
