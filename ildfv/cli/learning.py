@@ -70,7 +70,7 @@ def train(
             "--compile/--no-compile", help="Use torch.compile on a GPU.", show_default="if there are enough slices"
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or stop with an error."),

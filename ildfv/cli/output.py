@@ -61,7 +61,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = T
 
 
 def failed(text: str) -> None:
-    """Writes the final error to the event log, if the command has opened one."""
+    """Writes the final error to the event log, if the command has opened a log."""
     if _events is not None:
         _events.error(text)
 

@@ -114,7 +114,7 @@ def _label_names(path: Path) -> LabelNames:
 
 
 def is_system_file(name: str, start: bytes) -> bool:
-    """Whether the name is that of a file of the operating system, and the first 512 bytes are not those of a scan."""
+    """Whether the name is one that the operating system uses, and the content is not that of a scan."""
     if name.startswith(APPLE_DOUBLE):
         return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
     return name.lower() in SYSTEM_FILES

@@ -1,4 +1,4 @@
-"""Search for duplicate scans in the store, of which one copy is kept.
+"""Search for duplicate scans in the store. One copy is kept, and the others are removed.
 
 If the copies have different patient identities, the two patients are one person, who could be in two folds. Therefore
 all scans of the patient whose copy is removed are removed too.

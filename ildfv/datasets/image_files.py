@@ -1,4 +1,4 @@
-"""Folders of grey images, each of which is read as a scan of one slice."""
+"""Folders of grey images. Each image is read as a scan of one slice."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _place(folders) -> tuple[str, ...]:
 
 
 def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders above a BIDS data set: those before `derivatives` or the subject."""
+    """The folders above a BIDS data set, which starts at `derivatives` or at the folder of the subject."""
     for i, folder in enumerate(folders):
         if folder == "derivatives" or folder.startswith("sub-"):
             return folders[:i]

@@ -181,7 +181,7 @@ def _without_specific_name(label: Label, case: Case, near: list[Candidate]) -> l
 def _only_match(
     label: Label, scans: Sequence[Scan], found: Sequence[Candidate], *, by_grid: bool = True
 ) -> tuple[int | None, str]:
-    """The only usable scan among those that a rule allows. by_grid: whether its grid may distinguish it from others."""
+    """The only usable scan that a rule allows, or why there is none. by_grid: whether to distinguish scans by grid."""
     unusable = [c for c in found if c.index is None]
     usable = [c.index for c in found if c.index is not None]
     if unusable:

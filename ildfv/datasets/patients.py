@@ -1,4 +1,4 @@
-"""Patients from a list of the user, which replace those from PatientIDs and folders."""
+"""Patients that the user lists. They replace the patients from PatientIDs and folders."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def with_patients(
 ) -> None:
     """Sets the listed patient of each scan of `found`. A scan without a listed patient, or with two, is quarantined.
 
-    patients: by resolved path of a file or folder of the scan, or by its series. original: path of a source as given by
-    the user.
+    patients: the patient by resolved path of a file or folder of the scan, or by its series. original: returns the path
+    of a source as given by the user.
     """
     kept = []
     for scan in found.scans:

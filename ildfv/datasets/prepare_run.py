@@ -180,9 +180,8 @@ class PrepareRun:
 
     def _studies(self, scan: Scan) -> int:
         """Number of studies with the scan's PatientID; 0 if the patient is not identified by the PatientID."""
-        return (
-            self.studies.get(scan.patient, 0) if scan.dicom is not None and self.settings.patient_source == "id" else 0
-        )
+        by_id = scan.dicom is not None and self.settings.patient_source == "id"
+        return self.studies.get(scan.patient, 0) if by_id else 0
 
     def _is_labelled(self, row: Row) -> bool:
         with self.parts.open(row.name) as file:

@@ -1,4 +1,4 @@
-"""The files of a folder and its subfolders, including linked ones."""
+"""The files of a folder and its subfolders. Links to folders are followed."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class _Finder:
             return
         rows, columns = self.slices.areas[series]
         for pattern, count in zip(PATTERNS, row.counts, strict=True):
-            rule = f"{pattern} pixels must be at most those of the slice ({rows} × {columns} = {rows * columns})"
+            rule = f"{pattern} pixels must be at most the pixels of the slice ({rows} × {columns} = {rows * columns})"
             check(count == PRESENT or count <= rows * columns, f"{rule}, got {count}")
 
     def slice_of(self, row: LabelRow) -> tuple[str, int]:
@@ -149,12 +149,12 @@ class _Finder:
             raise InputError("the slice must belong to a prepared scan, got a slice of another series")
         if series is None:
             base = "" if self.labels.scan == SERIES else f"; paths are relative to {self.labels.folder}"
-            raise InputError(f"{self.labels.scan} must be that of a prepared scan, got {row.name!r}{base}")
+            raise InputError(f"{self.labels.scan} must name a prepared scan, got {row.name!r}{base}")
         check(series in self.slices.parts, "the slice must belong to a prepared scan, got a slice of another series")
         part = self.slices.names.index(series)
         check(
             not self.slices.scans("labelled")[part],
-            "the scan must not have a label map, got one: remove the row or the label map",
+            "a scan with slice labels must have no label map, got one: remove the row or the label map",
         )
         if not self.labels.where and self.slices.sizes[part] == 1:
             return series, 0
@@ -172,7 +172,7 @@ class _Finder:
                 self.instances[series] = positions_by_instance(self.sources[series], series, self.salt)
             instance = number(row.place, INSTANCE, integer=True)
             check(
-                instance in self.instances[series], f"instance must be that of a slice of the series, got {row.place}"
+                instance in self.instances[series], f"instance must be an InstanceNumber of the series, got {row.place}"
             )
             return self.instances[series][int(instance)].position
         return number(row.place, "position")
@@ -185,6 +185,6 @@ class _Finder:
         limit = float(np.diff(positions).min()) / 4 if len(positions) > 1 else 0.5  # a quarter of the slice spacing
         check(
             gaps[nearest] <= limit,
-            f"position must be that of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
+            f"position must be the position of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
         )
         return nearest

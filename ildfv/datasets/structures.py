@@ -148,7 +148,7 @@ def _joined(case: Case) -> tuple[str, ...]:
 
 
 def _content(path: PurePath) -> tuple[str, ...]:
-    """The words of a file name without those for a kind of data and for how a label map was made."""
+    """The words of a file name that describe content (`naming.content_words`)."""
     return content_words(stem(path.name))
 
 

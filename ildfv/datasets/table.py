@@ -132,7 +132,7 @@ def _scan(row: ListedScan, base: Path, settings: ScanSettings, workers: int | No
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
     if settings.grey is not None:
-        check(not row.labels, "an image must have no label map, got one: give labels of slices with --labels")
+        check(not row.labels, "an image must have no label map, got one: label slices with --labels")
         scan = image_scan(row.scan, base, settings.grey)
     else:
         source = LISTED if row.patient else settings.patient_source

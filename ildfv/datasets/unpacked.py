@@ -37,7 +37,7 @@ class Unpacked:
         return self.scans / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def shown(self, document: Any) -> Any:
-        """The JSON values, with paths below `folder` replaced by those of the input."""
+        """The JSON values, with paths below `folder` replaced by paths of the input."""
         if self.scans == self.folder:
             return document
         match document:
@@ -100,7 +100,7 @@ def _only_folder(folder: Path, archive: Path) -> Path | None:
 
 
 def _move_up(folder: Path, archive: Path) -> None:
-    """Moves the content of the only folder, if there is one, up into `folder`."""
+    """Moves the content of the folder of `_only_folder`, if there is one, up into `folder`."""
     if (only := _only_folder(folder, archive)) is not None:
         holder = only.rename(folder / f"{MACOS_FOLDER}{only.name}")  # a name that does not occur in its content
         for path in holder.iterdir():

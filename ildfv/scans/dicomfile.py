@@ -97,7 +97,7 @@ def _is_gzipped(path: Path, start: bytes) -> bool:
 
 
 def _starts_with_element(start: bytes) -> bool:
-    """Whether the bytes are those of a data element of group 2 or 8, explicit or implicit, little endian.
+    """Whether the bytes start with a data element of group 2 or 8, explicit or implicit VR, little endian.
 
     Two consecutive elements are checked: the second must follow at the length that the first declares.
     """

@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; one decimal is rounded by up to 0.05 mm, and the fitted line deviates as well
+POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may deviate as much
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
@@ -113,7 +113,7 @@ def _line(
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
-    """The violated rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
+    """The violated rule, with the gap that deviates most from the usual gap. along: mm of each slice; gaps: mm."""
     usual = float(np.median(gaps))
     allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap contains the rounding errors of two positions
     usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # a mean is less affected by rounding than the median

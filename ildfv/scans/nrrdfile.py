@@ -152,7 +152,7 @@ def _grid(path: Path, fields: Mapping, shape: tuple[int, ...]) -> Geometry:
         raise InputError(f"{path.name} must be in mm, got {units}")
     steps, origin = fields.get("space directions"), fields.get("space origin")
     if steps is not None and np.shape(steps) == (4, 3) and not np.isfinite(np.asarray(steps, np.float64)[0]).any():
-        steps = steps[1:]  # the first axis, that of the layers, has no direction
+        steps = steps[1:]  # the first axis counts the layers and has no direction
     if steps is None or origin is None or np.shape(steps) != (3, 3) or np.shape(origin) != (3,):
         raise InputError(f"{path.name} must have 3 space directions and a space origin, got {steps} and {origin}")
     sign = np.array(TO_LPS[space], np.float64)

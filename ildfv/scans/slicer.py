@@ -49,7 +49,7 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
             raise InputError(f"segments must have a name and a layer below {layers}, got {name!r} in {layer}")
         segments.append(SlicerSegment(name, value, layer))
     if len({(one.value, one.layer) for one in segments}) != len(segments):
-        raise InputError("segments must differ in LabelValue or Layer, got two with the same")
+        raise InputError("segments must differ in LabelValue or Layer, got two segments with equal values")
     return tuple(segments)
 
 
@@ -86,7 +86,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
         values = label_integers(reordered(layer, order, flips))
         described = {segment.value: segment.name for segment in segments if segment.layer == number}
         if unknown := sorted(set(np.unique(values).tolist()) - set(described) - {0}):
-            raise InputError(f"values must be those of segments in the header, got {unknown[:5]} in layer {number}")
+            raise InputError(f"values must belong to segments in the header, got {unknown[:5]} in layer {number}")
         for value, name in described.items():
             meaning = MEANINGS.index(codes.segment_meaning(name))
             for z in np.flatnonzero((values == value).any(axis=(1, 2))):

@@ -33,7 +33,7 @@ class Volume:
     hu: np.ndarray
     geometry: Geometry
     patient_id: str  # raw; it is only stored as a salted hash
-    series_id: str  # raw, likewise
+    series_id: str  # raw; it is only stored as a salted hash
     source: Path
 
     @property

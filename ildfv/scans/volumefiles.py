@@ -60,7 +60,7 @@ def label_header(path: Path, kind: str) -> tuple[Geometry, tuple[SlicerSegment, 
 
 
 def files_of(path: Path, kind: str) -> tuple[Path, ...]:
-    """The files of a volume: the file itself, and the file with its voxels if that is another one."""
+    """The files of a volume: the file itself, and the file with its voxels if the header is detached."""
     data_file = FORMATS[kind].data_file(path)
     return (path,) if data_file == path else (path, data_file)
 

@@ -32,7 +32,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     be created with that mode, as `write_bytes` does.
     """
     path = Path(path)
-    # The suffix is kept, because writers such as NumPy's choose the format by it, or append one.
+    # The suffix is kept, because some writers choose the format by the suffix, or append a missing suffix.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         mode = PRIVATE if private else _mode(temporary)
@@ -43,7 +43,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            # The message should have the final name; h5py's text contains the temporary one.
+            # The message should contain the final name; messages of h5py contain the temporary name.
             named = str(temporary) in str(error.strerror)
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise

@@ -62,7 +62,7 @@ _DOCUMENTS: dict[str, DocumentKind] = {}
 
 
 def register(*kinds: FileKind | DocumentKind) -> None:
-    """Adds kinds of files, or replaces those of the same name."""
+    """Adds kinds of files. A kind replaces an earlier kind with the same name."""
     for kind in kinds:
         if isinstance(kind, DocumentKind):
             _DOCUMENTS[kind.name] = kind

@@ -44,7 +44,7 @@ class Row:
         if not (texts and isinstance(self.count, int)):
             raise TypeError(f"a part must have strings and an integer count, got {astuple(self)}")
         if Path(self.name).name != self.name:  # a manifest must not point outside its folder
-            raise TypeError(f"the name of a part must be that of one file, got {self.name!r}")
+            raise TypeError(f"the name of a part must be a file name without folders, got {self.name!r}")
 
 
 def write_part(

@@ -65,7 +65,7 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for reading, with errors translated like those of its `RemotePath`."""
+    """A remote file for reading. Its errors are translated by `reached`, like the errors of `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached
