@@ -89,6 +89,7 @@ def _run() -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
+    """Prints an error as one line on stderr, and with --json also as JSON on stdout, and exits."""
     from rich.console import Console
     from rich.text import Text
 

@@ -26,10 +26,12 @@ class Column:
 
     @property
     def natural(self) -> int:
+        """Width without line breaks."""
         return max(cell_len(line) for text in (self.head, *self.cells) for line in [*text.splitlines(), ""])
 
     @property
     def least(self) -> int:
+        """Smallest width at which numbers and words are not broken."""
         if self.numbers:
             return self.natural
         return max(min(cell_len(word), WORD) for text in (self.head, *self.cells) for word in [*text.split(), ""])

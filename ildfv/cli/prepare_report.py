@@ -47,6 +47,7 @@ def _print_counts(report: dict) -> None:
 
 
 def _files(unused: list[dict]) -> int:
+    """The number of files in entries of the report."""
     return sum(max(1, one["files"]) for one in unused)  # an entry of a link to a folder has 0 files
 
 
@@ -97,9 +98,11 @@ def _names_or_count(names: list[str], count: str) -> str:
 
 
 def _contents(counts: dict) -> str:
+    """The numbers of scans, patients and slices as text."""
     scans, patients, slices = (_counted(counts[f"{what}s"], what) for what in ("scan", "patient", "slice"))
     return f"{scans} of {patients}, {slices} ({counts['labelled_slices']:,} with labels)"
 
 
 def _counted(number: int, what: str) -> str:
+    """The number with its noun, such as "1 scan" or "2 scans"."""
     return f"{number:,} {what}{'s' * (number != 1)}"

@@ -100,6 +100,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
 
 
 def _volume_file(path: Path, inside: Path, kind: str) -> VolumeFile | Label:
+    """The file as a label map if its path or header marks it as one, otherwise as a scan."""
     if not is_label_map(inside) and not (kind == "nrrd" and has_segments(path)):
         return VolumeFile(path, kind, file_geometry(path, kind))
     geometry, segments = label_header(path, kind)

@@ -200,12 +200,14 @@ def _add_series(
 
 
 def _source(members: list[Header]) -> Path:
+    """The source of a series: its only file, or the folder that contains all its files."""
     return (
         members[0].path if len(members) == 1 else Path(os.path.commonpath({member.path.parent for member in members}))
     )
 
 
 def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
+    """The entry of a series that cannot be used."""
     if isinstance(error, OSError):  # deleted after its header was read; slices prepared earlier are kept
         return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
     return Unused(_source(members), str(error), len(members), series)

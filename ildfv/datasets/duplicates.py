@@ -59,7 +59,7 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     warn : callable
         Called with one line for each part that cannot be compared because it is corrupt.
     """
-    found = _read(parts, sources, warn)
+    found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
     same_person: dict[str, str] = {}  # by patient whose scans are removed: source of the copy that is kept
     known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by counts
@@ -81,7 +81,8 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     return reasons
 
 
-def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
+def _read_parts(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
+    """The parts of the store. Corrupt parts are omitted with a warning."""
     found = []
     for name, row in parts.rows.items():
         source = sources.get(name, f"a scan of an earlier run (part {name})")

@@ -122,6 +122,7 @@ def _rows(
     where: str,
     patterns: Mapping[int, tuple[str, bool]],
 ) -> Iterator[LabelRow]:
+    """Yields the rows of the file. An error names the line."""
     for line, row in lines:
         try:
             rule = f"a row must have one cell per column, got {len(row)} cells in {len(columns)} columns"

@@ -34,6 +34,7 @@ def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost],
 
 
 def _is_named(label: Label, structures: Structures, root: Path) -> bool:
+    """Whether the file name is that of a structure with a meaning."""
     return structures.is_known(label.path.relative_to(root))
 
 

@@ -21,23 +21,23 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 
-def _listed(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-LABEL_WORDS = _listed(
+LABEL_WORDS = _word_set(
     "label labels labelmap labelmaps lm seg segs segmentation segmentations dseg mask masks annotation annotations"
 )
-SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vol")
-FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha zip")
-SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
+SCAN_WORDS = _word_set("ct hrct image images img imgs scan scans volume volumes vol")
+FORMAT_WORDS = _word_set("dicom dicoms dcm nifti nii nrrd mha zip")
+SPLIT_WORDS = _word_set("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
 # Words for how a label map was made, and for what it shows. They do not name a case.
-NUMBERED_WORDS = _listed("reader rater version")
-QUALIFIERS = NUMBERED_WORDS | _listed(
+NUMBERED_WORDS = _word_set("reader rater version")
+QUALIFIERS = NUMBERED_WORDS | _word_set(
     "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
 )
-STRUCTURE_WORDS = _listed(
+STRUCTURE_WORDS = _word_set(
     "healthy ground glass ggo reticular reticulation honeycomb honeycombing emphysema consolidation fibrosis lesion "
     "lesions nodule nodules cyst cysts effusion lung lungs lobe lobes fissure fissures airway airways bronchi vessel "
     "vessels trachea heart body"
@@ -48,8 +48,8 @@ SLICER_SUFFIX = re.compile(r"\.seg\.\w+(\.gz)?$", re.IGNORECASE)
 UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
-DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # not present in the name of a source image
-BIDS_FOLDERS = _listed("rawdata sourcedata derivatives")
+DERIVATIVE_ENTITIES = _word_set("desc label seg space res den hemi")  # not present in the name of a source image
+BIDS_FOLDERS = _word_set("rawdata sourcedata derivatives")
 FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
 CHANNEL = re.compile(r"_\d{4}$")
 UNNAMED_FOLDER = SCAN_WORDS | FORMAT_WORDS | SPLIT_WORDS
@@ -101,6 +101,7 @@ def label_folder(path: PurePath) -> str | None:
 
 
 def _is_label_folder(folder: str) -> bool:
+    """Whether all words of the folder name are usual for label maps, and one of them is a word for label maps."""
     found = set(words(folder))
     return bool(found & LABEL_WORDS) and found <= LABEL_WORDS | SPLIT_WORDS | CONTENT_WORDS | {"map", "maps"}
 
@@ -176,6 +177,7 @@ def uids(name: str) -> list[str]:
 
 
 def _place(folders) -> tuple[str, ...]:
+    """The names of the folders without words for a kind of data. Folders of label maps also lose words for content."""
     names = (
         _without(folder, KIND_WORDS | CONTENT_WORDS if _is_label_folder(folder) else KIND_WORDS) for folder in folders
     )
@@ -191,11 +193,13 @@ def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _bids_name(name: str) -> str:
+    """The entities of a BIDS name, without those of derived files."""
     entities = [part for part in _folded(name).split("_") if "-" in part]
     return "_".join(part for part in entities if part.partition("-")[0] not in DERIVATIVE_ENTITIES)
 
 
 def _folded(text: str) -> str:
+    """The text in a form that compares letter case and composed characters as equal."""
     return unicodedata.normalize("NFC", text).casefold()
 
 

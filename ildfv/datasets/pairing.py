@@ -104,12 +104,14 @@ def pair(
 
 
 def _candidate(index: int, scan: Scan, root: Path) -> Candidate:
+    """The candidate for a usable scan."""
     if scan.dicom is not None and len(scan.files) > 1:
         return Candidate(index, scan.source, case_of_series(scan.source.relative_to(root)), scan.source)
     return Candidate(index, scan.source, case_of(scan.source.relative_to(root)), scan.source.parent)
 
 
 def _lost(one: Lost, root: Path) -> Candidate:
+    """The candidate for a scan that cannot be used."""
     inside = one.source.relative_to(root)
     if one.is_folder:
         return Candidate(None, one.source, case_of_series(inside), one.source, one.reason)

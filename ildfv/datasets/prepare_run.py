@@ -132,6 +132,7 @@ class PrepareRun:
         )
 
     def _record(self, task: Task, outcome: Outcome) -> None:
+        """Adds the outcome of a task to the store and to the report."""
         scan = task.scan
         if outcome.kept:
             self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
@@ -149,6 +150,7 @@ class PrepareRun:
             self._add_prepared(scan, outcome.row, outcome.labelled_slices, kept=False)
 
     def _keep(self, scan: Scan, row: Row, *notes: str) -> None:
+        """Reports a scan whose stored part is kept."""
         self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
     def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:

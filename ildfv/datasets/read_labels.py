@@ -32,6 +32,7 @@ def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
 
 
 def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
+    """The label map as indices into `MEANINGS`, uint8 (z, y, x). An error names the file."""
     try:
         if label.kind == "dicom":
             return read_segmentation(label.path, grid, codes, label.frames)

@@ -161,6 +161,7 @@ class _Finder:
         return series, self._index(part, self._position(row, series))
 
     def _position(self, row: LabelRow, series: str) -> float:
+        """The position, in mm, of the slice that a row names."""
         if self.labels.scan == FILE:
             return position_of_file(self.labels.named(row)).position
         check(

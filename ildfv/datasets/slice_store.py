@@ -260,10 +260,12 @@ class Slices:
         self._pid = os.getpid()
 
     def _each(self, attribute: str) -> np.ndarray:
+        """An attribute of the scans, repeated for each of their slices."""
         # Not cached: the hashes of 240,000 slices take 30 MB.
         return np.repeat(self._scans[attribute], self.sizes)
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
+        """The items of a dataset at these slices, in the order of `indices`."""
         indices = np.asarray(indices)
         integers = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
         check(integers, f"slice indices must be a list of integers, got {indices.dtype} of shape {indices.shape}")
@@ -288,6 +290,7 @@ class Slices:
         return out if np.array_equal(unique, indices) else out[back]
 
     def _file(self, name: str) -> h5py.File:
+        """The open file of a part. The least recently used file is closed if too many are open."""
         if name not in self._open:
             if len(self._open) >= OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()

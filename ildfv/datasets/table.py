@@ -171,6 +171,7 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
 
 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
+    """The label map in a row. InputError: it cannot be used for its scan."""
     try:
         if is_dicom(start := start_of(path)):
             seg = read_header(path)

@@ -111,6 +111,7 @@ def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
+    """InputError: the archive exceeds a limit, or the disk has too little space for its files."""
     packed = archive.stat().st_size
     if len(entries) > MAX_FILES:
         raise InputError(f"{archive.name} must contain at most {MAX_FILES:,} files, got {len(entries):,}")
@@ -129,5 +130,6 @@ def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> 
 
 
 def _inside(error: OSError, folder: Path) -> str:
+    """The path within the archive of the file that an error names."""
     path = Path(str(error.filename))
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

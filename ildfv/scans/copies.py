@@ -72,4 +72,5 @@ def _repeated(files: list[Header]) -> Iterator[tuple[int, Frame]]:
 
 
 def _digest(hu: np.ndarray) -> bytes:
+    """A hash of the shape and the values."""
     return hashlib.sha256(repr(hu.shape).encode() + np.ascontiguousarray(hu, np.float32).tobytes()).digest()

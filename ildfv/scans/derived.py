@@ -69,6 +69,7 @@ def contradiction(dataset) -> str:
 
 
 def _marked_type(dataset, name: str) -> str:
+    """The first value of the tag that contains a word of `TYPE_MARKS`, or ""."""
     return next((value for value in _several(dataset, name) if TYPE_MARKS.search(_words(value))), "")
 
 
@@ -97,6 +98,7 @@ def _page(dataset) -> str:
 
 
 def _words(value: str) -> str:
+    """The text with one space for all characters except A to Z and digits."""
     return re.sub(r"[^A-Z0-9]+", " ", value).strip()
 
 

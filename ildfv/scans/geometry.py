@@ -78,7 +78,7 @@ def checked(shape, origin, steps) -> Geometry:
     if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
         raise InputError("position, orientation and spacing must be finite, got NaN or infinity")
     if (geometry.spacing < 1e-3).any():
-        raise InputError(f"voxel spacing must be above 0.001 mm, got {_listed(geometry.spacing)} mm")
+        raise InputError(f"voxel spacing must be above 0.001 mm, got {_formatted(geometry.spacing)} mm")
     return geometry
 
 
@@ -134,11 +134,12 @@ def difference(a: Geometry, b: Geometry) -> str | None:
     apart = np.abs(a.corners() - b.corners()).max()
     if apart > tolerance(float(min(a.spacing.min(), b.spacing.min()))):
         return (
-            f"must have the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
-            f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, which differs by {apart:.3g} mm"
+            f"must have the scan's grid (origin {_formatted(a.origin)}, spacing {_formatted(a.spacing)} mm), "
+            f"got origin {_formatted(b.origin)}, spacing {_formatted(b.spacing)} mm, which differs by {apart:.3g} mm"
         )
     return None
 
 
-def _listed(values) -> str:
+def _formatted(values) -> str:
+    """The numbers in parentheses, with five digits each."""
     return "(" + ", ".join(f"{value:.5g}" for value in values) + ")"

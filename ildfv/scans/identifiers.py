@@ -111,6 +111,7 @@ def _raw(dataset, name: str) -> bytes:
 
 
 def _terms(dataset) -> list[str]:
+    """The values of SpecificCharacterSet."""
     value = dataset.get("SpecificCharacterSet")
     values = [] if value is None else [value] if isinstance(value, str) else list(value)
     return [str(one).strip() for one in values]

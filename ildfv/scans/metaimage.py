@@ -69,6 +69,7 @@ def _reader(path: Path):
 
 
 def _grid(path: Path, reader) -> Geometry:
+    """The grid in a header that SimpleITK has read."""
     import SimpleITK
 
     shape = tuple(int(n) for n in reader.GetSize())

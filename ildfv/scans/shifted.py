@@ -70,6 +70,7 @@ def _shifts(values: np.ndarray) -> np.ndarray:
 
 
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The share of pixels of each slice between two HU."""
     return ((values >= low) & (values <= high)).mean(axis=1)
 
 

@@ -111,6 +111,7 @@ def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
 
 
 def _check_agreement(segment: SlicerSegment, codes: Codes) -> None:
+    """InputError: [codes] gives the value of a segment another meaning than its name has."""
     meaning, code = codes.segment_meaning(segment.name), segment.value >> codes.shift
     other = codes.meanings.get(code, meaning)
     if other != meaning:

@@ -108,6 +108,7 @@ def _check_attributes(owner: h5py.HLObject, name: str) -> None:
 
 
 def _check_type(item, name: str, kinds: str) -> None:
+    """InputError: the values are not of one of these kinds of dtype."""
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy does not have
@@ -117,6 +118,7 @@ def _check_type(item, name: str, kinds: str) -> None:
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
+    """InputError: arrays, attributes or numbers of items differ from the schema and `count`."""
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis of items, got a single value")
         length = dataset.shape[0]
@@ -136,12 +138,14 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
 
 
 def _kind(found: object) -> str:
+    """The kind of an object, for messages."""
     if isinstance(found, h5py.Group):
         return "a group"
     return "a named type" if isinstance(found, h5py.Datatype) else "an unknown object"
 
 
 def _type_name(dtype) -> str:
+    """The name of a type, for messages."""
     if dtype.kind == "O":
         return "references or texts of any length"
     return "a compound type" if dtype.kind == "V" else str(dtype)

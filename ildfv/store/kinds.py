@@ -94,12 +94,13 @@ def kind_of(path: PurePath) -> FileKind | DocumentKind | None:
 
 def _matches(path: PurePath, pattern: str) -> bool:
     """Whether the whole path matches the pattern; a part "**" stands for any number of folders."""
-    return _match(path.parts, PurePath(pattern).parts)
+    return _parts_match(path.parts, PurePath(pattern).parts)
 
 
-def _match(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+def _parts_match(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the folders and the file name match those of the pattern, one by one."""
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return _match(path, pattern[1:]) or (bool(path) and _match(path[1:], pattern))
-    return bool(path) and PurePath(path[0]).match(pattern[0]) and _match(path[1:], pattern[1:])
+        return _parts_match(path, pattern[1:]) or (bool(path) and _parts_match(path[1:], pattern))
+    return bool(path) and PurePath(path[0]).match(pattern[0]) and _parts_match(path[1:], pattern[1:])

@@ -82,6 +82,7 @@ def verify_model(folder: Path) -> list[str]:
 
 
 def _metadata(folder: Path) -> dict:
+    """The checksum and the info in the safetensors file. InputError: it is missing or not written by ildfv."""
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} has no finished model: {TENSORS} is missing")
@@ -99,6 +100,7 @@ def _metadata(folder: Path) -> dict:
 
 
 def _digest(tensors: dict[str, np.ndarray], text: str) -> str:
+    """The SHA-256 of the info, and of names, types, shapes and values of the tensors."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
