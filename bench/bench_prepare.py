@@ -22,13 +22,14 @@ import torch
 
 from ildfv.datasets.convert import Task, convert_scan, read_volume, scan_slices
 from ildfv.datasets.discovery import discover
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_store import write_scan
 from ildfv.kernels.cores import available_cores
 from ildfv.phantom.write import write_phantoms
 from ildfv.scans.density import density
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import Codes
 from ildfv.scans.lungs import lung_mask
+from ildfv.scans.read_header import read_header
 from ildfv.scans.volumefiles import read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, windowed
 
@@ -76,7 +77,7 @@ def measure(runs: dict, rounds: int, slices: int) -> list[dict]:
 def parts(folder: Path) -> dict:
     """What is measured, by name; each takes no argument and does one whole scan."""
     codes = Codes.load("phantom")
-    found = discover(folder / "scans", codes=codes, workers=1)
+    found = discover(folder / "scans", ScanSettings(codes=codes), workers=1)
     (scan,) = found.scans
     assert scan.dicom is not None
     files = [path for path, _ in scan.dicom.frames]

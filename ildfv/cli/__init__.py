@@ -8,14 +8,14 @@ import signal
 import sys
 from typing import Any
 
-INTERRUPTED = 128 + signal.SIGINT  # exit code of a process ended by a signal; typer returns it on Ctrl-C
+INTERRUPTED = 128 + signal.SIGINT  # exit code after SIGINT; typer returns it on Ctrl-C
 STOPPED = "interrupted; run the same command again to resume"
 
 
 def main() -> None:
-    """Runs `ildfv`. An error that the user can correct is one line on stderr, without a traceback (unless -vv).
+    """Runs `ildfv`. An error that the user can correct is printed as one line; with -vv, with a traceback.
 
-    Exit code 1 for invalid input, 2 for a usage error or a missing extra.
+    The exit code is 1 for invalid input, and 2 for a usage error or a missing extra.
     """
     received = signal.SIGINT
 
@@ -24,9 +24,8 @@ def main() -> None:
         received = signal.Signals(number)
         raise KeyboardInterrupt
 
-    if (
-        "WORLD_SIZE" not in os.environ
-    ):  # a rank waiting in a collective handles no signal, and torchrun would wait for it
+    # A rank that waits in a collective operation would not handle the signal, and torchrun would wait for the rank.
+    if "WORLD_SIZE" not in os.environ:
         signal.signal(signal.SIGTERM, stop)
     try:
         _run()
@@ -35,10 +34,10 @@ def main() -> None:
 
 
 def _run() -> None:
-    # Idle OpenMP threads must sleep: torch and the kernel have separate thread pools on the same cores.
+    # Idle OpenMP threads must sleep, because torch and the kernels have separate thread pools on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import cannot be repeated
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import would leave a module half loaded
     import typer
 
     from ildfv import distributed
@@ -47,7 +46,7 @@ def _run() -> None:
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed: the next opened file would get its number and receive the output
+        if getattr(sys, name) is None:  # closed; the next file that is opened would get its descriptor and its output
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  open until exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -72,12 +71,12 @@ def _run() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # raised by a file reader; typer mistakes it for a prompt's
+        if isinstance(abort.__cause__, EOFError):  # from reading a file; typer treats it as the end of a prompt
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:
         usage: Any = error
-        if not hasattr(usage, "format_message"):  # only usage errors have it, in every version of click
+        if not hasattr(usage, "format_message"):  # in all versions of click, only usage errors have this method
             raise
         if len(sys.argv) == 1:
             usage.show()
@@ -90,6 +89,7 @@ def _run() -> None:
 
 
 def _fail(message: str, code: int = 1) -> None:
+    """Prints an error as one line on stderr, and with --json also as JSON on stdout, and exits."""
     from rich.console import Console
     from rich.text import Text
 
@@ -103,7 +103,7 @@ def _fail(message: str, code: int = 1) -> None:
         if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():
             print(output.json_text({"error": one_line}))
         sys.stdout.flush()
-    except OSError:  # cannot be written; Python would try again at exit, and fail again
+    except OSError:  # stdout cannot be written; without `_discard`, Python would fail again at exit
         _discard(sys.stdout)
     if not distributed.is_main():
         one_line = f"rank {distributed.rank()}: {one_line}"

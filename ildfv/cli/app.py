@@ -51,7 +51,7 @@ def root(
 
 
 def _naming_missing_extra(command: Callable) -> Callable:
-    """`command`; where it needs an extra that is not installed, it fails with one line that names the extra."""
+    """`command`, with a one-line error that names the extra if it needs an extra that is not installed."""
 
     @wraps(command)
     def run(**options):

@@ -1,4 +1,4 @@
-"""report and demo: the results on one page, and the whole pipeline on phantoms."""
+"""Commands `report` and `demo`: the results on one page, and the whole pipeline on phantoms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""experiment: the tables and figures of the paper."""
+"""Command `experiment`: the tables and figures of the paper."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NETWORKS = typer.Option(
     show_default=False,
 )
 OTHER = typer.Option(
-    help="Another workspace, to test the systems of this one on: experiment transfer.",
+    help="Another workspace, on which the experiment `transfer` tests the systems of this one.",
     show_default="none; for generated phantoms, another set of them",
 )
 RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
@@ -69,7 +69,7 @@ def experiment(
             output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs all of them")
         return
     extent = preset_named(preset)
-    # Networks that are part of the preset keep its settings.
+    # Networks that are already part of the preset keep the settings of the preset.
     further: dict[str, dict] = {name: {} for name in network or () if name != extent.network}
     result = run_experiments(
         names,
@@ -98,11 +98,11 @@ def experiment(
 
 
 def shown(table: Table) -> tuple[list[str], list[list]]:
-    """Columns and rows that fit a terminal: source and data under the first cell, intervals under their measures."""
+    """Columns and rows that fit a terminal. Source and data are below the first cell, intervals below measures."""
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # printed once: the paper's row of a system follows ours
+        labels = ["", *(row[0] for row in rows)]  # a repeated label is omitted: the paper's row follows ours
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)
@@ -111,7 +111,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
 
 
 def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
-    """Columns and rows of comparisons: the difference over its interval and its p."""
+    """Columns and rows of comparisons. A cell has the difference, its interval and its p on separate lines."""
     rows = []
     for one in comparisons:
         row = [f"{one.a}\n  minus {one.b}"]
@@ -126,7 +126,7 @@ def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
 
 
 def _cell(value: Cell):
-    """A measure above its interval, 0.912 over .88–.94, with its ± over folds; any other value as text."""
+    """A measure as text, with its interval and its ± over folds on separate lines; other values are unchanged."""
     from ildfv.evaluation.tables import Estimate
 
     if not isinstance(value, Estimate):

@@ -1,4 +1,4 @@
-"""fit and baselines: all folds in one command, and the baselines that other systems are compared with."""
+"""Commands `fit` and `baselines`: all folds in one command, and the baselines for comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def baselines(
 ) -> None:
     """Score the baselines on held-out folds: LAA-950, P15, mean density, high-attenuation area, histogram, lung area.
 
-    Each is computed from the HU inside the lung; its direction is fitted on training patients.
+    Each baseline is computed from the HU inside the lung. Whether high or low values indicate a pattern is determined
+    on training patients.
 
     Example: `ildfv baselines --fold 0`
     """
@@ -104,7 +105,7 @@ def fit(
 
 
 def _difference(value: float | None, interval) -> str:
-    """`+0.199 (+0.111 to +0.305)`"""
+    """The difference with its interval, such as `+0.199 (+0.111 to +0.305)`."""
     if value is None:
         return "–"
     return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")

@@ -1,4 +1,4 @@
-"""Tables that fit the width of the terminal: a wide table is split, and numbers and words are not broken."""
+"""Tables that fit the width of the terminal. A wide table is split into several; numbers and words are not broken."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.table import Table
 
 NUMBERS = compile(r"([-−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
-GAP = 2  # cells between columns; the box takes one of them
-WORD = 24  # cells: longer words are broken
+GAP = 2  # characters between columns; rich uses one of them for the border
+WORD = 24  # characters; longer words are broken
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,23 @@ class Column:
 
     head: str
     cells: Sequence[str]
-    numbers: bool  # only numbers below the head: right-aligned, never broken
+    numbers: bool  # whether all cells are numbers, which are right-aligned and never broken
 
     @property
     def natural(self) -> int:
+        """Width without line breaks."""
         return max(cell_len(line) for text in (self.head, *self.cells) for line in [*text.splitlines(), ""])
 
     @property
     def least(self) -> int:
+        """Smallest width at which numbers and words are not broken."""
         if self.numbers:
             return self.natural
         return max(min(cell_len(word), WORD) for text in (self.head, *self.cells) for word in [*text.split(), ""])
 
     @property
     def weight(self) -> float:
-        """Share of the spare width: a text twice as long gets √2 times the width and √2 times the lines."""
+        """Share of the spare width. A text that is twice as long gets √2 times the width and √2 times the lines."""
         return sqrt(sum(map(len, self.cells)) + 1)
 
 
@@ -72,7 +74,7 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
         growing = [i for i, column in enumerate(columns) if widths[i] < column.natural]
         if not growing:
             break
-        # One cell at a time, to the column with the smallest width relative to its weight.
+        # One character at a time, for the column with the smallest width relative to its weight.
         smallest = min(growing, key=lambda i: widths[i] / columns[i].weight)
         widths[smallest] += 1
         spare -= 1

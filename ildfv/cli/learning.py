@@ -1,4 +1,4 @@
-"""train, encode, regress: the CNN, the Fisher vectors of its layers, and the regression on them."""
+"""Commands `train`, `encode` and `regress`: the CNN, the Fisher vectors of its layers, and their regression."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def train(
     unit: Annotated[
         float | None,
         typer.Option(
-            help="Pixels per unit of the counts target: smooth L1 has its knee there (paper: 1).", show_default="T"
+            help="Pixels per unit of the counts target; smooth L1 is linear beyond one unit (paper: 1).",
+            show_default="T",
         ),
     ] = None,
     weights: Annotated[
@@ -69,9 +70,10 @@ def train(
             "--compile/--no-compile", help="Use torch.compile on a GPU.", show_default="if there are enough slices"
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="that of the network")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete a model trained with other settings; --resume refuses to.")
+        bool,
+        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or stop with an error."),
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -163,15 +165,16 @@ def encode(
         int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding made with other settings; --resume refuses to.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, or stop with an error.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the mixture on all descriptors of the fit patients, encode every slice as a Fisher vector, and reduce by PCA.
+    """Encode every slice as a Fisher vector of a layer's descriptors, reduced by PCA.
 
-    Activations are not stored. Resumes an interrupted run.
+    The mixture and the PCA are fitted on all patients that are neither held out nor used for validation. Activations
+    are not stored. Resumes an interrupted run.
 
     Example: `ildfv encode --layer conv1`
     """
@@ -257,7 +260,10 @@ def regress(
 
 
 def show_scores(result: Results | None, as_json: bool) -> None:
-    """A results document as a table: F and AUC per pattern with intervals by patient; None on ranks other than 0."""
+    """Prints a results document as a table: F and AUC per pattern with intervals by patient.
+
+    result: None on ranks other than 0.
+    """
     if output.emit(result, as_json=as_json) or result is None:
         return
     from ildfv.evaluation.results import undecided

@@ -1,4 +1,4 @@
-"""doctor and verify: check this installation, and the files of a workspace."""
+"""Commands `doctor` and `verify`: checks of this installation and of the files of a workspace."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ EVENTS = "events.jsonl"
 class PrintableConsole(Console):
     """A console that escapes control characters, except line breaks, and does not wrap lines of text.
 
-    A path that is wrapped by inserted line breaks cannot be copied; the terminal wraps long lines itself.
+    A path with inserted line breaks could not be copied. The terminal wraps long lines itself.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -40,7 +40,8 @@ _events: EventLog | None = None  # of the running command
 def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = True) -> Progress:
     """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0.
 
-    notes: whether notes, which may contain paths, are shown; the event log, which only its owner can read, has them.
+    notes: whether notes are shown, which may contain paths. The event log, which only its owner can read, contains
+    them in any case.
     """
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
@@ -60,15 +61,15 @@ def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = T
 
 
 def failed(text: str) -> None:
-    """Writes the final error to the event log, if the command has opened one."""
+    """Writes the final error to the event log, if the command has opened a log."""
     if _events is not None:
         _events.error(text)
 
 
 def emit(result, *, as_json: bool) -> bool:
-    """Prints `result`, a dict or a document, as JSON if `as_json`. True: the command has nothing more to print.
+    """Prints `result`, a dict or a document, as JSON if `as_json`. Ranks other than 0 print nothing.
 
-    Ranks other than 0 print nothing.
+    Returns True if the command must print nothing more.
     """
     if not distributed.is_main():
         return True
@@ -78,7 +79,7 @@ def emit(result, *, as_json: bool) -> bool:
 
 
 def json_text(content, indent: int | None = None) -> str:
-    """The content as JSON text. Characters that are not printable are JSON escapes, so that values are unchanged."""
+    """The content as JSON text. Characters that are not printable are written as JSON escapes."""
     text = json.dumps(content, indent=indent, ensure_ascii=False, default=_jsonable)
     return "\n".join("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line) for line in text.split("\n"))
 
@@ -92,7 +93,7 @@ def _printable_lines(text: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
-    """Prints a table: text left-aligned, numbers right-aligned, None as –."""
+    """Prints a table with text left-aligned, numbers right-aligned and None as –."""
     out.print(title, style="bold")
     for grid in grids(columns, [[cell(value) for value in row] for row in rows], out.width):
         out.print(grid)
@@ -122,7 +123,7 @@ def cell(value) -> str:
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """`0.912 (0.881–0.940)`; without the interval where it is undefined."""
+    """The value with its interval, such as `0.912 (0.881–0.940)`; without the interval if it is undefined."""
     if value is None:
         return "–"
     return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")

@@ -1,4 +1,4 @@
-"""Commands: export, predict."""
+"""Commands `export` and `predict`: a predictor, and its predictions for scans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ildfv.cli import options as o
 from ildfv.cli import output
 
 PANEL = "Prediction"
-UNANSWERED = 1  # exit code if a scan could not be predicted
+NOT_PREDICTED = 1  # exit code if a scan could not be predicted
 
 
 def export(
@@ -30,7 +30,7 @@ def export(
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
     cnn: Annotated[
-        bool | None, typer.Option(help="Include the network's own outputs.", show_default="if it is scored")
+        bool | None, typer.Option(help="Include the outputs of the network.", show_default="if they are evaluated")
     ] = None,
     all_patients: Annotated[
         bool,
@@ -40,9 +40,7 @@ def export(
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
     ] = None,
     weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
-    include_weights: Annotated[
-        bool, typer.Option(help="Include frozen weights, or only name them by checksum.")
-    ] = True,
+    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, or only their checksum.")] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -150,8 +148,8 @@ def predict(
         paths = [Path(scan) for scan in scans]
         found = compare_scans(paths, loaded, out=out, series=series, keep_identity=keep_identity, progress=progress)
         if not output.emit(found.to_dict(), as_json=as_json):
-            _show_change(found.to_dict())
-            _show_end(out, loaded, methods=methods)
+            _print_change(found.to_dict())
+            _print_end(out, loaded, methods=methods)
         return
     answered, failed, delivered = predict_and_deliver(
         scans,
@@ -168,17 +166,18 @@ def predict(
     document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if dicom or store else {})
     if not output.emit(document, as_json=as_json):
         for answer in answered:
-            _show(answer)
+            _print_answer(answer)
         for one in delivered:
             output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
         for one in failed:
             output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
-        _show_end(out if answered else None, loaded, methods=methods)
+        _print_end(out if answered else None, loaded, methods=methods)
     if failed:
-        raise typer.Exit(UNANSWERED)
+        raise typer.Exit(NOT_PREDICTED)
 
 
-def _show_end(out: Path | None, predictor, *, methods: bool) -> None:
+def _print_end(out: Path | None, predictor, *, methods: bool) -> None:
+    """Prints where the output is and, with `methods`, a paragraph for a Methods section."""
     if out is not None:
         output.out.print(f"Written to {out}. Research use only.")
     if methods:
@@ -187,7 +186,8 @@ def _show_end(out: Path | None, predictor, *, methods: bool) -> None:
         output.out.print(methods_paragraph(predictor.info, predictor.checksum), soft_wrap=True)
 
 
-def _show(answer: dict) -> None:
+def _print_answer(answer: dict) -> None:
+    """Prints a table for each head of the predictor."""
     phantom = answer["predictor"]["data"] == "phantom"
     data = "predictor trained on PHANTOMS, not clinical" if phantom else "research use only"
     for number, (head_name, head) in enumerate(answer["heads"].items()):
@@ -212,7 +212,8 @@ def _show(answer: dict) -> None:
         )
 
 
-def _show_change(found: dict) -> None:
+def _print_change(found: dict) -> None:
+    """Prints the areas before and after, and their change."""
     rows = [
         (pattern, *(output.cell(row[key]) for key in ("before_cm2", "after_cm2", "change_cm2")), _interval(row))
         for pattern, row in found["patterns"].items()

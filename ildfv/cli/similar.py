@@ -1,4 +1,4 @@
-"""Commands: similar, components."""
+"""Commands `similar` and `components`: similar slices, and the meaning of mixture components."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PANEL = "Prediction"
 
 
 def similar(
-    scan: Annotated[str, typer.Argument(help="Scan, or SCAN:N for its slice N, counted from 1 at the lowest.")],
+    scan: Annotated[str, typer.Argument(help="Scan, or SCAN:N for its slice N. Slice 1 is the lowest.")],
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
     per_patient: Annotated[

@@ -1,4 +1,4 @@
-"""texture encode, classify, predict: images of any kind."""
+"""Commands `texture encode`, `texture classify` and `texture predict`, for images of any kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(
 )
 
 Backbone = Annotated[
-    str, typer.Option(help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME (@FILE: own weights).")
+    str, typer.Option(help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME; append @FILE for own weights.")
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
 Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
@@ -54,7 +54,9 @@ def encode(
 
 
 def classify(
-    images: Annotated[Path, typer.Argument(help="One folder per class; with --table, the folder its paths are in.")],
+    images: Annotated[
+        Path, typer.Argument(help="Folder with one folder per class; with --table, the base of relative paths.")
+    ],
     table: Annotated[
         Path | None, typer.Option(help="CSV table: path, label, group.", show_default="classes from folders")
     ] = None,
@@ -84,7 +86,7 @@ def classify(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Measure the accuracy of a texture classifier; without a protocol, 5 folds.
+    """Measure the accuracy of a texture classifier. The default protocol is 5 folds.
 
     Everything, including the choice of the classifier, is fitted on the training images of each split.
 
@@ -168,7 +170,7 @@ def predict(
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """The numbers of a list that is separated by commas."""
+    """The numbers in a text such as "1,0.5"."""
     from ildfv.errors import InputError
 
     try:
@@ -178,7 +180,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _below(path: Path, folder: Path) -> str:
-    """The path relative to the folder that was given, so that outputs do not name the folders above it."""
+    """The path relative to the given folder, so that outputs do not contain the names of parent folders."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 

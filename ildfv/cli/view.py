@@ -1,4 +1,4 @@
-"""The command view."""
+"""Command `view`: scans, predictions or a workspace in a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def view(
     ] = None,
     codes: Annotated[
         str | None,
-        typer.Option(help="TOML table of label codes, or phantom, cip: show label maps of scans.", show_default="none"),
+        typer.Option(
+            help="Show label maps of scans; TOML table of label codes, or phantom or cip.", show_default="none"
+        ),
     ] = None,
     corrections: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The kind of each file, from its name and header: DICOM, volume file, label map or other."""
+"""Classification of files by name and header: DICOM, volume file, label map or other."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from ildfv.datasets.records import Label, LabelNames, Unused, VolumeFile
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
-from ildfv.scans.headers import Header, read_header
+from ildfv.scans.headers import Header
 from ildfv.scans.itksnap import is_description, label_names
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 from ildfv.scans.slicer import has_segments
 from ildfv.scans.volumefiles import SUFFIXES, file_geometry, format_of, label_header
 from ildfv.streaming.processes import Died, as_completed
 
 SYSTEM_FILE = "a file of the operating system"
 ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
-ZIPPED = "a zip archive is read only with --packed, and not inside another archive: unpack it into a folder"
+ZIPPED = "a zip archive is read only with --packed, and never inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
-CHUNK = 256  # files per task: fewer do not justify a worker process
+CHUNK = 256  # files per task; for fewer files, a worker process takes longer than it saves
 DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 ZIP_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".npz", ".jar", ".epub", ".whl")
-DATA_FILES = (".img", ".img.gz")  # of a volume with a detached header
+DATA_FILES = (".img", ".img.gz")  # voxels of a volume whose header is a separate file
 SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
-APPLE_DOUBLE = "._"  # prefix of the files in which macOS stores attributes of the file named after the prefix
+APPLE_DOUBLE = "._"  # macOS stores attributes of the file ct.nii in a file ._ct.nii
 NAMES = (*DICOM_NAMES, *SUFFIXES, *DATA_FILES)
 
 
 def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int | None, advance):
-    """The classification of each file, in the order of `files`; in parallel for many files.
+    """Yields the classification of each file, in the order of `files`. Many files are classified in parallel.
 
-    packed: read DICOM files that are compressed with gzip or lack the preamble; otherwise they are quarantined.
+    packed: whether to read DICOM files that are compressed with gzip or lack the preamble; if not, they are
+    quarantined.
     """
     chunks = [(base, packed, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
     if len(chunks) <= 2:
@@ -48,7 +50,7 @@ def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int 
         paths = chunks[index][2]
         if result is Died:  # read one by one to find the file that crashes the reader
             result = [
-                Unused(paths[i], "its reader process was killed (out of memory?)") if one is Died else one[0]
+                Unused(paths[i], "the process that read it was killed (out of memory?)") if one is Died else one[0]
                 for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))
             ]
         results[index] = result
@@ -64,7 +66,7 @@ def _classify(chunk: tuple[Path, bool, Sequence[Path]]) -> list[Header | VolumeF
 
 
 def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile | Label | LabelNames | Unused:
-    """The classification of a file. inside: its path below the folder that is searched."""
+    """The classification of a file. inside: the path of the file relative to the searched folder."""
     name = path.name.lower()
     try:
         if not path.is_file():
@@ -93,11 +95,12 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
     if name.endswith(SUFFIX) or (start.startswith(ZIP) and not name.endswith(ZIP_DOCUMENTS)):
         return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
-        return Unused(path, "must have its header in the same folder, a .hdr file, got none, or an unreadable one")
+        return Unused(path, "must have a readable .hdr header file in the same folder, got none")
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 
 def _volume_file(path: Path, inside: Path, kind: str) -> VolumeFile | Label:
+    """The file as a label map if its path or header marks it as one, otherwise as a scan."""
     if not is_label_map(inside) and not (kind == "nrrd" and has_segments(path)):
         return VolumeFile(path, kind, file_geometry(path, kind))
     geometry, segments = label_header(path, kind)
@@ -112,14 +115,14 @@ def _label_names(path: Path) -> LabelNames:
 
 
 def is_system_file(name: str, start: bytes) -> bool:
-    """Whether the file belongs to the operating system, by its name, unless its first 512 bytes are those of a scan."""
+    """Whether the name is one that the operating system uses, and the content is not that of a scan."""
     if name.startswith(APPLE_DOUBLE):
         return start[128:132] != b"DICM" and not start.startswith(GZIP) and format_of(Path(), start) is None
     return name.lower() in SYSTEM_FILES
 
 
 def _unreadable(path: Path, inside: Path, reason: str) -> Label | Unused:
-    """An unreadable file. A label map is still returned as a label map, so that its scan is not used without it."""
+    """The entry of an unreadable file. A label map stays a label map, so that its scan is not used without labels."""
     if is_system_file(path.name, b""):
         return Unused(path, SYSTEM_FILE, quarantined=False)
     kind = format_of(path, b"") if is_label_map(inside) else None

@@ -1,4 +1,7 @@
-"""One scan converted to slices: read, checked, windowed, counted, pseudonymised and written, in a worker process."""
+"""Conversion of one scan to stored slices, in a worker process.
+
+The scan is read, checked and windowed, its pattern pixels are counted, and its identifiers are replaced by hashes.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ PHANTOM = "PHANTOM"  # prefix of the patient id of a generated or physical phant
 
 @dataclass(frozen=True)
 class Task:
-    """A scan to convert, and whether its slices may replace a stored part."""
+    """A scan to convert, with the settings of the conversion."""
 
     scan: Scan
     codes: Codes | None
@@ -44,14 +47,14 @@ class Task:
     store: Path  # folder of the stored parts
     out: Path  # folder that the new part is written to
     key: str
-    same_slices: bool = False  # the stored part is from another file: only equal slices may replace it
+    same_slices: bool = False  # the stored part was made from another file, so only equal slices may replace it
     unlabelled_is_negative: bool = False
-    hu: bool = False  # also store HU
+    hu: bool = False  # whether to store HU as well
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a task: a row for the manifest, or the reason why there is none."""
+    """The result of a task: a row for the manifest, or the reason why the scan has none."""
 
     row: Row | None = None
     labelled_slices: int = 0
@@ -60,7 +63,7 @@ class Outcome:
 
 
 def convert_scan(task: Task) -> Outcome:
-    """The outcome of reading one scan and writing its part. Never raises because of the input."""
+    """Converts one scan, writes its part and returns the outcome. A faulty scan is an outcome, not an exception."""
     try:
         with quiet():
             options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}
@@ -82,9 +85,9 @@ def scan_slices(
 ) -> ScanSlices:
     """The slices of one scan, read and checked.
 
-    A slice with lung is unlabelled without codes, without a label map, or if its label maps mark neither healthy lung
-    nor a pattern: often only some slices of a scan are annotated. With `unlabelled_is_negative`, the latter slices show
-    no pattern. hu: also keep HU.
+    A slice with lung is unlabelled in three cases: there are no codes; the scan has no label map; or the label maps
+    mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
+    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well.
     """
     source = read_volume(scan)
     volume, onto_grid, how = resampled(source)
@@ -125,7 +128,7 @@ def scan_slices(
     small = np.zeros((m, SIZE, SIZE), np.uint8)
     counts = np.full((m, len(PATTERNS)), UNLABELLED, np.int32)
     if meanings is not None and labelled.any():
-        small = pattern_labels(nearest(meanings))  # outside the slice `nearest` gives 0, the meaning "outside"
+        small = pattern_labels(nearest(meanings))  # `nearest` pads with 0, which is the index of "outside"
         counts = voxels[:, [MEANINGS.index(pattern) for pattern in PATTERNS]].astype(np.int32)
         counts[~labelled] = UNLABELLED
     return ScanSlices(
@@ -148,24 +151,24 @@ def scan_slices(
 
 
 def _is_phantom(scan: Scan) -> bool:
-    """By the patient, and by the PatientID if the patient is from another source."""
+    """Whether the patient is a phantom. The PatientID is compared too, because --patient-from may replace it."""
     names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
     return any(name.upper().startswith(PHANTOM) for name in names)
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
-    """Whether the stored part is kept for its labels. Raises `InputError` if its slices are not those of the scan."""
+    """Whether the stored part is kept because only it has labels. InputError: its slices differ from the scan's."""
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
-                f"its path {task.scan.series} below the input folder must be unique, got that of another scan prepared "
-                "earlier: rename its folder or file, or prepare it into another workspace"
+                f"the path {task.scan.series} below the input folder must be unique, got the path of another scan "
+                "prepared earlier: rename the folder or file, or prepare it into another workspace"
             )
         return task.codes is None and bool(stored.attrs["labelled"])
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on the original grid. InputError: it violates a rule of its format."""
+    """The scan in Hounsfield units, on the original grid. InputError: its files violate a rule of their format."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

@@ -1,7 +1,7 @@
 """Assignment of ITK-SNAP label descriptions, which name the values of a label map, to label maps.
 
-A description belongs to the label map of the same name in its folder, or, if there is none, to all label maps in the
-folder. Two descriptions of the latter kind are ambiguous and refused.
+A description belongs to the label map with the same name in its folder. If there is none, it belongs to all label maps
+in the folder. Two descriptions of the second kind in one folder are ambiguous, so the label maps are refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from ildfv.datasets.naming import case_of, reduced, stem
 from ildfv.datasets.records import Label, LabelNames, Unused
 
-UNUSED = "label descriptions of ITK-SNAP without a label map in their folder"
+UNUSED = "a label description of ITK-SNAP without a label map in its folder"
 
 
 def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[list[Label], list[Unused]]:
-    """The label maps with the names of their values, and the descriptions without a label map."""
+    """The label maps with the names of their values, and an entry for each description without a label map."""
     by_folder: dict[Path, list[LabelNames]] = defaultdict(list)
     for one in found:
         by_folder[one.path.parent].append(one)
@@ -33,7 +33,7 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
         used.update(one.path for one in own)
         if len(own) > 1:
             files = " and ".join(sorted(one.path.name for one in own)[:2])
-            fault = f"its values must be named by one label description, got {files}: name one like the label map"
+            fault = f"it must have one label description, got {files}: give one of them the name of the label map"
             result.append(replace(label, geometry=None, fault=fault))
         elif own and own[0].fault:
             result.append(replace(label, geometry=None, fault=own[0].fault))
@@ -45,6 +45,6 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
 
 
 def _name(file: str) -> str:
-    """The name of a file without the words for a kind of data."""
+    """The name of a file without suffixes, and without words for a kind of data or content if others remain."""
     name = case_of(Path(stem(file))).name
     return reduced(name) or name

@@ -15,13 +15,13 @@ from ildfv.datasets.labelling import give_labels, lost_scans
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
+from ildfv.datasets.settings import DEFAULTS, ScanSettings
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import assemble_acquisition, separate
 from ildfv.scans.geometry import tilted
 from ildfv.scans.headers import Header
-from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
 from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import files_of
@@ -31,45 +31,40 @@ NO_TABLE = "label maps are not read without a code table"
 
 def discover(
     root: Path,
+    settings: ScanSettings = DEFAULTS,
     *,
     labels: bool = True,
-    codes: Codes | None = None,
-    packed: bool = False,
-    resample: bool = False,
-    patient_from: str = "id",
     known: Discovery | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
     """The scans in a folder and its subfolders, paired with their label maps if `labels`. Only headers are read.
 
-    All CT files with the same SeriesInstanceUID are one scan, in any number of folders, unless they are several
-    acquisitions that interleave or repeat positions: then each acquisition is a scan. A volume file is a label map
-    according to words in its name or folder (see `naming`), otherwise a scan. A volume file has no patient identity:
+    All CT files with the same SeriesInstanceUID are one scan, even if they are in several folders. If they contain
+    several acquisitions that interleave or repeat positions, each acquisition is a scan. A volume file is a label map
+    if words in its name or folder say so (see `naming`), otherwise a scan. A volume file has no patient identity, so
     the patient is derived from its path (`naming.person_of`).
 
-    codes: table of the structures with a meaning; masks of other structures are ignored. packed: read DICOM files that
-    are compressed with gzip or lack the preamble; otherwise they are quarantined. resample: accept tilted and unevenly
-    spaced scans (`scans.resample`). patient_from: the identity of the patient of a DICOM series (see
-    `identity.patient_of`). known: input below `root` that is already known to be unusable.
+    Parameters
+    ----------
+    root : path
+        A folder, or one file.
+    settings : ScanSettings
+        Only `codes`, `packed`, `resample`, `patient_from` and `patients` are used. Masks of structures without a
+        meaning in `codes` are ignored.
+    labels : bool
+        Whether to pair the scans with label maps. If not, label maps are ignored.
+    known : Discovery, optional
+        Input below `root` that is already known to be unusable.
+    workers : int, optional
+        Number of processes; one per core by default.
     """
-    check_source(patient_from)
+    check_source(settings.patient_source)
     found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))
     root = Path(root)
     files = files_below(root, found)
     base = root if root.is_dir() else root.parent
-    assign(
-        found,
-        files,
-        base,
-        labels=labels,
-        codes=codes,
-        packed=packed,
-        resample=resample,
-        patient_from=patient_from,
-        workers=workers,
-        progress=progress,
-    )
+    assign(found, files, base, settings, labels=labels, workers=workers, progress=progress)
     found.ignored, found.quarantined = _by_folder(found.ignored), _by_folder(found.quarantined, few=3)
     for entries in (found.scans, found.quarantined, found.ignored):
         entries.sort(key=lambda entry: str(entry.source))
@@ -80,30 +75,27 @@ def assign(
     found: Discovery,
     files: Sequence[Path],
     base: Path,
+    settings: ScanSettings,
     *,
     labels: bool,
-    codes: Codes | None,
-    packed: bool,
-    resample: bool,
-    patient_from: str,
     workers: int | None,
     progress: Progress,
 ) -> None:
-    """Adds the classified files to `found`."""
+    """Classifies the files and adds the scans, with their label maps if `labels`, and the unused files to `found`."""
     series: dict[str, list[Header]] = defaultdict(list)
     label_maps: list[Label] = []
     volumes: list[VolumeFile] = []
     descriptions: list[LabelNames] = []
-    no_scans: list[Unused] = []
-    structures = Structures(codes if labels else None)
+    unused_objects: list[Unused] = []  # SEG and RT Structure Set objects, which `lost_scans` must not count as scans
+    structures = Structures(settings.codes if labels else None)
     with progress.task("Reading headers", total=len(files)) as advance:
-        for item in classified(files, base, packed=packed, workers=workers, advance=advance):
+        for item in classified(files, base, packed=settings.packed, workers=workers, advance=advance):
             match item:
                 case Unused(quarantined=quarantined):
                     (found.quarantined if quarantined else found.ignored).append(item)
                 case VolumeFile() if structures.is_mask(item.path.relative_to(base)):
                     label_maps.append(Label(item.path, item.kind, item.geometry))
-                case VolumeFile() if must_resample(item.geometry) and not resample:
+                case VolumeFile() if must_resample(item.geometry) and not settings.resample:
                     found.quarantined.append(Unused(item.path, tilted(item.geometry)))
                 case VolumeFile():
                     volumes.append(item)
@@ -112,16 +104,16 @@ def assign(
                 case LabelNames():
                     descriptions.append(item)
                 case Header(kind="contours") if not labels:
-                    no_scans.append(Unused(item.path, NO_TABLE, quarantined=False))
+                    unused_objects.append(Unused(item.path, NO_TABLE, quarantined=False))
                 case Header(kind="contours") if fault := structures.faulty_contours(item):
-                    no_scans.append(Unused(item.path, fault))
+                    unused_objects.append(Unused(item.path, fault))
                 case Header(kind="contours"):
                     found.ignored += structures.unnamed_contours(item)
                     label_maps.append(dicom_label(item))
                 case Header(ignored=str(reason)):
                     found.ignored.append(Unused(item.path, reason, quarantined=False))
                 case Header(kind="segmentation", problem=str(reason)):
-                    no_scans.append(Unused(item.path, reason))
+                    unused_objects.append(Unused(item.path, reason))
                 case Header(kind="segmentation"):
                     label_maps.append(dicom_label(item))
                 case Header():
@@ -135,14 +127,14 @@ def assign(
     unreadable = Counter(unused.source.parent for unused in found.quarantined)
     with quiet():
         for uid, members in series.items():
-            _add_series(found, uid, members, unreadable, base, patient_from, resample)
+            _add_series(found, uid, members, unreadable, base, settings)
     found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
     claimed = {path for scan in found.scans for path in scan.files}
     claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
     found.ignored = [unused for unused in found.ignored if unused.source not in claimed]
     found.quarantined = [unused for unused in found.quarantined if unused.source not in claimed]
     lost = lost_scans(found, base)
-    for unused in no_scans:
+    for unused in unused_objects:
         (found.quarantined if unused.quarantined else found.ignored).append(unused)
     if labels:
         give_labels(found, label_maps, lost, structures, base)
@@ -151,7 +143,7 @@ def assign(
 
 
 def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
-    """The entries, with more than `few` files of one folder and one reason merged into one entry."""
+    """The entries. More than `few` files with the same folder, series and reason are merged into one entry."""
     groups: dict[tuple[Path, str, str], list[Unused]] = defaultdict(list)
     for entry in entries:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)
@@ -182,10 +174,9 @@ def _add_series(
     members: list[Header],
     unreadable: Counter[Path],
     base: Path,
-    patient_from: str,
-    resample: bool,
+    settings: ScanSettings,
 ) -> None:
-    """Adds a scan for each acquisition of the series."""
+    """Adds a scan for each acquisition of the series. Acquisitions and series that fail a check are quarantined."""
     try:
         acquisitions, copies = separate(members)
     except (InputError, MissingPackageError, OSError) as error:
@@ -198,8 +189,8 @@ def _add_series(
         name = f"{series} {acquisition.name}" if acquisition.name else series
         folders = Counter(header.path.parent for header in acquisition.headers)
         try:
-            assembled = assemble_acquisition(acquisition, resample=resample)
-            patient = patient_of(assembled, base, patient_from)
+            assembled = assemble_acquisition(acquisition, resample=settings.resample)
+            patient = patient_of(assembled, base, settings.patient_source)
         except (InputError, OSError) as error:
             found.quarantined.append(_refused_series(name, list(acquisition.headers), error))
             continue
@@ -209,19 +200,21 @@ def _add_series(
 
 
 def _source(members: list[Header]) -> Path:
+    """The source of a series: its only file, or the folder that contains all its files."""
     return (
         members[0].path if len(members) == 1 else Path(os.path.commonpath({member.path.parent for member in members}))
     )
 
 
 def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
-    if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier are kept
+    """The entry of a series that cannot be used."""
+    if isinstance(error, OSError):  # deleted after its header was read; slices prepared earlier are kept
         return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
     return Unused(_source(members), str(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:
-    """The series with the number of patients in their study, which is one in valid DICOM."""
+    """The scans, each with the number of patients in its study. Valid DICOM has one patient per study."""
     studies = [scan.dicom.study if scan.dicom else "" for scan in scans]
     patients: dict[str, set[str]] = defaultdict(set)
     for scan, study in zip(scans, studies, strict=True):

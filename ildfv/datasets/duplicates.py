@@ -1,6 +1,7 @@
-"""Duplicate scans: the copy that is kept in the store, and the other scans of the same person that are removed.
+"""Search for duplicate scans in the store. One copy is kept, and the others are removed.
 
-A person with two patient identities could be in two folds, so all scans under one of the identities are removed.
+If the copies have different patient identities, the two patients are one person, who could be in two folds. Therefore
+all scans of the patient whose copy is removed are removed too.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
-RUN = 3  # consecutive slices with the same lung pixel counts as in another scan: then the images are compared
-REPEATS = 8  # runs with equal counts per scan that are compared: a cylinder has equal counts everywhere
+RUN = 3  # images are compared if this many consecutive slices have the same lung pixel counts in two scans
+REPEATS = 8  # runs with equal counts that are compared per scan; all slices of a cylinder have equal counts
 
 
 @dataclass(frozen=True, order=True)
 class _Part:
-    """A part with its scan's lung pixel counts, sorted so that the copy to keep comes first."""
+    """A part and the lung pixel counts of its scan. In sorted order, the copy to keep comes first."""
 
-    unlabelled: bool  # labelled before unlabelled,
-    in_input: bool  # prepared by an earlier run before new,
-    volume_file: bool  # DICOM before volume files, whose patient is only a folder name
+    unlabelled: bool  # labelled scans are kept first
+    in_input: bool  # then scans that only an earlier run prepared
+    volume_file: bool  # then DICOM series: the patient of a volume file is only a folder name
     source: str
     name: str
     patient: str = field(compare=False)
     lung: np.ndarray = field(compare=False)  # (m,)
 
     def runs(self) -> Iterator[tuple[bytes, slice]]:
-        """Lung pixel counts as bytes, and the slices they are of: the whole scan, then each run that shows lung."""
+        """Yields (lung pixel counts as bytes, slices): for the whole scan, then for each run of slices with lung."""
         yield self.lung.tobytes(), slice(0, len(self.lung))
         seen: Counter[bytes] = Counter()
         for start in range(len(self.lung) - RUN + 1):
@@ -43,11 +44,11 @@ class _Part:
 
 
 def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
-    """By name of a part, the reason why it must be removed from the store.
+    """The parts that must be removed from the store: the reason, by name of the part.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
     share `RUN` consecutive slices. Both patients are then the same person, and all scans of the patient whose copy is
-    removed are removed too. Slices are compared by their windowed images, so a copy with other pixel values is missed.
+    removed are removed too. Windowed images are compared, so a copy with changed pixel values is not found.
 
     Parameters
     ----------
@@ -58,10 +59,10 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     warn : callable
         Called with one line for each part that cannot be compared because it is corrupt.
     """
-    found = _read(parts, sources, warn)
+    found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
-    same_person: dict[str, str] = {}  # source of the copy that is kept, by patient with a second identity
-    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # of the parts that are kept
+    same_person: dict[str, str] = {}  # by patient whose scans are removed: source of the copy that is kept
+    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by counts
     for part in sorted(found):
         original = next(_originals_of(part, known, parts, warn), None)
         if original is None:
@@ -75,12 +76,13 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     for part in found:
         if part.patient in same_person:
             source = same_person[part.patient]
-            reason = f"its patient must have one identity, got slices of {source}, which has another one"
+            reason = f"its patient must have one identity, got slices of {source}, which has another identity"
             reasons.setdefault(part.name, reason)
     return reasons
 
 
-def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
+def _read_parts(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
+    """The parts of the store. Corrupt parts are omitted with a warning."""
     found = []
     for name, row in parts.rows.items():
         source = sources.get(name, f"a scan of an earlier run (part {name})")
@@ -96,7 +98,7 @@ def _read(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None])
 
 
 def _originals_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
-    """The known parts that this one duplicates."""
+    """Yields the known parts that `part` duplicates."""
     whole = slice(0, len(part.lung))
     for counts, run in part.runs():
         for other, other_run in known.get(counts, ()):

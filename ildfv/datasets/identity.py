@@ -10,8 +10,8 @@ from ildfv.errors import InputError
 from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicom import Series
 
-SOURCES = ("id", "folder", "study")  # of the patient identity of DICOM series
-LISTED = "table"  # the patient is listed in a table of scans
+SOURCES = ("id", "folder", "study")  # choices of `patient_from` for DICOM series
+LISTED = "table"  # `patient_from` of a scan whose patient is listed in a table
 
 
 def check_source(source: str) -> None:
@@ -21,10 +21,10 @@ def check_source(source: str) -> None:
 
 
 def patient_of(series: Series, base: Path, source: str) -> str:
-    """The patient of a DICOM series: its PatientID ("id"), its folder, its study, or "" if a table lists it.
+    """The patient of a DICOM series according to `source`; "" if a table lists the patient.
 
-    The folder is the first one on its path below `base`, as for volume files; the study is its StudyInstanceUID.
-    Raises `InputError` if the series has no such identity.
+    source: "id" for the PatientID; "folder" for the first folder on the path below `base`, as for volume files; "study"
+    for the StudyInstanceUID. Raises `InputError` if the series has no such identity.
     """
     if source == LISTED:
         return ""
@@ -39,18 +39,22 @@ def patient_of(series: Series, base: Path, source: str) -> str:
     folders = {first_folder(path.relative_to(base)) for path in series.files}
     if folders == {""} or len(folders) > 1:
         where = "directly in the input folder" if folders == {""} else f"in {len(folders)} folders"
-        raise InputError(f"with --patient-from folder a series must be in one folder of the input, got files {where}")
+        rule = "with --patient-from folder, the files of a series must be in one folder of the input"
+        raise InputError(f"{rule}, got files {where}")
     return folders.pop()
 
 
 def first_folder(inside: PurePath) -> str:
-    """The first folder on a path below the input, "" for a file directly in it. An archive p1.zip is the folder p1."""
+    """The first folder on a path relative to the input, or "" for a file directly in the input.
+
+    An archive p1.zip counts as a folder p1.
+    """
     folder = inside.parts[0] if len(inside.parts) > 1 else ""
     return folder[: -len(SUFFIX)] if folder.lower().endswith(SUFFIX) else folder
 
 
 def hashed(raw: str, salt: str) -> str:
-    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, a guessed id cannot be compared with it."""
+    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, nobody can test whether it belongs to an id."""
     if not raw.strip():
         raise InputError("an id must not be empty, got ''")
     return hmac.new(salt.encode(), raw.strip().encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Folders of grey images: each is a scan of one slice."""
+"""Folders of grey images. Each image is read as a scan of one slice."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import FIELD, Grey, bits_of, image_geometry, is_image
 
-IMAGE = "image"  # the kind of a scan that is an image
+IMAGE = "image"  # `Scan.kind` of an image
 NO_IMAGE = "not PNG, JPEG or TIFF: with --grey only images are read"
 
 
 def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress: Progress = SILENT) -> Discovery:
-    """The images in a folder and its subfolders as scans. The patient of an image is the first folder of its path
-    below `root`, or its name if it is directly in `root`. exclude: a folder that is not searched, such as one of masks.
+    """The images in a folder and its subfolders, each as a scan of one slice.
+
+    The patient of an image is the first folder on its path below `root`, or the file name for an image directly in
+    `root`. exclude: a folder that is not searched, for example a folder of lung masks.
     """
     found = Discovery()
     base = root if root.is_dir() else root.parent
@@ -44,10 +46,10 @@ def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
 
 
 def image_note(scan: Scan) -> str:
-    """The limitations of an image compared with a scan in HU, for the report."""
+    """The note for the report on the limitations of an image compared with a scan in HU."""
     assert scan.grey is not None
     bits = bits_of(scan.source)
     return (
         f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU: steps of {scan.grey.step(bits):.3g} HU, "
-        f"and values outside are lost; pixel size unknown, taken as {FIELD:g} mm along the longer side"
+        f"and values outside this range are lost; the pixel size is unknown, the longer side is taken as {FIELD:g} mm"
     )

@@ -1,11 +1,14 @@
-"""A CSV file of labels, which is read and checked before any scan: its columns, and rows that name a slice or scan.
+"""A CSV file of slice labels, which is read and checked before any scan is read.
 
-Columns: `file`, the path of a file of one slice (DICOM or image); or `scan` (path of the scan's file or folder) or
-`series` (SeriesInstanceUID), with `position` (mm along the slice normal towards the head) or `instance` (DICOM
-InstanceNumber). A scan of one slice needs neither. Paths are relative to the CSV file. Then one column per pattern with
-1 (shown), 0 (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column "<pattern> pixels" with pixel counts on
-the scan's grid. A pattern without a column is unknown. A column `patient` names the person of each row, instead of
-PatientID or folder.
+A row names its slice in one of two ways:
+
+-   `file`: the path of a file with one slice (DICOM or image);
+-   `scan` (path of the scan's file or folder) or `series` (SeriesInstanceUID), with `position` (mm along the slice
+    normal, towards the head) or `instance` (DICOM InstanceNumber). For a scan of one slice, neither is needed.
+
+Paths are relative to the CSV file. A pattern has a column with 1 (shown), 0 (not shown) or nothing (unknown; also NaN,
+NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
+The patients in a column `patient` replace those from PatientIDs or folders.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ SERIES, SCAN = "series", "scan"
 PATIENT = "patient"
 WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
 VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT, "0.0": ABSENT, "1.0": PRESENT}
-UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell, in any case
+UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; upper and lower case are equal
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The rows of a label file, and the meaning of its columns.
+    """The rows of a label file, and which columns it has.
 
     scan: the column that names the scan: "series", "scan" or "file". where: "position", "instance", or "" if rows name
     only a file or a scan. has_patients: whether it has a column of patients.
@@ -65,7 +68,7 @@ class LabelFile:
         return (self.folder / row.name).resolve()
 
     def patients(self) -> dict[Path | str, str]:
-        """The patient by path of a file or scan, or by series. InputError: none, or two for one name."""
+        """The patient by path of a file or scan, or by series. InputError: a name without a patient, or with two."""
         found: dict[Path | str, str] = {}
         for row in self.rows:
             where = f"{self.path}, line {row.line}"
@@ -77,7 +80,7 @@ class LabelFile:
 
 
 def read_label_file(path: Path) -> LabelFile:
-    """The label file. Values are checked, but not whether the scans exist.
+    """The label file with checked values. Whether its scans exist is not checked.
 
     Raises
     ------
@@ -90,8 +93,8 @@ def read_label_file(path: Path) -> LabelFile:
     except OSError as error:
         raise InputError(f"labels must be a readable CSV file, got {path}: {error.strerror}") from error
     columns = [name.strip().lower() for name in lines[0][1]] if lines else []
-    double = sorted({name for name in columns if columns.count(name) > 1})
-    check(not double, f"{path} must have each column once, got {', '.join(double)} twice")
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    check(not repeated, f"{path} must have each column once, got {', '.join(repeated)} twice")
     patterns = _pattern_columns(path, columns)
     scan, where = _key_columns(path, columns)
     rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
@@ -101,7 +104,7 @@ def read_label_file(path: Path) -> LabelFile:
 
 
 def number(value: str, name: str, *, integer: bool = False) -> float:
-    """A finite number, or an integer, in a cell of column `name`."""
+    """The finite number in a cell of column `name`. integer: whether it must be an integer."""
     try:
         found = float(value)
     except ValueError:
@@ -119,6 +122,7 @@ def _rows(
     where: str,
     patterns: Mapping[int, tuple[str, bool]],
 ) -> Iterator[LabelRow]:
+    """Yields the rows of the file. An error names the line."""
     for line, row in lines:
         try:
             rule = f"a row must have one cell per column, got {len(row)} cells in {len(columns)} columns"
@@ -135,12 +139,12 @@ def _rows(
 
 
 def _slashed(name: str, column: str) -> str:
-    """A path with backslashes, as Windows writes it, as a path of this system."""
+    """The name with slashes instead of the backslashes of Windows, if the column contains paths."""
     return name.replace("\\", "/") if column != SERIES and os.sep == "/" else name
 
 
 def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
-    """(column, whether it holds counts) by index of the pattern."""
+    """For each index of a pattern, its column and whether the column holds counts."""
     patterns: dict[int, tuple[str, bool]] = {}
     for column in columns:
         name = column.replace("_", " ").replace("-", " ")
@@ -159,7 +163,7 @@ def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str,
 
 
 def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
-    """The column that names the scan, and the one that names the slice in it ("": none)."""
+    """The column that names the scan, and the column that names the slice in the scan ("" if there is none)."""
     where, scan = ([c for c in names if c in columns] for names in (WHERE, SCANS))
     check(len(where) <= 1, f"{path} must have at most one of the columns {', '.join(WHERE)}, got {', '.join(where)}")
     if where == [FILE]:

@@ -1,4 +1,4 @@
-"""Assignment of label maps to discovered scans; label maps without a scan or a known meaning are refused by name."""
+"""Assignment of label maps to discovered scans. Label maps without a scan or a known meaning are listed as unused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ildfv.scans.volumefiles import SUFFIXES
 
 
 def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost], structures: Structures, root: Path):
-    """Gives each scan of `found` its label maps. Those that pairing refuses are quarantined, unnamed masks ignored."""
+    """Adds to each scan of `found` its label maps.
+
+    Label maps that pairing refuses are quarantined. Masks of structures that the code table does not name are ignored.
+    """
     pairs = pair(found.scans, labels, lost, root=root, is_structure=structures.is_known)
     folders_of_masks = {
         label.path.parent for maps in pairs.labels.values() for label in maps if _is_named(label, structures, root)
@@ -31,6 +34,7 @@ def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost],
 
 
 def _is_named(label: Label, structures: Structures, root: Path) -> bool:
+    """Whether the file name is that of a structure with a meaning."""
     return structures.is_known(label.path.relative_to(root))
 
 

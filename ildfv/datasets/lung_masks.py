@@ -1,4 +1,4 @@
-"""The user's lung masks: one file per scan, on its grid, in which every voxel that is not 0 is lung."""
+"""Lung masks of the user: one file per scan, on the grid of the scan. Every nonzero voxel is lung."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ildfv.scans.volumefiles import file_geometry, format_of, read_label_file
 
 
 def with_masks(found: Discovery, folder: Path, base: Path) -> None:
-    """Gives each scan of `found` its mask in `folder`; a scan without one is quarantined.
+    """Adds to each scan of `found` its mask in `folder`; a scan without a mask is quarantined.
 
-    The mask of `base`/a/ct.nii.gz is `folder`/a/ct with any suffix, that of a DICOM series `folder`/<its folder> or
-    `folder`/<SeriesInstanceUID> with the suffix of a volume file.
+    The mask of `base`/a/ct.nii.gz is `folder`/a/ct with the suffix of a volume file. The mask of a DICOM series in
+    `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix.
     """
     check(folder.is_dir(), f"lung masks must be a folder, got {folder}")
     check(
         not folder.resolve().is_relative_to(base.resolve()),
-        f"the folder of lung masks must be outside that of the scans, where masks would be read as scans, got {folder}",
+        f"lung masks must be outside the folder of scans, where they would be read as scans, got {folder}: move them",
     )
     kept = []
     for scan in found.scans:
@@ -40,26 +40,26 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
-    """Lung of a scan, bool (z, y, x). kind: of the scan, "image" for an image. InputError: another grid, or empty."""
+    """The lung mask of a scan, bool (z, y, x). kind: `Scan.kind`. InputError: it has another grid or is empty."""
     try:
         if kind == "image":
             mask = mask_values(path)[None]
             check(mask.shape == grid.shape, f"must have {grid.shape[1:]} pixels, got {mask.shape[1:]}")
         else:
-            own = format_of(path, start_of(path))
-            if own is None:
+            mask_format = format_of(path, start_of(path))
+            if mask_format is None:
                 raise InputError("must be NIfTI, NRRD or MetaImage, got another file")
-            if wrong := difference(grid, file_geometry(path, own)):
+            if wrong := difference(grid, file_geometry(path, mask_format)):
                 raise InputError(wrong)
-            mask = label_integers(read_label_file(path, own)) != 0
-        check(bool(mask.any()), "must mark lung, got no voxel that is not 0")
+            mask = label_integers(read_label_file(path, mask_format)) != 0
+        check(bool(mask.any()), "must mark lung, got only voxels that are 0")
     except (InputError, MissingPackageError) as error:
         raise InputError(f"lung mask {path.name} {error}") from error
     return mask
 
 
 def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
-    """The file of the scan's mask. InputError: none, or several."""
+    """The file of the scan's mask. InputError: there is none, or there are several."""
     if scan.dicom is not None:
         home = scan.source if scan.source.is_dir() else scan.source.parent / stem(scan.source.name)
         names = [home.relative_to(base).as_posix(), scan.series]

@@ -1,4 +1,4 @@
-"""Information in the path of a volume: whether it is a label map, its case, and its patient.
+"""Information in the path of a volume file: whether it is a label map, its case, and its patient.
 
 A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
 "images" or "labels", are removed from both:
@@ -21,23 +21,23 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 
-def _listed(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-LABEL_WORDS = _listed(
+LABEL_WORDS = _word_set(
     "label labels labelmap labelmaps lm seg segs segmentation segmentations dseg mask masks annotation annotations"
 )
-SCAN_WORDS = _listed("ct hrct image images img imgs scan scans volume volumes vol")
-FORMAT_WORDS = _listed("dicom dicoms dcm nifti nii nrrd mha zip")
-SPLIT_WORDS = _listed("tr ts va val train training test testing validation")
+SCAN_WORDS = _word_set("ct hrct image images img imgs scan scans volume volumes vol")
+FORMAT_WORDS = _word_set("dicom dicoms dcm nifti nii nrrd mha zip")
+SPLIT_WORDS = _word_set("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
 # Words for how a label map was made, and for what it shows. They do not name a case.
-NUMBERED_WORDS = _listed("reader rater version")
-QUALIFIERS = NUMBERED_WORDS | _listed(
+NUMBERED_WORDS = _word_set("reader rater version")
+QUALIFIERS = NUMBERED_WORDS | _word_set(
     "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
 )
-STRUCTURE_WORDS = _listed(
+STRUCTURE_WORDS = _word_set(
     "healthy ground glass ggo reticular reticulation honeycomb honeycombing emphysema consolidation fibrosis lesion "
     "lesions nodule nodules cyst cysts effusion lung lungs lobe lobes fissure fissures airway airways bronchi vessel "
     "vessels trachea heart body"
@@ -48,8 +48,8 @@ SLICER_SUFFIX = re.compile(r"\.seg\.\w+(\.gz)?$", re.IGNORECASE)
 UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?![\d.])")
 WORD = re.compile(rf"{UID.pattern}|[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 BIDS_NAME = re.compile(r"(?:^|_)sub-[^_]+")
-DERIVATIVE_ENTITIES = _listed("desc label seg space res den hemi")  # not present in the name of a source image
-BIDS_FOLDERS = _listed("rawdata sourcedata derivatives")
+DERIVATIVE_ENTITIES = _word_set("desc label seg space res den hemi")  # not present in the name of a source image
+BIDS_FOLDERS = _word_set("rawdata sourcedata derivatives")
 FIRST_CHANNEL = re.compile(r"_0000$")  # nnU-Net numbers the channels of an image
 CHANNEL = re.compile(r"_\d{4}$")
 UNNAMED_FOLDER = SCAN_WORDS | FORMAT_WORDS | SPLIT_WORDS
@@ -78,7 +78,7 @@ def stem(name: str) -> str:
 
 
 def is_label_map(path: PurePath) -> bool:
-    """Whether the file is a label map according to a word of its name, or to a folder such as labelsTr."""
+    """Whether a word in the file name, or a folder such as labelsTr, marks the file as a label map."""
     if SLICER_SUFFIX.search(path.name):
         return True
     words = _words(stem(path.name))
@@ -101,6 +101,7 @@ def label_folder(path: PurePath) -> str | None:
 
 
 def _is_label_folder(folder: str) -> bool:
+    """Whether all words of the folder name are usual for label maps, and one of them is a word for label maps."""
     found = set(words(folder))
     return bool(found & LABEL_WORDS) and found <= LABEL_WORDS | SPLIT_WORDS | CONTENT_WORDS | {"map", "maps"}
 
@@ -114,7 +115,7 @@ def case_of(path: PurePath) -> Case:
 
 
 def case_of_label(path: PurePath, folder: str) -> Case:
-    """The case of a label map, without the folder that is named after what it shows ("": none)."""
+    """The case of a label map. folder: a folder on its path that names a structure and is ignored, or ""."""
     parts = list(path.parts)
     if folder:
         parts.remove(folder)
@@ -142,19 +143,21 @@ def unqualified(name: str) -> str:
 
 
 def content_words(name: str) -> tuple[str, ...]:
-    """The words of a name without those for a kind of data and for how it was made: "GroundGlass_mask2" → as below.
+    """The words of a name that describe content: "GroundGlass_mask_reader2" → ("ground", "glass").
 
-    ("ground", "glass"): words of camelCase are separate, unlike in the name of a case.
+    Words for a kind of data and for how the label map was made are removed. camelCase is split into words, unlike in
+    the name of a case.
     """
     kept = _kept(name, QUALIFIERS)
     return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")
 
 
 def person_of(path: PurePath) -> tuple[str, bool]:
-    """The patient of a volume file according to its path, and whether it is a folder; else it is the file name.
+    """The patient of a volume file, derived from its path, and whether a folder names the patient.
 
-    The patient is the subject of a BIDS name; otherwise the first folder whose name is not only a kind or a split of
-    data; otherwise the name of the file. In nnU-Net's imagesTr and imagesTs, only folders inside them are considered.
+    The patient is the subject of a BIDS name. Without one, it is the first folder whose name is more than a kind or a
+    split of data; without such a folder, it is the file name. For files in nnU-Net's imagesTr and imagesTs, only
+    folders inside these are considered.
     """
     name, folders = stem(path.name), path.parent.parts
     if subject := BIDS_NAME.search(name):
@@ -174,6 +177,7 @@ def uids(name: str) -> list[str]:
 
 
 def _place(folders) -> tuple[str, ...]:
+    """The names of the folders without words for a kind of data. Folders of label maps also lose words for content."""
     names = (
         _without(folder, KIND_WORDS | CONTENT_WORDS if _is_label_folder(folder) else KIND_WORDS) for folder in folders
     )
@@ -181,7 +185,7 @@ def _place(folders) -> tuple[str, ...]:
 
 
 def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders above a BIDS data set: those before `derivatives` or the subject."""
+    """The folders above a BIDS data set, which starts at `derivatives` or at the folder of the subject."""
     for i, folder in enumerate(folders):
         if folder == "derivatives" or folder.startswith("sub-"):
             return folders[:i]
@@ -189,11 +193,13 @@ def _above_bids(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _bids_name(name: str) -> str:
+    """The entities of a BIDS name, without those of derived files."""
     entities = [part for part in _folded(name).split("_") if "-" in part]
     return "_".join(part for part in entities if part.partition("-")[0] not in DERIVATIVE_ENTITIES)
 
 
 def _folded(text: str) -> str:
+    """The text in a form that compares letter case and composed characters as equal."""
     return unicodedata.normalize("NFC", text).casefold()
 
 
@@ -204,7 +210,7 @@ def _words(text: str) -> list[Word]:
 
 
 def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
-    """Whether word i is one of the chosen words. `lm` directly before a number is not: it may be initials."""
+    """Whether word i is one of the chosen words. `lm` directly before a number is not, because it may be initials."""
     word, after = words[i], words[i + 1] if i + 1 < len(words) else None
     if word.text == "lm" and after is not None and after.start == word.end:
         return False
@@ -214,7 +220,7 @@ def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
 
 
 def _without(text: str, removed: Set[str]) -> str:
-    """The text without these words, with "_" for separators; adjacent words stay joined: "case1", not "case_1"."""
+    """The text without the removed words, with "_" for separators. Adjacent words stay joined: "case1"."""
     result, last = "", None
     for word in _kept(text, removed):
         result += ("_" if last is not None and word.start != last.end else "") + word.text
@@ -223,7 +229,7 @@ def _without(text: str, removed: Set[str]) -> str:
 
 
 def _kept(text: str, removed: Set[str]) -> list[Word]:
-    """The words of the text without these, and without the number that belongs to one, as in reader2."""
+    """The words of the text that are not removed. The number of a removed word, as in reader2, is removed too."""
     words, kept = _words(text), []
     number_of: Word | None = None  # a removed word, whose number is also removed
     for i, word in enumerate(words):

@@ -5,16 +5,16 @@ A label map is assigned to a scan only if there is evidence in addition to its g
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
     SeriesInstanceUID; then the other rules are not applied;
 2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
-3.  it is named like the folder of the scan: p1_label.nii.gz next to p1/;
-4.  it has no specific name (labels.nii.gz; lobes.nii.gz next to a scan without a name) and the scan is in its folder,
-    in a folder directly inside, or anywhere below if there is no other scan; or its name is that of a structure in the
-    code table, it is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan in the folder above has
-    no specific name.
+3.  the label map is named like the folder of the scan: p1_label.nii.gz next to p1/;
+4.  the label map has no specific name (labels.nii.gz, or lobes.nii.gz next to a scan without a name), and the scan is
+    in the same folder, in a direct subfolder, or anywhere below if there is no other scan; or the label map is named
+    after a structure in the code table and is in a folder of label maps (segmentations/emphysema.nii.gz), and the scan
+    in the folder above has no specific name.
 
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
-Slicer may cover a part of that grid. If a rule allows several scans, the only one with that grid is used. If
-two have it, or if one of them could not be read, the label map is refused: follow-up scans and reconstructions share
-their grid, so the grid alone is not evidence.
+Slicer may cover a part of that grid. If a rule allows several scans, the label map belongs to the only scan that has
+its grid. If several scans have it, or if one of the scans could not be read, the label map is refused: follow-up scans
+and reconstructions share their grid, so the grid alone is not evidence.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def pair(
     """
     result = Pairs()
     candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
-    by_series: dict[str, list[int]] = defaultdict(list)  # acquisitions of a series are several scans
+    by_series: dict[str, list[int]] = defaultdict(list)  # a series has several scans if it has several acquisitions
     for i, scan in enumerate(scans):
         if scan.dicom is not None:
             by_series[scan.dicom.series].append(i)
-    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the acquisition
+    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # the acquisition is removed
     for label in labels:
         if label.reference is not None:
             found, reason = by_reference(scans, by_series, lost_series, label)
         else:
-            index, reason = _partner(label, scans, candidates, by_series, root, is_structure)
+            index, reason = _scan_of(label, scans, candidates, by_series, root, is_structure)
             found = [] if index is None else [(index, label)]
         if not found:
             result.refused_labels.append((label, reason))
@@ -104,38 +104,40 @@ def pair(
 
 
 def _candidate(index: int, scan: Scan, root: Path) -> Candidate:
+    """The candidate for a usable scan."""
     if scan.dicom is not None and len(scan.files) > 1:
         return Candidate(index, scan.source, case_of_series(scan.source.relative_to(root)), scan.source)
     return Candidate(index, scan.source, case_of(scan.source.relative_to(root)), scan.source.parent)
 
 
 def _lost(one: Lost, root: Path) -> Candidate:
+    """The candidate for a scan that cannot be used."""
     inside = one.source.relative_to(root)
     if one.is_folder:
         return Candidate(None, one.source, case_of_series(inside), one.source, one.reason)
     return Candidate(None, one.source, case_of(inside), one.source.parent, one.reason)
 
 
-def _partner(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
-    """(index of the scan or None, why the scan or the label map is refused)."""
+def _scan_of(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
+    """The index of the scan of a label map, or None; and why the scan or the label map is refused, or ""."""
     named = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(named) == 1:
         return _of_series(label, scans, by_series[named[0]])
     case = case_of_label(label.path.relative_to(root), label.folder)
-    for rule in (_same_case, _named_like_folder, _nearby, _deeper):
+    for rule in (_same_case, _named_like_folder, _nearby, _only_scan_below):
         found = rule(label, case, candidates)
         if found:
             by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
-            return _the_one(label, scans, found, by_grid=by_grid)
+            return _only_match(label, scans, found, by_grid=by_grid)
     if is_structure(label.path.relative_to(root)):
         found = [c for c in candidates if case.place and c.case.place == case.place and not unqualified(c.case.name)]
         if found:
-            return _the_one(label, scans, found)
+            return _only_match(label, scans, found)
     return None, f"{_missing(label, case, candidates)}; {TABLE}"
 
 
 def _same_case(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Rule 2. A name that only describes content, such as lobes, is ignored."""
+    """Rule 2. Words of the label map's name that describe content, such as lobes, are ignored."""
     if not case.name:
         return []
     exact = [c for c in candidates if c.case == case]
@@ -153,35 +155,35 @@ def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]
 
 
 def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Rule 4. A label map named like its own folder has no other name either."""
+    """Rule 4. A label map that is named like its own folder has no specific name either."""
     near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
-    return _of_unnamed(label, case, near)
+    return _without_specific_name(label, case, near)
 
 
-def _deeper(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Rule 4 for the only scan anywhere below the folder of the label map, which is the folder of a case."""
+def _only_scan_below(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4 for the only scan at any depth below the folder of the label map, if this is the folder of a case."""
     below = [c for c in candidates if case.place and c.case.place[: len(case.place)] == case.place]
-    return _of_unnamed(label, case, below) if len(below) == 1 else []
+    return _without_specific_name(label, case, below) if len(below) == 1 else []
 
 
-def _of_unnamed(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
+def _without_specific_name(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
     """The nearby scans to which a label map without a specific name may belong."""
     own = {"", *case.place[-1:]}
     if reduced(case.name) not in own:
         return []
-    if unqualified(case.name) not in own:  # lung_label may belong to the missing scan lung, not to soft
+    if unqualified(case.name) not in own:  # lung_label may belong to a missing scan `lung`, but not to a scan `soft`
         near = [c for c in near if unqualified(c.case.name) in own]
-    if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # ct_label belongs to ct, not to baseline
+    if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # ct_label belongs to a scan `ct`, not to `baseline`
         near = [c for c in near if not c.case.name]
-    if reduced(case.name):  # p1/p1_label: a scan in p1/ that has another name is another scan
+    if reduced(case.name):  # p1/p1_label does not belong to a scan in p1/ with another name
         near = [c for c in near if f"{unqualified(c.case.name)}_".startswith((f"{reduced(case.name)}_", "_"))]
     return near
 
 
-def _the_one(
+def _only_match(
     label: Label, scans: Sequence[Scan], found: Sequence[Candidate], *, by_grid: bool = True
 ) -> tuple[int | None, str]:
-    """The only usable scan among those that a rule allows; by grid if several are in one folder."""
+    """The only usable scan that a rule allows, or why there is none. by_grid: whether to distinguish scans by grid."""
     unusable = [c for c in found if c.index is None]
     usable = [c.index for c in found if c.index is not None]
     if unusable:
@@ -192,22 +194,23 @@ def _the_one(
         return None, label.fault
     if not by_grid:
         names = ", ".join(sorted(c.source.name for c in found)[:3])
-        return None, f"a label map above several folders must have the name of one, got none of {names}; {TABLE}"
+        return None, f"a label map above several folders must have the name of one scan, got none of {names}; {TABLE}"
     if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
         name = incomplete[0].source.name
         return (
             None,
-            f"a label map near several scans must have the name of one, got unreadable files of {name}; {TABLE}",
+            f"a label map near several scans must have the name of one scan, got unreadable files of {name}; {TABLE}",
         )
     fits = [i for i in usable if mismatch(scans[i], label) is None]
     same_folder = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
-    for chosen in (fits, same_folder):  # the label map was drawn on a conversion in its folder
+    for chosen in (fits, same_folder):  # a label map drawn on a converted volume is in the folder of this volume
         if len(chosen) == 1:
             return chosen[0], ""
-    what = f"of {len(fits)}" if fits else "of none"
+    with_grid = f"{len(fits)} of them" if fits else "none"
     return (
         None,
-        f"a label map must have the grid of one scan, got {len(usable)} scans nearby and the grid {what}; {TABLE}",
+        f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid; "
+        f"{TABLE}",
     )
 
 
@@ -228,14 +231,14 @@ def mismatch(scan: Scan, label: Label) -> str | None:
 
 
 def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> tuple[int | None, str]:
-    """The scan of a named series, or the only acquisition of it with the grid of the label map."""
+    """The scan of the series that the file name contains, or its only acquisition with the grid of the label map."""
     if len(indices) == 1:
         return _checked(label, scans, indices[0])
     fits = [i for i in indices if mismatch(scans[i], label) is None]
     if len(fits) == 1:
         return fits[0], ""
     rule = f"a label map must have the grid of one of the {len(indices)} acquisitions of its series"
-    return None, f"{rule}, got that of {len(fits)}"
+    return None, f"{rule}, got the grid of {len(fits)}"
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:

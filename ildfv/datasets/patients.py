@@ -1,4 +1,4 @@
-"""Patients that the user lists, instead of PatientIDs and folders."""
+"""Patients that the user lists. They replace the patients from PatientIDs and folders."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ildfv.errors import InputError, check
 def with_patients(
     found: Discovery, patients: Mapping[Path | str, str], original: Callable[[Path], Path] = lambda path: path
 ) -> None:
-    """Gives each scan of `found` its listed patient; a scan without one, or with two, is quarantined.
+    """Sets the listed patient of each scan of `found`. A scan without a listed patient, or with two, is quarantined.
 
-    patients: by resolved path of a file or folder of the scan, or by its series. original: path of a source as given by
-    the user.
+    patients: the patient by resolved path of a file or folder of the scan, or by its series. original: returns the path
+    of a source as given by the user.
     """
     kept = []
     for scan in found.scans:

@@ -1,4 +1,4 @@
-"""Slices that discovered scans will have, so that a label file can be checked before hours of windowing."""
+"""The slices that discovered scans will have, to check a label file before hours of preparation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The label maps of a scan, read, translated to meanings and combined."""
+"""Reading the label maps of a scan, translating them to meanings and combining them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
 
 
 def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
+    """The label map as indices into `MEANINGS`, uint8 (z, y, x). An error names the file."""
     try:
         if label.kind == "dicom":
             return read_segmentation(label.path, grid, codes, label.frames)
@@ -50,11 +51,12 @@ def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
 
 
 def _structure(values: np.ndarray, name: str, codes: Codes) -> np.ndarray:
-    """The meaning of a structure where its mask is not 0."""
+    """The label map of a mask: nonzero voxels have the meaning of the structure, others are "outside"."""
     inside = label_integers(values)
     found = np.unique(inside[inside != 0])
     if len(found) > 1:
         shown = ", ".join(map(str, found[:5]))
-        raise InputError(f"a mask named {name!r} must have one value other than 0, got {shown}: rename a map of codes")
+        rule = f"a mask named {name!r} must have one value other than 0"
+        raise InputError(f"{rule}, got {shown}: rename the file if its values are codes")
     meaning = MEANINGS.index(codes.segment_meaning(name))
     return np.where(inside != 0, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)

@@ -27,19 +27,19 @@ class VolumeFile:
 
 @dataclass(frozen=True)
 class Label:
-    """A label map: a volume file with its canonical grid or its fault, or a DICOM object with what it segments."""
+    """A label map: a volume file with its canonical grid or its fault, or a DICOM object that references its scan."""
 
     path: Path
     kind: str  # a format of `scans.volumefiles`, "dicom" (SEG) or "contours" (RT Structure Set)
     geometry: Geometry | None = None
     segments: tuple[str, ...] = ()  # names in the header of a DICOM object or a 3D Slicer segmentation
-    reference: SegReference | None = None  # of a DICOM object
-    frames: tuple[int, ...] | None = None  # of a DICOM SEG, the frames on this scan; None: all
-    names: tuple[tuple[int, str], ...] = ()  # of its values, from the label description of ITK-SNAP
-    description: Path | None = None  # that file
-    structure: str = ""  # the only structure in it, according to its name; all nonzero voxels have its meaning
+    reference: SegReference | None = None  # the scan that a DICOM object segments
+    frames: tuple[int, ...] | None = None  # indices of the frames of a DICOM SEG that are on this scan; None: all
+    names: tuple[tuple[int, str], ...] = ()  # (value, name) from a label description of ITK-SNAP
+    description: Path | None = None  # file of the label description
+    structure: str = ""  # the structure that the file name states; all nonzero voxels have its meaning
     fault: str = ""  # why it cannot be read
-    folder: str = ""  # the folder on its path that is named after what it shows, as in GGO/anna.nii.gz
+    folder: str = ""  # the folder on its path that names the structure, as in GGO/anna.nii.gz
 
     def __post_init__(self):
         object.__setattr__(self, "fault", printable(self.fault))
@@ -59,7 +59,7 @@ class Scan:
     """A scan that can be read, its patient and its label maps. Raw identifiers are stored only as salted hashes."""
 
     source: Path  # the file, or the folder of the series
-    kind: str  # "dicom" or a format of `scans.volumefiles`
+    kind: str  # "dicom", "image" or a format of `scans.volumefiles`
     patient: str
     series: str
     geometry: Geometry  # canonical
@@ -68,8 +68,8 @@ class Scan:
     labels: tuple[Label, ...] = ()
     patients_in_study: int = 1
     unreadable: int = 0  # quarantined files in the series' folders, which may be slices at its ends
-    grey: Grey | None = None  # of an image: the HU of its grey levels
-    mask: Path | None = None  # lung mask that the user gave
+    grey: Grey | None = None  # HU of the grey levels of an image
+    mask: Path | None = None  # the user's lung mask
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Lost:
 
     source: Path
     reason: str
-    is_folder: bool  # of a DICOM series
-    series: str = ""  # SeriesInstanceUID, where known
+    is_folder: bool  # whether `source` is the folder of a DICOM series
+    series: str = ""  # SeriesInstanceUID, if known
 
     def __post_init__(self):
         object.__setattr__(self, "reason", printable(self.reason))
@@ -92,7 +92,7 @@ class Unused:
     source: Path
     reason: str
     files: int = 1
-    series: str = ""  # raw identifier, where known
+    series: str = ""  # raw identifier, if known
     quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""The scans that a DICOM object segments: a SEG or RT Structure Set references its series."""
+"""Assignment of DICOM SEG and RT Structure Set objects to the series that they reference."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from dataclasses import replace
 from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.scans.segmentation import on_slices
 
-TABLE = "`prepare --table` names the scan of each label map"
+TABLE = "use `prepare --table` to name the scan of each label map"
 
 
 def by_reference(
     scans: Sequence[Scan], by_series: Mapping[str, Sequence[int]], lost: Mapping[str, Lost], label: Label
 ) -> tuple[list[tuple[int, Label]], str]:
-    """The series that a DICOM object references; without a reference the one with its frame of reference and slices.
+    """The indices of the scans that a DICOM object segments, each with its label map; and why there are none, or "".
 
-    If the series was divided into acquisitions, each frame belongs to the one with a slice at its position.
+    The scans are those of the referenced series or, without a reference, of the series with the object's frame of
+    reference and slices. If the series was divided into acquisitions, each frame belongs to the acquisition with a
+    slice at its position.
     """
     seg = label.reference
     assert seg is not None
@@ -38,7 +40,8 @@ def by_reference(
             return [(same[0], label)], ""
         return (
             [],
-            f"{what} without a referenced series must have the FrameOfReferenceUID of one, got {len(same)}; {TABLE}",
+            f"{what} without a referenced series must have the FrameOfReferenceUID of one series, got {len(same)}; "
+            f"{TABLE}",
         )
     placed = [position is not None for position in seg.positions]
     fits = [i for i in same if any(placed) and on_slices(scans[i].geometry, seg)[placed].all()]
@@ -51,25 +54,25 @@ def by_reference(
 
 
 def _by_acquisition(scans: Sequence[Scan], indices: Sequence[int], label: Label) -> tuple[list[tuple[int, Label]], str]:
-    """The acquisitions of a series with the frames of a DICOM SEG on their slices.
+    """The acquisitions of a series, each with the frames of a DICOM SEG on its slices; and why there are none, or "".
 
-    If acquisitions share a position, a frame belongs to the one with the slice that it was derived from.
+    If acquisitions share a position, a frame belongs to the acquisition with the slice that the frame was derived from.
     """
     seg = label.reference
     assert seg is not None
     names = "; ".join(scan.dicom.acquisition for scan in (scans[i] for i in indices) if scan.dicom)
     if label.kind == "contours":
         return [], f"an RT Structure Set must reference a series of one acquisition, got {len(indices)}: {names}"
-    on = {i: on_slices(scans[i].geometry, seg) for i in indices}
+    is_on_slice = {i: on_slices(scans[i].geometry, seg) for i in indices}
     frames: dict[int, list[int]] = defaultdict(list)
     for number in range(len(seg.positions)):
-        owners = [i for i in indices if on[i][number]]
+        owners = [i for i in indices if is_on_slice[i][number]]
         if len(owners) > 1:
             owners = [i for i in owners if (dicom := scans[i].dicom) and seg.sources[number] & dicom.instances]
         if len(owners) != 1:
             return [], (
                 f"frame {number + 1} of a DICOM SEG must belong to one acquisition of its series, got "
-                f"{'several' if sum(on[i][number] for i in indices) else 'none'} of {names}"
+                f"{'several' if sum(is_on_slice[i][number] for i in indices) else 'none'} of {names}"
             )
         frames[owners[0]].append(number)
     return [(i, replace(label, frames=tuple(own))) for i, own in sorted(frames.items())], ""

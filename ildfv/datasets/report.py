@@ -14,9 +14,9 @@ class Prepared:
     """A scan whose slices are in the store."""
 
     source: Path
-    kind: str  # "dicom", "nifti" or "nrrd"
+    kind: str  # `Scan.kind`
     patient: str  # salted hash
-    series: str  # salted hash, the name of its part
+    series: str  # salted hash, which is the name of the part
     slices: int
     labelled_slices: int
     labels: tuple[Path, ...]  # its label maps
@@ -31,7 +31,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Removed:
-    """A scan whose slices were prepared by an earlier run and removed from the store by this one."""
+    """A scan that an earlier run prepared and whose slices this run removed from the store."""
 
     series: str  # salted hash, which was the name of the part
     slices: int
@@ -41,7 +41,7 @@ class Removed:
 
 @dataclass
 class PrepareReport:
-    """The outcome for every input file: in a prepared scan or its label map, quarantined, or ignored.
+    """The outcome for every input file: used for a prepared scan, quarantined, or ignored.
 
     removed: the scans prepared by earlier runs whose slices this run removed from the store.
     """
@@ -81,7 +81,7 @@ class PrepareReport:
 
 
 def joined(labels: Sequence[Path]) -> str | None:
-    """The paths of label maps as in a table of scans: separated by "; ", None without a label map."""
+    """The paths of label maps, separated by "; " as in a table of scans; None if there are none."""
     return "; ".join(map(str, labels)) or None
 
 

@@ -1,4 +1,4 @@
-"""The files of a folder and its subfolders, including linked ones."""
+"""The files of a folder and its subfolders. Links to folders are followed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def check_scans(root: Path) -> None:
 
 
 def files_below(root: Path, found: Discovery) -> list[Path]:
-    """All files below `root`, or `root` if it is a file, sorted; folders that are not searched are added to `found`.
+    """All files below `root`, sorted, or only `root` if it is a file. Adds folders that are not searched to `found`.
 
-    Links to folders are followed. A folder that is reached twice is searched once, at its real path if that is
-    below `root`; links may form cycles.
+    Links to folders are followed and may form cycles: a folder that is reached twice is searched once, at its real path
+    if that is below `root`.
     """
     if not root.exists():
         raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
@@ -45,7 +45,7 @@ def _walk(root: Path, found: Discovery) -> Iterator[Path]:
             if here in seen:
                 folders.clear()
                 if Path(folder) != root and Path(folder) == top:
-                    reason = "a link to a folder that is searched at another place"
+                    reason = "a link to a folder that is searched under another path"
                     found.ignored.append(Unused(top, reason, 0, quarantined=False))
                 continue
             seen.add(here)
@@ -53,7 +53,7 @@ def _walk(root: Path, found: Discovery) -> Iterator[Path]:
             links += sorted(path for name in folders if (path := Path(folder, name)).is_symlink())
         for link in links:
             if _identity(link) in above:
-                reason = "a link to a folder above, which is not followed"
+                reason = "a link to a parent folder, which is not followed"
                 found.ignored.append(Unused(link, reason, 0, quarantined=False))
             else:
                 tops.append(link)

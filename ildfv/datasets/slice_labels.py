@@ -1,4 +1,4 @@
-"""Labels of single slices from a CSV file (`label_file`): which patterns a slice shows, without a label map."""
+"""Assignment of the labels in a CSV file (`label_file`) to prepared slices."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class SliceLabels:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> SliceLabels:
-        """The labels of `to_dict`."""
+        """The labels from values that `to_dict` returned."""
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """Sets these labels on the slices, in place, which changes their key. InputError: a scan is missing."""
+        """Sets these labels on `slices` in place, changes its key and returns it. InputError: a scan is missing."""
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
@@ -108,7 +108,7 @@ def assign_labels(
 
 
 class _Finder:
-    """The slices that rows name."""
+    """Finds the slices that the rows of a label file name."""
 
     def __init__(self, labels: LabelFile, slices, sources: Mapping[str, Path], salt: str, original: Callable):
         self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
@@ -129,12 +129,12 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError if a count is larger than the slice; only where its size is known."""
+        """InputError: a count is larger than the slice. Only planned slices have a known size and are checked."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]
         for pattern, count in zip(PATTERNS, row.counts, strict=True):
-            rule = f"{pattern} pixels must be at most those of the slice ({rows} × {columns} = {rows * columns})"
+            rule = f"{pattern} pixels must be at most the pixels of the slice ({rows} × {columns} = {rows * columns})"
             check(count == PRESENT or count <= rows * columns, f"{rule}, got {count}")
 
     def slice_of(self, row: LabelRow) -> tuple[str, int]:
@@ -149,18 +149,19 @@ class _Finder:
             raise InputError("the slice must belong to a prepared scan, got a slice of another series")
         if series is None:
             base = "" if self.labels.scan == SERIES else f"; paths are relative to {self.labels.folder}"
-            raise InputError(f"{self.labels.scan} must be that of a prepared scan, got {row.name!r}{base}")
+            raise InputError(f"{self.labels.scan} must name a prepared scan, got {row.name!r}{base}")
         check(series in self.slices.parts, "the slice must belong to a prepared scan, got a slice of another series")
         part = self.slices.names.index(series)
         check(
             not self.slices.scans("labelled")[part],
-            "the scan must not have a label map, got one: remove the row or the label map",
+            "a scan with slice labels must have no label map, got one: remove the row or the label map",
         )
         if not self.labels.where and self.slices.sizes[part] == 1:
             return series, 0
         return series, self._index(part, self._position(row, series))
 
     def _position(self, row: LabelRow, series: str) -> float:
+        """The position, in mm, of the slice that a row names."""
         if self.labels.scan == FILE:
             return position_of_file(self.labels.named(row)).position
         check(
@@ -171,18 +172,20 @@ class _Finder:
             if series not in self.instances:
                 self.instances[series] = positions_by_instance(self.sources[series], series, self.salt)
             instance = number(row.place, INSTANCE, integer=True)
-            check(instance in self.instances[series], f"instance must be one of the series, got {row.place}")
+            check(
+                instance in self.instances[series], f"instance must be an InstanceNumber of the series, got {row.place}"
+            )
             return self.instances[series][int(instance)].position
         return number(row.place, "position")
 
     def _index(self, part: int, position: float) -> int:
-        """The index in its scan of the slice at this position, in mm."""
+        """The index, in its scan, of the slice at a position in mm."""
         positions = self.slices.positions[self.slices.starts[part] : self.slices.starts[part + 1]]
         gaps = np.abs(positions - position)
         nearest = int(gaps.argmin())
         limit = float(np.diff(positions).min()) / 4 if len(positions) > 1 else 0.5  # a quarter of the slice spacing
         check(
             gaps[nearest] <= limit,
-            f"position must be that of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
+            f"position must be the position of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
         )
         return nearest

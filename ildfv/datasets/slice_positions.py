@@ -25,13 +25,14 @@ class Place:
 
 
 def position_of_file(path: Path) -> Place:
-    """The place of the slice in a DICOM file. InputError: not a DICOM slice with a position."""
+    """The place of the slice in a DICOM file. InputError: the file is not a DICOM slice with a position."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except (OSError, InvalidDicomError) as error:
         raise InputError(f"file must be a DICOM slice, got {path}: {error}") from error
+    missing = [name for name in ("SeriesInstanceUID", *TAGS[2:]) if name not in header]
     rule = f"{path} must have a SeriesInstanceUID, a position and an orientation"
-    check(all(name in header for name in ("SeriesInstanceUID", *TAGS[2:])), rule)
+    check(not missing, f"{rule}, got no {', '.join(missing)}")
     row, column = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(row, column)
     normal *= 1 if normal[2] >= 0 else -1  # towards the head, as in canonical order
@@ -41,9 +42,10 @@ def position_of_file(path: Path) -> Place:
 
 
 def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Place]:
-    """The places of a series' slices by InstanceNumber. series: the salted hash. source: folder or file of the scan.
+    """The places of the slices of a series, by InstanceNumber.
 
-    InputError: not a DICOM series, or two slices with one InstanceNumber.
+    source: folder or file of the scan. series: its salted hash. InputError: the scan is not a DICOM series, or two
+    slices have the same InstanceNumber.
     """
     files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
     found: dict[int, Place] = {}
@@ -60,5 +62,5 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
             f"InstanceNumber must be unique in its series, got two slices with {place.instance}: use file or position",
         )
         found[place.instance] = place
-    check(bool(found), f"a scan must be a DICOM series for instance, got {source}: use position")
+    check(bool(found), f"the column instance must refer to a DICOM series, got {source}: use the column position")
     return found

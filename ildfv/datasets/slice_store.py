@@ -21,8 +21,8 @@ from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
-OPEN_PARTS = 16  # open files per reader: HDF5 uses 0.7 MB for each
-FORMAT = 3  # of a part: 1 (no attribute) lacks healthy pixels; 2 has them; 3 also has lung masks or HU
+OPEN_PARTS = 16  # open files per reader; HDF5 uses 0.7 MB for each
+FORMAT = 3  # newest format of a part; 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU
 SCHEMA = Schema(  # of a part written by `write_scan`
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
@@ -104,7 +104,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
-        "format": 2 if plain else FORMAT,  # bytes of other parts are as in earlier versions
+        "format": 2 if plain else FORMAT,  # plain parts have the same bytes as those of earlier versions
     }
     if scan.resampled:
         attributes["resampled"] = scan.resampled
@@ -112,16 +112,16 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
 
 
 def _text(value):
-    """An attribute with strings decoded, which h5py returns as bytes."""
+    """The value of an attribute. h5py returns strings as bytes, which are decoded here."""
     return value.decode() if isinstance(value, bytes) else value
 
 
 class Slices:
     """All slices of a prepared folder, ordered by series and position. Images are read on demand.
 
-    folder: a path, or the URL of a remote one (`ildfv.store.remote`). Memory: 28 bytes per slice, and the attributes of
-    each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in slices without a
-    label map and in parts of format 1, which lack it.
+    folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice, and the
+    attributes of each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in
+    slices without a label map and in parts of format 1, which do not contain it.
     """
 
     def __init__(self, folder: Path | str):
@@ -142,9 +142,7 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
-                check(
-                    series == name, f"{self.parts.path(name)} must contain the series in its name, got {series}: {MEND}"
-                )
+                check(series == name, f"{self.parts.path(name)} must hold the series in its name, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
@@ -168,23 +166,23 @@ class Slices:
         return self._scans[attribute]
 
     def of_scans(self, scans: np.ndarray) -> np.ndarray:
-        """The ascending indices of all slices of these ascending scans."""
+        """The indices of all slices of these scans, ascending. scans: indices of scans, ascending."""
         runs = [np.arange(self.starts[scan], self.starts[scan + 1]) for scan in scans]
         return np.concatenate([np.empty(0, np.int64), *runs])
 
     @property
     def patients(self) -> np.ndarray:
-        """The salted hash of each slice's patient, (N,) str."""
+        """The salted hash of the patient of each slice, (N,) str."""
         return self._each("patient")
 
     @property
     def series(self) -> np.ndarray:
-        """The salted hash of each slice's series, (N,) str."""
+        """The salted hash of the series of each slice, (N,) str."""
         return self._each("series")
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether any pattern's presence is known, (N,) bool; a labelled scan may have slices without labels."""
+        """Whether the presence of any pattern is known, (N,) bool. A labelled scan may have slices without labels."""
         return (self.counts != UNLABELLED).any(axis=1)
 
     @property
@@ -215,7 +213,7 @@ class Slices:
 
         InputError: a part without HU.
         """
-        check(self.has_hounsfield, "all slices must be prepared with --hu, got slices without HU: prepare again")
+        check(self.has_hounsfield, "all slices must be prepared with --hu, got slices without HU: prepare them again")
         return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
 
     def densities(self) -> np.ndarray:
@@ -236,7 +234,7 @@ class Slices:
 
     @property
     def stored_lung_masks(self) -> int:
-        """The number of slices whose lung is a stored mask instead of the result of the built-in rule."""
+        """The number of slices with a stored lung mask. The built-in rule finds the lung on the other slices."""
         return int(self.sizes[np.array(self._masked)].sum())
 
     def lung_masks(self, part: int) -> np.ndarray | None:
@@ -262,10 +260,12 @@ class Slices:
         self._pid = os.getpid()
 
     def _each(self, attribute: str) -> np.ndarray:
+        """An attribute of the scans, repeated for each of their slices."""
         # Not cached: the hashes of 240,000 slices take 30 MB.
         return np.repeat(self._scans[attribute], self.sizes)
 
     def _read(self, dataset: str, indices, shape: tuple[int, ...], dtype: type = np.uint8) -> np.ndarray:
+        """The items of a dataset at these slices, in the order of `indices`."""
         indices = np.asarray(indices)
         integers = indices.ndim == 1 and (indices.size == 0 or indices.dtype.kind in "iu")
         check(integers, f"slice indices must be a list of integers, got {indices.dtype} of shape {indices.shape}")
@@ -276,7 +276,7 @@ class Slices:
             self._reset()
         unique, back = np.unique(indices, return_inverse=True)
         part_of = np.searchsorted(self.starts, unique, side="right") - 1
-        # Consecutive slices in one read: an h5py index list takes 60 times as long as a slice.
+        # Consecutive slices are read together: h5py takes 60 times as long for a list of indices as for a range.
         edges = np.flatnonzero((np.diff(unique) > 1) | (np.diff(part_of) > 0)) + 1
         out: np.ndarray = np.empty((len(unique), *shape), dtype)
         for start, stop in pairwise([0, *edges, len(unique)] if len(unique) else []):
@@ -290,6 +290,7 @@ class Slices:
         return out if np.array_equal(unique, indices) else out[back]
 
     def _file(self, name: str) -> h5py.File:
+        """The open file of a part. The least recently used file is closed if too many are open."""
         if name not in self._open:
             if len(self._open) >= OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()

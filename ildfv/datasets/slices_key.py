@@ -6,7 +6,7 @@ from ildfv.datasets.identity import hashed
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.atomic import key_of
 
-FORMAT = 1  # increment it when the same scan gives different bytes
+FORMAT = 1  # to be incremented when the same scan gives different bytes
 
 
 def slices_key(salt: str) -> str:

@@ -1,7 +1,7 @@
-"""Masks of one structure, by name: `ground_glass.nii.gz` shows ground glass, whatever the value of its voxels.
+"""Masks of one structure, identified by name: nonzero voxels of `ground_glass.nii.gz` show ground glass.
 
-A mask of lungs, lobes or vessels contains small integers like any label map. Translated by [codes], its 1 would be a
-pattern. A label map that is named after a structure is therefore used only if the code table has that name.
+A mask of lungs, lobes or vessels contains small integers like any label map, and [codes] would translate its value 1 to
+a pattern. Therefore a label map that is named after a structure is used only if the code table contains this name.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 
 REGION_WORDS = frozenset(["left", "right", "upper", "middle", "lower", "l", "r", "lung", "lungs", "lobe", "lobes"])
 UNNAMED = "a mask of a structure that [segments] of the code table does not name"
+NO_SEGMENT_NAMED = "a segmentation without any segment that [segments] of the code table names"
 
 
 class Structures:
@@ -45,7 +46,7 @@ class Structures:
         return bool(_at_end(_content(path), self._listed))
 
     def folder_of(self, path: PurePath) -> str:
-        """The folder on a path that is named by nothing but a structure, such as GGO or ground_glass_masks; or ""."""
+        """The folder on a path whose name is only that of a structure, such as GGO or ground_glass_masks; or ""."""
         for folder in reversed(path.parent.parts):
             own = tuple(word for word in words(folder) if word not in KIND_WORDS)
             if own and (own in self._listed or set(own) <= STRUCTURE_WORDS):
@@ -55,8 +56,8 @@ class Structures:
     def by_folder(self, volumes: Sequence[VolumeFile], series: Iterable[Path], root: Path) -> list[Label]:
         """The volumes that are label maps because they are in a folder of one structure.
 
-        Folders of patients with one diagnosis have the same names, so a folder is one of label maps only if a scan
-        outside of such folders has the same path without it: GGO/anna.nii.gz and anna.nii.gz.
+        A folder of scans of patients with one diagnosis may have the same name. Therefore a folder contains label maps
+        only if a scan outside such folders has the same path without this folder: GGO/anna.nii.gz and anna.nii.gz.
         """
         insides = [(volume, volume.path.relative_to(root)) for volume in volumes]
         folders = [(volume, inside, self.folder_of(inside)) for volume, inside in insides]
@@ -100,7 +101,8 @@ class Structures:
         names = header.segmented.segments
         if self._codes is None or not any(map(self._codes.knows, names)):
             shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-            return f"RT Structure Set: [segments] of the code table must name a structure, got {shown or 'none in it'}"
+            rule = "RT Structure Set: [segments] of the code table must name one of its structures"
+            return f"{rule}, got {shown or 'an object without structures'}"
         return ""
 
     def unnamed_contours(self, header: Header) -> list[Unused]:
@@ -112,22 +114,22 @@ class Structures:
         return [Unused(header.path, reason, 0, quarantined=False)] if names else []
 
     def resolved(self, label: Label, scan: Scan, root: Path) -> Label | str:
-        """The label map with its structure, if it shows only one; or the reason why it is not used.
+        """The label map, with its structure if it shows only one; or the reason why it is not used.
 
         Words that are also in the name of the scan do not name a structure: `lung1_label.nrrd` belongs to `lung1.nrrd`.
         """
         if self._codes is None or label.fault:
             return label
         if label.segments:
-            return label if any(map(self._codes.knows, label.segments)) else f"{UNNAMED}, nor any of its segments"
-        own = (
+            return label if any(map(self._codes.knows, label.segments)) else NO_SEGMENT_NAMED
+        scan_words = (
             _content(PurePath(scan.source.name))
             if len(scan.files) == 1 or scan.dicom is None
             else words(scan.source.name)
         )
         content = _content(label.path.relative_to(root))
         rest = list(content)
-        for word in own:
+        for word in scan_words:
             if word in rest:
                 rest.remove(word)
         if STRUCTURE_WORDS.isdisjoint(rest) and not _at_end(tuple(rest), self._known):  # lung_masks/p1.nii.gz
@@ -135,7 +137,7 @@ class Structures:
             rest = [word for word in words(folder) if word not in KIND_WORDS]
         if structure := _at_end(tuple(rest), self._known):
             return replace(label, structure=structure)
-        if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the value itself names the tissue
+        if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the values state the tissue
             return label
         return UNNAMED
 
@@ -146,7 +148,7 @@ def _joined(case: Case) -> tuple[str, ...]:
 
 
 def _content(path: PurePath) -> tuple[str, ...]:
-    """The words of a file name without those for a kind of data and for how a label map was made."""
+    """The words of a file name that describe content (`naming.content_words`)."""
     return content_words(stem(path.name))
 
 

@@ -13,6 +13,7 @@ from ildfv.datasets.image_files import image_scan
 from ildfv.datasets.pairing import mismatch
 from ildfv.datasets.records import Discovery, Label, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
+from ildfv.datasets.settings import DEFAULTS, ScanSettings
 from ildfv.datasets.structures import Structures
 from ildfv.errors import InputError, MissingPackageError, check
 from ildfv.parsing import read_csv
@@ -20,10 +21,9 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive
 from ildfv.scans.dicomfile import is_dicom, start_of
 from ildfv.scans.geometry import tilted
-from ildfv.scans.headers import read_header
-from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
@@ -38,38 +38,37 @@ class ListedScan:
     row: int  # row number as in a spreadsheet; the header is row 1
     scan: Path
     labels: tuple[Path, ...]
-    patient: str  # "": determined as for a scan found by a search
+    patient: str  # "": determined as for a scan that a search finds
     lung: Path | None = None  # lung mask
 
 
 def listed_scans(
     table: Path,
     base: Path,
+    settings: ScanSettings = DEFAULTS,
     *,
-    codes: Codes | None = None,
-    resample: bool = False,
-    patient_from: str = "id",
-    grey: Grey | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
-    """The scans of the table, with their label maps if there are `codes`; only headers are read.
+    """The scans of the table, with their label maps if the settings have codes. Only headers are read.
 
     Parameters
     ----------
     table : path
         A CSV file with the columns scan, label, patient and lung. scan: a volume file, or a folder with one DICOM
-        series; an image with `grey`. label: empty, or label maps separated by ";". patient: empty for PatientID, or for
-        the rule of `discover`. lung: empty, or a lung mask.
+        series; an image if the settings have `grey`. label: empty, or label maps separated by ";". patient: empty to
+        determine the patient as `discover` does. lung: empty, or a lung mask.
     base : path
         The folder that relative paths start from; all files must be below it.
+    settings : ScanSettings
+        Only `codes`, `resample`, `patient_from` and `grey` are used.
 
     Raises
     ------
     InputError
         If the file is not a valid table. An error in a row quarantines its scan; the reason names the row.
     """
-    check_source(patient_from)
+    check_source(settings.patient_source)
     found = Discovery()
     rows = read_table(table, base)
     uses = Counter(path for row in rows for path in (row.scan, *row.labels))
@@ -79,7 +78,7 @@ def listed_scans(
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
-                found.scans.append(_scan(row, base, codes, patient_from, grey, workers, resample))
+                found.scans.append(_scan(row, base, settings, workers))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
                 found.quarantined.append(
@@ -95,7 +94,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         delimiter, lines = read_csv(table)
     except OSError as error:
         raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
-    rule = f"{table} must separate columns by commas, as semicolons separate the label maps of a scan"
+    rule = f"{table} must separate columns by commas, because semicolons separate the label maps of a scan"
     check(delimiter == ",", f"{rule}, got semicolons")
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
     if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
@@ -108,7 +107,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         if len(line) != len(columns):
             raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
         cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
-        if os.sep == "/":  # paths as Windows writes them
+        if os.sep == "/":  # the table may have been written on Windows
             cells |= {name: cells[name].replace("\\", "/") for name in columns if name != "patient"}
         labels = [part.strip() for part in cells.get("label", "").split(SEPARATOR)]
         rows.append(
@@ -125,37 +124,31 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     return rows
 
 
-def _scan(
-    row: ListedScan,
-    base: Path,
-    codes: Codes | None,
-    patient_from: str,
-    grey: Grey | None,
-    workers: int | None,
-    resample: bool,
-) -> Scan:
+def _scan(row: ListedScan, base: Path, settings: ScanSettings, workers: int | None) -> Scan:
     """The scan of a row with its label maps. Raises `InputError` for an error in the row."""
     for path in (row.scan, *row.labels, *([row.lung] if row.lung else [])):
         if path == base or not path.is_relative_to(base) or ".." in path.relative_to(base).parts:
             raise InputError(f"a path must be below {base}, got {path}")
         if not path.exists():
             raise InputError(f"a path must exist, got {path}")
-    if grey is not None:
-        check(not row.labels, "an image must have no label map, got one: give labels of slices with --labels")
-        scan = image_scan(row.scan, base, grey)
+    if settings.grey is not None:
+        check(not row.labels, "an image must have no label map, got one: label slices with --labels")
+        scan = image_scan(row.scan, base, settings.grey)
     else:
-        scan = _listed_scan(row.scan, base, LISTED if row.patient else patient_from, workers, resample)
+        source = LISTED if row.patient else settings.patient_source
+        scan = _listed_scan(row.scan, base, replace(settings, patient_from=source, patients=None), workers)
     if row.lung is not None:
         scan = replace(scan, mask=row.lung)
     if row.patient:
         series = None if scan.dicom is None else replace(scan.dicom, patient=row.patient)
         scan = replace(scan, patient=row.patient, dicom=series)
-    if codes is None:
+    if settings.codes is None:
         return scan
-    return replace(scan, labels=tuple(_label(path, scan, base, codes) for path in row.labels))
+    return replace(scan, labels=tuple(_label(path, scan, base, settings.codes) for path in row.labels))
 
 
-def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None, resample: bool) -> Scan:
+def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | None) -> Scan:
+    """The scan in a volume file, or the only DICOM series in a file or folder."""
     found = Discovery()
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
@@ -163,22 +156,11 @@ def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None,
             zipped = ", a zip archive, which is read only with --packed" if is_archive(path) else ""
             raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file{zipped}")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
-        if must_resample(volume.geometry) and not resample:
+        if must_resample(volume.geometry) and not settings.resample:
             raise InputError(tilted(volume.geometry))
         return volume_scan(base, volume)
     files = files_below(path, found)
-    assign(
-        found,
-        files,
-        base,
-        labels=False,
-        codes=None,
-        packed=True,
-        resample=resample,
-        patient_from=patient_from,
-        workers=workers,
-        progress=SILENT,
-    )
+    assign(found, files, base, replace(settings, packed=True), labels=False, workers=workers, progress=SILENT)
     series = [scan for scan in found.scans if scan.dicom is not None]
     if len(series) == 1:
         return series[0]
@@ -189,6 +171,7 @@ def _listed_scan(path: Path, base: Path, patient_from: str, workers: int | None,
 
 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
+    """The label map in a row. InputError: it cannot be used for its scan."""
     try:
         if is_dicom(start := start_of(path)):
             seg = read_header(path)

@@ -1,9 +1,8 @@
-"""The folder of scans with its zip archives unpacked: a temporary folder with a folder for each archive.
+"""Scans in zip archives, unpacked into a temporary folder that is searched instead of the input.
 
-An archive that contains only a folder with the same name is replaced by that folder.
-
-All other files are links, so that `p1.zip` and `p1_label.nii.gz` next to it are searched, paired and read like folders
-and files. Paths in reports are those of the input: `scans/p1.zip/IM0001.dcm`.
+Each archive becomes a folder. If it contains only a folder with its own name, it becomes this folder. All other files
+become links, so that `p1.zip` and `p1_label.nii.gz` are paired like a folder and a file. Reports contain the paths of
+the input: `scans/p1.zip/IM0001.dcm`.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import extract, extracted, is_archive
 
-MACOS_FOLDER = "__MACOSX"  # in which macOS keeps attributes of the files of an archive
+MACOS_FOLDER = "__MACOSX"  # folder of an archive in which macOS keeps attributes of its files
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """`folder`, which is searched instead of `scans`. `found`: unusable input below `folder`."""
+    """The folder that is searched instead of `scans`, and the unusable input in it that is already known."""
 
     scans: Path
     folder: Path
     found: Discovery = field(default_factory=Discovery)
 
     def original(self, path: Path) -> Path:
-        """The path in the input of a path below `folder`."""
+        """The path in the input that corresponds to a path below `folder`. Other paths are returned unchanged."""
         return self.scans / path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
 
     def shown(self, document: Any) -> Any:
-        """JSON values with the paths of the input."""
+        """The JSON values, with paths below `folder` replaced by paths of the input."""
         if self.scans == self.folder:
             return document
         match document:
@@ -53,10 +52,10 @@ class Unpacked:
 
 @contextmanager
 def unpacked(scans: Path, *, packed: bool, progress: Progress = SILENT) -> Iterator[Unpacked]:
-    """The input with its archives unpacked until the end of the context.
+    """The input with its archives unpacked. The unpacked files are removed at the end of the context.
 
     scans: a folder, or a file. An archive given as `scans` is always unpacked, archives in a folder only if `packed`.
-    Refused archives are in `found`. Raises `InputError` if `scans` is an archive that is refused.
+    Refused archives are listed in `found`. Raises `InputError` if `scans` is an archive that is refused.
     """
     if is_archive(scans):
         with extracted(scans) as folder:
@@ -101,7 +100,7 @@ def _only_folder(folder: Path, archive: Path) -> Path | None:
 
 
 def _move_up(folder: Path, archive: Path) -> None:
-    """Moves the content of the only folder, if there is one, up into `folder`."""
+    """Moves the content of the folder of `_only_folder`, if there is one, up into `folder`."""
     if (only := _only_folder(folder, archive)) is not None:
         holder = only.rename(folder / f"{MACOS_FOLDER}{only.name}")  # a name that does not occur in its content
         for path in holder.iterdir():
@@ -110,6 +109,7 @@ def _move_up(folder: Path, archive: Path) -> None:
 
 
 def _link(files: list[Path], archives: set[Path], view: Unpacked) -> None:
+    """Creates the folders of the input below `view.folder`, with links to all files except archives."""
     folders = set()
     for path in files:
         if path not in archives:

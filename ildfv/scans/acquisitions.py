@@ -1,7 +1,7 @@
-"""Several acquisitions in one series: two breaths, two phases, two kernels.
+"""Division of a series into acquisitions, such as two breath-holds, contrast phases or reconstruction kernels.
 
 Contiguous acquisitions of different parts of the chest belong to one scan. Acquisitions that interleave or repeat
-positions do not: if joined, every second slice would come from another breath.
+positions do not: if they were joined, every second slice would come from another breath-hold.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ildfv.scans.headers import Frame, Header
 from ildfv.scans.identifiers import ACQUISITION_TAGS, EVENT_TAGS, PRIVATE_TAGS
 
 ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
-MIN_SWEEP = 3  # slices or groups of slices of one time; with fewer, an order may be due to chance
+MIN_SWEEP = 3  # distinct values of such a tag in a sweep; fewer may be in order by chance
 
 
 @dataclass(frozen=True)
@@ -55,51 +55,52 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
 
 
 def _values(frames: list[tuple[int, Frame]]) -> dict[str, list[str]]:
-    """By name of a tag, its value in each frame."""
+    """The values of each tag in all frames, by name of the tag."""
     return {name: [frame.acquisition[i] for _, frame in frames] for i, name in enumerate(ACQUISITION_TAGS)}
 
 
 def _shown(name: str, value: str) -> str:
-    """The value for messages; a checksum of one that may identify a patient."""
+    """The value as messages show it: a checksum if the value may identify a patient."""
     return hashlib.sha256(value.encode()).hexdigest()[:8] if name in PRIVATE_TAGS and value else value
 
 
 def _overlap(values: list[str], along: np.ndarray) -> bool:
     """Whether slices of one value lie between slices of another, or at the same position."""
-    of = np.array(values)
-    ranges = np.array(sorted((along[of == value].min(), along[of == value].max()) for value in set(values)))
+    groups = np.array(values)
+    ranges = np.array(sorted((along[groups == value].min(), along[groups == value].max()) for value in set(values)))
     ends = np.maximum.accumulate(ranges[:, 1])
     return bool((ranges[1:, 0] <= ends[:-1] + MIN_GAP).any())
 
 
 def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
-    """The first value of the sweep along the patient that each frame belongs to, or None if there is only one.
+    """For each frame, the first value of its sweep along the patient; None if there is only one sweep.
 
-    A sweep ends where the order of the values reverses. Also None if a value is missing or not a number, or if sweeps
-    are short or of very different lengths: then the values do not follow the order of acquisition.
+    A sweep ends where the direction of movement along the patient reverses. The result is also None if a value is
+    missing or not a number, or if sweeps are short or of very different lengths: then the values do not follow the
+    order of acquisition.
     """
     try:
         order = np.array([float(value) for value in values])
     except ValueError:
         return None
-    shots = np.unique(order)
-    if len(shots) < 2 * MIN_SWEEP:
+    distinct = np.unique(order)
+    if len(distinct) < 2 * MIN_SWEEP:
         return None
-    centres = np.array([along[order == shot].mean() for shot in shots])
+    centres = np.array([along[order == value].mean() for value in distinct])
     if np.median(np.abs(np.diff(centres))) <= MIN_GAP:
         return None
-    waits, moves = np.diff(shots), np.diff(centres)
-    # The pause or movement between two sweeps differs from those within a sweep.
+    waits, moves = np.diff(distinct), np.diff(centres)
+    # The pause and the movement between two sweeps differ from those within a sweep.
     jumps = waits / np.median(waits) + np.abs(np.abs(moves) / np.median(np.abs(moves)) - 1)
     starts, direction = [0], 0.0
     for i, move in enumerate(np.sign(moves)):
         if direction and move != direction:
-            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)  # the first slice of a sweep back may be further on
+            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)  # a sweep back may start beyond the end of the other
             direction = move if starts[-1] == i else 0.0
         else:
             direction = move
-    lengths = np.diff([*starts, len(shots)])
-    if len(starts) == 1 or lengths.min() < max(MIN_SWEEP, len(shots) / len(starts) / 2):
+    lengths = np.diff([*starts, len(distinct)])
+    if len(starts) == 1 or lengths.min() < max(MIN_SWEEP, len(distinct) / len(starts) / 2):
         return None
-    sweep = np.searchsorted(shots[starts], order, side="right") - 1
-    return [f"from {shots[starts[number]]:.15g}" for number in sweep]
+    sweep = np.searchsorted(distinct[starts], order, side="right") - 1
+    return [f"from {distinct[starts[number]]:.15g}" for number in sweep]

@@ -1,4 +1,4 @@
-"""Zip archives, unpacked into a temporary folder within limits, because an archive may be malicious.
+"""Zip archives, unpacked into a temporary folder. Sizes are limited, because an archive may be malicious.
 
 An archive is refused as a whole, before anything is unpacked, because a part of it may be an incomplete scan. Archives
 inside an archive are unpacked as files and not opened.
@@ -21,10 +21,10 @@ from ildfv.errors import InputError
 from ildfv.scans.libraries import format_error
 
 SUFFIX = ".zip"
-MAX_FILES = 200_000  # a year of scans of one slice per file
+MAX_FILES = 200_000  # several hundred scans with one file per slice
 MAX_BYTES = 64 << 30  # unpacked
-MAX_RATIO = 100  # unpacked to packed size; CT packs to a third, a label map without compression to a hundredth
-SMALL = 1 << 30  # bytes that any archive may unpack to: one label map packs better than `MAX_RATIO`
+MAX_RATIO = 100  # unpacked to packed size; zip reduces CT to a third, an uncompressed label map to a hundredth
+SMALL = 1 << 30  # unpacked bytes that are always allowed, because the ratio of a single label map may be larger
 CHUNK = 1 << 20  # bytes
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 ENCRYPTED = 0x1  # flag of an entry
@@ -41,10 +41,10 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def extracted(archive: Path) -> Iterator[Path]:
-    """A temporary folder with the files of a zip archive, which is removed at the end.
+    """A temporary folder with the files of a zip archive. The folder is removed at the end of the context.
 
     The folder is private to the user, and is created in TMPDIR. Files have the modification time of the archive, so
-    that unpacking it again changes nothing. Raises as `extract`.
+    that unpacking it again changes nothing. Raises the errors of `extract`.
     """
     with tempfile.TemporaryDirectory(prefix="ildfv-", ignore_cleanup_errors=True) as folder:
         extract(archive, Path(folder))
@@ -111,11 +111,12 @@ def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
+    """InputError: the archive exceeds a limit, or the disk has too little space for its files."""
     packed = archive.stat().st_size
     if len(entries) > MAX_FILES:
         raise InputError(f"{archive.name} must contain at most {MAX_FILES:,} files, got {len(entries):,}")
     if sum(entry.compress_size for entry in entries) > packed:
-        raise InputError(f"{archive.name} must contain each file's data once, got files that overlap")
+        raise InputError(f"{archive.name} must contain separate data for each file, got files that overlap")
     size = sum(entry.file_size for entry in entries)
     if size > min(MAX_BYTES, max(SMALL, MAX_RATIO * packed)):
         raise InputError(
@@ -129,5 +130,6 @@ def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> 
 
 
 def _inside(error: OSError, folder: Path) -> str:
+    """The path within the archive of the file that an error names."""
     path = Path(str(error.filename))
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

@@ -1,7 +1,8 @@
 """The interpretation of the bits of a stored pixel. Files with an ambiguous interpretation are refused.
 
-A pixel is a word of 16 bits, of which BitsStored, from HighBit downwards, are its value. The other bits should be 0 or
-copies of the sign; old files keep overlays there. Libraries ignore HighBit, and discard or keep the other bits.
+A pixel is a word of 16 bits. Its value is in BitsStored of these bits, from HighBit downwards. The other bits should be
+0 or copies of the sign bit; old files store overlays in them. Libraries ignore HighBit, and some discard the other bits
+while others keep them.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def meaning(
     Raises
     ------
     InputError
-        If bits above BitsStored contradict it and are not overlays declared by the header, or if the stream contradicts
-        the header so that values are uncertain.
+        If bits above BitsStored are neither 0 nor copies of the sign bit nor declared overlays, or if the stream
+        contradicts the header, so that values are uncertain.
     """
     check_declared(dataset)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
@@ -79,7 +80,7 @@ def meaning(
 
 
 def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signed_stream: bool | None) -> np.ndarray:
-    """Decoded words, extended from `precision` bits. Raises `InputError` if stream and header contradict each other."""
+    """The decoded words, sign-extended from `precision` bits. InputError: the stream and the header contradict."""
     top = (words >> np.uint16(min(precision, WORD) - 1)) & np.uint16(1)
     if signed_stream is not None and signed_stream != signed and top.any() and not (signed and precision == WORD):
         declared = "signed" if signed_stream else "unsigned"

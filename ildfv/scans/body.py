@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-TISSUE = -500.0  # HU; the body surface is above
-OPENING = 2  # pixels; separates the body from clothes and table
+TISSUE = -500.0  # HU; the skin and the tissue below it have higher values
+OPENING = 2  # pixels; a morphological opening separates the body from clothes and table
 
 
 def body_mask(hu: np.ndarray) -> np.ndarray:

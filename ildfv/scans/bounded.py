@@ -1,4 +1,4 @@
-"""Files for parsers that allocate any length that a header declares."""
+"""Files with bounded reads, for parsers that would allocate any length that a header declares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ildfv.parsing import open_regular
 
-SMALL = 1 << 20  # bytes that are allocated without comparing them with the size of the file
+SMALL = 1 << 20  # bytes; shorter reads are not compared with the size of the file
 
 
 class BoundedReader(BufferedReader):
@@ -23,5 +23,5 @@ class BoundedReader(BufferedReader):
 
 
 def open_bounded(path: Path) -> BoundedReader:
-    """The file, open for reading bytes. Raises as `open_regular`."""
+    """The file, open for reading bytes. Raises the errors of `open_regular`."""
     return BoundedReader(open_regular(path).detach())

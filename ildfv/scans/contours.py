@@ -3,7 +3,7 @@
 A voxel is inside a contour if its centre is. scikit-image decides this from the coordinates in the file, while rt-utils
 and dcmrtstruct2nii, which have had no release since 2023, round contours to whole voxels first.
 
-A contour inside another one of the same structure is the border of a hole, the convention of planning systems.
+A contour inside another contour of the same structure is the border of a hole, as in treatment planning systems.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.overlay import Overlay
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-DECIMALS = 3  # voxel coordinates are rounded, so that contours through voxel centres contain these despite rounding
-NESTED, APART = 0.9, 0.1  # fraction of the smaller contour inside the larger one; values in between are ambiguous
+DECIMALS = 3  # of voxel coordinates: without rounding, a contour through a voxel centre might not contain this voxel
+NESTED, DISJOINT = 0.9, 0.1  # fraction of the smaller contour inside the larger one; values in between are ambiguous
 
 
 def check_installed() -> None:
@@ -76,7 +76,7 @@ def _structures(dataset, names: Mapping[int, str], codes: Codes) -> Iterator[tup
 
 
 def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int, list[np.ndarray]]:
-    """The contours by slice, in rows and columns (n, 2), each one once."""
+    """The distinct contours of each slice, as rows and columns (n, 2)."""
     inverse, allowed = np.linalg.inv(scan.steps), tolerance(float(scan.spacing[0]))
     found: dict[int, list[np.ndarray]] = defaultdict(list)
     for points in contours:
@@ -100,15 +100,15 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
     masks = sorted((_inside(polygon, shape) for polygon in polygons), key=np.count_nonzero, reverse=True)
     result = np.zeros(shape, bool)
     for i, mask in enumerate(masks):
-        size, around = np.count_nonzero(mask), 0
+        size, enclosing = np.count_nonzero(mask), 0
         for larger in masks[:i] if size else ():
             share = np.count_nonzero(mask & larger) / size
-            if APART < share < NESTED:
+            if DISJOINT < share < NESTED:
                 raise InputError(
                     f"contours of {name!r} on one slice must be disjoint or nested, got two that overlap partially"
                 )
-            around += int(share >= NESTED)
-        result = result & ~mask if around % 2 else result | mask
+            enclosing += int(share >= NESTED)
+        result = result & ~mask if enclosing % 2 else result | mask
     return result
 
 

@@ -1,4 +1,4 @@
-"""Copies of slices in one series: the same file twice, or a series exported twice with new identifiers."""
+"""Removal of copied slices from a series: the same file twice, or a series exported twice with new identifiers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ildfv.store.atomic import sha256
 
 
 def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]:
-    """The series with each slice once, in the order of the paths, and the files that are not used.
+    """The headers of a series with each slice once, in the order of the paths; and the files that are not used.
 
     A copy is a file with the same bytes, or a slice with the same position and the same HU. Pixels are read only if
     positions repeat. Raises `InputError` if files that share a SOPInstanceUID have different slices.
@@ -42,7 +42,7 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]
 
 
 def _without_equal_files(headers: list[Header]) -> tuple[list[Header], list[Path]]:
-    """One file of each content among those that share a SOPInstanceUID, and the others."""
+    """The headers, without files equal to another file with the same SOPInstanceUID; and the paths of these copies."""
     of_instance = Counter(header.instance for header in headers)
     kept: dict[tuple[str, str], Header] = {}
     copies = []
@@ -54,7 +54,7 @@ def _without_equal_files(headers: list[Header]) -> tuple[list[Header], list[Path
 
 
 def _repeated(files: list[Header]) -> Iterator[tuple[int, Frame]]:
-    """Each frame whose HU are those of a frame before it at the same position."""
+    """Yields (index of the file, frame) for each frame with the same position and HU as an earlier frame."""
     frames = [(number, frame) for number, header in enumerate(files) for frame in header.frames]
     normal = normal_of(frames[0][1])
     along = np.array([np.dot(frame.position, normal) for _, frame in frames])
@@ -72,4 +72,5 @@ def _repeated(files: list[Header]) -> Iterator[tuple[int, Frame]]:
 
 
 def _digest(hu: np.ndarray) -> bytes:
+    """A hash of the shape and the values."""
     return hashlib.sha256(repr(hu.shape).encode() + np.ascontiguousarray(hu, np.float32).tobytes()).digest()

@@ -1,4 +1,4 @@
-"""Densitometry of the lung: the measures of attenuation that radiology uses as baselines, from the HU of one slice."""
+"""Densitometry of the lung: standard measures of attenuation, from the HU of one slice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.kernels.slices import histogram
 
-EMPHYSEMA = -950.0  # HU; LAA-950 is the share of lung below (Gevenois et al. 1995)
+EMPHYSEMA = -950.0  # HU; LAA-950 is the share of lung with lower values (Gevenois et al. 1995)
 PERCENTILE = 15  # P15, the usual percentile density (Shaker et al. 2011)
 HIGH = (-600.0, -250.0)  # HU; high-attenuation area (Lederer et al. 2009)
 BINS, RANGE = 32, (-1000.0, 200.0)  # of the histogram; values outside count in the first and last bin
@@ -44,7 +44,7 @@ def density(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
 
 
 def _from_histogram(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """`density` of whole numbers: everything follows, exactly, from how often each HU occurs in the lung."""
+    """The result of `density` for integer HU, computed exactly from the histogram of HU in the lung."""
     limits = np.iinfo(np.int16)
     counts = histogram(hu, limits.min, limits.max, lung)  # (65536,)
     used = np.flatnonzero(counts)
@@ -53,7 +53,7 @@ def _from_histogram(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
     values, counts = (used + limits.min).astype(np.float64), counts[used]
     up_to = np.cumsum(counts)
     n = int(up_to[-1])
-    place = (n - 1) * (PERCENTILE / 100)  # of the percentile among the sorted values, as in np.percentile
+    place = (n - 1) * (PERCENTILE / 100)  # index of the percentile among the sorted values, as in np.percentile
     low, high = (values[np.searchsorted(up_to, i, side="right")] for i in (int(place), min(int(place) + 1, n - 1)))
     share = place - int(place)
     percentile = low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)

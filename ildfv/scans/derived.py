@@ -11,7 +11,7 @@ import re
 TYPE_TAGS = ("ImageType", "FrameType", "VolumeBasedCalculationTechnique")
 TEXT_TAGS = ("SeriesDescription", "DerivationDescription")
 
-# Words after `_words`: upper case, one space between words. In free text, "for MIP" and "MIP source" name thin slices.
+# Patterns for text from `_words`: upper case, one space between words. "For MIP" and "MIP source" describe thin slices.
 PROJECTION = (
     r"(?<!FOR )(?<!NO )(?<!WITHOUT )\b[A-Z0-9]*(?:MIP|MINIP|MNIP|MAXIP|MXIP)S?\d*\b(?! SOURCE)",
     r"\b(?:MIN|MAX|MINIMUM|MAXIMUM)(?: INT| INTENSITY)? (?:IP|PROJ[A-Z]*)\b",
@@ -29,7 +29,7 @@ LOCALIZER = (r"\bLOCALI[SZ]ER\b", r"\bSCOUT\b", r"\bTOPOGRAM\b", r"\bSURVIEW\b",
 PAGE = (r"\bSCREEN ?(?:SAVE|SHOT|CAPTURE)\b", r"\bDOSE (?:INFO|REPORT|RECORD|SUMMARY|PAGE)\b", r"\bPATIENT PROTOCOL\b")
 CURVED = (r"\bCURVED (?:MPR|PLANAR|REFORMAT[A-Z]*)\b",)
 TEXT_MARKS = re.compile("|".join((*PROJECTION, *RENDERING, *LOCALIZER, *PAGE, *CURVED, *MAP, r"\bSUBTRACTION\b")))
-# Only in ImageType: in a description these words have other meanings ("low dose", "filtered back projection").
+# Searched only in type tags: in descriptions these words have other meanings ("low dose", "filtered back projection").
 TYPE_WORDS = (
     r"\b(?:MIP|MINIP|MNIP|MAXIP|MXIP)[A-Z0-9]*\b",
     r"\bPJN\b",
@@ -50,8 +50,8 @@ TYPE_MARKS = re.compile("|".join((TEXT_MARKS.pattern, *TYPE_WORDS)))
 def no_slice(dataset) -> str:
     """The reason why a CT image is not a slice of a scan, or "".
 
-    A mark in a type tag is sufficient. A mark in a description is sufficient unless ImageType says that the image is
-    original; then `contradiction` gives the reason.
+    A match in a type tag is sufficient. A match in a description is sufficient unless ImageType says that the image is
+    original; in that case, `contradiction` returns the reason.
     """
     for name in TYPE_TAGS:
         if marked := _marked_type(dataset, name):
@@ -64,16 +64,17 @@ def no_slice(dataset) -> str:
 
 
 def contradiction(dataset) -> str:
-    """The mark in a description of an image whose ImageType says that it is original, or ""."""
+    """The match in a description of an image whose ImageType says that it is original, or ""."""
     return _marked_text(dataset) if _original(dataset) else ""
 
 
 def _marked_type(dataset, name: str) -> str:
+    """The first value of the tag that contains a word of `TYPE_MARKS`, or ""."""
     return next((value for value in _several(dataset, name) if TYPE_MARKS.search(_words(value))), "")
 
 
 def _marked_text(dataset) -> str:
-    """The tag and the mark. Only the mark: descriptions are free text, which may name a person."""
+    """The tag and the matching words, or "". The rest of a description is omitted, because it may name a person."""
     for name in TEXT_TAGS:
         for value in _several(dataset, name):
             if found := TEXT_MARKS.search(_words(value)):
@@ -86,7 +87,7 @@ def _original(dataset) -> bool:
 
 
 def _page(dataset) -> str:
-    """A report or protocol page, which has neither a patient position nor pixels of a slice."""
+    """The reason for ignoring a report or protocol page, which has neither a position nor pixels of a slice, or ""."""
     if any(dataset.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
         return ""
     if dataset.get("PerFrameFunctionalGroupsSequence"):
@@ -97,6 +98,7 @@ def _page(dataset) -> str:
 
 
 def _words(value: str) -> str:
+    """The text with one space for all characters except A to Z and digits."""
     return re.sub(r"[^A-Z0-9]+", " ", value).strip()
 
 

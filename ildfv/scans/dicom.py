@@ -44,7 +44,7 @@ class Series:
 
 
 def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
-    """The acquisitions of the files that share a SeriesInstanceUID, and those of the files that are copies of others.
+    """The acquisitions in files that share a SeriesInstanceUID, and the paths of files that are copies of others.
 
     Raises `InputError` if a file cannot be used, or if files that share a SOPInstanceUID differ.
     """
@@ -60,7 +60,7 @@ def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
 def assemble(headers: Sequence[Header]) -> Series:
     """The series of these files, which share a SeriesInstanceUID and are one acquisition.
 
-    Raises `InputError` with the rule that is broken.
+    Raises `InputError` with the rule that the files violate.
     """
     found, _ = separate(headers)
     if len(found) > 1:
@@ -72,18 +72,18 @@ def assemble(headers: Sequence[Header]) -> Series:
 
 
 def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) -> Series:
-    """One acquisition as a series. Raises `InputError` with the violated rule.
+    """One acquisition as a series. Raises `InputError` with the rule that the files violate.
 
-    resample: accept tilted and unevenly spaced slices, which `scans.resample` can resample.
+    resample: whether to accept tilted and unevenly spaced slices, which `scans.resample` can resample.
     """
     headers = acquisition.headers
     for what in ("patient", "rows", "columns"):
-        # File names instead of values: a PatientID identifies a person.
+        # The message lists file names instead of values, because a PatientID identifies a person.
         found = {getattr(header, what): header.path.name for header in reversed(headers)}
         if len(found) > 1:
             name = "PatientID" if what == "patient" else what
             where = ", ".join(sorted(found.values())[:3])
-            raise InputError(f"{name} must be the same in all slices of a series, got {len(found)} values: {where}")
+            raise InputError(f"{name} must be the same in all slices of a series, got {len(found)} values, in {where}")
     frames = [(header.path, frame) for header in headers for frame in header.frames]
     normal = normal_of(frames[0][1])
     frames.sort(key=lambda item: float(np.dot(item[1].position, normal)))
@@ -108,7 +108,7 @@ def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) ->
 
 
 def read_series(series: Series) -> Volume:
-    """The series as a volume. Raises `InputError` with the first slice that cannot be read."""
+    """The series as a volume. Raises `InputError` with the name of the first slice that cannot be read."""
     volume = np.empty(series.grid.shape, np.int16)
     reader = FrameReader()
     for z, (path, frame) in enumerate(series.frames):

@@ -43,13 +43,13 @@ def packing_of(path: Path, start: bytes) -> str:
 
 
 def is_dicom(start: bytes) -> bool:
-    """Whether a file with these first bytes is DICOM: "DICM" at byte 128, or a first element as DICOM files have."""
+    """Whether a file with these first bytes is DICOM: "DICM" at byte 128, or a DICOM data element at the start."""
     return start[128:132] == b"DICM" or _starts_with_element(start)
 
 
 @contextmanager
 def open_dicom(path: Path) -> Iterator[BinaryIO]:
-    """The file, for `read_dicom`. A gzip file is decompressed into memory, within a limit."""
+    """The open file, for `read_dicom`. A gzip file is decompressed into memory, up to a limit."""
     with open_bounded(path) as file:
         start = file.read(START)
         file.seek(0)
@@ -66,10 +66,10 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_dicom(file: BinaryIO, **options):
-    """The dataset of an open file. options: of `pydicom.dcmread`.
+    """The dataset of an open file. options: passed to `pydicom.dcmread`.
 
-    A file without preamble may also lack the file meta information. Such files were written before it was introduced:
-    they are little endian and not compressed.
+    A file without preamble may also lack the file meta information. Such files were written before the file meta
+    information was introduced; they are little endian and not compressed.
     """
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -85,7 +85,7 @@ def read_dicom(file: BinaryIO, **options):
 
 
 def size_of(file: BinaryIO) -> int:
-    """The number of bytes of an open file; the position is kept."""
+    """The number of bytes of an open file. The position in the file does not change."""
     here = file.tell()
     size = file.seek(0, io.SEEK_END)
     file.seek(here)
@@ -97,7 +97,7 @@ def _is_gzipped(path: Path, start: bytes) -> bool:
 
 
 def _starts_with_element(start: bytes) -> bool:
-    """Whether the bytes are those of a data element of group 2 or 8, explicit or implicit, little endian.
+    """Whether the bytes start with a data element of group 2 or 8, explicit or implicit VR, little endian.
 
     Two consecutive elements are checked: the second must follow at the length that the first declares.
     """
@@ -109,7 +109,7 @@ def _starts_with_element(start: bytes) -> bool:
 
 
 def _element(start: bytes, at: int) -> tuple[int | None, int | None]:
-    """Group of the element at this byte and the byte after it; None where they cannot be those of an element."""
+    """Group of the element at byte `at`, and the byte after the element; (None, None) if the bytes end before it."""
     if len(start) < at + 8:
         return None, None
     group = int.from_bytes(start[at : at + 2], "little")

@@ -1,4 +1,4 @@
-"""Deprecated alias of `ildfv.datasets.discovery`, to which the search of folders has moved."""
+"""Deprecated alias of `ildfv.datasets.discovery`, which now contains the search of folders."""
 
 from __future__ import annotations
 

@@ -16,17 +16,19 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; one decimal is 0.05 mm, and the fitted line deviates from the true one as well
-WHOLE_ROUNDING = 0.6  # mm; the same if all positions are whole numbers
+POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may deviate as much
+WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
 
 def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, accept_uneven: bool = False) -> Geometry:
-    """The grid of slices with their file names, in ascending order along the normal; axes: slices, rows, columns.
+    """The grid of the slices; axes: slices, rows, columns.
+
+    frames: (file name, frame) in ascending order along the normal. accept_uneven: accept unevenly spaced slices on a
+    straight line, up to `MAX_GAP` apart; `slices` of the result is set only for these.
 
     Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, or if two
-    slices have the same position. With `accept_uneven`, slices may be unevenly spaced on a straight line, up to
-    `MAX_GAP` apart; `slices` of the result is set only for these.
+    slices have the same position.
     """
     row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
     normal = np.cross(row, column)
@@ -66,9 +68,10 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
 def _line(
     frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float, accept_uneven: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Position of the first slice and the vector from one slice to the next, mm (3,): a least-squares line.
+    """Position of the first slice (3,) and step from one slice to the next (3,), mm, of a least-squares line; and None.
 
-    For uneven slices: the line through the first and the last one, and the position of each on it in steps, (m,).
+    For uneven slices, the line passes through the first and the last slice, and the third value is the position of each
+    slice along the line in steps, (m,).
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
@@ -110,10 +113,10 @@ def _line(
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
-    """The violated rule, with the gap that deviates most from the usual one. along: mm of each slice; gaps: mm."""
+    """The violated rule, with the gap that deviates most from the usual gap. along: mm of each slice; gaps: mm."""
     usual = float(np.median(gaps))
     allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap contains the rounding errors of two positions
-    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # less rounded than the median
+    usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # a mean is less affected by rounding than the median
     odd = np.flatnonzero(np.abs(gaps - usual) > allowed)
     at = int(np.abs(gaps - usual).argmax())
     times = round(gaps[at] / usual)

@@ -1,4 +1,4 @@
-"""Pixels of single slices of DICOM files in Hounsfield units."""
+"""Reading single slices of DICOM files in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FrameReader:
-    """Reads frames of files; consecutive frames of one multi-frame file open it once."""
+    """Reads frames of files. A multi-frame file is opened only once for consecutive frames."""
 
     def __init__(self) -> None:
         self._path: Path | None = None

@@ -11,19 +11,19 @@ import numpy as np
 
 from ildfv.errors import InputError
 
-MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger ones are gantry tilts and oblique reformats
-MAX_GAP = 10.0  # mm between uneven slices up to which `prepare --resample` interpolates
-MAX_RESAMPLED_TILT = 30.05  # degrees up to which `prepare --resample` accepts them: 30°, and rounded cosines
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger in gantry tilts and oblique reformats
+MAX_GAP = 10.0  # largest gap in mm between uneven slices that `prepare --resample` interpolates
+MAX_RESAMPLED_TILT = 30.05  # largest tilt in degrees that `prepare --resample` accepts: 30° with rounded cosines
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings
-ROUNDING = 0.3  # mm at the far corner: 512 spacings or a direction cosine that a header rounds to three decimals
+ROUNDING = 0.3  # mm by which the far corner moves if a header rounds spacings or cosines to three decimals
 AXES = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])  # patient direction of canonical z, y, x
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A grid: `shape` (3 axes), `origin` (3,) mm of voxel 0, `steps` (3, 3) mm with the step along axis i in row i.
+    """A grid of 3 axes: `shape`; `origin` (3,) of voxel 0, mm; `steps` (3, 3), mm, with the step along axis i in row i.
 
-    slices: positions along axis 0 (shape[0],), in steps from 0 to shape[0] − 1, if the slices are unevenly spaced.
+    slices: positions of unevenly spaced slices along axis 0, (shape[0],), in steps from 0 to shape[0] − 1; else None.
     """
 
     shape: tuple[int, ...]
@@ -73,17 +73,17 @@ def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
 
 
 def checked(shape, origin, steps) -> Geometry:
-    """The grid. Raises `InputError` if a number is not finite or a spacing is zero."""
+    """The grid with these values. Raises `InputError` if a number is not finite or a spacing is zero."""
     geometry = Geometry(tuple(int(n) for n in shape), np.asarray(origin, np.float64), np.asarray(steps, np.float64))
     if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
         raise InputError("position, orientation and spacing must be finite, got NaN or infinity")
     if (geometry.spacing < 1e-3).any():
-        raise InputError(f"voxel spacing must be above 0.001 mm, got {_listed(geometry.spacing)} mm")
+        raise InputError(f"voxel spacing must be above 0.001 mm, got {_formatted(geometry.spacing)} mm")
     return geometry
 
 
 def to_canonical(geometry: Geometry, max_tilt: float = MAX_TILT) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
-    """`order` and `flips` for `reordered`, and the grid after them: (z, y, x) towards head, back and left.
+    """`order` and `flips` for `reordered`, and the reordered grid: (z, y, x) towards head, back and left.
 
     Nothing is resampled. Raises `InputError` if an axis deviates by more than `max_tilt` degrees from its patient axis,
     or if pixels are not square.
@@ -134,11 +134,12 @@ def difference(a: Geometry, b: Geometry) -> str | None:
     apart = np.abs(a.corners() - b.corners()).max()
     if apart > tolerance(float(min(a.spacing.min(), b.spacing.min()))):
         return (
-            f"must have the scan's grid (origin {_listed(a.origin)}, spacing {_listed(a.spacing)} mm), "
-            f"got origin {_listed(b.origin)}, spacing {_listed(b.spacing)} mm, which differs by {apart:.3g} mm"
+            f"must have the scan's grid (origin {_formatted(a.origin)}, spacing {_formatted(a.spacing)} mm), "
+            f"got origin {_formatted(b.origin)}, spacing {_formatted(b.spacing)} mm, which differs by {apart:.3g} mm"
         )
     return None
 
 
-def _listed(values) -> str:
+def _formatted(values) -> str:
+    """The numbers in parentheses, with five digits each."""
     return "(" + ", ".join(f"{value:.5g}" for value in values) + ")"

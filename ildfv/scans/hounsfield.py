@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.scans.windows import NORMAL, SIZE, WINDOWS, resized
 
-LOWEST, HIGHEST = int(WINDOWS[NORMAL][0]), 3071  # HU; padding below and metal above would spread into neighbours
+LOWEST, HIGHEST = int(WINDOWS[NORMAL][0]), 3071  # HU; unclipped padding and metal would change averages of neighbours
 
 
 def mean_hounsfield(hu: np.ndarray) -> np.ndarray:

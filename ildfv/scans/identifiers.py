@@ -8,7 +8,7 @@ from pathlib import Path
 from ildfv.errors import InputError
 from ildfv.store.atomic import sha256
 
-ACQUISITION_TAGS = (  # within an acquisition, values are constant or increase from slice to slice
+ACQUISITION_TAGS = (  # in an acquisition, their values are constant or increase from slice to slice
     "StudyInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
@@ -35,12 +35,12 @@ ACQUISITION_TAGS = (  # within an acquisition, values are constant or increase f
     "AcquisitionUID",
     "AcquisitionTime",
     "InstanceNumber",
-)  # not ContentTime: it is the time of a reconstruction, which may run in any order of slices
-EVENT_TAGS = ("IrradiationEventUID", "AcquisitionUID")  # may be new for each slice, and then only number them
-# These may identify a patient.
+)  # without ContentTime, the time of reconstruction, because slices may be reconstructed in any order
+EVENT_TAGS = ("IrradiationEventUID", "AcquisitionUID")  # if they differ in each slice, they only number the slices
+# The values of these tags may identify a patient.
 PRIVATE_TAGS = ("StudyInstanceUID", "SeriesDescription", "ProtocolName", *EVENT_TAGS)
 SOURCE_TAGS = (*ACQUISITION_TAGS, "AcquisitionDate", "AcquisitionDateTime", "SpecificCharacterSet")
-IN_FRAMES = {  # attributes with another name in the frames of multi-frame files
+IN_FRAMES = {  # names of attributes in the frames of multi-frame files, where they differ
     "AcquisitionNumber": "FrameAcquisitionNumber",
     "AcquisitionTime": "FrameAcquisitionDateTime",
 }
@@ -49,10 +49,10 @@ OTHER_SOURCE = "pass --patient-from folder or --patient-from study to use anothe
 
 
 def patient_id(dataset) -> str:
-    """The PatientID as text, the same for equal ids in different character sets.
+    """The PatientID as text. An id has the same text in all character sets.
 
     Raises `InputError` if it is absent, or if its bytes are not text in the declared character set. Decoding with
-    replacement characters, as libraries do, could merge two patients or split one.
+    replacement characters, as libraries do, could merge two patients or split one patient.
     """
     raw = _raw(dataset, "PatientID")
     if not raw:
@@ -65,18 +65,19 @@ def patient_id(dataset) -> str:
     text = _decoded(raw, declared)
     if text is None:
         shown = "\\".join(declared) or "no SpecificCharacterSet"
-        raise InputError(f"PatientID must be text in the declared character set ({shown}), got others: {OTHER_SOURCE}")
+        rule = f"PatientID must be text in the declared character set ({shown})"
+        raise InputError(f"{rule}, got other bytes: {OTHER_SOURCE}")
     return unicodedata.normalize("NFC", text)
 
 
 def instance_of(dataset, path: Path) -> tuple[str, bool]:
-    """The SOPInstanceUID, or a checksum of the content of a file that has none; whether it is the checksum."""
+    """The SOPInstanceUID, or a checksum of a file without one; and whether the result is the checksum."""
     found = str(dataset.get("SOPInstanceUID") or "").strip()
     return (found, False) if found else (f"sha256:{sha256(path)}", True)
 
 
 def acquisition_of(dataset, content=None) -> tuple[str, ...]:
-    """Values of `ACQUISITION_TAGS` for one slice. content: the FrameContentSequence item of a frame, if it is one."""
+    """Values of `ACQUISITION_TAGS` for one slice. content: FrameContentSequence item of a frame, or None."""
     values = []
     for name in ACQUISITION_TAGS:
         value = None if content is None else content.get(IN_FRAMES.get(name, name))
@@ -94,34 +95,35 @@ def _text(value) -> str:
     """A value to compare: numbers without trailing zeros, several values joined, "" for none."""
     if value is None:
         return ""
-    if isinstance(value, (float, int)):  # also decimal and integer strings, which keep their spelling
+    if isinstance(value, (float, int)):  # also DSfloat and IS of pydicom, whose str() depends on the spelling
         return f"{float(value) + 0.0:.15g}"  # -0 is 0
     return str(value).strip()
 
 
 def _raw(dataset, name: str) -> bytes:
-    """The bytes of a text value as they are in the file, without padding."""
+    """The bytes of a text value as stored in the file, without padding."""
     if name not in dataset:
         return b""
     value = dataset.get_item(name).value
-    if not isinstance(value, bytes):  # set in memory, not read from a file
+    if not isinstance(value, bytes):  # set in memory instead of read from a file
         value = str(value or "").encode()
     return value.strip(b" \0")
 
 
 def _terms(dataset) -> list[str]:
+    """The values of SpecificCharacterSet."""
     value = dataset.get("SpecificCharacterSet")
     values = [] if value is None else [value] if isinstance(value, str) else list(value)
     return [str(one).strip() for one in values]
 
 
 def _decoded(raw: bytes, declared: list[str]) -> str | None:
-    """The text, or None if the bytes do not determine it."""
+    """The text, or None if the bytes are invalid or ambiguous in the declared character sets."""
     from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 
     if not set(declared) <= set(python_encoding):
         return None
-    if b"\x1b" not in raw:  # all in the first set
+    if b"\x1b" not in raw:  # without an escape sequence, all characters are in the first set
         if not declared or declared[0] in ASCII:
             return None
         encoding = python_encoding[declared[0]]

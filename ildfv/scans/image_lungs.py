@@ -1,4 +1,4 @@
-"""Lung of a slice that may be cropped: images are often cut to the chest, so that lung touches their border.
+"""Lung masks of images, which are often cropped to the chest, so that lung touches the border of the image.
 
 The rule of `scans.lungs` excludes every region at the border, because it cannot distinguish lung from the air around
 the body. Here, a region at the border is lung unless it is as dark as air or contains a corner of the image.
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ildfv.scans.lungs import AERATED, GAS, MIN_LUNG_AREA, MIN_REGION_AREA, lung_mask
 
-ABOVE_DARKEST = 40.0  # HU; air has the smallest values of the image even if its window ends above −1000 HU
+ABOVE_DARKEST = 40.0  # HU above the minimum of the image, which is air even if the window starts above −1000 HU
 
 
 def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
@@ -32,7 +32,7 @@ def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 
 def _at_border(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Aerated regions that are not air: their mean is above that of gas, and they contain no corner of the image."""
+    """Lung at the border: aerated regions with a mean above that of gas that contain no corner of the image."""
     regions, n = ndimage.label(hu < AERATED)
     area = np.bincount(regions.ravel(), minlength=n + 1)
     mean = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1) / np.maximum(area, 1)

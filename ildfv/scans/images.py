@@ -1,8 +1,8 @@
 """Slices as grey images (PNG, JPEG, TIFF), whose grey levels a linear window maps to Hounsfield units.
 
-An image has neither HU nor a pixel size. The user states the HU of the smallest and of the largest grey level, as in
-the display window that it was exported with; the pixel size is assumed. A 16-bit image whose values are HU + 1024 has
-the window −1024, 64511.
+An image has neither HU nor a pixel size. The user states the HU of the smallest and of the largest grey level, which
+are the limits of the display window at export; the pixel size is assumed. A 16-bit image whose values are HU + 1024
+has the window −1024, 64511.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_si
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
-FIELD = 350.0  # mm along the longer side of an image: a usual field of view of chest CT, because images do not state it
-MIN_SIDE = 64  # pixels; smaller images are icons, and a lung in them has too few pixels for a texture
-MAX_ASPECT = 4  # longer by shorter side; lungs cropped from a slice reach 2
-JPEG_COLOUR = 3  # grey levels: a grey JPEG that was saved as colour may have rounded channels
+FIELD = 350.0  # mm; assumed length of the longer side, a usual field of view of chest CT
+MIN_SIDE = 64  # pixels; smaller images are icons or show too little of the texture of a lung
+MAX_ASPECT = 4  # longer by shorter side; images cropped to the lungs reach 2
+JPEG_COLOUR = 3  # grey levels by which rounding may change channels of a grey JPEG that was saved as colour
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
@@ -68,7 +68,7 @@ def image_geometry(path: Path) -> Geometry:
     check(
         min(width, height) >= MIN_SIDE and max(width, height) <= MAX_ASPECT * min(width, height),
         f"an image of a slice must have at least {MIN_SIDE} pixels per side and sides of at most 1:{MAX_ASPECT}, "
-        f"got {width}×{height}: an icon or a part of a slice? leave it out",
+        f"got {width}×{height}: leave out icons and parts of slices",
     )
     pixel = FIELD / max(width, height)
     return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
@@ -89,7 +89,7 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
     try:
         return canonical_volume(hu[None], image_geometry(path), patient_id, series_id, path)
     except InputError as error:
-        raise InputError(f"{error}; is the window {grey.low:g},{grey.high:g} that of the image?") from error
+        raise InputError(f"{error}; --grey {grey.low:g},{grey.high:g} must be the window of the image") from error
 
 
 def mask_values(path: Path) -> np.ndarray:
@@ -111,16 +111,17 @@ def grey_values(path: Path) -> np.ndarray:
             return _levels(image)
         except InputError:
             raise
-        except (OSError, SyntaxError, ValueError) as error:  # Exif data are only found while pixels are read
+        except (OSError, SyntaxError, ValueError) as error:  # damaged pixels or Exif data
             raise InputError(f"an image must be intact, got {error}") from error
 
 
 def _levels(image: Image.Image) -> np.ndarray:
+    """The grey levels of an open image. InputError: it is not a grey image of 8 or 16 bits."""
     rule = "an image must be grey, 8 or 16 bits, without alpha"
     frames = getattr(image, "n_frames", 1)
     check(frames == 1, f"{rule}, one frame, got {frames} frames")
     transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
-    check(not transparent, f"{rule}, got an alpha channel: export it without")
+    check(not transparent, f"{rule}, got an alpha channel: export the image without it")
     turned = image.getexif().get(ORIENTATION, 1)
     check(turned == 1, f"an image must be stored upright, got Exif orientation {turned}: rotate its pixels")
     kind = _kind(image)
@@ -130,7 +131,7 @@ def _levels(image: Image.Image) -> np.ndarray:
 
 
 def _kind(image: Image.Image) -> str | None:
-    """The dtype of the grey levels by mode and, for 16 bits, by the header; None for other images."""
+    """The dtype of the grey levels, from the mode and, for 16 bits, from the header; None if it is not supported."""
     if image.mode in ("L", "P", "RGB"):
         return "uint8"
     if image.format == "PNG":
@@ -153,6 +154,7 @@ def _equal_channels(image: Image.Image, rule: str) -> np.ndarray:
 
 
 def _opened(path: Path) -> Image.Image:
+    """The open image. InputError: it is not a readable image."""
     try:
         return Image.open(path, formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -5,7 +5,7 @@
         0     0    0    0        0  0  0    "Clear Label"
         1   255    0    0        1  1  1    "ground glass"
 
-As with segments of 3D Slicer, the numbering differs between users, so the names determine the meaning.
+As in segmentations of 3D Slicer, the numbering differs between users, so the names determine the meaning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def label_names(path: Path) -> dict[int, str]:
         if found is None:
             raise InputError(f"{path.name}, line {number} must be a label of ITK-SNAP, got {line.strip()[:80]!r}")
         if names.setdefault(int(found[1]), found[2].strip()) != found[2].strip():
-            raise InputError(f"{path.name}, line {number} must be the only one of label {found[1]}, got another name")
+            raise InputError(f"{path.name}, line {number}: label {found[1]} must have one name, got a second name")
     return names
 
 
@@ -79,6 +79,7 @@ def translate(values: np.ndarray, names: Mapping[int, str], codes: Codes) -> np.
 
 
 def _meaning(value: int, name: str, codes: Codes) -> str:
+    """The meaning of a named label. InputError: [codes] gives its value another meaning."""
     code = value >> codes.shift
     other = codes.meanings.get(code)
     if other is not None and not codes.segments and not codes.knows(name):

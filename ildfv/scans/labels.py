@@ -17,10 +17,10 @@ from ildfv.patterns import PATTERNS
 
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
 MEANINGS = (OUTSIDE, HEALTHY, OTHER, *PATTERNS)
-INFORMATIVE = [MEANINGS.index(m) for m in (HEALTHY, *PATTERNS)]  # voxels of these say whether patterns are present
+INFORMATIVE = [MEANINGS.index(m) for m in (HEALTHY, *PATTERNS)]  # meanings that occur only where lung was labelled
 CHUNK = 1 << 20  # floating-point voxels rounded at a time
-MAX_LABEL = 65535  # labels are at most 16-bit, so that a table translates all of them
-ROUNDING = 1e-3  # labels this near to an integer are one: a file with a scale factor stores 1 as 1.0000153
+MAX_LABEL = 65535  # labels have at most 16 bits, so that a table with an entry per value can translate them
+ROUNDING = 1e-3  # largest distance of a label from an integer: a file with a scale factor may contain 1.0000153 for 1
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Codes:
     The TOML file has a table `[codes]` of code = meaning and an optional `shift`. A table `[segments]` of name =
     meaning is for files whose numbers are arbitrary and whose names determine the meaning: segments of DICOM SEG and 3D
     Slicer, and masks of one structure (`ground_glass.nii.gz`). A name that is itself a meaning needs no entry. One of
-    the two tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the first
-    one listed stays.
+    the two tables is enough. `priority` lists meanings, highest first: where label maps or segments overlap, the
+    meaning that is listed first is used.
     """
 
     meanings: Mapping[int, str]
@@ -42,6 +42,7 @@ class Codes:
     segments: Mapping[str, str] = field(default_factory=dict)
     name: str = "codes"
     priority: tuple[str, ...] = ()
+    source: Path | None = field(default=None, compare=False)  # the TOML file
 
     def __post_init__(self):
         if not 0 <= self.shift <= 15:
@@ -93,7 +94,7 @@ class Codes:
         for label, meaning in segments.items():
             if names.setdefault(plain_name(label), meaning) != meaning:
                 raise InputError(f"{path}: [segments] must give each name one meaning, got two for {label!r}")
-        return cls(meanings, shift, names, name, tuple(priority))
+        return cls(meanings, shift, names, name, tuple(priority), path)
 
     def settings(self) -> dict:
         """All settings of the translation as JSON values, for fingerprints."""
@@ -132,11 +133,11 @@ def label_integers(values: np.ndarray) -> np.ndarray:
     if values.size == 0:
         raise InputError("a label map must not be empty, got no voxels")
     low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
+    if not (np.isfinite(low) and np.isfinite(high)):  # min and max propagate NaN
         raise InputError("label values must be finite, got NaN or infinity")
     if low < -ROUNDING or high > MAX_LABEL + ROUNDING:
         raise InputError(f"label values must be in [0, {MAX_LABEL}], got {low:g} … {high:g}")
-    if values.dtype == np.int16:  # none is negative: no copy is needed
+    if values.dtype == np.int16:  # no value is negative, so no copy is needed
         return values.view(np.uint16)
     if values.dtype.kind != "f":
         return values.astype(np.uint16, copy=False)
@@ -171,6 +172,6 @@ def meaning_counts(meanings: np.ndarray) -> np.ndarray:
 def has_lung_labels(meanings: np.ndarray) -> bool:
     """Whether any voxel is labelled healthy or one of the patterns.
 
-    A map, or a slice of one, of only lobes, airways or vessels is no evidence that patterns are absent.
+    A label map or slice that shows only lobes, airways or vessels is no evidence that patterns are absent.
     """
     return bool(histogram(meanings, 0, len(MEANINGS) - 1)[INFORMATIVE].any())

@@ -1,4 +1,4 @@
-"""Output and errors of third-party readers: silenced, and formatted as one line."""
+"""Suppression of the output of third-party readers, and formatting of their errors as one line."""
 
 from __future__ import annotations
 

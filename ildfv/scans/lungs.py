@@ -36,7 +36,7 @@ def lung_at_border(hu: np.ndarray, pixel_area: float) -> int:
 
 
 def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | None = None) -> None:
-    """Raises `InputError` if no slice shows 10 cm² of lung, and states whether lung is cropped.
+    """Raises `InputError` if no slice shows 10 cm² of lung. The message states whether lung is cropped.
 
     pixels: lung pixels per slice (m,); pixel_area: mm²; at_border: pixels per slice of `lung_at_border` (m,).
     """
@@ -47,8 +47,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     cropped = ""
     if outside >= MIN_LUNG_AREA:
         cropped = (
-            f" and {outside / 100:.3g} cm² that touch the border of the slice: in a cropped scan, lung cannot be "
-            "distinguished from the air around the body, use the uncropped scan"
+            f" and {outside / 100:.3g} cm² that touch the border of the slice; in a cropped scan, lung cannot be "
+            "distinguished from the air around the body: use the uncropped scan"
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
@@ -57,7 +57,7 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
 
 
 def _regions(hu: np.ndarray, pixel_area: float, *, at_border: bool = False) -> tuple[np.ndarray, int]:
-    """Mask (rows, columns) of the regions like lung, inside the slice or at its border, and its number of pixels."""
+    """Mask (rows, columns) of lung-like regions, inside the slice or at its border, and its number of pixels."""
     return lung_regions(
         hu,
         below=AERATED,

@@ -11,7 +11,7 @@ from ildfv.scans.geometry import Geometry, checked
 from ildfv.scans.libraries import format_error
 from ildfv.scans.volume import MAX_GZIP_RATIO, check_size
 
-MAX_HEADER = 1 << 16  # bytes in which the header must end
+MAX_HEADER = 1 << 16  # bytes; largest header that is read
 LOCAL = "LOCAL"  # the data follow the header
 ITEM_SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 
@@ -69,6 +69,7 @@ def _reader(path: Path):
 
 
 def _grid(path: Path, reader) -> Geometry:
+    """The grid in a header that SimpleITK has read."""
     import SimpleITK
 
     shape = tuple(int(n) for n in reader.GetSize())

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2 volumes, .nii, .nii.gz and .hdr with .img: the grid from the header, and the voxel values."""
+"""NIfTI-1 and NIfTI-2 volumes (.nii, .nii.gz, .hdr with .img): the grid from the header, and the voxel values."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def nifti_values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path):
-    """The image by its magic bytes: nibabel.load uses the suffix and does not recognise ".Nii" or ".Nii.Gz"."""
+    """The image, in the format of its magic bytes. nibabel.load would use the suffix and not recognise ".Nii.Gz"."""
     from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener
@@ -68,7 +68,7 @@ def _open(path: Path):
             return pairs[magic].from_file_map(holders, mmap=False)
         if data_file != path and int.from_bytes(start[:4], "little") == 348:
             raise InputError(
-                f"{path.name} must be NIfTI, got Analyze, in which left and right are ambiguous: convert it"
+                f"{path.name} must be NIfTI, got Analyze, in which left and right are ambiguous: convert it to NIfTI"
             )
         if magic not in single:
             raise InputError(f"{path.name} must be NIfTI, got other magic bytes")

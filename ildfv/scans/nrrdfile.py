@@ -1,7 +1,7 @@
 """NRRD volumes (raw, gzip or bzip2), in one file or with a detached header: the grid from the header, and the voxels.
 
-pynrrd parses the header. The data are read here with a size limit, because a small compressed file could otherwise
-exhaust the memory.
+pynrrd parses the header. The data are read by this module, with a size limit, because a small compressed file could
+otherwise exhaust the memory.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ READERS |= {"gz": READERS["gzip"], "bz2": READERS["bzip2"]}
 
 @dataclass(frozen=True)
 class NrrdHeader:
-    """The parsed header of an NRRD file, checked. `layers`: number of volumes, interleaved along the first axis."""
+    """The checked header of an NRRD file. `layers`: number of volumes, interleaved along the first axis."""
 
     grid: Geometry  # axes as stored, fastest first
     layers: int
     dtype: np.dtype
     encoding: str
     data_file: Path  # the file itself, unless the header is detached
-    data_start: int  # byte of that file
-    fields: Mapping[str, str]  # all fields of the header, also those that NRRD does not define
+    data_start: int  # offset of the voxels in the data file, bytes
+    fields: Mapping[str, str]  # all fields of the header, including those that NRRD does not define
 
     @property
     def size(self) -> int:
@@ -152,7 +152,7 @@ def _grid(path: Path, fields: Mapping, shape: tuple[int, ...]) -> Geometry:
         raise InputError(f"{path.name} must be in mm, got {units}")
     steps, origin = fields.get("space directions"), fields.get("space origin")
     if steps is not None and np.shape(steps) == (4, 3) and not np.isfinite(np.asarray(steps, np.float64)[0]).any():
-        steps = steps[1:]  # the layers, listed along the first axis, have no direction
+        steps = steps[1:]  # the first axis counts the layers and has no direction
     if steps is None or origin is None or np.shape(steps) != (3, 3) or np.shape(origin) != (3,):
         raise InputError(f"{path.name} must have 3 space directions and a space origin, got {steps} and {origin}")
     sign = np.array(TO_LPS[space], np.float64)

@@ -11,8 +11,8 @@ from ildfv.scans.labels import MEANINGS, OTHER, OUTSIDE, Codes
 class Overlay:
     """`meanings`: the index into `MEANINGS` of each voxel, uint8 (z, y, x), combined from all added label maps.
 
-    "outside" is replaced by any other meaning, and "other" by any but "outside". Two further meanings in one voxel
-    contradict each other, unless the code table gives them a priority.
+    Any other meaning replaces "outside", and any meaning except "outside" replaces "other". Two different meanings of
+    the remaining ones in a voxel contradict each other, unless the code table gives them a priority.
     """
 
     def __init__(self, shape: tuple[int, ...], codes: Codes):
@@ -20,7 +20,7 @@ class Overlay:
         self._rank = ranks(codes)
         self._table = codes.name
         self._sources: list[str] = []
-        self._owner = np.zeros(shape, np.uint8)  # 1 + index of the source that a voxel's meaning is from
+        self._owner = np.zeros(shape, np.uint8)  # 1 + index of the source that set the meaning of a voxel
 
     def add(self, z: int, new: np.ndarray, source: str) -> None:
         """Adds the meanings of slice z. Raises `InputError` if they contradict meanings added earlier.
@@ -45,7 +45,7 @@ class Overlay:
 
 
 def ranks(codes: Codes) -> np.ndarray:
-    """The rank of each meaning, (len(MEANINGS),): the higher one replaces the lower one, equal ranks contradict."""
+    """The rank of each meaning, (len(MEANINGS),). A higher rank replaces a lower one; equal ranks contradict."""
     rank = np.full(len(MEANINGS), 2, np.uint8)
     rank[MEANINGS.index(OUTSIDE)], rank[MEANINGS.index(OTHER)] = 0, 1
     for place, meaning in enumerate(reversed(codes.priority)):

@@ -1,4 +1,4 @@
-"""Stored pixel values of DICOM slices, compressed or not. The decoders are listed here; none is under the GPL."""
+"""Stored pixel values of DICOM slices, compressed or not, and the list of decoders. None of them is under the GPL."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ DECODERS: dict[str, tuple[str, str, str | None]] = {
     "1.2.840.10008.1.2.4.202": ("High-Throughput JPEG 2000 RPCL Lossless", *OPENJPEG),
     "1.2.840.10008.1.2.4.203": ("High-Throughput JPEG 2000", *OPENJPEG),
 }
-# Not by pydicom, which silently corrects bits that contradict the header; `meaning` handles these.
+# Stops pydicom from silently correcting bits that contradict the header; `meaning` handles such bits.
 UNCORRECTED: dict[str, Any] = {
     "apply_j2k_sign_correction": False,
     "apply_jls_sign_correction": False,
     "correct_unused_bits": False,
 }
 FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image size; F7: JPEG-LS
+MAX_COMPRESSION_RATIO = 10_000  # decoded to encoded bytes; a constant slice in JPEG 2000 reaches 3000
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 COMPRESSED = {syntax: decoder for syntax, decoder in DECODERS.items() if syntax not in UNCOMPRESSED}
 
@@ -55,15 +56,15 @@ def can_decode(syntax: str) -> bool:
 def stored_values(dataset, index: int = 0) -> np.ndarray:
     """The stored values of one frame, int16 or uint16 (rows, columns).
 
-    Raises `InputError` if they cannot be decoded or their bits have no certain meaning, `MissingPackageError` if the
-    decoder is not installed.
+    Raises `InputError` if they cannot be decoded or the meaning of their bits is ambiguous, and `MissingPackageError`
+    if the decoder is not installed.
     """
     from pydicom.pixels import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise InputError(f"transfer syntax must be one that is used for CT, got {syntax.name}")
-    if "PixelData" not in dataset:  # the header reader found its tag
+    if "PixelData" not in dataset:  # the tag exists, because `read_header` found it
         raise InputError("PixelData must be complete, got a truncated file")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
@@ -71,7 +72,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
         raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
         stream = {} if package is None else _stream_of(dataset, index)
-        # The plugin by name: pydicom would otherwise choose among all that are installed.
+        # Without the name of a plugin, pydicom would choose among all installed ones.
         values, _ = decoder.as_array(
             dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin, **UNCORRECTED
         )
@@ -85,9 +86,9 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
 
 
 def _stream_of(dataset, index: int) -> dict:
-    """Precision and sign of the values of a compressed frame: arguments of `meaning`.
+    """Precision and sign of the values of a compressed frame, as arguments of `meaning`.
 
-    Raises `InputError` if the stream declares another size: decoders allocate what the stream declares.
+    Raises `InputError` if the stream and the header declare different sizes: decoders allocate the size in the stream.
     """
     from pydicom.encaps import get_frame
 
@@ -143,7 +144,7 @@ def _jpeg_frame(stream: bytes) -> int | None:
 
 
 def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:
-    """Mask of the declared padding: PixelPaddingValue, or the range from it to PixelPaddingRangeLimit."""
+    """Mask of the declared padding: PixelPaddingValue, or the range from there to PixelPaddingRangeLimit."""
     if (first := dataset.get("PixelPaddingValue")) is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
@@ -152,7 +153,7 @@ def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:
 
 
 def _as_stored(value, dtype: np.dtype) -> int:
-    """A padding value in the dtype of the pixels: some writers confuse its signed and unsigned form."""
+    """A padding value in the dtype of the pixels, because some writers confuse its signed and unsigned form."""
     if isinstance(value, bytes):
         value = int.from_bytes(value[:2], "little")
     return int(np.array(int(value) & 0xFFFF, np.uint16).view(np.int16 if dtype.kind == "i" else np.uint16))

@@ -12,16 +12,16 @@ from ildfv.errors import InputError, check, require
 from ildfv.scans.lungs import GAS, lung_mask
 from ildfv.scans.windows import GRID, NORMAL, SIZE, WINDOWS
 
-RIM = 2  # prepared pixels across which a wall is blurred
+RIM = 2  # width in prepared pixels of the blurred wall around gas
 METHODS = ("rule", "lungmask")
 
 
 def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     """Lung of these slices, bool (m, 224, 224).
 
-    method: "rule", that of `scans.lungs`, which needs no further package and suits phantoms; or "lungmask", the U-net
-    R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. HU are clipped to −1400 … 200 in steps of
-    6 HU, sufficient for both.
+    method: "rule", the rule of `scans.lungs`, which needs no further package and suits phantoms; or "lungmask", the
+    U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both get HU that are clipped to
+    −1400 … 200 in steps of 6 HU, which is sufficient.
     """
     indices = np.asarray(indices)
     return lungs_of(slices.images(indices), np.asarray(slices.pixel_area)[indices], method)
@@ -41,8 +41,8 @@ def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -
 def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
     """The mask without regions whose interior is gas.
 
-    Prepared pixels average several pixels of the scan, so the wall of the trachea is blurred into it and raises its
-    mean above the limit of `lung_mask`; the mean without a rim is not affected.
+    Prepared pixels average several pixels of the scan. The wall of the trachea is therefore blurred and raises the mean
+    of the gas above the limit of `lung_mask`; the mean without the rim of the region is not affected.
     """
     regions, n = ndimage.label(mask)
     inner = np.where(ndimage.binary_erosion(mask, iterations=RIM), regions, 0)
@@ -52,7 +52,7 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
 
 
 def refuse_unknown_lungs(method: str) -> None:
-    """InputError if the method is unknown, MissingPackageError if its package is missing; downloads nothing."""
+    """InputError: the method is unknown. MissingPackageError: its package is not installed. Downloads nothing."""
     check(method in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{method}"')
     if method == "lungmask":
         _package()
@@ -66,7 +66,7 @@ def _package():
 def _lungmask() -> Callable[[np.ndarray], np.ndarray]:
     """HU (m, h, w) → labels, 0 outside the lung; lungmask downloads its weights on first use."""
     package = _package()
-    try:  # its postprocessing assumes that the slices form one volume
+    try:  # without volume postprocessing, which assumes that the slices form one volume
         return package.LMInferer(volume_postprocessing=False, tqdm_disable=True).apply
     except OSError as error:
         raise InputError(f'lungs "lungmask" must be able to download its weights on first use, got {error}') from error

@@ -1,8 +1,8 @@
 """Tilted or unevenly spaced scans, resampled onto an even grid along the patient's axes.
 
 HU are interpolated linearly and labels take the value of the nearest voxel (`scipy.ndimage.map_coordinates`). The pixel
-size stays the same. Slices are as far apart as the scan's slices usually are, and the slice in the middle of the scan
-keeps its centre voxel.
+size does not change. The spacing of the new slices is the median spacing of the scan, and the centre voxel of the
+scan's middle slice keeps its position.
 
 At the ends of a tilted volume, an axial slice shows only a part of the body. These slices are omitted, because their
 pattern counts would be too small.
@@ -20,7 +20,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_TILT, Geometry
 from ildfv.scans.volume import PADDING, Volume, check_size
 
-TISSUE = -300.0  # HU above which a pixel at the edge of the volume means that the edge cuts the body
+TISSUE = -300.0  # HU; a higher value at the edge of the volume means that the edge cuts through the body
 MIN_COVERED = 0.5  # fraction of a slice that the volume must cover; the body is in the middle
 ROUNDING = 1e-4  # voxels: tolerance for computed positions on the border of the volume
 METHOD = "HU linearly, labels by nearest neighbour"
@@ -33,14 +33,14 @@ def must_resample(scan: Geometry) -> bool:
 
 @dataclass(frozen=True)
 class Resampling:
-    """From the canonical grid of a scan to an even grid along the patient's axes."""
+    """Resampling from the canonical grid of a scan to an even grid along the patient's axes."""
 
     scan: Geometry
     grid: Geometry
 
     @classmethod
     def of(cls, scan: Geometry) -> Resampling:
-        """The even grid that contains the whole scan. Raises `InputError` if it is too large."""
+        """Resampling to the even grid that contains the whole scan. Raises `InputError` if this grid is too large."""
         gaps = np.ones(1) if scan.slices is None else np.diff(scan.slices)
         usual = np.quantile(gaps, 0.5, method="lower")  # the lower median, which is one of the gaps
         spacing = scan.spacing * [usual, 1, 1]
@@ -48,9 +48,9 @@ class Resampling:
         centre = (scan.origin + middle @ scan.steps)[::-1]  # mm, z, y, x
         corners = scan.corners()[:, ::-1]
         reach = np.array([centre - corners.min(axis=0), corners.max(axis=0) - centre]) / spacing  # (2, 3)
-        steps = np.ceil(reach - ROUNDING).astype(int)  # rows and columns before and after the centre contain the scan
-        steps[:, 0] = np.floor(reach[:, 0] + ROUNDING)  # slices are inside it
-        spare = np.maximum(0, np.array(scan.shape) - steps.sum(axis=0) - 1)  # a tilted field of view is shorter
+        steps = np.ceil(reach - ROUNDING).astype(int)  # before and after the centre: rows and columns contain the scan
+        steps[:, 0] = np.floor(reach[:, 0] + ROUNDING)  # slices are inside the scan
+        spare = np.maximum(0, np.array(scan.shape) - steps.sum(axis=0) - 1)  # a tilted scan spans fewer rows: keep all
         spare[0] = 0
         steps += [(spare + 1) // 2, spare // 2]
         shape = tuple(int(n) for n in steps.sum(axis=0) + 1)
@@ -60,8 +60,8 @@ class Resampling:
     def hounsfield(self, hu: np.ndarray) -> tuple[np.ndarray, slice]:
         """The resampled HU of the axial slices that show the whole body, and which slices of the grid these are.
 
-        hu: (z, y, x) on the scan's grid. The result has its dtype, and padding outside the scan. Raises `InputError` if
-        there is no such slice.
+        hu: (z, y, x) on the scan's grid. The result has the same dtype, and padding outside the scan. Raises
+        `InputError` if no slice shows the whole body.
         """
         out = np.empty(self.grid.shape, np.float32)
         whole = np.zeros(len(out), bool)
@@ -82,7 +82,7 @@ class Resampling:
         return np.rint(out).astype(np.int16) if hu.dtype == np.int16 else out, kept
 
     def labels(self, labels: np.ndarray, kept: slice, outside: int) -> np.ndarray:
-        """Labels at the same slices by nearest neighbour, `outside` where the scan ends. labels: uint8 (z, y, x)."""
+        """The labels on the kept slices, by nearest neighbour; `outside` beyond the scan. labels: uint8 (z, y, x)."""
         out = np.empty((kept.stop - kept.start, *self.grid.shape[1:]), labels.dtype)
         for z in range(kept.start, kept.stop):
             places, in_plane, in_slices = self._places(z)
@@ -91,7 +91,7 @@ class Resampling:
         return out
 
     def kept_grid(self, kept: slice) -> Geometry:
-        """The grid of these slices."""
+        """The grid of the kept slices."""
         origin = self.grid.origin + kept.start * self.grid.steps[0]
         return Geometry((kept.stop - kept.start, *self.grid.shape[1:]), origin, self.grid.steps)
 
@@ -108,7 +108,7 @@ class Resampling:
         return text + (f"; omitted slices that the scan covers only partially: {left}" if left else "")
 
     def _places(self, z: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Voxel indices (3, rows, columns) in the scan of slice z, and whether they are inside it along both axes."""
+        """For slice z: voxel indices in the scan (3, rows, columns); whether they are inside in plane; along slices."""
         _, rows, columns = self.grid.shape
         inverse = np.linalg.inv(self.scan.steps)
         start = (self.grid.origin + z * self.grid.steps[0] - self.scan.origin) @ inverse
@@ -126,9 +126,10 @@ class Resampling:
 
 
 def resampled(volume: Volume) -> tuple[Volume, Callable[[np.ndarray, int], np.ndarray], str]:
-    """The scan on an even axial grid; the function for its labels; and a description, "" for a scan that is unchanged.
+    """The scan on an even axial grid; a function that resamples its labels; and a description ("" if unchanged).
 
-    volume: a scan on its canonical grid. The function takes labels (z, y, x) on that grid and the value outside.
+    volume: a scan on its canonical grid. The function takes labels (z, y, x) on that grid, and the value for voxels
+    beyond the scan.
     """
     if not must_resample(volume.geometry):
         return volume, lambda labels, outside: labels, ""
@@ -138,8 +139,8 @@ def resampled(volume: Volume) -> tuple[Volume, Callable[[np.ndarray, int], np.nd
     return result, lambda labels, outside: plan.labels(labels, kept, outside), plan.description(kept)
 
 
-def _longest_run(of: np.ndarray) -> slice:
+def _longest_run(values: np.ndarray) -> slice:
     """The longest run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], of, [False]]).astype(int)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], values, [False]]).astype(int)))
     runs = [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
     return max(runs, key=lambda run: run.stop - run.start, default=slice(0, 0))

@@ -20,16 +20,17 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.overlay import Overlay
 
 KINDS = ("BINARY", "LABELMAP")
-FIXED = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}  # in every SEG
+# Values that DICOM requires in every SEG, but that some files lack.
+FIXED = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
 
 
 def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collection[int] | None = None) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
     The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
-    frame must coincide with a slice of the scan; empty frames may be omitted. frames: indices of those that belong to
-    the scan, None for all. Raises `InputError` for fractional
-    segments, for other frames, and if segments of different meaning overlap without a priority.
+    frame must coincide with a slice of the scan; empty frames may be omitted. frames: indices of the frames that belong
+    to the scan; None for all. Raises `InputError` for fractional segments, for frames that are not on a slice, and if
+    segments of different meaning overlap without a priority.
     """
     from pydicom.pixels import iter_pixels
 
@@ -62,17 +63,17 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
 
 
 def on_slices(scan: Geometry, seg: SegReference) -> np.ndarray:
-    """Whether each frame of the SEG has the size of the scan's slices and the position of one, bool (frames,)."""
+    """Whether each frame of the SEG has the size and the position of a slice of the scan, bool (frames,)."""
     placed = np.array([position is not None for position in seg.positions], bool)
     if not placed.any() or sorted(seg.shape) != sorted(scan.shape[1:]):
         return np.zeros(len(placed), bool)
     positions = np.array([position or (0.0, 0.0, 0.0) for position in seg.positions])
     index = (positions - scan.origin) @ np.linalg.inv(scan.steps)  # (frames, 3), voxels along z, y, x
-    off = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
+    allowed = tolerance(float(scan.spacing.min())) / scan.spacing  # voxels along z, y, x
     places = np.arange(scan.shape[0]) if scan.slices is None else scan.slices
-    on_slice = np.abs(index[:, :1] - places).min(axis=1) < off[0]
+    on_slice = np.abs(index[:, :1] - places).min(axis=1) < allowed[0]
     corners = np.array([0, scan.shape[1] - 1]), np.array([0, scan.shape[2] - 1])  # a frame may be stored flipped
-    at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < off[i + 1] for i in (0, 1)]
+    at_corner = [np.abs(index[:, i + 1, None] - corners[i]).min(axis=1) < allowed[i + 1] for i in (0, 1)]
     return placed & on_slice & at_corner[0] & at_corner[1]
 
 

@@ -1,8 +1,8 @@
-"""Slices whose HU are shifted relative to the other slices, for example because a file lacks the rescale intercept.
+"""Detection of slices whose HU are shifted, for example because one file lacks the rescale intercept.
 
-The whole scan still passes the checks of `volume`. Anatomy, contrast medium, metal and padding change the shares of air
-and soft tissue in a slice, but not the HU of their peaks, so a shifted slice is one whose histogram, moved by at least
-`MIN_SHIFT`, is much more like that of the other slices.
+A scan with such slices may pass the checks of `volume`, which look at all slices together. Anatomy, contrast medium,
+metal and padding change the shares of air and soft tissue in a slice, but not the HU of their peaks. A slice is
+therefore shifted if its histogram, moved by at least `MIN_SHIFT`, is much more similar to that of the other slices.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import numpy as np
 from ildfv.errors import check
 
 BIN = 25  # HU
-LOWEST, HIGHEST = -6000, 6000  # HU of the histogram; values outside count at its ends
-MOST_SHIFT, MIN_SHIFT = 3000, 200  # HU
-BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # noise and small differences of level are no shift
-LIKE, GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved slice, and its gain over the slice as it is
+LOWEST, HIGHEST = -6000, 6000  # HU; range of the histogram, which counts values outside in its end bins
+MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
+BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
+MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-DISPLACED = 0.05  # share: more above soft tissue after a shift up, less in its range after a shift down
-NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice that has neither air nor padding, but that much bone, is shifted too
-FEWEST = 3  # slices; of two, either could be the shifted one
+DISPLACED = 0.05  # share of pixels: above soft tissue, more after a shift up; in soft tissue, fewer after a shift down
+NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice with less air and padding but more dense pixels is also shifted
+MIN_SLICES = 3  # of two slices, either could be the shifted one
 
 
 def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
-    """InputError, naming the positions, if slices are shifted. sample: HU (z, y, x), a part of the pixels is enough."""
-    if len(sample) < FEWEST:
+    """InputError with the positions of shifted slices. sample: HU (z, y, x); a part of the pixels is sufficient."""
+    if len(sample) < MIN_SLICES:
         return
     values = sample.reshape(len(sample), -1)
     found = _shifts(values)
@@ -34,12 +34,12 @@ def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
         not len(bad),
         f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about "
         f"{np.median(found[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
-        "or leave them out",
+        "or leave these slices out",
     )
 
 
 def _shifts(values: np.ndarray) -> np.ndarray:
-    """HU by which each slice is shifted against the scan, 0 for none."""
+    """HU by which each slice is shifted relative to the other slices, (slices,); 0 if it is not shifted."""
     high = _share(values, SOFT[1], np.inf)
     soft, air = _share(values, *SOFT), _share(values, *AIR)
     suspects = np.flatnonzero((high > DISPLACED) | (soft < DISPLACED))
@@ -49,17 +49,18 @@ def _shifts(values: np.ndarray) -> np.ndarray:
     roots = np.sqrt(_histograms(values))
     usual = np.median(roots, axis=0)
     usual /= max(float(np.linalg.norm(usual)), 1e-9)
-    most = MOST_SHIFT // BIN
+    most = MAX_SHIFT // BIN
     padded = np.pad(usual, most)
     moved = np.stack([padded[most - k : most - k + len(usual)] for k in range(-most, most + 1)])
     steps = BIN * np.arange(-most, most + 1)
     typical_air, typical_low = float(np.median(air)), _share(values, -np.inf, AIR[0])
     for i in suspects:
-        likeness = moved @ roots[i]
-        best = int(likeness.argmax())
+        similarity = moved @ roots[i]
+        best = int(similarity.argmax())
         shift = int(steps[best])
         displaced = high[i] > DISPLACED if shift > 0 else soft[i] < DISPLACED
-        if (abs(shift) >= MIN_SHIFT and displaced and likeness[best] >= max(LIKE, likeness[most] + GAIN)) or (
+        is_similar = similarity[best] >= max(MIN_SIMILARITY, similarity[most] + MIN_GAIN)
+        if (abs(shift) >= MIN_SHIFT and displaced and is_similar) or (
             air[i] + typical_low[i] < NO_AIR < typical_air
             and _share(values[i : i + 1], DENSE, np.inf)[0] > MUCH_DENSE
             and shift > 0
@@ -69,6 +70,7 @@ def _shifts(values: np.ndarray) -> np.ndarray:
 
 
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The share of pixels of each slice between two HU."""
     return ((values >= low) & (values <= high)).mean(axis=1)
 
 

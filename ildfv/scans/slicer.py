@@ -1,7 +1,8 @@
 """Segmentations of 3D Slicer (.seg.nrrd): segments by name, from one or several layers, placed on the scan's grid.
 
 3D Slicer numbers the segments of each patient separately and names them in the header, so a value has no meaning
-without its name. It also crops the stored grid to the segments, and stores overlapping segments in separate layers.
+without the name of its segment. 3D Slicer also crops the stored grid to the segments, and stores overlapping segments
+in separate layers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SEGMENT_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 
 @dataclass(frozen=True)
 class SlicerSegment:
-    """A segment: voxels of `value` in a layer."""
+    """A segment: the voxels with the value `value` in a layer."""
 
     name: str
     value: int
@@ -48,7 +49,7 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
             raise InputError(f"segments must have a name and a layer below {layers}, got {name!r} in {layer}")
         segments.append(SlicerSegment(name, value, layer))
     if len({(one.value, one.layer) for one in segments}) != len(segments):
-        raise InputError("segments must differ in LabelValue or Layer, got two with the same")
+        raise InputError("segments must differ in LabelValue or Layer, got two segments with equal values")
     return tuple(segments)
 
 
@@ -68,7 +69,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
     Raises `InputError` if a segment's name has no meaning, if [codes] gives its value another meaning, if segments of
-    different meaning overlap, and if the stored grid is not part of the scan's.
+    different meaning overlap, and if the stored grid is not part of the scan's grid.
     """
     header = nrrd_header(path)
     segments = slicer_segments(header.fields, header.layers)
@@ -85,7 +86,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
         values = label_integers(reordered(layer, order, flips))
         described = {segment.value: segment.name for segment in segments if segment.layer == number}
         if unknown := sorted(set(np.unique(values).tolist()) - set(described) - {0}):
-            raise InputError(f"values must be those of segments in the header, got {unknown[:5]} in layer {number}")
+            raise InputError(f"values must belong to segments in the header, got {unknown[:5]} in layer {number}")
         for value, name in described.items():
             meaning = MEANINGS.index(codes.segment_meaning(name))
             for z in np.flatnonzero((values == value).any(axis=(1, 2))):
@@ -96,7 +97,7 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
 
 
 def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
-    """The voxel of the scan at voxel 0 of a part of its grid, (z, y, x); or why it is not part of that grid."""
+    """The index in `scan` of the first voxel of `part`, (z, y, x); or the reason why `part` is not a part of `scan`."""
     if scan.slices is not None:
         return difference(scan, part) or ""
     start = np.round((part.origin - scan.origin) @ np.linalg.inv(scan.steps)).astype(int)
@@ -110,6 +111,7 @@ def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
 
 
 def _check_agreement(segment: SlicerSegment, codes: Codes) -> None:
+    """InputError: [codes] gives the value of a segment another meaning than its name has."""
     meaning, code = codes.segment_meaning(segment.name), segment.value >> codes.shift
     other = codes.meanings.get(code, meaning)
     if other != meaning:

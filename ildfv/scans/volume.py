@@ -13,11 +13,11 @@ from ildfv.scans.shifted import check_slices
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
-MAX_GZIP_RATIO = 1032  # limit of deflate: a file cannot contain more
-PADDING = -3024  # HU that replaces lower values: scanners pad down to it, other writers down to -32768
+MAX_GZIP_RATIO = 1032  # largest compression ratio of deflate
+PADDING = -3024  # HU that replaces lower values: the lowest padding of scanners; other writers use down to -32768
 MAX_RESCALE = 1 << 32  # stored values have at most 32 bits, which a larger slope or intercept cannot map to HU
 MAX_HU = 20000  # HU that replaces higher values: metal on an extended scale, or wrapped padding
-DENSE = ((700, 0.1), (MAX_HU, 0.01))  # at most that fraction of voxels is above that HU: cortical bone, metal
+DENSE = ((700, 0.1), (MAX_HU, 0.01))  # (HU, largest fraction of voxels above): cortical bone, metal
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU ranges that every chest scan has: air or lung, and soft tissue
 MIN_SHARE = 0.005  # fraction of voxels required in each range
 
@@ -27,13 +27,13 @@ class Volume:
     """A scan: `hu` (z, y, x), int16, or float32 if its values are not integers; z superior, y posterior, x left.
 
     Padding outside the scanner's field of view keeps its value in the file (usually −1024 … −3024). Values below −3024
-    are raised to it, values above 20 000 HU (metal on an extended scale) are lowered to that.
+    are raised to −3024; values above 20 000 HU (metal on an extended scale) are lowered to 20 000.
     """
 
     hu: np.ndarray
     geometry: Geometry
     patient_id: str  # raw; it is only stored as a salted hash
-    series_id: str  # raw, likewise
+    series_id: str  # raw; it is only stored as a salted hash
     source: Path
 
     @property
@@ -75,7 +75,7 @@ def canonical_volume(
     *,
     max_tilt: float = MAX_TILT,
 ) -> Volume:
-    """The volume of HU values on any axis-aligned grid, in canonical order and checked."""
+    """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked."""
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     check_hounsfield(hu)
@@ -96,13 +96,14 @@ def check_size(shape, itemsize: int = 2) -> None:
 
 
 def check_hounsfield(hu: np.ndarray) -> None:
-    """Raises `InputError` if the values cannot be Hounsfield units of a chest, as unscaled or shifted values cannot.
+    """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
 
-    They must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of the
-    voxels. At most 10 % may be above 700 HU, where soft tissue is without the intercept, and 1 % above 20 000 HU.
+    The values must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of
+    the voxels. At most 10 % of the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and
+    at most 1 % above 20 000 HU.
     """
     low, high = float(hu.min()), float(hu.max())
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max carry NaN
+    if not (np.isfinite(low) and np.isfinite(high)):  # min and max propagate NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
     sample = sampled(hu)
@@ -130,7 +131,7 @@ def sampled(hu: np.ndarray) -> np.ndarray:
 
 
 def clipped(hu: np.ndarray) -> np.ndarray:
-    """The values with those below −3024 raised and those above 20 000 lowered to the limit, int16 if all are integers.
+    """The values, clipped to −3024 … 20 000; int16 if all values are integers.
 
     The windows are well inside the limits, so that windowed slices do not change.
     """
@@ -143,7 +144,7 @@ def clipped(hu: np.ndarray) -> np.ndarray:
 
 
 def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: np.ndarray | None = None) -> np.ndarray:
-    """slope·stored + intercept, int16 if all values are integers in its range, else float32.
+    """slope·stored + intercept, int16 if all values are integers in the range of int16, else float32.
 
     padding: bool, the shape of `stored`, True where the header declares padding; there, values below −3024 HU, and
     above 20 000 HU (negative padding in unsigned pixels), become −3024 HU.

@@ -1,4 +1,4 @@
-"""Volume files, NIfTI, NRRD or MetaImage: format detection, and reading as scans or as label maps."""
+"""Volume files (NIfTI, NRRD, MetaImage): format detection, and reading as scans or as label maps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FORMATS = {
     "metaimage": Format((".mha", ".mhd"), metaimage_geometry, metaimage_values, metaimage_data_file),
 }
 SUFFIXES = tuple(suffix for known in FORMATS.values() for suffix in known.suffixes)
-MAGIC_1, MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")  # of NIfTI-1 and NIfTI-2
+MAGIC_1, MAGIC_2 = (b"n+1\0", b"ni1\0"), (b"n+2\0", b"ni2\0")  # magic bytes of NIfTI-1 and NIfTI-2
 
 
 def format_of(path: Path, start: bytes) -> str | None:
@@ -60,7 +60,7 @@ def label_header(path: Path, kind: str) -> tuple[Geometry, tuple[SlicerSegment, 
 
 
 def files_of(path: Path, kind: str) -> tuple[Path, ...]:
-    """The files of a volume: the file itself, and the file with its voxels if that is another one."""
+    """The files of a volume: the file itself, and the file with its voxels if the header is detached."""
     data_file = FORMATS[kind].data_file(path)
     return (path,) if data_file == path else (path, data_file)
 

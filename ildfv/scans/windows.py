@@ -28,15 +28,15 @@ def windowed(hu, size: int = SIZE):
     """
     h, w = hu.shape[-2:]
     side = max(h, w)
-    if on_gpu(hu) and build.available():  # one kernel instead of about a hundred passes, with equal bytes
+    if on_gpu(hu) and build.available():  # one kernel instead of about a hundred array operations, with equal bytes
         return windows.windowed(hu, WINDOWS, _taps(h, side, size), _taps(w, side, size))
-    if isinstance(hu, np.ndarray):  # likewise, with equal bytes
+    if isinstance(hu, np.ndarray):  # one C++ function, also with equal bytes
         return slices.windowed(hu, WINDOWS, _tables(h, side, size), _tables(w, side, size))
     return reference(hu, size)
 
 
 def reference(hu, size: int = SIZE):
-    """`windowed` in the array API: the specification of the C++ and CUDA versions, which give its bytes."""
+    """`windowed` in the array API. It is the specification of the C++ and CUDA versions, which give equal bytes."""
     h, w = hu.shape[-2:]
     side = max(h, w)
     xp = array_namespace(hu)
@@ -50,7 +50,7 @@ def reference(hu, size: int = SIZE):
 
 
 def resized(values: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Values (h, w) averaged over the area of each output pixel, float32 (size, size); 0 outside a slice not square."""
+    """Values (h, w) averaged over the area of each output pixel, float32 (size, size); 0 outside the slice."""
     h, w = values.shape
     side = max(h, w)
     rows = _averaged(np, values, _taps(h, side, size), axis=-2)
@@ -73,9 +73,10 @@ def nearest(labels, size: int = SIZE):
 
 @lru_cache
 def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each tap, index (size,) of an input pixel and its fraction (size,) of the area of each output pixel.
+    """For each tap, one input pixel per output pixel: its index (size,), and its share of the output pixel (size,).
 
-    n input pixels are centred in a square of `side`; output pixel i covers [i, i + 1)·side/size of it.
+    The n input pixels are centred in a square of `side` pixels; output pixel i covers [i, i + 1)·side/size of the
+    square.
     """
     step = side / size
     start = np.arange(size) * step - (side - n) // 2
@@ -92,7 +93,7 @@ def _taps(n: int, side: int, size: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @lru_cache
 def _tables(n: int, side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """`_taps` as two arrays: indices, int64, and shares, float32, (taps, size) each."""
+    """The result of `_taps` as two arrays (taps, size): indices, int64, and shares, float32."""
     index, share = zip(*_taps(n, side, size), strict=True)
     return np.stack(index), np.stack(share)
 

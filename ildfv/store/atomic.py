@@ -1,4 +1,4 @@
-"""Atomic file writes: a temporary name in the same folder, fsync, rename, fsync of the folder."""
+"""Atomic file writes: write a temporary file in the same folder, fsync it, rename it, fsync the folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ildfv.parsing import JSON_MOST, open_regular, parse_json, read_bytes
 
 TEMPORARY = ".writing-"  # prefix of unfinished files, which the next run removes
 MEND = "run `ildfv verify` to see how to restore it"
-PRIVATE = 0o600  # mode of files with the salt or paths, either of which may identify patients
+PRIVATE = 0o600  # mode of files that contain the salt or paths, because both may identify patients
 SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the disk is full
 
 
@@ -32,7 +32,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     be created with that mode, as `write_bytes` does.
     """
     path = Path(path)
-    # The suffix is kept, because writers such as NumPy's choose the format by it, or append one.
+    # The suffix is kept, because some writers choose the format by the suffix, or append a missing suffix.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         mode = PRIVATE if private else _mode(temporary)
@@ -43,7 +43,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            # The message should have the final name; h5py's text contains the temporary one.
+            # The message should contain the final name; messages of h5py contain the temporary name.
             named = str(temporary) in str(error.strerror)
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
@@ -51,11 +51,11 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode of a new file under this process's umask, which cannot be read without changing it."""
+    """The mode of a new file under the umask. A file is created, because reading the umask would change it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise OSError(error.errno, error.strerror) from error  # `replacing` adds the name of the file
+        raise OSError(error.errno, error.strerror) from error  # without a name, because `replacing` adds it
     try:
         return stat.S_IMODE(os.fstat(handle).st_mode)
     finally:
@@ -64,7 +64,7 @@ def _mode(temporary: Path) -> int:
 
 
 def _private(path: str, flags: int) -> int:
-    """An opener, as for `open`, of files that only their owner may read."""
+    """Creates a file that only its owner can read; for the parameter `opener` of `open`."""
     return os.open(path, flags, PRIVATE)
 
 
@@ -78,7 +78,7 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes unfinished files of a killed run. Needs the folder's lock."""
+    """Removes the unfinished files of a killed run. The caller must hold the lock of the folder."""
     for orphan in Path(folder).glob(f"{TEMPORARY}*"):
         if orphan.is_dir():
             shutil.rmtree(orphan)
@@ -87,7 +87,7 @@ def sweep(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Writes `data` to the file `path` atomically. private: only its owner can read it, from the first byte on."""
+    """Writes `data` to the file `path` atomically. private: only the owner can ever read the file."""
     path = Path(path)
     check_space(path.parent, len(data))
     opener = _private if private else None
@@ -96,17 +96,17 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def write_json(path: Path, content, *, private: bool = False) -> None:
-    """Writes `content` to `path` as indented JSON without sorting keys. ValueError: a NaN, use None.
+    """Writes `content` to `path` as indented JSON, with keys in their order. private: as for `write_bytes`.
 
-    private: as for `write_bytes`.
+    ValueError: the content includes NaN; use None instead.
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # File names may not be UTF-8; JSON escapes such as \udce9 are read back.
+    # File names may not be valid UTF-8. They are written as JSON escapes such as \udce9, which can be read back.
     write_bytes(path, text.encode(errors="backslashreplace"), private=private)
 
 
 def read_json(path: Path):
-    """The content of a JSON file, local or remote. InputError: not JSON. FileNotFoundError: missing."""
+    """The content of a JSON file, local or remote. InputError: it is not JSON. FileNotFoundError: it does not exist."""
     # A remote file is not a `Path` and cannot be a pipe or a device.
     text = read_bytes(path, JSON_MOST) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)
@@ -141,6 +141,6 @@ def check_gzip(path: Path) -> None:
 
 
 def key_of(*content) -> str:
-    """A hash (16 hex digits) of JSON-able settings and inputs; equal content has equal keys."""
+    """A hash (16 hex digits) of settings and inputs that JSON can represent. Equal content has equal keys."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

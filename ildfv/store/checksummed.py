@@ -14,12 +14,12 @@ CHECKSUM = "sha256"  # the last field of a document
 
 
 def write_checksummed(path: Path, content: Mapping) -> None:
-    """Writes `content` to `path` with its checksum as the last field; otherwise as `write_json`."""
+    """Writes `content` and its checksum, as the last field, to `path` like `write_json`."""
     write_json(path, {**content, CHECKSUM: _checksum(content)})
 
 
 def read_checksummed(path: Path) -> dict:
-    """The content of the document in `path` without its checksum. InputError: checksum missing or mismatched."""
+    """The content of the document in `path` without its checksum. InputError: the checksum is missing or wrong."""
     document = read_json(path)
     stored = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
     check(stored is not None, f"{path} must be a document with a checksum, got none: {MEND}")
@@ -28,5 +28,5 @@ def read_checksummed(path: Path) -> dict:
 
 
 def _checksum(content: Mapping) -> str:
-    # Keys are not sorted: writing and reading both keep their order, and keys of mixed types cannot be sorted.
+    # Keys are not sorted, because writing and reading keep their order, and keys of mixed types cannot be sorted.
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")).hexdigest()

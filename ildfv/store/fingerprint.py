@@ -8,23 +8,25 @@ from pathlib import Path
 from ildfv.errors import InputError, check
 from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
-FINGERPRINT = "claim.json"  # the name in workspaces of all versions
+FINGERPRINT = "claim.json"  # not renamed, so that workspaces of earlier versions stay valid
 HASHED = ("slices", "folds", "model_sha256")  # inputs that are identified by a hash of their content
 
 
 def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measured: dict | None = None) -> dict:
-    """Writes the fingerprint of a new folder, or checks that the existing one equals `inputs`. Needs the folder's lock.
+    """Writes the fingerprint of a new folder, or checks that the existing fingerprint equals `inputs`.
+
+    The caller must hold the lock of the folder.
 
     Parameters
     ----------
     folder : Path
-        Output folder; it exists.
+        Existing output folder.
     inputs : dict
-        JSON-able settings and inputs.
+        Settings and inputs as JSON values.
     fresh : bool
         Whether to remove the content of a folder that was made from other inputs.
     measured : dict, optional
-        Values that depend on the machine, such as a batch size that fits in its memory. They are stored but not
+        Values that depend on the machine, such as a batch size for the memory of its GPU. They are stored but not
         compared.
 
     Returns
@@ -35,7 +37,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
     Raises
     ------
     InputError
-        Names the first input that differs, or a folder with content but no fingerprint.
+        An input differs (the message names the first one), or the folder has content but no fingerprint.
     """
     measured = measured or {}
     folder = Path(folder)
@@ -50,7 +52,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
         if not fresh:
             name = differing[0]
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
-            if name in HASHED:  # hashes would not help the user
+            if name in HASHED:  # the values are hashes, which tell the user nothing
                 what = f"{name.removesuffix('_sha256')} other than the current ones"
             raise InputError(f"{folder} was made with {what}: restore the old settings to resume, or use --fresh")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
@@ -62,10 +64,10 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
 
 
 def empty(folder: Path) -> None:
-    """Removes the content of the folder except its lock and fingerprint. Needs the folder's lock.
+    """Removes the content of the folder except its lock and fingerprint. The caller must hold the lock.
 
-    A process killed at any point leaves nothing that looks finished: files are removed first, because they mark a
-    folder as finished, and subfolders are renamed before they are deleted.
+    If the process is killed at any point, nothing that is left looks finished: files are removed first, because they
+    mark a folder as finished, and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)
     for child in sorted(folder.iterdir(), key=Path.is_dir):

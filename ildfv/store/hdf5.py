@@ -1,8 +1,8 @@
-"""HDF5 files of parts, opened such that no other file is read and only arrays of the expected kind are returned.
+"""Safe opening of the HDF5 files of parts: HDF5 reads no other file, and all arrays are of the expected kind.
 
 HDF5 can read the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
-links to other files, and load filters as plugins. A part has none of these: it is a flat list of plain arrays with
-a few plain attributes. Everything else is refused when the file is opened, before any value is read.
+links to other files, and load filters as plugins. A part uses none of these features: it is a flat list of plain arrays
+with a few plain attributes. Everything else is refused when the file is opened, before any value is read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import h5py
 from ildfv.errors import InputError, check
 from ildfv.parsing import check_regular
 
-OBJECTS = 64  # arrays and attributes of a part; slice parts have five of each
-ATTRIBUTE_SIZE = 4096  # values of one attribute; an affine has 16
+OBJECTS = 64  # largest number of arrays, and of attributes, in a part; a part of slices has fewer than ten of each
+ATTRIBUTE_SIZE = 4096  # largest number of values in an attribute; an affine has 16
 FILTERS = frozenset({h5py.h5z.FILTER_FLETCHER32})  # the only filter that `write_part` uses
 NUMBERS, TEXTS = "biuf", "S"
 
@@ -58,7 +58,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     """
     if isinstance(file, Path):
         check_regular(file)
-    # No chunk cache: every chunk is read once, so that a cache would only cost memory.
+    # Without a chunk cache, which would only take memory, because every chunk is read once.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
         _check_content(opened, f"{name}")
@@ -70,7 +70,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
 
 
 def _check_content(file: h5py.File, name: str) -> None:
-    """InputError unless the file is a flat list of plain arrays. No link is followed before its kind is known."""
+    """InputError: the file is not a flat list of plain arrays. No link is followed before its kind is known."""
     check(len(file) <= OBJECTS, f"{name} must hold at most {OBJECTS} arrays, got {len(file)}")
     _check_attributes(file, name)
     for key in file:
@@ -84,7 +84,7 @@ def _check_content(file: h5py.File, name: str) -> None:
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
-    """InputError unless the values are plain numbers stored in this file, with filters built into HDF5."""
+    """InputError: the values are not plain numbers stored in this file, with filters that are built into HDF5."""
     created = dataset.id.get_create_plist()
     layout = created.get_layout()
     check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
@@ -96,7 +96,7 @@ def _check_storage(dataset: h5py.Dataset, name: str) -> None:
 
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
-    """InputError unless there are at most `OBJECTS` attributes, all numbers or texts of fixed length."""
+    """InputError: there are more than `OBJECTS` attributes, or an attribute is no number or text of fixed length."""
     check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
     for key in owner.attrs:
         attribute = owner.attrs.get_id(key)
@@ -108,6 +108,7 @@ def _check_attributes(owner: h5py.HLObject, name: str) -> None:
 
 
 def _check_type(item, name: str, kinds: str) -> None:
+    """InputError: the values are not of one of these kinds of dtype."""
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy does not have
@@ -117,6 +118,7 @@ def _check_type(item, name: str, kinds: str) -> None:
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
+    """InputError: arrays, attributes or numbers of items differ from the schema and `count`."""
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis of items, got a single value")
         length = dataset.shape[0]
@@ -136,10 +138,14 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
 
 
 def _kind(found: object) -> str:
-    return "a group" if isinstance(found, h5py.Group) else "a named type" if isinstance(found, h5py.Datatype) else "no"
+    """The kind of an object, for messages."""
+    if isinstance(found, h5py.Group):
+        return "a group"
+    return "a named type" if isinstance(found, h5py.Datatype) else "an unknown object"
 
 
 def _type_name(dtype) -> str:
+    """The name of a type, for messages."""
     if dtype.kind == "O":
         return "references or texts of any length"
     return "a compound type" if dtype.kind == "V" else str(dtype)

@@ -1,4 +1,4 @@
-"""The kinds of files that packages write into a workspace, registered so that `verify` and `report` can handle them.
+"""Registry of the kinds of files that packages write into a workspace, which `verify` and `report` use.
 
 A package registers its kinds when its `kinds` module is imported; `ildfv.pipeline.kinds` imports those modules. A file
 belongs to the first registered kind whose pattern matches its path, patterns without wildcards first.
@@ -19,10 +19,10 @@ from ildfv.store.checksummed import read_checksummed
 class FileKind:
     """Files of one purpose.
 
-    pattern: their paths below the workspace, as for `Path.glob`. remedy(workspace, file): how to restore a damaged
-    file, as the end of a message. check(workspace, file): raises InputError if the file is damaged or in the wrong
-    place; None if there is nothing to check beyond its format. may_lack(workspace, folder): whether the model in this
-    folder may have been removed on purpose.
+    pattern: the paths of the files below the workspace, as for `Path.glob`. remedy(workspace, file): the end of a
+    message that states how to restore a damaged file. check(workspace, file): raises InputError if the file is damaged
+    or in the wrong place; None if only its format is checked. may_lack(workspace, folder): whether a user may have
+    removed the model of this folder on purpose.
     """
 
     name: str
@@ -37,8 +37,9 @@ class DocumentKind:
     """Checksummed JSON documents whose field "kind" is `name`.
 
     pattern, remedy: as for `FileKind`. load(values, name=…): the typed document; InputError if `values` violate the
-    schema. check(workspace, file, document): raises InputError if the document contradicts other files. in_report: its
-    documents are tables that the report shows; they have a `key` of the slices and folds that they were made from.
+    schema. check(workspace, file, document): raises InputError if the document contradicts other files. in_report:
+    whether the documents are tables that the report shows; these have a `key` of the slices and folds that they were
+    made from.
     """
 
     name: str
@@ -61,7 +62,7 @@ _DOCUMENTS: dict[str, DocumentKind] = {}
 
 
 def register(*kinds: FileKind | DocumentKind) -> None:
-    """Adds kinds of files, or replaces those of the same name."""
+    """Adds kinds of files. A kind replaces an earlier kind with the same name."""
     for kind in kinds:
         if isinstance(kind, DocumentKind):
             _DOCUMENTS[kind.name] = kind
@@ -93,12 +94,13 @@ def kind_of(path: PurePath) -> FileKind | DocumentKind | None:
 
 def _matches(path: PurePath, pattern: str) -> bool:
     """Whether the whole path matches the pattern; a part "**" stands for any number of folders."""
-    return _match(path.parts, PurePath(pattern).parts)
+    return _parts_match(path.parts, PurePath(pattern).parts)
 
 
-def _match(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+def _parts_match(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the folders and the file name match those of the pattern, one by one."""
     if not pattern:
         return not path
     if pattern[0] == "**":
-        return _match(path, pattern[1:]) or (bool(path) and _match(path[1:], pattern))
-    return bool(path) and PurePath(path[0]).match(pattern[0]) and _match(path[1:], pattern[1:])
+        return _parts_match(path, pattern[1:]) or (bool(path) and _parts_match(path[1:], pattern))
+    return bool(path) and PurePath(path[0]).match(pattern[0]) and _parts_match(path[1:], pattern[1:])

@@ -1,4 +1,4 @@
-"""A lock for the only writer of a folder; a second writer fails with the name of the process that holds it."""
+"""A lock that allows one process to write to a folder. Other writers fail with the name of this process."""
 
 from __future__ import annotations
 

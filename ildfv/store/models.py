@@ -1,4 +1,4 @@
-"""Models as one safetensors file with a checksum, and a readable JSON copy of their metadata. Nothing is unpickled."""
+"""Models on disk: a safetensors file with a checksum, and a readable JSON copy of its metadata. Pickle is not used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ildfv.parsing import check_regular, parse_json
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
 
 TENSORS, INFO = "model.safetensors", "model.json"
-METADATA = "ildfv"  # a single key, as safetensors does not keep the order of several
+METADATA = "ildfv"  # the only metadata key, because safetensors does not keep the order of several keys
 
 
 def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None:
     """Writes `model.safetensors` atomically, and a readable copy of `info` to `model.json`.
 
-    The info is stored in the safetensors file with a checksum over both, so that the two always match.
+    `info` is also stored in the safetensors file, with a checksum of tensors and info, so that they always match.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
-    with replacing(folder / TENSORS) as temporary:  # not via bytes in memory: components of fc6 take half a gigabyte
+    with replacing(folder / TENSORS) as temporary:  # not from bytes in memory: the model of fc6 takes half a gigabyte
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # disk full, or a file size limit
@@ -50,7 +50,7 @@ def load_info(folder: Path) -> dict:
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors and the info of a model. InputError: missing, damaged, not a model, or NaN or infinity in it."""
+    """The tensors and the info of a model. InputError: it is missing or damaged, or contains NaN or infinity."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
@@ -62,12 +62,12 @@ def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def prefixed(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors of one part of a model, by their names in the whole: "pca" and "mean" give "pca.mean"."""
+    """The tensors with a prefix in their names: prefix "pca" and name "mean" give "pca.mean"."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
 def part_of(tensors: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The tensors that `prefixed` gave this prefix, by their own names."""
+    """The tensors whose names have this prefix, by their names without the prefix."""
     start = f"{prefix}."
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
@@ -82,6 +82,7 @@ def verify_model(folder: Path) -> list[str]:
 
 
 def _metadata(folder: Path) -> dict:
+    """The checksum and the info in the safetensors file. InputError: it is missing or not written by ildfv."""
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} has no finished model: {TENSORS} is missing")
@@ -99,6 +100,7 @@ def _metadata(folder: Path) -> dict:
 
 
 def _digest(tensors: dict[str, np.ndarray], text: str) -> str:
+    """The SHA-256 of the info, and of names, types, shapes and values of the tensors."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())

@@ -9,11 +9,11 @@ from ildfv.errors import check
 from ildfv.parsing import FILE_TYPES, open_regular
 from ildfv.store.atomic import write_bytes
 
-HEAD = 4096  # bytes of a file in which its marker must be
+HEAD = 4096  # bytes at the start of a file that must contain its marker
 
 
 def check_output(path: Path, marker: bytes, kind: str) -> None:
-    """Raises InputError unless `path` does not exist or is a file of this kind that ildfv wrote.
+    """Checks that `path` does not exist or is a file of this kind that ildfv wrote.
 
     Call it before the computation, so that a wrong path is reported early; `write_output` calls it again.
 
@@ -29,7 +29,7 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
     Raises
     ------
     InputError
-        The path is any other file, or its folder does not exist.
+        The path is another file, or its folder does not exist.
     """
     path = Path(path)
     check(path.parent.is_dir(), f"{path} must be in a folder that exists, got {path.parent}")

@@ -1,8 +1,8 @@
-"""Bulk arrays as a folder of HDF5 parts with a manifest; a part is listed only when it is complete and hashed.
+"""Large arrays as a folder of HDF5 parts with a manifest. A part is listed only when it is complete and hashed.
 
 The manifest is `manifest.json`: {"format": 1, "key": …, "parts": [{"name", "count", "sha256", "key"}, …]}, parts sorted
 by name; an empty manifest is written before the first part. The key of the folder identifies the settings and inputs of
-all parts, the key of a part its own input; a later run uses them to tell finished parts from stale ones.
+all parts; the key of a part identifies the input of this part. A later run uses the keys to find outdated parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-OVERHEAD = 64 << 10  # bytes of a part apart from its arrays
+OVERHEAD = 64 << 10  # bytes of a part in addition to its arrays
 DAMAGE = (OSError, KeyError, RuntimeError)  # raised by h5py for damaged files
 FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadratic time
 
@@ -44,7 +44,7 @@ class Row:
         if not (texts and isinstance(self.count, int)):
             raise TypeError(f"a part must have strings and an integer count, got {astuple(self)}")
         if Path(self.name).name != self.name:  # a manifest must not point outside its folder
-            raise TypeError(f"the name of a part must be that of one file, got {self.name!r}")
+            raise TypeError(f"the name of a part must be a file name without folders, got {self.name!r}")
 
 
 def write_part(
@@ -66,7 +66,7 @@ def write_part(
             # Fixed-length bytes: HDF5 stores variable-length strings without a checksum.
             file.attrs[key_] = np.array(value.encode() or b"\0") if isinstance(value, str) else value
         for array_name, array in sorted(arrays.items()):
-            # Large items have a chunk each, as slices are read in any order.
+            # Each large item has its own chunk, because slices are read in any order.
             rows = max(1, min(len(array), (256 << 10) // max(1, array[:1].nbytes)))
             chunks = (rows, *array.shape[1:]) if array.size else None
             file.create_dataset(array_name, data=array, chunks=chunks, fletcher32=bool(array.size))
@@ -74,8 +74,7 @@ def write_part(
 
 
 class Parts:
-    """A folder of parts for reading, local or remote; `writing_parts` gives one that can be written to.
-
+    """A local or remote folder of parts, for reading. `writing_parts` opens a folder for writing.
 
     schema: the arrays and attributes that every part must have; None: any plain arrays.
     """
@@ -125,7 +124,7 @@ class Parts:
 
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
-        """The part, open for reading. InputError: missing, not readable or damaged."""
+        """The part, open for reading. InputError: it is missing, not readable or damaged."""
         try:
             with self.file(name) as file:
                 yield file
@@ -171,15 +170,17 @@ class WritableParts(Parts):
         sweep(self.folder)
         if not (self.folder / MANIFEST).exists():
             found = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run leaves at least an empty manifest
-            lost = f"{self.folder} has {found} parts but no {MANIFEST}: restore it, or remove the folder"
-            check(found == 0, lost)
+            check(
+                found == 0,
+                f"{self.folder} has {found} parts but no {MANIFEST}: restore this file, or remove the folder",
+            )
             self.flush()
         for orphan in self.folder.glob("*.h5"):  # the process was killed before it wrote the row
             if orphan.stem not in self.rows:
                 orphan.unlink()
 
     def add(self, *rows: Row) -> None:
-        """Adds finished parts to the manifest, which is written to disk within seconds, at the latest by `flush`."""
+        """Adds finished parts to the manifest. It is written if the last write was seconds ago; else by `flush`."""
         self.rows |= {row.name: row for row in rows}
         if time.monotonic() - self._written > FLUSH_SECONDS:
             self.flush()
@@ -193,7 +194,7 @@ class WritableParts(Parts):
             self.path(name).unlink(missing_ok=True)
 
     def replace(self, row: Row, folder: Path) -> None:
-        """Replaces a part by the finished one in `folder`; after a kill in between, neither is in the manifest."""
+        """Replaces a part by the finished part in `folder`. If the process is killed meanwhile, neither is listed."""
         self.drop(row.name)
         os.replace(folder / f"{row.name}.h5", self.path(row.name))
         sync(self.folder)

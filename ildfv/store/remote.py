@@ -1,7 +1,7 @@
 """Remote folders for reading, by any URL that fsspec supports: s3://bucket/study/slices, gs://…, memory://…
 
-Each protocol needs its own package (s3fs for s3://, gcsfs for gs://). fsspec's chains work too: simplecache::s3://…
-keeps a local copy of every part that was read.
+Each protocol needs its own package (s3fs for s3://, gcsfs for gs://). URL chains of fsspec also work:
+simplecache::s3://… keeps a local copy of every part that was read.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class RemotePath:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Translates store errors: FileNotFoundError is unchanged, damage is InputError, others are OutOfReachError."""
+        """Translates errors of the store, except FileNotFoundError, to InputError (damage) or OutOfReachError."""
         try:
             yield
         except FileNotFoundError as error:
-            # fsspec's HTTP also raises it for servers that do not respond; then the cause is another error.
+            # The HTTP file system also raises it if the server does not respond; then it has another error as cause.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error
@@ -65,7 +65,7 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for reading, with errors translated like those of its `RemotePath`."""
+    """A remote file for reading. Its errors are translated by `reached`, like the errors of `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached

@@ -12,6 +12,7 @@ import numpy as np
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
+from ildfv.datasets.settings import ScanSettings
 from ildfv.errors import check
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.patterns import PATTERNS
@@ -64,7 +65,7 @@ def scan_cases(
     table = None if codes is None else Codes.load(codes)
     scans = []
     for path in paths:
-        found = discover(path, labels=table is not None, codes=table, workers=1, progress=progress)
+        found = discover(path, ScanSettings(codes=table), labels=table is not None, workers=1, progress=progress)
         reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
         why = reasons[0] if reasons else "no file that can be read"
         check(bool(found.scans), f"{path} must contain a CT scan, a prediction or a workspace, got none: {why}")

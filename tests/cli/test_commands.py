@@ -133,7 +133,7 @@ def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
 
 def test_stats_define_a_patient_without_patterns(small_workspace):
     ended = run("stats", "--workspace", small_workspace(True, True, False))
-    assert "none (patients: on all slices)" in ended.stdout
+    assert "none (patients: no pattern on any slice)" in ended.stdout
     assert "1 slice without" in ended.stdout
 
 

@@ -17,4 +17,4 @@ def inline(monkeypatch):
     def as_completed(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))
 
-    monkeypatch.setattr("ildfv.datasets.prepare.as_completed", as_completed)
+    monkeypatch.setattr("ildfv.datasets.prepare_run.as_completed", as_completed)

@@ -4,15 +4,16 @@ import sys
 
 import numpy as np
 import pytest
+from preparing import prepare
 
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.prepare import prepare
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.scans.contours import read_contours
 from ildfv.scans.dicom import assemble
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import MEANINGS, Codes
+from ildfv.scans.read_header import read_header
 
 pytest.importorskip("skimage")
 CODES = Codes({0: "outside"}, segments={"ggo": "ground glass", "normal lung": "healthy"}, name="t")
@@ -119,9 +120,9 @@ def test_prepare_reads_the_named_structures_and_names_the_others(tmp_path, files
 def test_a_structure_set_without_a_named_structure_costs_the_scan_nothing(tmp_path, files):
     files.series(tmp_path / "ct", files.chest(2))
     files.contours(tmp_path / "rs.dcm", tmp_path / "ct", {"PTV": [files.box(0, (20, 30), (12, 20))]})
-    found = discover(tmp_path, codes=CODES)
+    found = discover(tmp_path, ScanSettings(codes=CODES))
     assert len(found.scans) == 1
-    assert "must name a structure, got PTV" in found.quarantined[0].reason
+    assert "must name one of its structures, got PTV" in found.quarantined[0].reason
 
 
 def test_without_the_package_the_scan_is_refused_with_the_extra(tmp_path, files, inline, monkeypatch):

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from preparing import prepare
 from typer.testing import CliRunner
 
 from ildfv.cli import app
-from ildfv.datasets.prepare import prepare
 
 
 def command(*arguments):

@@ -2,9 +2,9 @@
 
 import logging
 
+from preparing import prepare
 from test_prepare import SALT, run
 
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.progress import Lines
 from ildfv.store.parts import Parts

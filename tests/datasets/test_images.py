@@ -123,7 +123,7 @@ def test_a_window_that_is_not_low_and_high_is_refused(text):
 
 def test_a_window_that_gives_no_hu_of_a_chest_is_questioned(tmp_path):
     path = save(tmp_path / "a.png", grey(chest()))
-    with pytest.raises(InputError, match="is the window 0,255 that of the image"):
+    with pytest.raises(InputError, match="--grey 0,255 must be the window of the image"):
         hu_of(path, Grey(0, 255))
 
 

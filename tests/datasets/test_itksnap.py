@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.prepare import prepare
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.scans.itksnap import is_description, label_names, translate
@@ -121,7 +122,7 @@ def test_two_descriptions_or_a_damaged_one_are_not_guessed_around(tmp_path, scan
         describe(tmp_path / "s" / second, (1, "lung"), (2, "GGO"))
     else:
         (tmp_path / "s/a.txt").write_text(HEADER + "something else\n")
-    found = discover(tmp_path / "s", codes=Codes.load(tmp_path / "t.toml"))
+    found = discover(tmp_path / "s", ScanSettings(codes=Codes.load(tmp_path / "t.toml")))
     assert not found.scans
     assert all("a.txt" in unused.reason for unused in found.quarantined if unused.source.suffix == ".gz")
 
@@ -130,4 +131,4 @@ def test_a_description_without_a_label_map_is_named(tmp_path, files):
     files.nifti(tmp_path / "p1/ct.nii.gz", files.chest(2))
     describe(tmp_path / "p1/labels.txt", (1, "GGO"))
     (unused,) = discover(tmp_path).ignored
-    assert "label descriptions of ITK-SNAP" in unused.reason
+    assert "a label description of ITK-SNAP" in unused.reason

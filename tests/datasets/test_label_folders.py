@@ -3,6 +3,7 @@
 import pytest
 
 from ildfv.datasets.discovery import discover
+from ildfv.datasets.settings import ScanSettings
 from ildfv.scans.labels import Codes
 
 CODES = Codes({0: "outside", 3: "emphysema"}, segments={"ggo": "ground glass"})
@@ -16,7 +17,7 @@ def found(folder, files, scans, labels):
     for name in labels:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.nifti(folder / name, files.codes(hu))
-    result = discover(folder, labels=True, codes=CODES)
+    result = discover(folder, ScanSettings(codes=CODES), labels=True)
     pairs = {
         str(scan.source.relative_to(folder)): [
             (str(one.path.relative_to(folder)), one.structure) for one in scan.labels

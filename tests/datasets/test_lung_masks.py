@@ -77,7 +77,7 @@ def test_a_scan_without_a_mask_is_quarantined_and_masks_among_the_scans_are_refu
     report = prepare_scans(tmp_path / "scans", tmp_path / "other", **given)
     assert report["scans"] == 0
     assert any("a scan must have one lung mask, got ct.nii, ct.nii.gz" in q["reason"] for q in report["quarantined"])
-    with pytest.raises(InputError, match="lung masks must be outside that of the scans"):
+    with pytest.raises(InputError, match="lung masks must be outside the folder of scans"):
         prepare_scans(tmp_path / "scans", tmp_path / "third", lung_masks=tmp_path / "scans" / "anna", workers=1)
 
 

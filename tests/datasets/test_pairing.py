@@ -156,7 +156,7 @@ def test_one_label_map_for_two_similar_scans_is_refused(tmp_path, files):
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest(5)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"sharp.nrrd": None, "soft.nrrd": None}
-    assert "the grid of one scan, got 2 scans nearby and the grid of 2; `prepare --table`" in quarantined["labels.nrrd"]
+    assert "got 2 scans nearby, 2 of them with its grid; use `prepare --table`" in quarantined["labels.nrrd"]
 
 
 def test_a_scan_may_have_several_label_maps(tmp_path, files):
@@ -226,7 +226,7 @@ def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, 
     files.nrrd(tmp_path / "labels.nrrd", files.codes(files.chest(7)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"p1": None, "p2": None}
-    assert "must have the name of one, got none of p1, p2" in quarantined["labels.nrrd"]
+    assert "must have the name of one scan, got none of p1, p2" in quarantined["labels.nrrd"]
 
 
 def test_a_label_map_may_contain_the_series_uid_in_its_name(tmp_path, files):

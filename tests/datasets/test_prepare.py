@@ -9,11 +9,11 @@ import time
 
 import numpy as np
 import pytest
+from preparing import prepare
 
-from ildfv.datasets import prepare as prepare_module
+from ildfv.datasets import prepare_run as prepare_module
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.scans.lungs import lung_mask

@@ -12,12 +12,12 @@ import pytest
 CHILD = """
 import os, random, shutil, signal, sys, time
 from pathlib import Path
-import ildfv.datasets.discovery, ildfv.datasets.prepare, ildfv.store.parts
+import ildfv.datasets.discovery, ildfv.datasets.prepare_run, ildfv.store.parts
 from ildfv.pipeline.prepare import prepare_scans
 
 root, kills = Path(sys.argv[1]), int(sys.argv[2])
 ildfv.store.parts.FLUSH_SECONDS = 0.02
-for module in (ildfv.datasets.discovery, ildfv.datasets.prepare):
+for module in (ildfv.datasets.discovery, ildfv.datasets.prepare_run):
     if hasattr(module, "as_completed"):
         module.as_completed = lambda function, items, workers=None: ((i, function(x)) for i, x in enumerate(items))
 

@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from preparing import prepare
 from typer.testing import CliRunner
 
 from ildfv.cli import output
 from ildfv.cli.app import app
-from ildfv.datasets import prepare as prepare_module
-from ildfv.datasets.prepare import prepare
+from ildfv.datasets import prepare_run as prepare_module
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
@@ -148,7 +148,10 @@ def test_the_summary_counts_the_run_and_the_workspace(tmp_path, files):
     files.nifti(tmp_path / "scans" / "p1" / "ct.nii.gz", files.chest())
     first = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
     assert "This run: 1 scan of 1 patient, 6 slices (0 with labels).\n" in first
-    assert "note: volume files have no patient identity: for 1 it is the first folder of its path below" in first
+    assert (
+        "note: volume files have no patient identity: for 1 of them, the patient is the first folder of the path below"
+        in first
+    )
     files.nifti(tmp_path / "scans" / "loose.nii.gz", files.chest(seed=1))
     third = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
     assert "This run: 2 scans of 2 patients, 12 slices (0 with labels); 1 scan unchanged.\n" in third

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.patterns import UNLABELLED
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import MEANINGS, Codes
 from ildfv.scans.lungs import lung_mask
+from ildfv.scans.read_header import read_header
 from ildfv.scans.volumefiles import read_file, read_label_file
 
 

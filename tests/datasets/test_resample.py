@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preparing import prepare
 
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.read_labels import read_labels
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_store import Slices
 from ildfv.scans.geometry import MAX_GAP, Geometry
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
@@ -82,7 +83,7 @@ def tilted_series(files, folder: Path, degrees: float, *, m=36, spacing=5.0, she
 
 def read(folder: Path):
     """The only scan of a folder, resampled: HU, labels or None, positions of its voxels, and the description."""
-    (scan,) = discover(folder, codes=CODES, resample=True).scans
+    (scan,) = discover(folder, ScanSettings(codes=CODES, resample=True)).scans
     source = read_volume(scan)
     volume, follow, how = resampled(source)
     labels = follow(read_labels(scan, source.geometry, CODES), MEANINGS.index(OUTSIDE)) if scan.labels else None
@@ -223,7 +224,7 @@ def test_a_volume_file_as_label_map_of_an_uneven_scan_is_refused(tmp_path, files
     affine = np.diag([-PIXEL, -PIXEL, 65 / 19, 1.0])
     affine[:3, 3] = points[0, 0, 0] * [-1, -1, 1]
     files.nifti(tmp_path / "p1/ct_label.nii.gz", codes_at(points), affine=affine)
-    found = discover(tmp_path, codes=CODES, resample=True)
+    found = discover(tmp_path, ScanSettings(codes=CODES, resample=True))
     assert not found.scans
     assert "must be a DICOM SEG" in found.quarantined[0].reason
 
@@ -250,7 +251,7 @@ def test_what_the_option_cannot_do_is_refused_without_naming_it(tmp_path, files,
         uneven_series(files, tmp_path / "ct", np.array([0, 5, 10, 15, 15 + MAX_GAP + 5, 35]))
     (unused,) = discover(tmp_path).quarantined
     assert "--resample" not in unused.reason
-    assert discover(tmp_path, resample=True).quarantined
+    assert discover(tmp_path, ScanSettings(resample=True)).quarantined
 
 
 def test_an_even_scan_has_the_same_bytes_with_the_option(tmp_path, files, inline):

@@ -9,6 +9,7 @@ from ildfv.datasets.classify import ZIPPED
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery
 from ildfv.datasets.search import files_below
+from ildfv.datasets.settings import ScanSettings
 
 
 def found_in(root):
@@ -58,7 +59,7 @@ def test_a_folder_is_searched_once_and_at_its_own_place(tmp_path):
     (root / "b").symlink_to(root / "a")
     assert found_in(root) == (
         ["z/x.txt"],
-        dict.fromkeys(["a", "b"], "a link to a folder that is searched at another place"),
+        dict.fromkeys(["a", "b"], "a link to a folder that is searched under another path"),
     )
 
 
@@ -68,7 +69,7 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
     (tmp_path / "store/other.txt").write_text("x")
     (root / "x.txt").write_text("x")
     (root / "up").symlink_to(tmp_path / "store")
-    assert found_in(root) == (["x.txt"], {"up": "a link to a folder above, which is not followed"})
+    assert found_in(root) == (["x.txt"], {"up": "a link to a parent folder, which is not followed"})
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_packed_dicom_is_named(packed):
 def test_packed_dicom_is_read_on_request(packed):
     from ildfv.datasets.convert import scan_slices
 
-    found = discover(packed, packed=True)
+    found = discover(packed, ScanSettings(packed=True))
     assert sorted(scan.patient for scan in found.scans) == ["P-bare", "P-gz", "P-plain"]
     for scan in found.scans:
         assert len(scan_slices(scan, None, "salt").images) == 6
@@ -114,5 +115,5 @@ def test_dicom_without_file_meta_information_is_read(tmp_path, files):
         content = path.read_bytes()[132:]
         end = 12 + int.from_bytes(content[8:12], "little")  # the first element is the length of group 2
         path.write_bytes(content[end:])
-    (scan,) = discover(tmp_path / "s", packed=True).scans
+    (scan,) = discover(tmp_path / "s", ScanSettings(packed=True)).scans
     assert scan.geometry.shape[0] == 6

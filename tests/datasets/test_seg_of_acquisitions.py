@@ -8,6 +8,7 @@ from pydicom.uid import generate_uid
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.read_labels import read_labels
+from ildfv.datasets.settings import ScanSettings
 from ildfv.scans.labels import Codes
 
 NAMES = {1: "healthy", 2: "ground glass", 5: "emphysema"}
@@ -51,7 +52,7 @@ def translated(codes):
 
 
 def check_each_has_its_own(folder, codes):
-    found = discover(folder, codes=Codes.load("phantom"))
+    found = discover(folder, ScanSettings(codes=Codes.load("phantom")))
     assert not found.quarantined
     assert [scan.dicom.acquisition for scan in found.scans] == ["AcquisitionNumber 1", "AcquisitionNumber 2"]
     for scan, own in zip(found.scans, codes, strict=True):
@@ -87,7 +88,7 @@ def test_at_shared_positions_frames_belong_to_the_slices_they_were_derived_from(
 @pytest.mark.parametrize("offset", [0.0, 5.0])
 def test_frames_that_may_belong_to_two_acquisitions_are_refused(tmp_path, files, offset):
     two_passes(tmp_path, files, offset)
-    found = discover(tmp_path, codes=Codes.load("phantom"))
+    found = discover(tmp_path, ScanSettings(codes=Codes.load("phantom")))
     assert [len(scan.labels) for scan in found.scans] == [0, 0]
     for unused in found.quarantined:
         assert "must belong to one acquisition of its series, got several of AcquisitionNumber 1; Acq" in unused.reason
@@ -100,7 +101,7 @@ def test_a_label_map_named_by_uid_belongs_to_the_acquisition_with_its_grid(tmp_p
     affine = files.affine()
     affine[2, 3] += 2.5
     files.nifti(tmp_path / f"labels/{uid}.nii.gz", codes[1], affine=affine)
-    found = discover(tmp_path, codes=Codes.load("phantom"))
+    found = discover(tmp_path, ScanSettings(codes=Codes.load("phantom")))
     (other, named) = found.scans
     assert {label.path.suffix for label in other.labels} == {".dcm"}
     assert sorted(label.path.suffix for label in named.labels) == [".dcm", ".gz"]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.scans.labels import HEALTHY, MEANINGS, OTHER, OUTSIDE, Codes
 from ildfv.scans.overlay import Overlay

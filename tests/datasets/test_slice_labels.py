@@ -103,9 +103,12 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
             "series,position,emphysema\n{s},{z},1\n{s},{z},1\n",
             "line 3: a slice must have one row, got a second row after",
         ),
-        ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be that of a slice"),
-        ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must be that of a prepared scan"),
-        ("series,instance,emphysema\n{s},4711,1\n", "line 2: instance must be one of the series, got 4711"),
+        ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be the position of a slice"),
+        ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must name a prepared scan"),
+        (
+            "series,instance,emphysema\n{s},4711,1\n",
+            "line 2: instance must be an InstanceNumber of the series, got 4711",
+        ),
         ("series,position,fibrosis\n{s},{z},1\n", 'columns from .*, got "fibrosis"'),
         (
             "series,position,instance,emphysema\n{s},{z},1,1\n",
@@ -135,7 +138,7 @@ def test_a_scan_with_a_label_map_is_not_labelled_again(tmp_path):
     write_phantoms(tmp_path / "scans", patients=1, seed=1, slices_per_scan=4, workers=1)
     prepare_scans(tmp_path / "scans", tmp_path / "study", workers=1)
     series, slices = files(tmp_path)
-    with pytest.raises(InputError, match="the scan must not have a label map"):
+    with pytest.raises(InputError, match="a scan with slice labels must have no label map"):
         labelled(tmp_path, f"series,position,emphysema\n{series},{slices[0][0]},1\n")
 
 
@@ -185,6 +188,6 @@ def test_a_pipe_a_device_and_utf16_are_refused(tmp_path):
 
 def test_rows_are_checked_before_slices_are_windowed(prepared, tmp_path):
     (tmp_path / "slices.csv").write_text("series,position,emphysema\n1.2.3,0,1\n")
-    with pytest.raises(InputError, match="line 2: series must be that of a prepared scan"):
+    with pytest.raises(InputError, match="line 2: series must name a prepared scan"):
         prepare_scans(prepared / "scans", tmp_path / "new", labels=tmp_path / "slices.csv", workers=1)
     assert not list((tmp_path / "new").rglob("*.h5"))

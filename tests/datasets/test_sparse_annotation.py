@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
-from ildfv.cli.data import grouped_notes
-from ildfv.datasets.prepare import prepare
+from ildfv.cli.prepare_report import grouped_notes
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence

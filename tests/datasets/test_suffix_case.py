@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans

@@ -1,11 +1,11 @@
 """A table of scans: only what it lists is used, and each fault is named with its row."""
 
 import pytest
+from preparing import prepare
 from typer.testing import CliRunner
 
 from ildfv.cli import app
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.prepare import prepare
 from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.table import read_table
 from ildfv.errors import InputError

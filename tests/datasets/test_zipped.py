@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from ildfv.datasets.discovery import discover
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError
-from ildfv.pipeline.prepare import prepare_scans, preview_scans
+from ildfv.pipeline.prepare import prepare_scans
+from ildfv.pipeline.preview import preview_scans
 from ildfv.scans.labels import Codes
 
 SALT = "0123456789abcdef"
@@ -98,7 +100,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
         zipped(tmp_path / name)
     assert prepared(tmp_path / "a.zip", tmp_path / "out")["scans"] == 1
     (refused,) = prepared(tmp_path / "b.zip", tmp_path / "out")["quarantined"]
-    assert "must be unique, got that of another scan" in refused["reason"]
+    assert "must be unique, got the path of another scan" in refused["reason"]
 
 
 def test_archives_in_a_folder_are_named_and_read_only_on_request(tmp_path, cohort):
@@ -121,7 +123,7 @@ def test_a_label_map_of_a_damaged_archive_is_given_to_no_other_scan(tmp_path, co
     archive = zipped(cohort / "anna")
     archive.write_bytes(archive.read_bytes()[:-30])
     with unpacked(cohort, packed=True) as view:
-        found = discover(view.folder, codes=Codes.load("phantom"), packed=True, known=view.found)
+        found = discover(view.folder, ScanSettings(codes=Codes.load("phantom"), packed=True), known=view.found)
         reasons = {view.original(one.source).name: one.reason for one in found.quarantined}
     assert len(found.scans) == 2
     assert "must be an intact zip archive" in reasons["anna.zip"]
@@ -139,16 +141,16 @@ def test_an_archive_inside_an_archive_is_named(tmp_path, cohort):
     zipped(cohort / "anna")
     archive = zipped(cohort)
     with unpacked(archive, packed=True) as view:
-        found = discover(view.folder, packed=True, known=view.found)
+        found = discover(view.folder, ScanSettings(packed=True), known=view.found)
         reasons = {view.original(one.source): one.reason for one in found.quarantined}
-    assert "not inside another archive" in reasons[archive / "anna.zip"]
+    assert "never inside another archive" in reasons[archive / "anna.zip"]
 
 
 @pytest.mark.parametrize("name", ["notes.docx", "table.XLSX", "features.npz"])
 def test_documents_that_are_zip_files_are_no_archives(tmp_path, cohort, name):
     np.savez(tmp_path / "some.npz", a=1)
     shutil.move(tmp_path / "some.npz", cohort / name)
-    found = discover(cohort, packed=True)
+    found = discover(cohort, ScanSettings(packed=True))
     assert not found.quarantined
     assert cohort / name in [one.source for one in found.ignored]
 
@@ -168,7 +170,7 @@ def test_linked_folders_beside_an_archive_are_read_once(tmp_path, cohort, files)
     files.nifti(tmp_path / "elsewhere/ct.nii.gz", files.chest(2, seed=9))
     (cohort / "dora").symlink_to(tmp_path / "elsewhere")
     with unpacked(cohort, packed=True) as view:
-        found = discover(view.folder, packed=True, known=view.found)
+        found = discover(view.folder, ScanSettings(packed=True), known=view.found)
         assert len(found.scans) == 4
         assert {one.patient for one in found.scans} == {"A", "bert", "carl", "dora"}
         assert [view.original(one.source).name for one in found.ignored if "link" in one.reason] == ["loop"]

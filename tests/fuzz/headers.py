@@ -76,6 +76,7 @@ def fault_of(folder: Path, *, resample: bool = False) -> dict | None:
     """The fault in reading the files; None if each is part of a scan or excluded with a reason of one line."""
     from ildfv.datasets.convert import scan_slices
     from ildfv.datasets.discovery import discover
+    from ildfv.datasets.settings import ScanSettings
     from ildfv.errors import InputError
     from ildfv.scans.labels import Codes
     from ildfv.scans.libraries import quiet
@@ -84,7 +85,7 @@ def fault_of(folder: Path, *, resample: bool = False) -> dict | None:
     reasons = []
     try:
         with quiet():
-            found = discover(folder, codes=codes, resample=resample, workers=1)
+            found = discover(folder, ScanSettings(codes=codes, resample=resample), workers=1)
             reasons += [left.reason for left in (*found.quarantined, *found.ignored)]
             for scan in found.scans:
                 try:

@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED, presence
 from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
-from ildfv.pipeline.prepare import SLICE_LABELS
+from ildfv.pipeline.prepare_labels import SLICE_LABELS
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.split import load_folds, split_slices, write_folds

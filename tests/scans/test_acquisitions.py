@@ -8,7 +8,7 @@ from pydicom.uid import generate_uid
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 CONSTANT = {
     "AcquisitionNumber": (1, 2),

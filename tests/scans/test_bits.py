@@ -6,8 +6,8 @@ from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, R
 
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 
 UNSIGNED_12 = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0}
 SIGNED_12 = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 1, "RescaleIntercept": 0}

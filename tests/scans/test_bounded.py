@@ -7,7 +7,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.scans.bounded import SMALL, open_bounded
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 from ildfv.scans.volume import MAX_RESCALE, as_hounsfield
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from preparing import prepare
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.prepare import prepare
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 
 def without_uid(uid):

@@ -5,7 +5,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from ildfv.datasets.discovery import discover
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 ORIGINAL = ["ORIGINAL", "PRIMARY", "AXIAL"]
 
@@ -89,7 +89,8 @@ def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp
     original = header(tmp_path / "b", files, **{tag: text}, ImageType=ORIGINAL)
     assert original.ignored is None
     assert (
-        original.problem == f"an image with ImageType ORIGINAL must be described as one, got {tag} with the word {word}"
+        original.problem
+        == f"an image with ImageType ORIGINAL must have the description of a slice, got {tag} with the word {word}"
     )
 
 

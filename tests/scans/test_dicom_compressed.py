@@ -17,8 +17,8 @@ from pydicom.uid import (
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.scans import pixels
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 
 
 def read(paths):

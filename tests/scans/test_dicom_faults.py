@@ -14,7 +14,7 @@ from pydicom.uid import (
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 
 def refused(paths, match):
@@ -233,7 +233,7 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     assert not found.scans
     (contours,) = found.quarantined  # they are annotations that are lost
     assert contours.source.parent.name == "rt"
-    assert contours.reason.startswith("RT Structure Set: [segments] of the code table must name a structure")
+    assert contours.reason.startswith("RT Structure Set: [segments] of the code table must name one of its structures")
     assert not discover(tmp_path, labels=False).quarantined
     reasons = {left.source.relative_to(tmp_path).parts[0]: (left.reason, left.files) for left in found.ignored}
     assert reasons == {

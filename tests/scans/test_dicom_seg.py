@@ -10,9 +10,9 @@ from pydicom.uid import generate_uid
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble
-from ildfv.scans.headers import read_header
 from ildfv.scans.labels import HEALTHY, MEANINGS, Codes
 from ildfv.scans.libraries import quiet
+from ildfv.scans.read_header import read_header
 from ildfv.scans.segmentation import read_segmentation
 
 NAMES = ("Healthy", "Ground Glass", "emphysema")

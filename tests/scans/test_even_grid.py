@@ -7,7 +7,7 @@ from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
 from ildfv.scans.geometry import checked, difference, tolerance
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 
 def assembled(paths):

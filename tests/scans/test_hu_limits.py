@@ -5,7 +5,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 from ildfv.scans.volumefiles import read_file
 
 y, x = np.mgrid[:64, :64]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ildfv.scans.headers import read_header
+from ildfv.scans.read_header import read_header
 
 UMLAUT = "M\u00fcller7"
 

@@ -49,7 +49,7 @@ def test_empty_slices_are_no_shift(chest, value):
 
 def test_a_shifted_file_of_a_series_is_refused(tmp_path, files):
     from ildfv.scans.dicom import assemble, read_series
-    from ildfv.scans.headers import read_header
+    from ildfv.scans.read_header import read_header
 
     hu = files.chest()
     hu[3] += 1024

@@ -66,7 +66,7 @@ def test_a_name_without_a_meaning_is_refused(tmp_path, files, scan, name):
 def test_a_value_without_a_segment_is_refused(tmp_path, files, scan):
     grid, codes = scan
     path = files.nrrd(tmp_path / "a.seg.nrrd", codes, **segments(("ggo", 2, 0)))
-    with pytest.raises(InputError, match=r"values must be those of segments in the header, got \[1, 5\]"):
+    with pytest.raises(InputError, match=r"values must belong to segments in the header, got \[1, 5\]"):
         read_slicer(path, grid, NAMED)
 
 

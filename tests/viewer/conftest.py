@@ -18,7 +18,7 @@ def inline():
         yield from ((i, function(task)) for i, task in enumerate(tasks))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ildfv.datasets.prepare.as_completed", as_completed)
+        patch.setattr("ildfv.datasets.prepare_run.as_completed", as_completed)
         yield
 
 

@@ -1,0 +1,142 @@
+"""Command `prepare`: from scans to slices in a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ildfv.cli import options as o
+from ildfv.cli import output
+from ildfv.cli.prepare_report import show_preview, show_report
+from ildfv.errors import InputError, check
+from ildfv.pipeline.without_paths import without_paths
+
+CODES = "TOML table of the meanings of label codes, or the name of a shipped table: `phantom`, `cip`."
+
+
+def prepare(
+    scans: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder with DICOM series, NIfTI, NRRD or MetaImage volumes, and label maps.",
+            show_default="folder of --table",
+        ),
+    ] = None,
+    workspace: o.Workspace = o.HERE,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV file of slice labels (0, 1 or empty for each pattern) and, optionally, patients."),
+    ] = None,
+    grey: Annotated[
+        str | None,
+        typer.Option(help="Read PNG, JPEG and TIFF images; LOW,HIGH are the HU of the darkest and brightest grey."),
+    ] = None,
+    lung_masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your lung masks, named like the scans; used for densities and --region lung."),
+    ] = None,
+    hu: Annotated[
+        bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
+    ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns scan, label, patient, lung: use only these files.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
+    ] = False,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Also read zip archives, and DICOM files in gzip or without preamble.")
+    ] = False,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample", help="Resample scans with gantry tilt (up to 30°) or uneven gaps to even axial slices."
+        ),
+    ] = False,
+    unlabelled_is_negative: Annotated[
+        bool,
+        typer.Option(
+            "--unlabelled-is-negative",
+            help="Slices of a labelled scan without any label show no pattern; by default they are not used.",
+        ),
+    ] = False,
+    threshold: Annotated[
+        int | None,
+        typer.Option(help="T: number of pixels from which a pattern is present.", min=1, show_default="6000"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
+    patient_from: Annotated[
+        str, typer.Option(help="Patient of a DICOM series: id (PatientID), folder (first below SCANS) or study.")
+    ] = "id",
+    workers: o.Workers = None,
+    no_paths: Annotated[
+        bool, typer.Option("--no-paths", help="Print no paths, file names or reasons, because they may name patients.")
+    ] = False,
+    as_json: o.Json = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Read scans, window their slices and count pattern pixels. Scans that fail a check are quarantined.
+
+    Creates the workspace if it does not exist, and resumes an interrupted run.
+
+    Example: `ildfv prepare scans --workspace study`
+    """
+    from ildfv.pipeline.prepare import prepare_scans
+    from ildfv.pipeline.preview import preview_scans
+    from ildfv.scans.images import Grey
+
+    window = None if grey is None else Grey.parse(grey)
+
+    if scans is None:
+        check(table is not None, "prepare must have a folder of scans or --table, got neither")
+        assert table is not None
+        scans = table.parent
+    if dry_run:
+        preview = preview_scans(
+            scans,
+            codes=codes,
+            table=table,
+            packed=packed,
+            resample=resample,
+            patient_from=patient_from,
+            labels=labels,
+            grey=window,
+            lung_masks=lung_masks,
+            workers=workers,
+            progress=output.progress(verbose),
+        )
+        if not output.emit(preview, as_json=as_json):
+            show_preview(preview, every_file=verbose > 0)
+        return
+    report = prepare_scans(
+        scans,
+        workspace,
+        codes=codes,
+        labels=labels,
+        grey=window,
+        lung_masks=lung_masks,
+        hu=hu,
+        table=table,
+        packed=packed,
+        resample=resample,
+        unlabelled_is_negative=unlabelled_is_negative,
+        threshold=threshold,
+        seed=seed,
+        patient_from=patient_from,
+        workers=workers,
+        progress=output.progress(verbose, workspace=workspace, notes=not no_paths),
+    )
+    if no_paths:
+        report = without_paths(report)
+    if not output.emit(report, as_json=as_json):
+        show_report(report, "The workspace" if no_paths else str(workspace), paths=not no_paths, every_file=verbose > 0)
+    if report["scans"] == 0:
+        if as_json:  # the document contains the reasons
+            raise typer.Exit(1)
+        raise InputError("no scan could be prepared: prepare.json in the workspace lists the reasons")

@@ -1,0 +1,108 @@
+"""The text that `prepare` prints: the report of a run, and the preview of `--dry-run`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from ildfv.cli import output
+from ildfv.errors import printable
+
+NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) -> None:
+    """Prints the report of `prepare`: unused files, notes, removed scans, and the content of the workspace.
+
+    workspace: its name in the last line. paths: whether to print paths and reasons. every_file: whether to list each
+    ignored file.
+    """
+    if paths:
+        nothing = not report["scans"] and not report["quarantined"]
+        _show_unused(report, every_file or nothing)
+    else:
+        _print_counts(report)
+    notes = [(Path(scan["source"]).name, note) for scan in report["prepared"] for note in scan.get("notes", ())]
+    for line in grouped_notes(notes):
+        output.out.print(printable(f"note: {line}"))
+    for note in report["notes"]:
+        output.out.print(printable(f"note: {note}"))
+    if report["removed"]:
+        removed = [(one["series"], one.get("reason", _counted(one["slices"], "slice"))) for one in report["removed"]]
+        output.lines("Removed from the workspace", removed)
+        what = f"{_counted(report['removed_scans'], 'scan')}, {_counted(report['removed_slices'], 'slice')}"
+        output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
+    kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
+    output.out.print(f"This run: {_contents(report)}{kept}.")
+    output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.")
+
+
+def _print_counts(report: dict) -> None:
+    """Prints how many files were quarantined and ignored, without their names."""
+    for name in ("quarantined", "ignored"):
+        if files := _files(report[name]):
+            output.out.print(f"{_counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
+
+
+def _files(unused: list[dict]) -> int:
+    """The number of files in entries of the report."""
+    return sum(max(1, one["files"]) for one in unused)  # an entry of a link to a folder has 0 files
+
+
+def show_preview(preview: dict, *, every_file: bool) -> None:
+    """Prints the scans, label maps and patients that `prepare` would use."""
+    for scan in preview["scans"]:
+        what = f"patient {scan['patient']}, {_counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
+        output.out.print(printable(f"{scan['source']}: {what}"), soft_wrap=True)
+    _show_unused(preview, every_file)
+    labelled = sum(scan["label"] is not None for scan in preview["scans"])
+    found = _counted(len(preview["scans"]), "scan")
+    output.out.print(f"{found}, {labelled} with label maps; nothing was written.", soft_wrap=True)
+
+
+def _show_unused(report: dict, every_file: bool) -> None:
+    """Prints all quarantined files, and the ignored files: grouped by reason, or each of them if `every_file`."""
+    if report["quarantined"]:
+        output.lines("Quarantined", [(one["source"], one["reason"]) for one in report["quarantined"]])
+    if report["ignored"] and every_file:
+        output.lines("Ignored files", [(one["source"], one["reason"]) for one in report["ignored"]])
+        return
+    by_reason: dict[str, list[dict]] = {}
+    for unused in report["ignored"]:
+        by_reason.setdefault(unused["reason"], []).append(unused)
+    for reason, entries in by_reason.items():
+        names = [Path(unused["source"]).name for unused in entries]
+        which = _names_or_count(names, f"{len(names)} places")
+        output.out.print(printable(f"{_counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
+
+
+def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """One line for each kind of note, with the names of its scans. Notes of one kind differ only in numbers."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, note in notes:
+        kinds.setdefault(NUMBER.sub("#", note), []).append((name, note))
+    lines = []
+    for found in kinds.values():
+        texts = Counter(note for _, note in found)
+        which = _names_or_count([name for name, _ in found], _counted(len(found), "scan"))
+        others = f" (and {_counted(len(texts) - 1, 'other value')})" if len(texts) > 1 else ""
+        lines.append(f"{which}: {texts.most_common(1)[0][0]}{others}")
+    return lines
+
+
+def _names_or_count(names: list[str], count: str) -> str:
+    """The names if there are at most three, otherwise the count and the first name."""
+    return ", ".join(names) if len(names) <= 3 else f"{count}, the first {names[0]}"
+
+
+def _contents(counts: dict) -> str:
+    """The numbers of scans, patients and slices as text."""
+    scans, patients, slices = (_counted(counts[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+    return f"{scans} of {patients}, {slices} ({counts['labelled_slices']:,} with labels)"
+
+
+def _counted(number: int, what: str) -> str:
+    """The number with its noun, such as "1 scan" or "2 scans"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -1,0 +1,208 @@
+"""One run of `prepare`: which stored parts are kept, replaced or removed, and the report on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ildfv.datasets.convert import Outcome, Task, convert_scan
+from ildfv.datasets.duplicates import find_duplicates
+from ildfv.datasets.identity import hashed
+from ildfv.datasets.part_key import is_from_another_file, part_key
+from ildfv.datasets.records import Scan, Unused
+from ildfv.datasets.report import Prepared, PrepareReport, Removed
+from ildfv.datasets.scan_notes import scan_notes
+from ildfv.datasets.settings import ScanSettings
+from ildfv.datasets.unpacked import Unpacked
+from ildfv.patterns import labelled_slices
+from ildfv.progress import Progress
+from ildfv.store.atomic import TEMPORARY, sweep
+from ildfv.store.parts import Row, WritableParts
+from ildfv.streaming.processes import Died, as_completed
+
+KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
+NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
+KEPT_SLICES = "slices of an earlier run were kept"
+REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for new parts that will replace stored parts
+
+
+@dataclass
+class PrepareRun:
+    """One run of `prepare`: the open store, the report so far, and the scans to convert."""
+
+    parts: WritableParts
+    report: PrepareReport
+    out: Path
+    base: Path  # folder that the paths in keys are relative to
+    settings: ScanSettings
+    salt: str
+    studies: Mapping[str, int]  # number of studies by patient
+    view: Unpacked | None
+    progress: Progress
+    tasks: list[Task] = field(default_factory=list)
+
+    def plan(self, scan: Scan) -> None:
+        """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
+        try:
+            key = part_key(scan, self.settings, self.base, self.salt, self.view)
+        except OSError as error:  # a file was deleted after the search; a stored part is kept
+            reason = f"must be readable, got {error.strerror or error}"
+            self.report.quarantined.append(Unused(scan.source, reason, len(scan.files)))
+            return
+        parts = self.parts
+        row = parts.rows.get(self._name(scan))
+        if row is None:
+            self._add_task(scan, key, self.out)
+        elif row.key == key and parts.intact(row):
+            self._keep(scan, row)
+        elif row.key == key:
+            self.progress.note(f"{parts.path(row.name)} is missing or corrupt: its scan is prepared again")
+            self._add_task(scan, key, self.out / REPLACEMENTS)
+        elif is_from_another_file(row, scan, key):
+            self._add_task(scan, key, self.out / REPLACEMENTS, same_slices=True)
+        elif self.settings.codes is None and parts.intact(row) and self._is_labelled(row):
+            self._keep(scan, row, KEPT_LABELS)
+        else:
+            self._add_task(scan, key, self.out / REPLACEMENTS)
+
+    def convert(self, workers: int | None) -> None:
+        """Converts the planned scans and records the outcomes."""
+        (self.out / REPLACEMENTS).mkdir()
+        slices = sum(task.scan.geometry.shape[0] for task in self.tasks)
+        with self.progress.task("Preparing slices", total=slices) as advance:
+            for index, result in as_completed(convert_scan, self.tasks, workers):
+                died = Outcome(reason="its worker process was killed (out of memory?)")
+                self._record(self.tasks[index], died if result is Died else result)
+                advance(self.tasks[index].scan.geometry.shape[0])
+        sweep(self.out)  # removes REPLACEMENTS
+
+    def quarantine_duplicates(self, scans: list[Scan]) -> None:
+        """Removes duplicates from the store and quarantines their scans, including those of earlier runs."""
+        prepared = {scan.series: scan for scan in self.report.prepared}
+        by_name = {self._name(scan): scan for scan in scans}
+        sources = {name: str(scan.source) for name, scan in prepared.items()}
+        reasons = find_duplicates(self.parts, sources, self.progress.note)
+        for name, reason in reasons.items():
+            if name not in prepared or prepared[name].kept:  # parts that this run added are not reported as removed
+                self._report_removal(name, reason)
+            if name in prepared:
+                self.report.prepared.remove(prepared[name])
+                self.report.quarantined.append(_unused(by_name[name], reason))
+            else:
+                self.report.quarantined.append(Unused(self.parts.path(name), reason, files=0))
+        if reasons:
+            self.parts.drop(*sorted(reasons))
+
+    def refused(self, unused: Unused) -> Unused:
+        """The entry of a refused scan, with a note if an earlier run prepared it.
+
+        An intact part is kept. A corrupt part is removed, because the store could not be read with it.
+        """
+        row = self.parts.rows.get(hashed(unused.series, self.salt)) if unused.series else None
+        if row is None:
+            return unused
+        if self.parts.intact(row):
+            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES} ({row.count} slices)")
+        self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
+        self.parts.drop(row.name)
+        return unused
+
+    def drop_unseparated(self, scans: list[Scan]) -> None:
+        """Removes parts in which an earlier version of ildfv joined acquisitions that are now separate scans."""
+        separate = {hashed(scan.dicom.series, self.salt) for scan in scans if scan.dicom and scan.dicom.acquisition}
+        if stale := separate & set(self.parts.rows):
+            for name in sorted(stale):
+                self._report_removal(name, "it joined acquisitions that are now separate scans")
+            self.parts.drop(*sorted(stale))
+
+    def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
+        self.tasks.append(
+            Task(
+                scan,
+                self.settings.codes,
+                self.salt,
+                store=self.out,
+                out=out,
+                key=key,
+                same_slices=same_slices,
+                unlabelled_is_negative=self.settings.unlabelled_is_negative,
+                hu=self.settings.hu,
+            )
+        )
+
+    def _record(self, task: Task, outcome: Outcome) -> None:
+        """Adds the outcome of a task to the store and to the report."""
+        scan = task.scan
+        if outcome.kept:
+            self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
+        elif outcome.row is None:
+            unused = _unused(scan, outcome.reason)
+            # With `same_slices`, the stored part was made from another file, which is not refused.
+            self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
+        elif outcome.labelled_slices == 0 and self._has_labels(outcome.row.name):
+            self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)
+        else:
+            if task.out == self.out:
+                self.parts.add(outcome.row)
+            else:
+                self.parts.replace(outcome.row, task.out)
+            self._add_prepared(scan, outcome.row, outcome.labelled_slices, kept=False)
+
+    def _keep(self, scan: Scan, row: Row, *notes: str) -> None:
+        """Reports a scan whose stored part is kept."""
+        self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
+
+    def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
+        how = self._resampled(row)
+        if how:
+            notes = (how, *notes)
+        self.report.prepared.append(
+            Prepared(
+                source=scan.source,
+                kind=scan.kind,
+                patient=hashed(scan.patient, self.salt),
+                series=row.name,
+                slices=row.count,
+                labelled_slices=labelled_slices,
+                labels=tuple(label.path for label in scan.labels),
+                kept=kept,
+                resampled=how,
+                notes=(*scan_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
+            )
+        )
+
+    def _report_removal(self, name: str, reason: str) -> None:
+        self.report.removed.append(Removed(name, self.parts.rows[name].count, self._has_labels(name), reason))
+
+    def _has_labels(self, name: str) -> bool:
+        """Whether the store has an intact part of this name with labels."""
+        row = self.parts.rows.get(name)
+        return row is not None and self.parts.intact(row) and self._is_labelled(row)
+
+    def _studies(self, scan: Scan) -> int:
+        """Number of studies with the scan's PatientID; 0 if the patient is not identified by the PatientID."""
+        by_id = scan.dicom is not None and self.settings.patient_source == "id"
+        return self.studies.get(scan.patient, 0) if by_id else 0
+
+    def _is_labelled(self, row: Row) -> bool:
+        with self.parts.open(row.name) as file:
+            return bool(file.attrs["labelled"])
+
+    def _labelled_slices(self, row: Row) -> int:
+        with self.parts.open(row.name) as file:
+            return labelled_slices(file["counts"][()])
+
+    def _resampled(self, row: Row) -> str:
+        """Description of the resampling of a part, or ""."""
+        with self.parts.open(row.name) as file:
+            how = file.attrs.get("resampled", "")
+        return how.decode() if isinstance(how, bytes) else str(how)
+
+    def _name(self, scan: Scan) -> str:
+        """Name of the scan's part."""
+        return hashed(scan.series, self.salt)
+
+
+def _unused(scan: Scan, reason: str) -> Unused:
+    return Unused(scan.source, reason, len(scan.files) + len(scan.labels), scan.series)

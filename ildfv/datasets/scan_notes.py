@@ -1,0 +1,52 @@
+"""Notes of the report on prepared scans."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ildfv.datasets.image_files import image_note
+from ildfv.datasets.records import Scan
+
+GRID = 512  # rows and columns of the slices in the paper; with others, a threshold in pixels is a different area
+
+
+def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
+    """Number of studies by patient. All series of a patient without a StudyInstanceUID count as one study."""
+    studies: dict[str, set[str]] = defaultdict(set)
+    for scan in scans:
+        if scan.dicom is not None:
+            studies[scan.patient].add(scan.dicom.study)
+    return {patient: len(found) for patient, found in studies.items()}
+
+
+def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
+    """The notes on a prepared scan: properties of its files that the user should check.
+
+    slices, labelled: numbers of slices and of labelled slices. studies: number of studies with the scan's PatientID.
+    """
+    notes = []
+    if studies > 1:
+        notes.append(
+            f"its PatientID is in {studies} studies, which count as one patient: if they are different people, "
+            "pass --patient-from folder or --patient-from study"
+        )
+    if scan.dicom is not None and scan.dicom.acquisition:
+        notes.append("its series has several acquisitions that interleave or repeat positions: each of them is a scan")
+    if scan.dicom is not None and scan.dicom.unnamed:
+        notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
+    if scan.grey is not None:
+        notes.append(image_note(scan))
+    if scan.mask is not None:
+        notes.append("its lung is from the given mask")
+    if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is a different area")
+    if scan.patients_in_study > 1:
+        notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
+    if scan.unreadable:
+        notes.append(f"unreadable files in its folder: {scan.unreadable}; slices at its ends may be missing")
+    names = ", ".join(label.path.name for label in scan.labels)
+    if names and not labelled:
+        notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
+    elif names and labelled < slices:
+        notes.append(f"{slices - labelled} of {slices} slices show lung but have no label: they count as unlabelled")
+    return notes

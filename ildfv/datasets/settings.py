@@ -1,0 +1,62 @@
+"""The settings by which scans are found and prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ildfv.datasets.identity import LISTED
+from ildfv.scans.images import Grey
+from ildfv.scans.labels import Codes
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """How scans are found and prepared.
+
+    Parameters
+    ----------
+    codes : Codes, optional
+        Meanings of label codes and names of structures. Without it, `prepare` does not read label maps.
+    table : path, optional
+        CSV table of the scans, their label maps and patients (`datasets.table`), which replaces the search.
+    packed : bool
+        Read DICOM files that are compressed with gzip or lack the preamble; if not, a search quarantines them. Files in
+        a table are always read.
+    unlabelled_is_negative : bool
+        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+    resample : bool
+        Accept scans that are tilted up to 30°, or whose gaps differ, and resample them and their label maps
+        (`scans.resample`). Other scans are not changed.
+    patient_from : {"id", "folder", "study"}
+        Identity of the patient of a DICOM series: PatientID, first folder on its path below the input, or
+        StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
+    grey : Grey, optional
+        Read only images (PNG, JPEG, TIFF), with these HU of their grey levels.
+    patients : mapping, optional
+        The patient by path of a file or scan, or by series. It replaces `patient_from`; other scans are quarantined.
+    lung_masks : path, optional
+        Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
+    hu : bool
+        Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
+    """
+
+    codes: Codes | None = None
+    table: Path | None = None
+    packed: bool = False
+    unlabelled_is_negative: bool = False
+    resample: bool = False
+    patient_from: str = "id"
+    grey: Grey | None = None
+    patients: Mapping[Path | str, str] | None = None
+    lung_masks: Path | None = None
+    hu: bool = False
+
+    @property
+    def patient_source(self) -> str:
+        """`patient_from`, or `LISTED` if `patients` replaces it."""
+        return self.patient_from if self.patients is None else LISTED
+
+
+DEFAULTS = ScanSettings()

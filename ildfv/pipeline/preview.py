@@ -1,0 +1,80 @@
+"""Preview of a preparation, from headers only: scans, label maps, patients and unused files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.datasets.input import find_scans
+from ildfv.datasets.label_file import read_label_file
+from ildfv.datasets.report import joined, unused_dict
+from ildfv.datasets.search import check_scans
+from ildfv.datasets.settings import ScanSettings
+from ildfv.datasets.table import read_table
+from ildfv.datasets.unpacked import unpacked
+from ildfv.pipeline.code_table import chosen_codes, codes_note
+from ildfv.pipeline.prepare_labels import listed_patients
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import Grey
+from ildfv.scans.labels import Codes
+
+
+def preview_scans(
+    scans: Path,
+    *,
+    codes: str | None = None,
+    table: Path | None = None,
+    packed: bool = False,
+    resample: bool = False,
+    patient_from: str = "id",
+    labels: Path | None = None,
+    grey: Grey | None = None,
+    lung_masks: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> dict:
+    """The input that `prepare_scans` would use, as JSON values. Only headers are read, and nothing is written.
+
+    Returns
+    -------
+    dict
+        "codes": the table; "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and "label" of
+        each scan; "quarantined" and "ignored": the other files with the reason. The result may identify patients.
+    """
+    scans = Path(scans)
+    check_scans(scans)
+    labelled = None if labels is None else read_label_file(labels)
+    with unpacked(scans, packed=packed, progress=progress) as view:
+        if table is not None:
+            read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
+        chosen = chosen_codes(view, codes)
+        settings = ScanSettings(
+            codes=None if chosen is None else Codes.load(chosen),
+            table=table,
+            packed=packed,
+            resample=resample,
+            patient_from=patient_from,
+            grey=grey,
+            patients=listed_patients(labelled),
+            lung_masks=lung_masks,
+        )
+        progress.note(codes_note(view.shown(chosen)))
+        found = find_scans(view.folder, settings, view=view, workers=workers, progress=progress)
+        listed = [
+            {
+                "source": str(scan.source),
+                "kind": scan.kind,
+                "patient": scan.patient,
+                "slices": scan.geometry.shape[0],
+                "label": joined([label.path for label in scan.labels]),
+            }
+            for scan in found.scans
+        ]
+        return view.shown(
+            {
+                "dry_run": True,
+                "codes": chosen,
+                "scans": listed,
+                "quarantined": [unused_dict(unused) for unused in found.quarantined],
+                "ignored": [unused_dict(unused) for unused in found.ignored],
+            }
+        )

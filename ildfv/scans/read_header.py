@@ -1,0 +1,125 @@
+"""Reading of DICOM headers: the kind of a file, and whether it can be a slice of a CT scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.errors import InputError
+from ildfv.scans.ct_header import ct_header
+from ildfv.scans.derived import TEXT_TAGS, no_slice
+from ildfv.scans.dicomfile import START, is_dicom, open_dicom, read_dicom, size_of
+from ildfv.scans.headers import Header
+from ildfv.scans.identifiers import SOURCE_TAGS
+from ildfv.scans.libraries import format_error
+from ildfv.scans.segmentation_headers import segmentation_header, structure_set
+
+CT = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT",
+}
+SEGMENTATION = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
+}
+CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set
+DICOM_ROOT = "1.2.840.10008."  # prefix of all UIDs that DICOM defines
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax
+
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "ImageType",
+    "VolumeBasedCalculationTechnique",
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ReferencedSeriesSequence",
+    "SegmentSequence",
+    "StructureSetROISequence",
+    "ReferencedFrameOfReferenceSequence",
+    *TEXT_TAGS,
+    *SOURCE_TAGS,
+]
+
+
+def read_header(path: Path) -> Header:
+    """The header of a DICOM file. No pixel is decoded.
+
+    Raises `InputError` if the file is not DICOM or its series is unknown. Other faults are in `problem` of the header.
+    """
+    with open_dicom(path) as file:
+        start = file.read(START)
+        if not is_dicom(start):
+            raise InputError("must be a DICOM file ('DICM' at byte 128), got another file")
+        if DEFLATED in start:  # pydicom inflates the whole file without a size limit
+            raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
+        file.seek(0)
+        try:
+            dataset = read_dicom(file, stop_before_pixels=True, specific_tags=TAGS)
+            pixel_bytes = size_of(file) - file.tell()  # from the tag of the pixel data to the end of the file
+            return _classified(path, dataset, pixel_bytes)
+        except InputError:
+            raise
+        except Exception as error:  # a corrupt file can raise anything in the parser
+            raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
+
+
+def _classified(path: Path, dataset, pixel_bytes: int) -> Header:
+    """The header according to the SOP class. A fault becomes `problem` if the series is known, else it is raised."""
+    kind, series = str(dataset.get("SOPClassUID", "")), str(dataset.get("SeriesInstanceUID", ""))
+    kind = kind or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))  # the only SOP class of a DICOMDIR
+    if not kind:
+        raise InputError("must have a SOPClassUID, got none (truncated file?)")
+    if kind == CONTOURS:
+        try:
+            return Header(path, "contours", series, segmented=structure_set(dataset))
+        except Exception as error:  # a value that its VR does not allow
+            return Header(path, "contours", series, problem=f"RT Structure Set {format_error(error)}")
+    if kind not in CT and kind not in SEGMENTATION:
+        return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
+    if kind in CT and (reason := no_slice(dataset)):
+        return Header(path, "other", series, ignored=f"not a slice of a scan: {reason}")
+    if not series and kind in CT:
+        raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
+    modality = str(dataset.get("Modality") or "")
+    if kind in CT and modality not in ("", "CT"):
+        return Header(path, "other", series, ignored=f"not CT: Modality {modality}")
+    what, read = ("segmentation", segmentation_header) if kind in SEGMENTATION else ("ct", ct_header)
+    try:
+        return read(path, dataset, series, pixel_bytes)
+    except InputError as error:
+        return Header(path, what, series, problem=str(error))
+    except Exception as error:  # a value that its VR does not allow
+        return Header(path, what, series, problem=f"header must be valid DICOM, got {format_error(error)}")
+
+
+def _class_name(kind: str) -> str:
+    """The name of a SOP class that is neither CT nor a segmentation. Raises `InputError` for an invalid UID."""
+    from pydicom.uid import UID
+
+    uid = UID(kind)
+    if uid.name != kind:
+        return uid.name
+    if not uid.is_valid or kind.startswith(DICOM_ROOT) or DICOM_ROOT.startswith(kind):  # possibly truncated
+        raise InputError(f"SOPClassUID must be one that DICOM defines or a private one, got {kind}")
+    return f"private SOP class {kind}"
