@@ -176,7 +176,7 @@ def test_the_loss_of_hu_is_in_the_report(study):
     _, report = study
     for scan in report["prepared"]:
         assert scan["notes"][0].startswith("8-bit grey levels of -1350 … 150 HU: steps of 5.88 HU")
-        assert "pixel size unknown" in scan["notes"][0]
+        assert "pixel size is unknown" in scan["notes"][0]
 
 
 def test_densities_and_lung_masks_are_those_of_the_hu(study):

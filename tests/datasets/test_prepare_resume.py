@@ -156,7 +156,7 @@ def test_the_summary_counts_the_run_and_the_workspace(tmp_path, files):
     third = command(tmp_path / "scans", "--workspace", tmp_path / "w").output
     assert "This run: 2 scans of 2 patients, 12 slices (0 with labels); 1 scan unchanged.\n" in third
     assert "now contains 2 scans of 2 patients, 12 slices" in third
-    assert "for 1 it is its file name" in third
+    assert "for 1 of them, the patient is the file name" in third
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
