@@ -1,4 +1,4 @@
-"""The kernels under the compiler's sanitizers, which detect missing barriers as races, and out-of-bounds accesses."""
+"""The kernels under the compiler's sanitizers, which detect missing barriers (as races) and out-of-bounds accesses."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ CHOSEN = (
     [("libtsan.so", "-fsanitize=thread -DILDFV_OS_THREADS"), ("libasan.so", "-fsanitize=address,undefined")],
     ids=["races", "bounds"],
 )
-def test_the_kernels_are_clean(library, flags):
+def test_the_sanitizers_report_no_error_in_the_kernels(library, flags):
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         pytest.skip("needs a C++20 compiler")
@@ -34,7 +34,7 @@ def test_the_kernels_are_clean(library, flags):
     environment = {
         **os.environ,
         "ILDFV_EMULATION_FLAGS": f"{flags} -O1",
-        "LD_PRELOAD": str(found),  # Python itself is not built with the sanitizer
+        "LD_PRELOAD": str(found),  # needed because Python itself is not built with the sanitizer
         "TSAN_OPTIONS": "ignore_noninstrumented_modules=1 exitcode=66",
         "ASAN_OPTIONS": "detect_leaks=0 detect_stack_use_after_return=0 exitcode=67",
         "UBSAN_OPTIONS": "halt_on_error=1",
