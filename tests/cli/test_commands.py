@@ -52,7 +52,7 @@ def test_all_documented_commands_exist():
 
 
 @pytest.mark.parametrize("command", ["stats", "folds", "train", "encode", "regress", "report", "verify"])
-def test_a_folder_without_workspace_is_one_clear_line(command, tmp_path):
+def test_a_folder_without_workspace_gives_a_one_line_error(command, tmp_path):
     ended = run(command, "--workspace", tmp_path)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -143,7 +143,7 @@ def test_report_prints_its_notes(small_workspace):
     assert "note: No system has been scored yet" in ended.stdout
 
 
-def test_a_usage_error_is_one_clear_line():
+def test_a_usage_error_is_printed_in_one_line():
     ended = run("encode", "--no-such-option")
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: No such option: --no-such-option")

@@ -91,7 +91,7 @@ def test_doctor_needs_no_extra_and_names_the_missing_ones():
     assert findings["extra [ct]"]["advice"] == "pip install 'ildfv[ct]'"
 
 
-def test_a_command_without_its_extra_is_one_line_that_names_it(tmp_path):
+def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra(tmp_path):
     lines = [[name, *ARGUMENTS.get(name, [])] for name in CT_COMMANDS]
     ended = run_without(PACKAGES, ONE_BY_ONE, json.dumps(lines), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -64,7 +64,7 @@ def bench_cuda(monkeypatch):
     return module
 
 
-def test_a_failing_contestant_does_not_lose_other_rows_and_compilers_are_reset(bench_cuda, monkeypatch, tmp_path, capsys):
+def test_a_failing_contestant_loses_no_other_row_and_compilers_are_reset(bench_cuda, monkeypatch, tmp_path, capsys):
     events = []
     monkeypatch.setattr(torch._dynamo, "reset", lambda: events.append("reset"))
 
@@ -89,7 +89,7 @@ def test_a_failing_contestant_does_not_lose_other_rows_and_compilers_are_reset(b
     assert rows["ildfv"]["seconds_per_slice"] == 1 / 8
     assert rows["ildfv"]["call_seconds_per_slice"] == 2 / 8
     assert rows["ildfv"]["timer"] == "profiler"
-    monkeypatch.setattr(bench_cuda, "device_time", lambda function, inputs, seconds: None)  # as the profiler does without CUPTI
+    monkeypatch.setattr(bench_cuda, "device_time", lambda function, inputs, seconds: None)  # as without CUPTI
     given.only_ildfv, given.variants = True, False
     bench_cuda.measure("small", "soft", 0.2, results, given)
     row = next(row for row in results.found["rows"] if (row["posteriors"], row["who"]) == ("soft", "ildfv"))
@@ -206,7 +206,7 @@ def test_an_interrupt_ends_the_step_and_keeps_all_files(script, tmp_path, number
     assert steps(tmp_path)[:4] == ORDER[:4]
     assert "during encode-24000" in said
     results = tmp_path / "results"
-    assert "interrupted by INT" in (results / "gpu-encode-24000.txt").read_text()  # the step ended by itself and was not killed
+    assert "interrupted by INT" in (results / "gpu-encode-24000.txt").read_text()  # gpu.sh wrote this line
     assert len(list(results.glob("gpu-device-*.json"))) == len(list(results.glob("gpu-encode-24000-*.json"))) == 1
 
 

@@ -207,7 +207,7 @@ def test_single_descriptors_agree(device, rng, d, k):
     x = descriptors(rng, parameters, 70 if d < 4096 else 9, 1)
     agree(device, x, parameters)
     assert device.launched == ["score_singles_float32", "spread_singles_float32"]
-    maps = x.transpose(0, 2, 1)[..., None]  # (b, d, 1, 1), as fc6 gives it
+    maps = x.transpose(0, 2, 1)[..., None]  # (b, d, 1, 1), the layout of fc6
     agree(device, maps, parameters, like=x)
 
 

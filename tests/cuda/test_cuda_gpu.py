@@ -1,4 +1,4 @@
-"""Tests on a real GPU: `pytest -m gpu`. Inputs are drawn anew in every run (the seed is printed), and outputs start as NaN."""
+"""Tests on a real GPU: `pytest -m gpu`. Inputs differ in every run (the seed is printed), and outputs start as NaN."""
 
 import os
 from types import SimpleNamespace
@@ -433,7 +433,7 @@ def test_batches_halve_on_out_of_memory(way, rng):
 
     def compute(batch):
         maps = torch.from_numpy(x[batch]).cuda()
-        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # as much memory as the activations of a network
+        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # memory of a network's activations
         return host(moments.moments(maps, *parameters))
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)

@@ -118,7 +118,7 @@ def test_the_interface_alone_is_sufficient_for_input(rng):
     library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
     given = ByInterface(rng.normal(size=(2, 3)))
     assert interop.converted(given, library) == ("taken", given)
-    assert interop.converter_to(given)("result") == "result"  # without from_dlpack, results remain arrays of torch or CuPy
+    assert interop.converter_to(given)("result") == "result"  # without from_dlpack, results are not converted
 
 
 # ---- the Cython extension, around the emulated kernels

@@ -1,4 +1,4 @@
-"""The sizes used by the out-of-memory tests on a GPU: with torch's segments the first try fails, and halved rounds fit."""
+"""The sizes of the out-of-memory tests on a GPU: with torch's segments the first try fails, and halved rounds fit."""
 
 import gc
 import weakref
@@ -30,7 +30,7 @@ class Sizes(EmulatedDevice):
 
 @pytest.fixture
 def scarce(library, rng, monkeypatch):
-    """A function that computes moments of a batch of the given shape in `room` bytes and returns its device."""
+    """A function that computes moments of a batch of the given shape in `room` bytes and returns the segments."""
 
     def compute(room, b, n, d, k, *, pooled):
         device = Sizes(library, room)

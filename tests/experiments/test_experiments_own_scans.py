@@ -86,7 +86,7 @@ def test_slices_without_label_maps_are_counted_and_not_used(ran):
     assert "12 slices without labels are neither used for training nor tested" in page
 
 
-def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
+def test_an_experiment_that_cannot_be_run_gives_a_one_line_error_after_the_others_are_done(tmp_path):
     root = make(tmp_path / "healthy", lambda _, one: replace(one, counts=np.zeros_like(one.counts)))
     with pytest.raises(InputError) as caught:
         run_experiments(["balance", "statistics"], preset=TINY, workspace=root, device="cpu")

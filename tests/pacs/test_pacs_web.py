@@ -55,18 +55,18 @@ def series_item(count: int, modality: str = "CT", uid: str = SERIES) -> Dataset:
     return one
 
 
-def test_an_unreachable_server_is_one_line():
+def test_an_unreachable_server_gives_a_one_line_error():
     port = free_port()
     found = failure(f"dicomweb://127.0.0.1:{port}/dicom-web/studies/{STUDY}")
     assert found == f"http://127.0.0.1:{port}/dicom-web must be reachable, got connection refused"
 
 
-def test_an_unknown_host_is_one_line():
+def test_an_unknown_host_gives_a_one_line_error():
     found = failure(f"dicomweb://no-such-host.invalid/studies/{STUDY}")
     assert found == "https://no-such-host.invalid must be reachable, got an unknown host"
 
 
-def test_a_server_that_does_not_answer_is_one_line(monkeypatch):
+def test_a_server_that_does_not_answer_gives_a_one_line_error(monkeypatch):
     import socket
 
     monkeypatch.setattr(web, "TIMEOUT", (1, 0.3))
@@ -96,7 +96,7 @@ def test_a_server_without_tls_is_named_as_that():
         (dicom_json(series_item(3, "MR")), "must have a CT series, got MR"),
     ],
 )
-def test_an_answer_without_a_scan_is_one_line(answer, expected):
+def test_an_answer_without_a_scan_gives_a_one_line_error(answer, expected):
     with FakeServer(lambda *request: answer) as server:
         assert expected in failure(f"dicomweb://{server.web}/studies/{STUDY}")
 
@@ -126,7 +126,7 @@ def test_a_broken_transfer_is_not_predicted(tmp_path):
         )
 
 
-def test_a_full_disk_while_receiving_is_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_while_receiving_gives_a_one_line_error(tmp_path, monkeypatch):
     files = series(tmp_path / "ct", m=3)
 
     def full(folder, size):
@@ -204,7 +204,7 @@ def test_every_object_is_sent_whole_with_the_report_last(objects, caplog):
 
 
 @pytest.mark.parametrize(("first", "sent"), [(1, "0 of 6 objects are stored"), (4, "3 of 6 objects are stored; run")])
-def test_a_server_whose_disk_is_full_is_one_line_with_the_number_of_stored_objects(objects, first, sent):
+def test_a_server_whose_disk_is_full_gives_a_one_line_error_with_the_number_of_stored_objects(objects, first, sent):
     with FakeServer(Store(first, refused())) as server:
         with pytest.raises(InputError) as raised:
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
@@ -242,7 +242,7 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
 
 
-def test_a_server_that_goes_down_between_two_objects_is_one_line(objects):
+def test_a_server_that_goes_down_between_two_objects_gives_a_one_line_error(objects):
     with FakeServer(Store()) as server:
         address = parsed(f"dicomweb://{server.web}")
     with pytest.raises(

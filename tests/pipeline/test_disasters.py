@@ -270,7 +270,7 @@ def test_verify_reports_missing_files_of_a_finished_encoding(encoded, name):
     assert f"remove the folder {encoded / 'encodings/conv1/fold-0'} and run `ildfv encode` again" in faults[0]
 
 
-def test_broken_settings_are_one_line_from_verify(encoded):
+def test_verify_reports_broken_settings_in_one_line(encoded):
     (encoded / "workspace.toml").write_text("version = ", encoding="utf-8")
     assert_refused(command(encoded, "verify"), "workspace.toml must be TOML")
 

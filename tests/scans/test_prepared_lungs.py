@@ -60,7 +60,7 @@ def test_without_lungmask_the_error_states_how_to_install_it(slices, monkeypatch
         lungs(slices, [0], "by hand")
 
 
-def test_unavailable_lungmask_weights_are_one_line(slices, monkeypatch):
+def test_unavailable_lungmask_weights_give_a_one_line_error(slices, monkeypatch):
     def inferer(**_):
         raise URLError("Name or service not known")
 

@@ -52,7 +52,7 @@ def test_a_saved_model_gives_the_same_scores(fitted, patches, tmp_path):
     assert restored.get_params() == fitted.get_params()
 
 
-def test_a_damaged_or_other_model_is_one_line(fitted, tmp_path):
+def test_a_damaged_or_other_model_gives_a_one_line_error(fitted, tmp_path):
     from ildfv.store.models import save_model
 
     save_model(tmp_path / "other", {"x": np.zeros(2)}, {"estimator": "PCA"})

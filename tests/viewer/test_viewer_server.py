@@ -230,7 +230,7 @@ def test_what_does_not_exist_is_not_found(path, page):
 # -- damaged and missing files
 
 
-def test_a_slice_whose_file_is_gone_is_one_line_and_the_others_stay(scan, tmp_path):
+def test_a_slice_whose_file_is_missing_gives_a_one_line_error_and_the_others_are_shown(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
         victim = next(iter(copy.glob("*.dcm")))
@@ -242,7 +242,7 @@ def test_a_slice_whose_file_is_gone_is_one_line_and_the_others_stay(scan, tmp_pa
         assert str(tmp_path) not in reason
 
 
-def test_a_damaged_slice_is_one_line(scan, tmp_path):
+def test_a_damaged_slice_gives_a_one_line_error(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
         for victim in copy.glob("*.dcm"):
@@ -261,7 +261,7 @@ def test_a_missing_decoder_is_named(scan, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
-def test_a_damaged_map_is_one_line_and_slices_stay(kind, scan, tmp_path):
+def test_a_damaged_map_gives_a_one_line_error_and_slices_are_shown(kind, scan, tmp_path):
     from ildfv.inference.outputs import write_map
 
     folder = make_prediction(tmp_path / "answer", scan)
@@ -489,7 +489,7 @@ def test_a_correction_of_another_page_or_form_is_refused(workspace):
     assert not (workspace / "corrections.csv").exists()
 
 
-def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch):
+def test_a_correction_that_cannot_be_written_gives_a_one_line_error(workspace, monkeypatch):
     def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -500,7 +500,7 @@ def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch)
         assert one.get("api/case/0/corrections").json() == {}
 
 
-def test_a_report_that_was_removed_is_one_line(workspace):
+def test_a_report_that_was_removed_gives_a_one_line_error(workspace):
     (workspace / "report.html").write_text("<body></body>")
     with client(workspace) as one:
         (workspace / "report.html").unlink()
