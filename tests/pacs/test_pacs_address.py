@@ -1,4 +1,4 @@
-"""Addresses and credentials: two readings are refused, and no message repeats a password."""
+"""Addresses and credentials: ambiguous ones are refused, and no message repeats a password."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_other_addresses_give_a_one_line_error_without_the_password(text, reason
     assert SECRET not in str(raised.value)
 
 
-def test_a_path_is_no_address():
+def test_a_path_is_not_read_as_an_address():
     assert not is_address("/data/scan")
     assert not is_address("scans/dicom")
     assert not is_address("C://scan")

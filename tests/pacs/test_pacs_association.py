@@ -26,7 +26,7 @@ def objects(tmp_path_factory):
 
 @pytest.fixture
 def listening():
-    """A function that starts a server, which accepts these classes, and answers from object n on with a status."""
+    """A function that starts a server that accepts the given classes, and answers with a status from object n on."""
     servers = []
 
     def start(classes, refuse_from: int = 99, status: int = 0xA700):
@@ -90,7 +90,7 @@ def test_an_unreachable_entity_gives_a_one_line_error(objects):
         Entity(EntityAddress("PACS", "127.0.0.1", port)).store(objects)
 
 
-def test_our_title_is_that_of_the_environment(listening, objects, monkeypatch):
+def test_our_title_comes_from_the_environment_and_is_checked(listening, objects, monkeypatch):
     address, received = listening(ALL)
     monkeypatch.setenv("ILDFV_AET", "A" * 17)
     with pytest.raises(InputError, match="ILDFV_AET must have 1 to 16 characters, got 17"):

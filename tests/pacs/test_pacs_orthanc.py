@@ -16,7 +16,7 @@ from ildfv.pacs.credentials import Credentials
 from ildfv.pacs.web import WebServer
 
 pytestmark = pytest.mark.slow
-OBJECTS = {"SR": 1, "SEG": 1, "OT": 9}  # by modality: a report, a segmentation, 4 maps and 5 pictures
+OBJECTS = {"SR": 1, "SEG": 1, "OT": 9}  # objects by modality: a report, a segmentation, 4 maps and 5 pictures
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_study_is_read_predicted_and_stored_once(orthanc, credentials, predict
     assert PASSWORD not in orthanc.log.read_text() + caplog.text
 
 
-def test_what_is_read_back_is_what_was_written(orthanc, credentials, predictor, tmp_path):
+def test_objects_read_back_equal_the_written_ones(orthanc, credentials, predictor, tmp_path):
     series(tmp_path / "ct", "oblique")
     orthanc.upload(tmp_path / "ct")
     study, _ = study_of(tmp_path / "ct")

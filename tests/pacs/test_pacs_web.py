@@ -26,7 +26,7 @@ WHO = Credentials(USER, PASSWORD)
 
 @pytest.fixture(autouse=True)
 def _no_predictor(monkeypatch):
-    """Nothing here comes as far as a prediction."""
+    """Fails a test that predicts: all tests of this file must end before that."""
     monkeypatch.setattr(predict.Predictor, "load", lambda *a, **k: None)
     monkeypatch.setattr(predict, "predict_all", lambda paths, *a, **k: pytest.fail("predicted") if paths else ([], []))
 
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_answer_gives_a_one_line_error(monkeypatch):
         )
 
 
-def test_a_server_without_tls_is_named_as_that():
+def test_the_error_for_a_server_without_tls_names_the_remedy():
     with FakeServer(lambda *request: dicom_json()) as server:
         assert "use http://… for a server without TLS" in failure(f"https://{server.web}/studies/{STUDY}")
 
@@ -159,7 +159,7 @@ def test_the_series_with_most_images_is_chosen_unless_one_is_named(tmp_path):
 
 
 class Store:
-    """A server that refuses from the given object on, or accepts and forgets."""
+    """A server that refuses all objects from the given one on, or accepts objects without storing them."""
 
     def __init__(self, refuse_from: int = 99, answer=(200, "text/plain", b""), keep: bool = True):
         self.refuse_from, self.answer, self.keep = refuse_from, answer, keep
@@ -195,8 +195,8 @@ def test_every_object_is_sent_whole_with_the_report_last(objects, caplog):
     with FakeServer(Store()) as server:
         assert WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects) == 6
         posted = [(headers, body) for method, _, headers, body in server.requests if method == "POST"]
-    assert all("Transfer-Encoding" not in headers for headers, _ in posted)  # Orthanc has ignored chunked requests
-    assert max(len(body) for _, body in posted) > 10**6  # of a size that dicomweb-client sends in chunks by default
+    assert all("Transfer-Encoding" not in headers for headers, _ in posted)  # some Orthanc versions ignore chunked requests
+    assert max(len(body) for _, body in posted) > 10**6  # so large that dicomweb-client would send chunks by default
     assert str(dcmread(objects[-1]).SOPInstanceUID).encode() in posted[-1][1]
     assert objects[-1].name == "report.dcm"
     assert PASSWORD not in caplog.text
@@ -232,7 +232,7 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
 
     def forgetful(method, path, body):
         if method == "GET" and store.received == 6 and len(store.instances) == 6:
-            store.instances = store.instances[-1:]  # a server that recycles the oldest when its disk is full
+            store.instances = store.instances[-1:]  # like a server that deletes old objects when its disk is full
         return store(method, path, body)
 
     with (
