@@ -20,7 +20,7 @@ from ildfv.store.parts import Parts, write_part
 
 DEEP_TOML = "a = " + "[" * 3000 + "]" * 3000
 DEEP_JSON = "[" * 200_000 + "]" * 200_000
-SECONDS = 10  # after which a read counts as hanging
+SECONDS = 10  # after this time a read counts as hanging
 
 
 def load_folds(path):
@@ -28,7 +28,7 @@ def load_folds(path):
 
 
 def one_line(read) -> str:
-    """The message of the InputError that `read` ends with, within SECONDS."""
+    """The message of the InputError that `read` raises within SECONDS."""
     ended = []
 
     def call():

@@ -39,7 +39,7 @@ def test_lungmask_receives_hu_and_its_labels_become_a_mask(slices, monkeypatch):
     lungs_module._lungmask.cache_clear()
 
     def inferer(*, volume_postprocessing, tqdm_disable):
-        assert not volume_postprocessing  # the slices are of many volumes: a mask must not depend on its neighbours
+        assert not volume_postprocessing  # slices are of many volumes, so a mask must not depend on other slices
         return SimpleNamespace(apply=apply)
 
     package = SimpleNamespace(LMInferer=inferer)

@@ -1,4 +1,4 @@
-"""Images of all kinds: their values, and one line for each that cannot be used."""
+"""Images of all kinds: their values, and a one-line error for each image that cannot be used."""
 
 import numpy as np
 import pytest
