@@ -38,7 +38,7 @@ class ScanFiles:
 
     @staticmethod
     def codes(hu: np.ndarray) -> np.ndarray:
-        """Phantom codes, uint8: left lung half ground glass and half emphysema, right lung healthy, the rest outside."""
+        """Phantom codes, uint8: left lung half ground glass and half emphysema, right lung healthy, rest outside."""
         codes = np.zeros(hu.shape, np.uint8)
         lung = hu < -600
         codes[:, 15:48, 8:30], codes[:, 15:30, 35:58], codes[:, 30:48, 35:58] = 1, 2, 5

@@ -11,9 +11,9 @@ import pytest
 FILES = ("emulated", "tensor_cores", "windows", "estimators", "weights", "contributions")
 # These reach every kernel.
 CHOSEN = (
-    "(every_variant and float32 and not tensor) or ragged_maps_have or (single and 300-33) or small_problems "
-    "or posteriors_in_device_memory or pooling_maps_that_are_apart "
-    "or volumes or (vectors_agree and 3-5-70 and True-component-True) or (m_step_has and 5-70-70.5)"
+    "(every_variant and float32 and not tensor) or ragged_maps_give or (single and 300-33) or small_problems "
+    "or posteriors_in_device_memory or pooling_of_non_contiguous "
+    "or volumes or (vectors_agree and 3-5-70 and True-component-True) or (m_step_gives and 5-70-70.5)"
 )
 
 
