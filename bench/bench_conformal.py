@@ -2,9 +2,9 @@
 
     python -m bench.bench_conformal [-w STUDY --layer filters] [--levels 0.8,0.9] [--seeds 20]
 
-Study: for every encoded fold, a ridge regression on the fit patients scores the validation and held-out patients, none
-of whom it was fitted on; each seed calibrates on a random half of them and measures the other half. Simulation: normal
-scores with patient effects, 2000 studies of each size, whose mean coverage must reach the level.
+Study: for every encoded fold, a ridge regression on the fit patients scores the validation and held-out patients. For
+each seed, a random half of these patients calibrates the sets, and coverage is measured on the other half. Simulation:
+normal scores with patient effects, 2000 studies of each size, whose mean coverage must reach the level.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python -m bench.bench_contributions [-w STUDY] [--shapes conv1,conv5] [--patterns 4] [--threads 1] [--rounds 15]
         [--isa avx512]
 
-Every round runs moments and contributions in turn; the ratio is the median over rounds of that round's ratio. Both are
-timed by the CPU time of the process, which other work on the machine disturbs less than the wall clock. Goal: 1.5 at
-conv1 for four patterns. -w: maps and mixtures of a trained study, instead of those of a network with random weights.
+Every round runs moments and then contributions; the result is the median of the ratios of all rounds. Both are timed by
+the CPU time of the process, which other work on the machine disturbs less than the wall clock. Goal: 1.5 at conv1 for
+four patterns. -w: use maps and mixtures of a trained study instead of a network with random weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from bench import data
 from ildfv.kernels import cpu
 
-SECONDS = 0.1  # of each turn
+SECONDS = 0.1  # per measurement
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def line(maps: np.ndarray, mixture, patterns: int, rounds: int) -> str:
 
 
 def turn(run) -> float:
-    """CPU seconds of one run, from as many as fit into SECONDS."""
+    """CPU seconds of one run, averaged over as many runs as fit into SECONDS."""
     start, runs = time.process_time(), 0
     while True:
         run()
@@ -77,7 +77,7 @@ def turn(run) -> float:
 
 
 def components_per_descriptor(maps: np.ndarray, mixture) -> float:
-    """Posteriors that are not pruned, per descriptor, from some of them."""
+    """Number of posteriors per descriptor that are not pruned, estimated from some of the descriptors."""
     from ildfv.kernels import reference
 
     x = maps[0][:: max(1, len(maps[0]) // 200)].astype(np.float64)

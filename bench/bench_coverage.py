@@ -21,17 +21,17 @@ from scipy.stats import norm
 from ildfv.evaluation.intervals import MIN_DEFINED, confidence, difference_interval, resampled
 from ildfv.evaluation.measures import Auc, Ratio, by_patient
 
-SLICES = 8  # of a patient; half of a positive patient's show the pattern
-CUT = 1.0  # slices that score more are predicted positive
+SLICES = 8  # slices of a patient; a positive patient shows the pattern on half of them
+CUT = 1.0  # slices with a higher score are predicted positive
 RESAMPLES = 300
-SHARED = 20  # studies that use the same resamples: drawing them takes as long as the rest
+SHARED = 20  # studies share their resamples, because drawing them takes as long as the rest
 COHORTS = ((60, 3), (60, 5), (60, 10), (60, 20), (20, 5), (20, 10), (10, 10))  # (patients, positive patients)
-NEAR_1 = ((60, 5), (60, 20))  # for systems that are right about almost all slices
+NEAR_1 = ((60, 5), (60, 20))  # for systems that classify almost all slices correctly
 
 
 @dataclass(frozen=True)
 class Model:
-    """Normal scores: a positive slice scores `effect` more, give or take the disease of its patient."""
+    """Normal scores: a positive slice scores `effect` more, plus a random effect of the disease of its patient."""
 
     effect: float = 1.5
     patient: float = 0.7  # SD of a patient's level
@@ -61,7 +61,7 @@ def cohort(patients: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(rng: np.random.Generator, models: tuple[Model, ...], truth: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    """Scores (models, N); the effects of patients are correlated by one half between models, slices' are not."""
+    """Scores (models, N). Effects of patients have a correlation of 0.5 between models, effects of slices none."""
     n, shared = patient.max() + 1, rng.normal(size=(2, patient.max() + 1))
     scores = []
     for model in models:
@@ -89,7 +89,7 @@ def percentile(values: np.ndarray) -> tuple[float, float] | None:
 def coverage(
     patients: int, m: int, *, studies: int, models: tuple[Model, Model] = (Model(1.5), Model(1.1)), seed: int = 0
 ) -> list[dict]:
-    """One row per measure: coverage of the interval and of the percentile interval, width, and share without one."""
+    """One row per measure: coverage of both kinds of interval, width, and the share of studies without an interval."""
     rng = np.random.default_rng([seed, patients, m])
     truth, patient = cohort(patients, m)
     true = {"AUC": models[0].auc(patients, m), "F": models[0].f(patients, m)}

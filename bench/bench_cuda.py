@@ -1,11 +1,11 @@
-"""moments on a GPU compared with alternatives: time, floor and ratio for each shape. Requires torch and CuPy.
+"""Moments on a GPU compared with alternatives: time, lower bound and ratio for each shape. Requires torch and CuPy.
 
     python bench/bench_cuda.py [--out FILE.json] [--shapes conv1 fc6] [--seconds 0.3] [--variants]
 
-Device times are the sums of the kernels' times from torch's profiler, which exclude the host; calls are the medians
-between events, which include it. Inputs rotate, and do not fit in any cache. The floor is the larger of bytes / copy
-bandwidth and operations / FP32 rate, both ceilings measured in the same run. The file is written after each contestant;
-one that fails has a row with its error.
+Device times are sums of the times of kernels in torch's profiler and exclude the host. Times of calls are medians
+between events and include the host. Inputs alternate, so that no cache holds them. The floor is the larger of bytes /
+copy bandwidth and operations / FP32 rate; both rates are measured in the same run. The file is written after each
+contestant; a contestant that fails has a row with its error.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SHAPES = {
     "conv1-k256": (2916, 64, 256, 256),
     "fc6": (1, 4096, 32, 1024),
 }
-FEW = 64  # slices per call, as from a network
-INPUTS = 2  # batches in rotation; each exceeds all caches, except for fc6, whose results do
+FEW = 64  # slices per call, like a batch of a network
+INPUTS = 2  # alternating batches; each is larger than all caches, except at fc6, where the results are
 PEAKY, SOFT = 3.0, 0.2
 
 
@@ -42,9 +42,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--out")
     options.add_argument("--shapes", nargs="*", choices=SHAPES, default=list(SHAPES))
-    options.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
-    options.add_argument("--variants", action="store_true", help="each variant of the kernel too")
-    options.add_argument("--only-ildfv", action="store_true", help="without the alternatives")
+    options.add_argument("--seconds", type=float, default=0.3, help="duration of each measurement")
+    options.add_argument("--variants", action="store_true", help="also measure each variant of the kernel")
+    options.add_argument("--only-ildfv", action="store_true", help="omit the alternatives")
     given = options.parse_args()
 
     bandwidth, matrix, vector = copy_bandwidth(), matrix_rate(), vector_rate()
@@ -115,7 +115,7 @@ def measure(name: str, posteriors: str, spread: float, results: Results, given) 
         with results.contestant(shape=name, posteriors=posteriors, who=f"torch GEMM{suffix}, any size"):
             size = best_part(eager, batches, b, given.seconds)
             run(f"torch GEMM{suffix}", in_parts(eager, size), slices_at_once=size)
-            # Otherwise code compiled for one contestant counts against the limit of another, which then runs eagerly.
+            # Otherwise recompilations of one contestant count towards the limit of another, which then runs uncompiled.
             torch._dynamo.reset()
             compiled = in_parts(torch.compile(eager, dynamic=False), size)
             run(f"torch GEMM, compiled{suffix}", compiled, slices_at_once=size)
@@ -123,7 +123,7 @@ def measure(name: str, posteriors: str, spread: float, results: Results, given) 
     if find_spec("cupy"):
         import cupy
 
-        arrays = [cupy.from_dlpack(x) for x in batches]  # torch and CuPy both on the default stream
+        arrays = [cupy.from_dlpack(x) for x in batches]  # torch and CuPy must both use the default stream
         function = gemm(cupy, *(cupy.asarray(a, dtype=cupy.float32) for a in (weights, means, variances)))
         with results.contestant(shape=name, posteriors=posteriors, who="CuPy GEMM, any size"):
             size = best_part(function, arrays, b, given.seconds)
@@ -144,7 +144,7 @@ def gemm(xp, weights, means, variances):
         squared = x * x
         scores = x @ linear.T - 0.5 * (squared @ inverse.T) + constant  # (b, n, k)
         top = scores.max(-1, keepdims=True)
-        top = getattr(top, "values", top)  # torch gives the places too
+        top = getattr(top, "values", top)  # torch also returns the indices
         e = xp.exp(scores - top)
         total = e.sum(-1, keepdims=True)
         gamma = e / total
@@ -169,7 +169,7 @@ def in_parts(function, size: int):
 
 
 def best_part(function, inputs: list, b: int, seconds: float) -> int:
-    """How many slices at once suit the function best: few leave the device idle, many spill its cache."""
+    """The fastest number of slices at a time: few leave the device idle, many exceed its cache."""
     sizes = [size for size in (4, 16, 64, 256) if size < b] + [b]
     return min(sizes, key=lambda size: median_time(in_parts(function, size), inputs, seconds / 3))
 
@@ -197,14 +197,14 @@ def on_device(weights, means, variances, dtype: str):
 
 
 def check(result, expected) -> None:
-    """A bench of wrong results is worth nothing."""
+    """Compares with float64, because times of wrong results are meaningless."""
     for a, e in zip(result, expected, strict=True):
         error = float((a.double() - e).norm() / e.norm())
         assert error < 1e-5, f"moments differ from float64 by {error:.1e}"
 
 
 def floor_of(n: int, d: int, k: int, posteriors: str, ceilings: dict) -> float:
-    """Seconds a slice: its bytes once, or its operations at the FP32 rate; peaky posteriors need the scores alone."""
+    """Lower bound of the seconds per slice: for its bytes, or its operations (with peaky posteriors the scores)."""
     written = 4 * (k + 2 * k * d + 1)
     moved = (4 * n * d + written) / ceilings["copy_bandwidth"]
     operations = (4 if posteriors == "peaky" else 8) * n * d * k
@@ -226,18 +226,18 @@ def matrix_rate() -> float:
 
 
 def vector_rate() -> float:
-    """Operations per second of the FP32 units: what sgemm reaches, or what clock × units gives, whichever is more.
+    """Operations per second of the FP32 units: the larger of the rate of sgemm and clock × units.
 
-    sgemm without TF32 runs on these units; the datasheet's number needs the clock held at its boost.
+    sgemm without TF32 runs on these units; the number in the datasheet assumes the boost clock.
     """
     properties = torch.cuda.get_device_properties(0)
     lanes = 64 if (properties.major == 8 and properties.minor == 0) or properties.major == 7 else 128
-    clock = getattr(properties, "clock_rate", 0) * 1e3  # kHz, where torch tells it
+    clock = getattr(properties, "clock_rate", 0) * 1e3  # kHz, if torch provides it
     return max(matrix_rate(), 2 * lanes * properties.multi_processor_count * clock)
 
 
 def device_time(function, inputs: list, seconds: float) -> float | None:
-    """Total time of the kernels and copies of a call on the device, the mean over calls, inputs in rotation.
+    """Total device time of the kernels and copies of a call: the mean over calls with alternating inputs.
 
     None where torch's profiler records no kernels, as without CUPTI.
     """
@@ -253,7 +253,7 @@ def device_time(function, inputs: list, seconds: float) -> float | None:
 
 
 def median_time(function, inputs: list, seconds: float) -> float:
-    """Median device time of a call, inputs in rotation."""
+    """Median device time of a call with alternating inputs."""
     for x in inputs:  # compile, grow pools
         function(x)
     torch.cuda.synchronize()
@@ -271,7 +271,7 @@ def median_time(function, inputs: list, seconds: float) -> float:
 
 
 def show(found: dict) -> None:
-    """A short table, last. call × is the time of a call, host included, over the device time."""
+    """Prints a short table. "call ×" is the time of a call, including the host, divided by the device time."""
     print(f"{found['device']}, torch {found['torch']}, kernels by {found['way']}, {found['date']}")
     print(
         f"copy {found['copy_bandwidth'] / 1e12:.2f} TB/s, sgemm {found['matrix_rate_float32'] / 1e12:.1f} TFLOP/s, "

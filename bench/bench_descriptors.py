@@ -1,4 +1,4 @@
-"""What all descriptors gain over the paper's random third and over 1 %, and how few EM passes are enough.
+"""The gain of all descriptors over the paper's random third and over 1 %, and the number of EM passes that suffices.
 
     python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
         [--only passes | likelihood | shares] [--seeds 3] [--quick] [--third] [--states 20]
@@ -9,9 +9,9 @@ over seeds, divided by their number, to that between patients. --third leaves ou
 makes two EM passes.
 likelihood: mean log likelihood (nats per descriptor) of the descriptors of held-out slices under mixtures fitted to
 these shares by up to 100 passes of exact EM, from the same STARTS starts; gains are averaged over starts as over seeds.
-passes: training log likelihood after 1, 2, 3 passes of stepwise EM, each run to its end, and of exact EM pass by pass
-until it gains less than 1e-4 or made 100 passes, from its own start and from that of stepwise EM; from several random
-states, as optima differ. Networks and encodings that do not exist are made.
+passes: training log likelihood after complete fits of 1, 2 and 3 passes of stepwise EM, and after every pass of exact
+EM until it gains less than 1e-4 or has made 100 passes, from its own start and from that of stepwise EM. Several random
+states are used, because optima differ. Networks and encodings that do not exist are created.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def main() -> None:
     options.add_argument("--workspace", type=Path, help="default: the current folder, else new phantoms")
     options.add_argument("--patients", type=int, help="number of new phantoms if there is no workspace")
     options.add_argument("--preset", default="small")
-    options.add_argument("--components", type=int, help="of the mixtures, default: the preset's")
+    options.add_argument("--components", type=int, help="number in a mixture, default: that of the preset")
     options.add_argument("--seeds", type=int, default=3, help="of network, mixture and choice of descriptors")
     options.add_argument("--quick", action="store_true", help="one epoch and two EM passes")
-    options.add_argument("--third", action="store_true", help="without the share of 1 %%")
+    options.add_argument("--third", action="store_true", help="omit the share of 1 %%")
     options.add_argument("--only", choices=list(PARTS), help="default: all")
-    options.add_argument("--states", type=int, default=20, help="random states of passes")
+    options.add_argument("--states", type=int, default=20, help="number of random states for passes")
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or PART-DATE.json")
     given = options.parse_args()
     from bench.bench_scale import machine
@@ -56,7 +56,7 @@ def main() -> None:
     preset = replace(preset, seeds=given.seeds)
     if given.quick:
         preset = replace(preset, name=f"{preset.name}-quick", train={**preset.train, "epochs": 1}, passes=2)
-    warnings.simplefilter("ignore")  # that passes end before convergence is what is asked for
+    warnings.simplefilter("ignore")  # passes end before convergence on purpose
     context = Context(home(given.workspace, preset, SILENT)[0], preset)
     found = {
         "what": __doc__.splitlines()[0],
@@ -139,7 +139,7 @@ def curve(maps: np.ndarray, **settings) -> dict:
 
 
 def likelihood(context, given: argparse.Namespace) -> dict:
-    """Held-out log likelihood by share of the descriptors, and what all of them gain, as means over the starts."""
+    """Held-out log likelihood by share of the descriptors, and the gain of all of them, as means over the starts."""
     from ildfv.evaluation.intervals import confidence, paired_over_seeds, resampled
     from ildfv.evaluation.measures import Ratio
     from ildfv.experiments.size import SHARES
@@ -162,7 +162,7 @@ def likelihood(context, given: argparse.Namespace) -> dict:
 
 
 def shares(context, given: argparse.Namespace) -> dict:
-    """Mean AUC by share of the descriptors for each seed, and the mean of what all of them gain.
+    """Mean AUC by share of the descriptors for each seed, and the mean gain of all descriptors.
 
     A seed decides the network, the start of the mixture and which descriptors are discarded.
     """
@@ -202,7 +202,7 @@ def mean_aucs(context, system) -> list[float]:
 
 
 def held_out(context, shares: dict[str, float]) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """For each share and start (log likelihood, descriptors) of every held-out patient, (P,) and (P,)."""
+    """For each share and start: (log likelihood (P,), number of descriptors (P,)) of every held-out patient."""
     from ildfv import GaussianMixture, moments
     from ildfv.estimators.start import sample_size, start
     from ildfv.experiments.thinned import Thinned
@@ -221,7 +221,7 @@ def held_out(context, shares: dict[str, float]) -> dict[str, list[tuple[np.ndarr
         patients = context.slices.patients[roles.test]
         for name, share in shares.items():
             layer = activations if share == 1 else Thinned(activations, share, seed)
-            kept = list(MapStream(context.slices, layer, fit.batches))  # in memory: each of 100 passes reads it again
+            kept = list(MapStream(context.slices, layer, fit.batches))  # each of 100 passes reads them again
             for number, at in enumerate(starts):
                 variances = np.maximum(at.variances_, floor)
                 given = {"weights_init": at.weights_, "means_init": at.means_, "variances_init": variances}

@@ -74,7 +74,7 @@ def missed(found: dict) -> list[str]:
 def child(call: str, threads: int) -> dict:
     """The result of `call` in a new process with this number of threads."""
     environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # the alternatives use their best settings
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # the alternatives run with their best settings
         environment.pop(name, None)
     command = [sys.executable, str(HERE), "--child", call]
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
@@ -122,7 +122,7 @@ def time_pass(kind: str, rounds: str) -> dict:
         for _ in range(int(rounds)):
             for name, run in runs.items():
                 time.sleep(REST)
-                run()  # wakes its threads
+                run()  # an uncounted run that wakes the threads
                 begin = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - begin)

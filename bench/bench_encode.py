@@ -2,11 +2,11 @@
 
     python -m bench.bench_encode [--slices 800] [--rounds 5] [--threads 2] [--layer conv1] [--out FILE.json]
 
-bare: reads a batch, runs CNN-F up to the layer, and continues with the next. side_by_side: the same two steps in the
-workers of the encoder's stream, the minimum cost of a pass over the slices. encode: the pass of `ildfv encode`, which
-also encodes and writes the parts of Fisher vectors to disk. All three run on the same slices, interleaved, in one
-process. `ratio` is the median over rounds of encode divided by the bare loop of the round, `ratio_to_side_by_side` that
-of encode divided by side_by_side. Then each stage is measured alone. CPU milliseconds are summed over all cores.
+bare: reads a batch, runs CNN-F up to the layer, and continues with the next batch. side_by_side: the same two steps in
+the workers of the encoder's stream, the minimum cost of a pass over the slices. encode: the pass of `ildfv encode`,
+which also encodes and writes the parts of Fisher vectors to disk. All three run on the same slices, interleaved, in one
+process. `ratio` is the median over rounds of encode divided by bare, `ratio_to_side_by_side` the median of encode
+divided by side_by_side. Then each stage is measured alone. CPU milliseconds are summed over all cores.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`ildfv encode` of one layer on a GPU: seconds and slices of each step. Phantom slices, a network of random weights.
+"""`ildfv encode` of one layer on a GPU: seconds and slices of each step, for phantom slices and random weights.
 
     PYTHONPATH=. python bench/bench_encode_cuda.py [--slices 24000] [--layer conv1] [--device cuda] [--out FILE.json]
 
 The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link into them. The
-file is written every few seconds, so that an interrupted run leaves the rates so far.
+file is written every few seconds, so that an interrupted run leaves the rates up to then.
 """
 
 from __future__ import annotations

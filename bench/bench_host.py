@@ -1,9 +1,9 @@
-"""Host time of a call of `moments` on a GPU, measured on a stub device: without the CUDA calls of torch and launches.
+"""Host time of a call of `moments` on a GPU, measured on a stub device, which excludes CUDA calls and launches.
 
     python bench/bench_host.py [--calls 300] [--profile]
 
-The stub is the package's torch device with tensors in host memory and launches that do nothing. Best of the calls, in
-µs of processor time of this thread, so that other processes count little.
+The stub is the package's torch device with tensors in host memory and launches that do nothing. The result is the
+shortest of all calls in µs of processor time of this thread, which other processes hardly affect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StubDevice(TorchDevice):
         self._torch, self._device, self._index = torch, torch.device("cpu"), 0
 
     def empty(self, shape, dtype):
-        # Small results are zeroed, so that no log likelihood is NaN.
+        # Small results are set to 0, so that no log likelihood is NaN.
         make = self._torch.zeros if len(shape) == 1 and dtype == "float64" else self._torch.empty
         return make(shape, dtype=getattr(self._torch, dtype))
 
@@ -61,7 +61,7 @@ def microseconds(call, calls: int) -> float:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--calls", type=int, default=300)
-    options.add_argument("--profile", action="store_true", help="of the first shape")
+    options.add_argument("--profile", action="store_true", help="profile the first shape")
     given = options.parse_args()
     torch.set_num_threads(1)
     device, rng = StubDevice(), np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""CPU time of a list of many small maps, relative to one array: moments, Fisher vectors, a mixture's fit.
+"""CPU time for a list of many small maps relative to one array: moments, Fisher vectors, and the fit of a mixture.
 
     OMP_NUM_THREADS=1 python bench/bench_lists.py [--rounds 5]
 

@@ -4,7 +4,7 @@
         [--floors 0.5,0.9] [--out bench/results/localisation-DATE.json]
 
 STUDY: a workspace with label maps, a network of the fold and scored encodings of the layers (`ildfv demo` makes one).
-Thresholds of Dice and floors come from training slices, everything else is on the held-out patients of the fold.
+Thresholds for Dice and floors are chosen on training slices; all measures are of the held-out patients of the fold.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def of_layer(workspace, network, layer: str, arguments, training: LabelledSlices
 
 
 def placements(name: str, fields: ReceptiveFields, values: Callable) -> dict[str, System]:
-    """Two systems from values of locations, images → (b, n, C), cached by `once`."""
+    """Two systems made from a function images → values of locations (b, n, C), which is cached by `once`."""
 
     def system(place, slices: LabelledSlices) -> np.ndarray:
         planes = values(slices.images).transpose(0, 2, 1)  # (b, C, n)
@@ -163,9 +163,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("-w", "--workspace", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--layers", default="conv1,conv5")
-    parser.add_argument("--train", type=int, default=48, help="training slices for thresholds")
-    parser.add_argument("--test", type=int, default=10_000, help="held-out slices, at most")
-    parser.add_argument("--occluded", type=int, default=48, help="slices whose occlusion maps are computed")
+    parser.add_argument("--train", type=int, default=48, help="number of training slices for thresholds")
+    parser.add_argument("--test", type=int, default=10_000, help="maximum number of held-out slices")
+    parser.add_argument("--occluded", type=int, default=48, help="number of slices with occlusion maps")
     parser.add_argument("--floors", default="0.5,0.9", help="quantiles of |r_j|")
     parser.add_argument("--out", type=Path, default=None, help=f"such as localisation-{date.today()}.json")
     return parser.parse_args()

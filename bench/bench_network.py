@@ -77,7 +77,7 @@ def train(name: str, slices: Random, batch: int, way: str) -> dict:
     loss = lambda f, indices: torch.nn.functional.softplus(-f).sum(dim=1)  # noqa: E731
     compiled = Compiled(network, insist=True) if way == "compiled" else None
     step = Step(network, make_optimizer(settings, network), loss, DEVICE, compiled=compiled)
-    n = len(slices.pixels) // batch * batch  # a single batch size, as nearly all of an epoch have
+    n = len(slices.pixels) // batch * batch  # a single batch size, like nearly all batches of an epoch
     started, first, count = time.perf_counter(), 0.0, 0
     for number, (one, images) in enumerate(feeding.feed(Epoch(slices, np.arange(n), batch, 0, 0), DEVICE)):
         if number == 2:

@@ -9,12 +9,12 @@ Implementations compared, all float32 and with the same mixture:
     plain     the formulas as written, with the n·k·d differences in memory
     gemm      t² expanded, so that scores and moments are matrix products (float32; loses digits by cancellation)
     encoding  a residual encoder as NetVLAD and PyTorch-Encoding compute it: softmax of scaled distances to k centres,
-              then the weighted sum of residuals, with the n·k·d residuals in memory. A smaller output (k·d), so it is a
-              lower bound for a Fisher layer made the same way
+              then the weighted sum of residuals, with the n·k·d residuals in memory. Its output is smaller (k·d), so
+              its cost is a lower bound for a Fisher layer computed the same way
 
-Each runs in its own process. Peak memory is the largest resident size less that before the first pass; on CUDA, the
-allocator's peak. Times are the least of the repeats after one warm-up: on the CPU those of all threads together, which
-depend little on other programs on the machine; on CUDA, wall time.
+Each runs in its own process. Peak memory is the increase of the resident size over that before the first pass, or
+the peak of the allocator on CUDA. Times are the minimum of the repeats after one warm-up: on the CPU, processor time of
+all threads, which depends little on other programs on the machine; on CUDA, wall time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SHARE = 0.6  # maximum fraction of the free memory that an implementation may ne
 
 
 def expected_bytes(method: str, shape: tuple[int, ...]) -> int:
-    """A lower estimate of the peak: four arrays of n·k·d float32 where the differences are stored."""
+    """A lower bound of the peak: four float32 arrays of n·k·d for implementations that store the differences."""
     b, d, h, w, k = shape
     return 4 * b * h * w * (4 * k * d if method in ("plain", "encoding") else 4 * (k + d))
 

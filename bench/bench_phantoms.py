@@ -1,4 +1,4 @@
-"""Separation of the phantoms' patterns by simple baselines and by Fisher vectors, with the values aimed at.
+"""Separation of the phantoms' patterns by simple baselines and by Fisher vectors, with the target values.
 
     python -m bench.bench_phantoms [--difficulty hard] [--patients 40] [--slices 10] [--seed 0]
 
@@ -7,7 +7,8 @@ Prints the share of slices with each pattern at both thresholds, and the AUC per
   density, and the share of lung from −600 to −250 HU (high-attenuation area), all inside the drawn lung;
 - conv1 Fisher vectors (CNN-F with random weights, k = 32, PCA, ridge regression), fitted on the other patients in five
   folds.
-Then the same AUC in the paper (tables 5 and 7), and on clinical scans with mild emphysema (P15 0.87, LAA-950 0.62).
+Then it prints the same AUC in the paper (tables 5 and 7) and on clinical scans with mild emphysema (P15 0.87, LAA-950
+0.62).
 All other numbers are of phantoms and do not apply to patients.
 """
 
@@ -32,7 +33,7 @@ PAPER = {  # AUC of conv1 Fisher vectors
     "paper, 18k slices (Table 7)": (0.984, 0.976, 0.898, 0.988),
 }
 FOLDS = 5
-DIRECTIONS = 128  # of the PCA: fewer than the paper's 512, as there are only a few hundred slices
+DIRECTIONS = 128  # PCA dimensions: fewer than the paper's 512 because there are only a few hundred slices
 RIDGE = 1.0
 
 

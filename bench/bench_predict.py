@@ -1,15 +1,14 @@
-"""Prediction of a new CT of 300 slices: seconds from files to answer, by stage, to the first slice, and peak memory.
+"""Prediction of a new CT of 300 slices: seconds of each stage and until the first slice is scored, and peak memory.
 
     python -m bench.bench_predict [--slices 300] [--layer conv1] [--threads 2] [--folder DIR] [--out FILE.json]
 
 A phantom patient is written as a DICOM series; the predictor has CNN-F with random weights up to the layer (filters,
-patches and filters+patches: none), a mixture of 32 components and 512 dimensions, fitted on a small phantom study:
-times do not depend on the weights. Each run is a new process, as the command starts one. Stages are wall seconds of
-that process: start (imports), predictor, headers, reading (pixels to HU), preparing and
-scoring (windows and lungs in threads; scoring alone is network, masks and encoding, and the network alone is timed
-again on the same slices), the rest of predicting (statistics, JSON); CPU seconds of the
-process are also given. first_slice: seconds from the start of the process until the first slice has its scores. maps:
-the same with contribution maps and all files.
+patches and filters+patches use no network), a mixture of 32 components and 512 dimensions, fitted on a small phantom
+study: times do not depend on the weights. Each run is a new process, as the command starts one. Stages are wall seconds
+of that process: start (imports), predictor, headers, reading (pixels to HU), preparing and scoring (windows and lungs
+in threads; scoring alone is network, masks and encoding, and the network alone is timed again on the same slices), the
+rest of predicting (statistics, JSON); CPU seconds of the process are also given. first_slice: seconds from the start of
+the process until the first slice has scores. maps: the same for a run that writes contribution maps and all files.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def main() -> None:
     options.add_argument("--slices", type=int, default=300)
     options.add_argument("--layer", default="conv1")
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--folder", type=Path, help="scan and predictor are kept there; default: a temporary folder")
+    options.add_argument("--folder", type=Path, help="folder for scan and predictor; default: a temporary folder")
     options.add_argument("--out", type=Path, help="default: bench/results/predict-LAYER-DATE.json")
     given = options.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)

@@ -2,9 +2,9 @@
 
     python bench/bench_prepare.py [--slices 24] [--rounds 5] [--output FILE]
 
-Slices are of phantoms with label maps (uncompressed DICOM, gzipped NIfTI). Each round runs every part and reader once,
-in turn; the median of the rounds is printed, in ms of processor time of this process and its children, so that
-other processes count little. `ratio` is to the bare read of the same run: pydicom, pixels included.
+Slices are of phantoms with label maps (uncompressed DICOM, gzipped NIfTI). Each round runs every part and reader once.
+The median of the rounds is printed in ms of processor time of this process and its children, which other processes
+hardly affect. `ratio` is relative to the bare read with pydicom, including pixels, of the same run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ildfv.scans.windows import SIZE, WINDOWS, windowed
 
 
 def processor_seconds() -> float:
-    """Of this process and of the children it has waited for."""
+    """Processor time of this process and of the children that it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)  # os.times counts in steps of 10 ms
 

@@ -2,8 +2,8 @@
 
     python -m bench.bench_reliability -p PREDICTOR -w STUDY --scans SCANS [--real ../shared/data] [--patients 6]
 
-SCANS: the folder that STUDY was prepared from. Held-out patients of the predictor's fold give the false alarms, and
-the same scans after a change of kernel, noise or scaling the detections; heads and abdomens are simple synthetic
+SCANS: the folder that STUDY was prepared from. False alarms are counted on held-out patients of the predictor's fold,
+and detections on the same scans after a change of kernel, noise or scaling. Heads and abdomens are simple synthetic
 bodies. A scan without lung is refused; a scan is counted as warned if the first reliability statement says that it
 differs.
 """
@@ -36,7 +36,7 @@ from ildfv.scans.windows import windowed
 
 REAL = Path(os.environ.get("ILDFV_REAL_CT", "../shared/data"))
 RESULTS = ("refused", "warned", "accepted")
-SLICES = 24  # of a scan, evenly spaced
+SLICES = 24  # evenly spaced slices of a scan
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def _each(volume: Volume, change) -> Volume:
 
 def _noise(one: np.ndarray) -> np.ndarray:
     grains = np.random.default_rng(int(abs(one).sum()) % 2**32).normal(size=one.shape)
-    return one + 120 * ndimage.gaussian_filter(grains, 0.7)  # 50 HU, correlated like that of CT
+    return one + 120 * ndimage.gaussian_filter(grains, 0.7)  # noise of 50 HU, correlated as in CT
 
 
 CHANGES = {

@@ -3,13 +3,13 @@
     python -m bench.bench_scale [--slices 2000,20000,240000] [--network cnnf] [--folder FOLDER] [--out FILE.json]
 
 The slices repeat: SOURCES files of phantom slices are written once, and each scan of the workspace is a separate part
-whose images are a link into one of them. Apart from that, all reads and writes are those of `ildfv encode` and
-`ildfv regress`; the page cache is more effective than it would be with 36 GB of images. --network cnnf (default) is the
+whose images are a link into one of them. Except for this, all reads and writes are those of `ildfv encode` and `ildfv
+regress`; the page cache is more effective than it would be with 36 GB of images. --network cnnf (default) is the
 paper's, with random weights; coarse is one convolution to 28×28 descriptors of 8 dimensions, to measure the memory for
 many slices quickly.
 
-An interrupted run is resumed by the same command; FOLDER (20 KB per slice) is emptied when the result is written.
-Wall and CPU seconds are summed over all runs; the last five seconds of a killed run are not counted. Peaks are resident
+An interrupted run is resumed by the same command; FOLDER (20 KB per slice) is emptied when the result is written. Wall
+and CPU seconds are summed over all runs; the last five seconds of a killed run are not counted. Peaks are resident
 memory (VmHWM), reset at the start of each step. `compared` divides every size by the largest: peaks, and milliseconds
 per slice of each step.
 """
@@ -40,7 +40,7 @@ EVERY = 5.0  # seconds between two lines of an unfinished step
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slices", default="2000,20000,240000", help="sizes, by comma")
+    options.add_argument("--slices", default="2000,20000,240000", help="sizes, separated by commas")
     options.add_argument("--network", default="cnnf", choices=("cnnf", "coarse"))
     options.add_argument("--layer", default="conv1")
     options.add_argument("--method", default="stepwise", choices=("stepwise", "exact"))

@@ -40,7 +40,7 @@ class Noise:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--shards", default="1,2,3,4,6,8", help="numbers of shards, by comma")
+    options.add_argument("--shards", default="1,2,3,4,6,8", help="numbers of shards, separated by commas")
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--out", type=Path)
     given = options.parse_args()

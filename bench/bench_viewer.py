@@ -3,7 +3,7 @@
     python bench/bench_viewer.py [SCAN] [--prediction FOLDER] [--codes NAME] [--slices 600]
 
 Without SCAN a phantom is drawn into a temporary folder, which takes a few minutes. The browser runs without a GPU.
-Frames are slices that were drawn: the page counts them where it converts HU to grey values. Prints one JSON document.
+A frame is a drawn slice: the page counts conversions of HU to grey values. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZE = {"width": 1400, "height": 900}
 # Milliseconds from the start of the navigation until the expression holds, checked at every animation frame.
 UNTIL = "async () => {{ while (!({})) await new Promise(requestAnimationFrame); return performance.now(); }}"
 
-# One notch of a wheel per animation frame from the lowest to the uppermost slice, as fast as a hand can turn it.
+# One notch of the wheel per animation frame, from the lowest to the uppermost slice: the fastest scrolling by hand.
 SCROLL = """async ([last]) => {
   const view = viewer.pane.view, element = document.getElementById("image");
   const frame = () => new Promise(requestAnimationFrame);

@@ -63,7 +63,7 @@ def torch_gemm(mixture, slices: int = 1):
 
     a, b, c = (torch.from_numpy(np.ascontiguousarray(m)) for m in _expanded(mixture))
     means, variances = (torch.from_numpy(m.astype(np.float32)) for m in mixture[1:])
-    torch.set_flush_denormal(True)  # else tiny posteriors make it ten times slower
+    torch.set_flush_denormal(True)  # otherwise tiny posteriors make torch ten times slower
     sd = variances.sqrt()
 
     @torch.inference_mode()

@@ -1,11 +1,11 @@
 """Speed relative to each alternative: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
 
-Every round runs ours, each alternative and sgemm in turn, so that other load on the machine affects all of them
-equally; a ratio is the median over rounds of that round's ratio. Each turn consists of: a pause of REST seconds, in
-which the threads of the previous one stop spinning; uncounted runs for WARM seconds, which load the maps into the
-cache, as after a network has computed them, and wake the threads; and as many runs as fit in SECONDS. Waiting policies
-are each library's default (OMP_WAIT_POLICY and the like are unset): our threads and torch's spin for some milliseconds,
-OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
+Every round runs our kernel, each alternative and sgemm once, so that other load on the machine affects all of them
+equally. A ratio is the median of the ratios of all rounds. A turn of one implementation consists of: a pause of REST
+seconds, in which the threads of the previous one stop spinning; uncounted runs for WARM seconds, which load the maps
+into the cache, as after a network has computed them, and wake the threads; and as many runs as fit in SECONDS. Waiting
+policies are each library's default (OMP_WAIT_POLICY and the like are unset): our threads and torch's spin for some
+milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
 Goals for n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARIES = ("vlfeat", "scikit-image")
-REST = 0.1  # seconds before a turn, until the threads of the previous one no longer spin on the cores
+REST = 0.1  # seconds before a turn, until the threads of the previous turn no longer spin on the cores
 WARM = 0.02  # seconds until the threads of a turn are awake and its memory is cached
 SECONDS = 0.05  # per turn: many timer ticks and, with two threads, many scheduling decisions
 UNSET = (  # the default of each library
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", nargs="+", default=["conv1", "conv2", "conv5", "conv1-k256", "fc6"])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: if other jobs run; one thread")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread while other jobs run")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "moments-cpu.json")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # results of a child process
     options = parser.parse_args()

@@ -40,7 +40,7 @@ for b, n, d, k in ((2, 150, 70, 37), (9, 1, 300, 33), (3, 600, 5, 4)):
         like = maps.double().cpu().numpy()
         counts = np.full(b, float(n))
         real = "float64" if dtype == torch.float64 else "float32"
-        for variant in launches.fitting_variants(real, k, d, LIMIT):  # the last shape fits in any device's
+        for variant in launches.fitting_variants(real, k, d, LIMIT):  # all fit the last shape
             moments.set_variant(variant)
             for given in (maps, maps.transpose(1, 2).contiguous()[..., None], list(maps)):
                 found = moments.moments(given, *mixture)

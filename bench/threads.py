@@ -1,7 +1,7 @@
 """Speed-up by a second thread on an otherwise idle machine: `python bench/threads.py`.
 
 Medians of 5 interleaved bursts of 0.3 s, written to bench/results/threads.json. Shorter bursts would measure the
-scheduler: a thread that has just been woken shares its core with the one that woke it.
+scheduler: a thread that has just been woken shares its core with the thread that woke it.
 """
 
 from __future__ import annotations

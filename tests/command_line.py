@@ -14,7 +14,7 @@ from ildfv.cli import main
 def ildfv(*arguments, cwd=None, env=None) -> subprocess.CompletedProcess:
     """Exit code and output of `ildfv ARGUMENTS`, as if it had been run in a process of its own.
 
-    A test of what the process as a whole does (signals, closed streams, resource limits) needs a real one.
+    A test of the process as a whole (signals, closed streams, resource limits) needs a separate process.
     """
     line = ["ildfv", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()

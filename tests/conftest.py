@@ -15,8 +15,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_finish(session):
-    # Out-of-memory handlers collect garbage. With the objects of torch and of all tests, a collection would take longer
-    # than most tests; frozen, they are not examined.
+    # Out-of-memory handlers collect garbage. A collection that examines all objects of torch and of the tests takes
+    # longer than most tests; frozen objects are not examined.
     gc.collect()
     gc.freeze()
 

@@ -21,7 +21,7 @@ ORIGIN = (-128.0, -120.0, -300.0)  # mm, x, y, z
 
 
 class ScanFiles:
-    """Writers of scans and label maps; input in canonical order (z, y, x), output in the order of the format."""
+    """Writers of scans and label maps. Arrays are in canonical order (z, y, x), files in the order of their format."""
 
     spacing, origin = SPACING, ORIGIN
 
@@ -38,7 +38,7 @@ class ScanFiles:
 
     @staticmethod
     def codes(hu: np.ndarray) -> np.ndarray:
-        """Phantom codes, uint8: left lung half ground glass and half emphysema, right lung healthy, else outside."""
+        """Phantom codes, uint8: left lung half ground glass and half emphysema, right lung healthy, rest outside."""
         codes = np.zeros(hu.shape, np.uint8)
         lung = hu < -600
         codes[:, 15:48, 8:30], codes[:, 15:30, 35:58], codes[:, 30:48, 35:58] = 1, 2, 5

@@ -36,7 +36,7 @@ def test_shares_are_contiguous_and_in_rank_order(monkeypatch):
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 3), (2, 3), (3, 3), (7, 3), (1, 1), (0, 2)])
-def test_contiguous_shares_cover_everything_in_order_at_every_turn(monkeypatch, n, size):
+def test_contiguous_shares_cover_all_items_in_order_in_every_turn(monkeypatch, n, size):
     monkeypatch.setenv("WORLD_SIZE", str(size))
     counts = np.zeros(size, dtype=int)
     for turn in range(6):

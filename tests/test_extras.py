@@ -25,8 +25,8 @@ CORE = {
     "threadpoolctl": "threadpoolctl",
     "typer": "typer",
 }
-CUPY = {"cupy"}  # two extras bring it, so device.py names both
-GUESTS = {"numba"}  # imported only where a caller has passed its arrays
+CUPY = {"cupy"}  # in two extras, so device.py names both
+GUESTS = {"numba"}  # imported only if a caller passes its arrays
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -41,7 +41,7 @@ def imported_packages(file: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_a_plain_installation_has_exactly_the_lean_dependencies():
+def test_a_plain_installation_has_exactly_the_required_dependencies():
     assert distributions(PROJECT["dependencies"]) == set(CORE.values())
 
 
@@ -83,7 +83,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["ildfv.nothing", "h5py.nothing", "pydicom.nothing"])
-def test_other_failing_imports_are_not_disguised(module):
+def test_other_import_errors_are_not_reported_as_missing_extras(module):
     with pytest.raises(ModuleNotFoundError) as raised, naming_missing_extra("x"):
         __import__(module)
     assert not isinstance(raised.value, MissingPackageError)

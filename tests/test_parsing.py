@@ -20,7 +20,7 @@ from ildfv.store.parts import Parts, write_part
 
 DEEP_TOML = "a = " + "[" * 3000 + "]" * 3000
 DEEP_JSON = "[" * 200_000 + "]" * 200_000
-SECONDS = 10  # after which a read counts as hanging
+SECONDS = 10  # after this time a read counts as hanging
 
 
 def load_folds(path):
@@ -28,7 +28,7 @@ def load_folds(path):
 
 
 def one_line(read) -> str:
-    """The message of the InputError that `read` ends with, within SECONDS."""
+    """The message of the InputError that `read` raises within SECONDS."""
     ended = []
 
     def call():
@@ -61,30 +61,30 @@ def pipe(tmp_path):
 
 
 @pytest.mark.parametrize("read", [read_toml, Codes.load])
-def test_deeply_nested_toml_is_one_line(read, tmp_path):
+def test_deeply_nested_toml_gives_a_one_line_error(read, tmp_path):
     path = tmp_path / "codes.toml"
     path.write_text(DEEP_TOML)
     assert "nested too deeply" in one_line(lambda: read(path))
 
 
-def test_a_deeply_nested_workspace_is_one_line(tmp_path):
+def test_a_deeply_nested_workspace_gives_a_one_line_error(tmp_path):
     (tmp_path / "workspace.toml").write_text(DEEP_TOML)
     assert "nested too deeply" in one_line(lambda: Workspace.open(tmp_path))
 
 
 @pytest.mark.parametrize("read", [read_json, load_folds])
-def test_deeply_nested_json_is_one_line(read, tmp_path):
+def test_deeply_nested_json_gives_a_one_line_error(read, tmp_path):
     path = tmp_path / "file.json"
     path.write_text(DEEP_JSON)
     assert "nested too deeply" in one_line(lambda: read(path))
 
 
 @pytest.mark.parametrize("text", ["{", "1" * 5000, b"\xff", '{"a": }'])
-def test_invalid_json_is_one_line(text):
+def test_invalid_json_gives_a_one_line_error(text):
     assert "file must be JSON" in one_line(lambda: parse_json(text, "file"))
 
 
-def test_a_folder_of_parts_with_a_deeply_nested_manifest_is_one_line(tmp_path):
+def test_a_folder_of_parts_with_a_deeply_nested_manifest_gives_a_one_line_error(tmp_path):
     (tmp_path / "manifest.json").write_text(DEEP_JSON)
     assert "nested too deeply" in one_line(lambda: Parts(tmp_path))
 

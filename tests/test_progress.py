@@ -47,7 +47,7 @@ def test_lines_contain_count_and_rate(caplog):
     assert "Reading: done, 1 of 4" in caplog.text
 
 
-def test_items_done_before_are_excluded_from_the_rate(monkeypatch, caplog):
+def test_items_of_an_earlier_run_are_excluded_from_the_rate(monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="ildfv")
     clock = iter([100.0, 110.0, 120.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
@@ -58,7 +58,7 @@ def test_items_done_before_are_excluded_from_the_rate(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05")])
-def test_times_are_short(seconds, text):
+def test_times_are_formatted_as_seconds_minutes_or_hours(seconds, text):
     assert _clock(seconds) == text
 
 

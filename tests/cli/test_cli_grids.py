@@ -1,4 +1,4 @@
-"""Tables fit the width of the terminal, and numbers and words are not broken."""
+"""Tables fit the width of the terminal, and no number or word is broken across lines."""
 
 import io
 
@@ -25,7 +25,7 @@ def printed(heads, rows, width):
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
-def test_numbers_and_words_stay_whole_and_lines_fit(width):
+def test_numbers_and_words_are_not_broken_and_lines_fit_the_terminal(width):
     tables, text = printed(HEADS, ROWS, width)
     assert all(len(line.rstrip()) <= width for line in text.splitlines())
     for cell in (*HEADS, *(cell for row in ROWS for cell in row)):
@@ -35,14 +35,14 @@ def test_numbers_and_words_stay_whole_and_lines_fit(width):
     assert [column.header for table in tables for column in table.columns[1:]] == list(HEADS[1:])
 
 
-def test_a_wide_terminal_breaks_nothing():
+def test_a_wide_terminal_breaks_no_line():
     (table,), text = printed(HEADS, ROWS, 120)
     assert "smooth L1 on step, balanced" in text
     assert "the first of its kind, and long" in text
     assert [column.justify for column in table.columns] == ["left", "right", "right", "right", "left"]
 
 
-def test_a_longer_text_gets_more_of_the_width():
+def test_a_column_of_longer_text_gets_more_of_the_width():
     text = "a sentence of several words " * 8
     (table,), _ = printed(("item", "short", "long"), [("x", "some words and more of them", text)], 60)
     assert table.columns[2].width > table.columns[1].width > table.columns[0].width

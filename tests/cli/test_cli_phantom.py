@@ -17,7 +17,7 @@ def test_difficulty_hard_writes_hard_phantoms(tmp_path):
     assert pydicom.dcmread(file).PatientID.startswith("PHANTOM-HARD-")
 
 
-def test_an_unknown_difficulty_is_one_clear_line(tmp_path):
+def test_an_unknown_difficulty_gives_a_one_line_error(tmp_path):
     shown = CliRunner().invoke(app, ["phantom", str(tmp_path / "scans"), "--difficulty", "severe"])
     assert shown.exit_code != 0
     assert "difficulty must be easy or hard, got 'severe'" in f"{shown.output}{shown.exception}"

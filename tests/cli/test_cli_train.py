@@ -11,7 +11,7 @@ from ildfv.train.settings import TrainSettings
 
 @pytest.fixture
 def settings(monkeypatch):
-    """The settings that `train` is called with for some options."""
+    """A function that returns the settings that `train` receives for the given options."""
     given = {}
 
     def record(workspace, **options):
@@ -45,7 +45,7 @@ def test_every_option_reaches_the_settings(settings):
     assert (Path(found.weights), found.optimizer) == (Path("w.safetensors"), "sgd")
 
 
-def test_the_unit_of_counts_can_be_the_papers(settings):
+def test_unit_1_selects_the_papers_unit_of_counts(settings):
     assert settings("--loss", "smooth-l1", "--unit", "1").unit == 1
 
 

@@ -52,7 +52,7 @@ def test_all_documented_commands_exist():
 
 
 @pytest.mark.parametrize("command", ["stats", "folds", "train", "encode", "regress", "report", "verify"])
-def test_a_folder_without_workspace_is_one_clear_line(command, tmp_path):
+def test_a_folder_without_workspace_gives_a_one_line_error(command, tmp_path):
     ended = run(command, "--workspace", tmp_path)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -90,7 +90,7 @@ def test_the_module_can_be_run():
 
 @pytest.fixture
 def small_workspace(tmp_path):
-    """A function that creates a workspace of one-slice scans, one for each argument: whether it has a label map."""
+    """A function that creates a workspace of one-slice scans; each argument states whether a scan has a label map."""
 
     def make(*labelled: bool):
         workspace = Workspace.open_or_create(tmp_path / "w", version="test")
@@ -122,7 +122,7 @@ def test_without_label_maps_the_error_names_the_command_that_reads_them(command,
     assert ended.stderr.strip().count("\n") == 0
 
 
-def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
+def test_the_error_for_three_patients_names_the_number_of_folds_that_works(small_workspace):
     root = small_workspace(True, True, True)
     ended = run("folds", "--workspace", root)
     assert (ended.returncode, ended.stderr.count("use --folds 3")) == (1, 1)
@@ -131,7 +131,7 @@ def test_folds_of_three_patients_name_the_number_that_works(small_workspace):
     assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
 
 
-def test_stats_define_a_patient_without_patterns(small_workspace):
+def test_stats_state_what_a_patient_without_patterns_is(small_workspace):
     ended = run("stats", "--workspace", small_workspace(True, True, False))
     assert "none (patients: no pattern on any slice)" in ended.stdout
     assert "1 slice without" in ended.stdout
@@ -143,14 +143,14 @@ def test_report_prints_its_notes(small_workspace):
     assert "note: No system has been scored yet" in ended.stdout
 
 
-def test_a_usage_error_is_one_clear_line():
+def test_a_usage_error_is_printed_in_one_line():
     ended = run("encode", "--no-such-option")
     assert ended.returncode == 2
     assert ended.stderr.startswith("error: No such option: --no-such-option")
     assert ended.stderr.strip().count("\n") == 0
 
 
-def test_an_error_is_json_for_machines(tmp_path):
+def test_an_error_is_json_with_json_output(tmp_path):
     ended = run("stats", "--workspace", tmp_path, "--json")
     assert ended.returncode == 1
     assert "ildfv prepare" in json.loads(ended.stdout)["error"]
@@ -176,7 +176,7 @@ def test_a_failed_command_writes_its_error_to_the_event_log(small_workspace, tmp
     assert last["event"] == "error"
     assert "error: " + last["text"] == " ".join(ended.stderr.split())
     assert run("encode", "--workspace", tmp_path).returncode == 1
-    assert not (tmp_path / "events.jsonl").exists()  # no workspace, no log
+    assert not (tmp_path / "events.jsonl").exists()  # without a workspace there is no log
 
 
 def test_prepare_without_usable_scans_prints_one_json_document(tmp_path):
@@ -198,7 +198,7 @@ def test_a_seed_that_numpy_would_refuse_is_refused(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_and_prepare_agree_on_decoders(monkeypatch):
+def test_doctor_and_prepare_report_the_same_decoders(monkeypatch):
     monkeypatch.setattr(pixels, "can_decode", lambda syntax: "90" not in syntax)
     found = {f["what"]: f for f in doctor.examine()}
     assert found["DICOM JPEG 2000 Lossless"]["state"] == "absent"
@@ -210,7 +210,7 @@ def test_hand_edited_folds_are_kept_without_fresh(small_workspace):
     root = small_workspace(True, True, True, True)
     make = ("folds", "--folds", 4, "--workspace", root)
     assert run(*make).returncode == 0
-    assert run(*make).returncode == 0  # the same again
+    assert run(*make).returncode == 0  # an existing file with equal folds is accepted
     file = root / "folds.json"
     own = json.loads(file.read_text())
     own["folds"].reverse()
@@ -316,10 +316,10 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore SIGINT
     )
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    while len(children.read_text().split()) < 2:  # multiprocessing's tracker, and a worker
+    while len(children.read_text().split()) < 2:  # multiprocessing's resource tracker and a worker
         time.sleep(0.01)
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)

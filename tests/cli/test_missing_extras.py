@@ -19,10 +19,10 @@ ARGUMENTS = {
     "predict": ["scans", "--predictor", "p"],
     "similar": ["scan"],
 }
-TYPERS = {"pydantic"}  # typer ≥ 0.29 depends on it: a plain installation has it
+TYPERS = {"pydantic"}  # in every plain installation, because typer ≥ 0.29 depends on it
 PACKAGES = {module for modules in EXTRAS.values() for module in modules} - TYPERS | {"cupy", "psutil", "matplotlib"}
 
-# As if the packages were not installed: the path finder does not find them.
+# The path finder does not find these packages, as if they were not installed.
 HIDING = """
 import importlib.machinery, os, sys
 hidden = set(os.environ["HIDDEN"].split(","))
@@ -91,7 +91,7 @@ def test_doctor_needs_no_extra_and_names_the_missing_ones():
     assert findings["extra [ct]"]["advice"] == "pip install 'ildfv[ct]'"
 
 
-def test_a_command_without_its_extra_is_one_line_that_names_it(tmp_path):
+def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra(tmp_path):
     lines = [[name, *ARGUMENTS.get(name, [])] for name in CT_COMMANDS]
     ended = run_without(PACKAGES, ONE_BY_ONE, json.dumps(lines), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -103,7 +103,7 @@ def test_a_command_without_its_extra_is_one_line_that_names_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_line_is_json_for_machines(tmp_path):
+def test_the_error_is_one_json_document_with_json_output(tmp_path):
     ended = command_without(PACKAGES, "stats", "--json", cwd=tmp_path)
     assert ended.returncode == 2
     assert "needs the extra [ct]" in json.loads(ended.stdout)["error"]

@@ -57,7 +57,7 @@ class OnDevice(np.ndarray):
 
 
 class OutOfMemoryError(MemoryError):
-    """Has the name of torch's and CuPy's exception."""
+    """The package recognises this exception by its name, which is that of torch's and CuPy's exception."""
 
 
 class EmulatedDevice:

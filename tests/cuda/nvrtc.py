@@ -21,7 +21,7 @@ class Resources(NamedTuple):
 
 @cache
 def shared_object() -> ctypes.CDLL | None:
-    """libnvrtc of the package nvidia-cuda-nvrtc, None where it is not installed."""
+    """libnvrtc of the package nvidia-cuda-nvrtc, or None if the package is not installed."""
     spec = importlib.util.find_spec("nvidia")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*")):

@@ -10,7 +10,7 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 1e-5, "bfloat16": 1e-
 
 
 def mixture(rng, k: int, d: int, *, spread: float = 2.0, offset: float = 0.0):
-    """weights (k,), means (k, d), variances (k, d). With a large spread posteriors are peaky, with a small one soft."""
+    """weights (k,), means (k, d), variances (k, d). A large spread gives peaky posteriors, a small spread soft ones."""
     return (
         rng.dirichlet(np.ones(k)),
         offset + rng.normal(size=(k, d)) * spread / np.sqrt(d / 8 + 1),
@@ -50,13 +50,13 @@ def distances(result, expected) -> list[float]:
     ]
 
 
-# A batch whose results take 12.5 MiB each, and the sums of its pieces 37.5 MiB: torch serves smaller requests from
+# Each result of this batch takes 12.5 MiB, and the sums of its pieces take 37.5 MiB: torch serves smaller requests from
 # segments of 20 MiB, which would hide a limit of a few MiB.
 SCARCE = {"b": 200, "n": 1458, "d": 256, "k": 64}
 
 
 def room_for_half(*, pooled: bool) -> int:
-    """Bytes in which the moments of a batch of SCARCE fit only if the rounds are halved."""
+    """Number of bytes in which the moments of a batch of shape SCARCE fit only if the rounds are halved."""
     b, n, d, k = SCARCE.values()
     pieces = launches.cut(b * n, k)[0] if pooled else b * launches.cut(n, k)[0]
     results = 0 if pooled else b
@@ -64,7 +64,7 @@ def room_for_half(*, pooled: bool) -> int:
 
 
 def scarce_batch(rng) -> tuple[np.ndarray, tuple]:
-    """Descriptors of SCARCE, a few maps repeated, and their mixture."""
+    """Descriptors of shape SCARCE, made of a few repeated maps, and their mixture."""
     b, n, d, k = SCARCE.values()
     parameters = mixture(rng, k, d)
     return np.tile(descriptors(rng, parameters, 8, n), (b // 8, 1, 1)), parameters

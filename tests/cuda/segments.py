@@ -1,4 +1,4 @@
-"""torch's caching allocator, as far as it decides when memory runs out: requests are served from segments.
+"""A model of torch's caching allocator that runs out of memory at the same requests: they are served from segments.
 
 Sizes as in c10/cuda/CUDACachingAllocator: requests up to 1 MiB from segments of 2 MiB, those below 10 MiB from segments
 of 20 MiB, larger ones from a segment of their own, rounded up to 2 MiB.
@@ -14,7 +14,7 @@ MEDIUM, MEDIUM_SEGMENT = 10 * MIB, 20 * MIB
 
 
 class OutOfMemoryError(RuntimeError):
-    """Has the name of torch's exception."""
+    """The package recognises this exception by its name, which is that of torch's exception."""
 
 
 class Segments:
@@ -31,7 +31,7 @@ class Segments:
         return sum(block[0] for blocks in self._segments.values() for block in blocks)
 
     def allocate(self, size: int) -> tuple[int, list]:
-        """The segment's number and the block."""
+        """The number of the segment and the block that is reserved in it."""
         size = max(512, -(-size // 512) * 512)
         small = size <= SMALL
         candidates = [
@@ -65,7 +65,7 @@ class Segments:
         self._segments[number] = merged
 
     def empty(self) -> None:
-        """Returns the segments of which nothing is used."""
+        """Gives up the segments in which no block is used."""
         for number in [n for n, blocks in self._segments.items() if not any(used for _, used in blocks)]:
             del self._segments[number], self._small[number]
 

@@ -1,4 +1,4 @@
-"""The build by nvcc: launcher and extension compile where nvcc and Cython are installed; else nothing is built."""
+"""The build by nvcc: launcher and extension compile where nvcc and Cython are installed; otherwise nothing is built."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The benchmarks for a GPU, without one: what fails or is interrupted loses no other result."""
+"""The GPU benchmarks, run without a GPU: a failure or an interruption does not lose the other results."""
 
 import importlib.util
 import json
@@ -48,7 +48,7 @@ def test_every_row_is_on_disk_at_once(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def bench_cuda(monkeypatch):
-    """bench_cuda on the CPU, with a small shape, whose times are 1 s on the device and 2 s per call."""
+    """bench_cuda on the CPU with one small shape; all its times are 1 s on the device and 2 s per call."""
     module = load("bench_cuda", monkeypatch)
     monkeypatch.setattr(module, "SHAPES", {"small": (10, 3, 4, 8)})
     monkeypatch.setattr(module, "draws", lambda w, means, v, b, n, seed: torch.zeros(b, n, means.shape[1]))
@@ -64,7 +64,7 @@ def bench_cuda(monkeypatch):
     return module
 
 
-def test_a_failing_contestant_loses_no_row_and_compilers_are_reset(bench_cuda, monkeypatch, tmp_path, capsys):
+def test_a_failing_contestant_loses_no_other_row_and_compilers_are_reset(bench_cuda, monkeypatch, tmp_path, capsys):
     events = []
     monkeypatch.setattr(torch._dynamo, "reset", lambda: events.append("reset"))
 
@@ -89,7 +89,7 @@ def test_a_failing_contestant_loses_no_row_and_compilers_are_reset(bench_cuda, m
     assert rows["ildfv"]["seconds_per_slice"] == 1 / 8
     assert rows["ildfv"]["call_seconds_per_slice"] == 2 / 8
     assert rows["ildfv"]["timer"] == "profiler"
-    monkeypatch.setattr(bench_cuda, "device_time", lambda function, inputs, seconds: None)  # without CUPTI
+    monkeypatch.setattr(bench_cuda, "device_time", lambda function, inputs, seconds: None)  # as without CUPTI
     given.only_ildfv, given.variants = True, False
     bench_cuda.measure("small", "soft", 0.2, results, given)
     row = next(row for row in results.found["rows"] if (row["posteriors"], row["who"]) == ("soft", "ildfv"))
@@ -111,7 +111,7 @@ def test_the_alternatives_in_float32_agree_with_the_specification(monkeypatch):
         assert np.linalg.norm(a.numpy() - e) / np.linalg.norm(e) < 1e-9
 
 
-# ---- gpu.sh with a Python that does nothing but write what was asked of it
+# ---- gpu.sh with a stub of Python that only records its arguments
 
 PYTHON = r"""#!/bin/bash
 echo "$@" >> "$LOG"
@@ -153,7 +153,7 @@ def script(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore SIGINT
         )
 
     return start
@@ -206,7 +206,7 @@ def test_an_interrupt_ends_the_step_and_keeps_all_files(script, tmp_path, number
     assert steps(tmp_path)[:4] == ORDER[:4]
     assert "during encode-24000" in said
     results = tmp_path / "results"
-    assert "interrupted by INT" in (results / "gpu-encode-24000.txt").read_text()  # not killed
+    assert "interrupted by INT" in (results / "gpu-encode-24000.txt").read_text()  # gpu.sh wrote this line
     assert len(list(results.glob("gpu-device-*.json"))) == len(list(results.glob("gpu-encode-24000-*.json"))) == 1
 
 

@@ -11,7 +11,7 @@ from ildfv.kernels.cuda import build, launches
 FOLDER = Path(__file__).parents[2] / "csrc" / "cuda"
 SOURCES = [path for path in sorted(FOLDER.glob("*.cu")) if path.name != "launch.cu"]
 KERNELS = {name for path in SOURCES for name in re.findall(r"DO\((\w+)\)", path.read_text(encoding="utf-8"))}
-REGISTERS = 65536  # of a multiprocessor, on every architecture since sm_50
+REGISTERS = 65536  # registers of a multiprocessor on every architecture since sm_50
 PARTS = [("moments", architecture, None) for architecture in (75, 80, 100)]
 PARTS += [("moments", 90, part) for part in (32, 64, 19)]
 PARTS += [
@@ -24,7 +24,7 @@ PARTS += [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "architecture", "part"), PARTS)
 def test_kernels_compile_without_spills(name, architecture, part):
-    """part: ILDFV_PART of moments.cu, None for all of a file."""
+    """part: the value of ILDFV_PART for moments.cu, or None for the whole file."""
     if nvrtc.shared_object() is None:
         pytest.skip("needs NVRTC: pip install nvidia-cuda-nvrtc")
     file = f"cuda/{name}.cu"
@@ -40,7 +40,7 @@ def test_kernels_compile_without_spills(name, architecture, part):
         tiled = "moments" in kernel or "contributions" in kernel
         threads = launches.THREADS if tiled or "singles" in kernel else launches.FINISH_THREADS
         three = "float32" in kernel and "tensor" not in kernel and "huge" not in kernel
-        blocks = (3 if three else 2) if tiled else 4  # as in the sources
+        blocks = (3 if three else 2) if tiled else 4  # the numbers in the launch bounds of the sources
         if tiled and architecture < 80:
             blocks = 1
         assert needs.registers * threads * blocks <= REGISTERS, f"{kernel}: {needs.registers} registers"

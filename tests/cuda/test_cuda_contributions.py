@@ -53,7 +53,7 @@ def test_posteriors_in_device_memory_give_the_same_bits(library, rng, monkeypatc
     parameters, given = mixture(rng, 100, 5, spread=0.5), functionals(rng, 3, 100, 5)
     x = descriptors(rng, parameters, 2, 70, dtype)
     shared = computed(EmulatedDevice(library), x, parameters, *given)
-    monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # a launch for each piece
+    monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one launch for each piece
     small = EmulatedDevice(library, 60 << 10)
     assert all(map(np.array_equal, shared, computed(small, x, parameters, *given)))
     assert small.launched == [f"contributions_huge_{np.dtype(dtype).name}"] * 2
@@ -61,7 +61,7 @@ def test_posteriors_in_device_memory_give_the_same_bits(library, rng, monkeypatc
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("spread", [0.2, 3.0], ids=["soft", "peaky"])
-def test_they_add_up_to_the_functional_of_the_moments(device, rng, spread, weighted):
+def test_contributions_add_up_to_the_functional_of_the_moments(device, rng, spread, weighted):
     k, d, b, n = 9, 12, 3, 700
     parameters = mixture(rng, k, d, spread=spread)
     x = descriptors(rng, parameters, b, n, np.float64)
@@ -86,7 +86,7 @@ def test_descriptors_of_weight_zero_contribute_zero_and_may_have_any_values(devi
     assert not any(a[w == 0].any() for a, w in zip(plain, weights, strict=True))
 
 
-def test_layouts_elements_and_thresholds_agree(device, rng):
+def test_all_layouts_element_types_and_thresholds_agree(device, rng):
     parameters, given = mixture(rng, 5, 8), functionals(rng, 2, 5, 8)
     x = descriptors(rng, parameters, 3, 600)
     plain = agree(device, x, parameters, *given)
@@ -106,7 +106,7 @@ def test_layouts_elements_and_thresholds_agree(device, rng):
     agree(device, x.astype(np.float16), parameters, *given)
 
 
-def test_values_that_are_not_finite_are_named_and_far_ones_are_computed_in_double(device, rng):
+def test_non_finite_values_are_located_and_far_values_are_computed_in_double(device, rng):
     parameters, given = mixture(rng, 2, 3), functionals(rng, 2, 2, 3)
     x = descriptors(rng, parameters, 3, 70)
     x[1, 3] = 1e20
@@ -120,7 +120,7 @@ def test_values_that_are_not_finite_are_named_and_far_ones_are_computed_in_doubl
         computed(device, np.nan_to_num(x, posinf=np.nan) * (np.abs(x) < 1e19), parameters, *given)
 
 
-def test_other_shapes_are_refused(device, rng):
+def test_coefficients_and_descriptors_of_wrong_shape_are_refused(device, rng):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 2, 10)
     first, second = functionals(rng, 3, 4, 6)
@@ -133,7 +133,7 @@ def test_other_shapes_are_refused(device, rng):
     assert device.launched == []
 
 
-def test_tensors(library, rng):
+def test_torch_tensors_give_the_contributions_of_arrays(library, rng):
     torch = pytest.importorskip("torch")
     device = EmulatedTorchDevice(library)
     parameters, given = mixture(rng, 5, 8), functionals(rng, 2, 5, 8)

@@ -18,7 +18,7 @@ VARIANTS = launches.VARIANTS
 
 
 def computed(device, maps, parameters, *, threshold=1e-6, pooled=False):
-    """Moments of maps that are uploaded to the device, downloaded."""
+    """Uploads the maps to the device, computes their moments there and downloads them."""
     on_device = [a.view(OnDevice) for a in maps] if isinstance(maps, list) else maps.view(OnDevice)
     result = moments.compute(device, on_device, *parameters, threshold=threshold, pooled=pooled)
     return Moments(*(np.asarray(a) for a in result))
@@ -57,7 +57,7 @@ def test_every_variant_agrees(device, rng, variant, spread, dtype):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_channel_first_has_the_bits_of_rows(device, rng, variant):
+def test_channel_first_maps_give_the_bits_of_contiguous_rows(device, rng, variant):
     parameters = mixture(rng, 20, 48)
     x = descriptors(rng, parameters, 3, 84)
     moments.set_variant(variant)
@@ -91,7 +91,7 @@ def test_any_threshold_agrees(device, rng, threshold, spread):
 
 @pytest.mark.parametrize("n", [1, 600])
 @pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8", "float64"])
-def test_every_element_agrees(device, rng, element, n):
+def test_every_element_type_agrees(device, rng, element, n):
     parameters = mixture(rng, 8, 40)
     x = descriptors(rng, parameters, 2 if n > 1 else 11, n)
     if element == "bfloat16":
@@ -107,7 +107,7 @@ def test_every_element_agrees(device, rng, element, n):
 
 
 def test_half_floats_of_every_kind_are_read_exactly(device):
-    # Subnormal, smallest normal, one, largest: one descriptor each, a wide component.
+    # Subnormal, smallest normal, one and largest value: one descriptor each, and a wide component.
     values = np.array([6e-8, 6.1e-5, 0.0, -0.0, 1.0, -2.5, 65504.0], dtype=np.float16).reshape(1, -1, 1)
     parameters = np.ones(1), np.zeros((1, 1)), np.full((1, 1), 1e8)
     agree(device, values, parameters, tolerance=1e-6)
@@ -115,14 +115,14 @@ def test_half_floats_of_every_kind_are_read_exactly(device):
 
 @pytest.mark.parametrize("maps_first", [False, True], ids=["rows", "channel-first"])
 @pytest.mark.parametrize("n", [1, 36, 600])
-def test_pooled_agrees_and_is_double(device, rng, n, maps_first):
+def test_pooled_moments_agree_and_are_float64(device, rng, n, maps_first):
     parameters = mixture(rng, 6, 10)
     x = descriptors(rng, parameters, 5, n)
     result = agree(device, channel_first(x, min(n, 6)) if maps_first else x, parameters, like=x, pooled=True)
     assert all(a.dtype == np.float64 for a in result)
 
 
-def test_pooled_over_many_pieces_agrees(device, rng, monkeypatch):
+def test_moments_pooled_over_many_pieces_agree(device, rng, monkeypatch):
     monkeypatch.setattr(launches, "GROUP", 2)
     parameters = mixture(rng, 3, 4)
     x = descriptors(rng, parameters, 7, 600)
@@ -134,7 +134,7 @@ def test_pooled_over_many_pieces_agrees(device, rng, monkeypatch):
             assert all(map(np.array_equal, computed(device, maps, parameters, pooled=True), whole))
 
 
-def test_ragged_maps_have_the_bits_of_single_maps(device, rng):
+def test_ragged_maps_give_the_bits_of_single_maps(device, rng):
     parameters = mixture(rng, 9, 17)
     maps = [descriptors(rng, parameters, 1, n)[0] for n in (1, 700, 64, 5)]
     maps[1] = np.asfortranarray(maps[1])
@@ -144,11 +144,11 @@ def test_ragged_maps_have_the_bits_of_single_maps(device, rng):
         assert all(np.array_equal(a[0], b[i]) for a, b in zip(alone, together, strict=True))
 
 
-def test_a_map_has_its_bits_in_any_batch(device, rng, monkeypatch):
+def test_a_map_gives_the_same_bits_in_any_batch(device, rng, monkeypatch):
     parameters = mixture(rng, 5, 8)
     x = descriptors(rng, parameters, 4, 600)
     together = computed(device, x, parameters, pooled=False)
-    monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one map a round
+    monkeypatch.setattr(launches, "ROUND_BYTES", 1)  # one map per round
     apart = computed(device, x, parameters, pooled=False)
     assert all(np.array_equal(a, b) for a, b in zip(together, apart, strict=True))
 
@@ -207,7 +207,7 @@ def test_single_descriptors_agree(device, rng, d, k):
     x = descriptors(rng, parameters, 70 if d < 4096 else 9, 1)
     agree(device, x, parameters)
     assert device.launched == ["score_singles_float32", "spread_singles_float32"]
-    maps = x.transpose(0, 2, 1)[..., None]  # (b, d, 1, 1), as fc6 gives it
+    maps = x.transpose(0, 2, 1)[..., None]  # (b, d, 1, 1), the layout of fc6
     agree(device, maps, parameters, like=x)
 
 
@@ -241,14 +241,14 @@ def test_large_offsets_do_not_reduce_accuracy(device, rng):
     agree(device, x, parameters, tolerance=2e-5)
 
 
-def test_variances_over_twelve_orders_agree(device, rng):
+def test_variances_over_twelve_orders_of_magnitude_agree(device, rng):
     weights, means, _ = mixture(rng, 5, 9)
     variances = 10.0 ** rng.uniform(-6, 6, (5, 9))
     parameters = weights, means * np.sqrt(variances), variances
     agree(device, descriptors(rng, parameters, 2, 80), parameters, tolerance=2e-6)
 
 
-def test_far_descriptors_agree(device, rng):
+def test_descriptors_far_from_all_means_agree(device, rng):
     parameters = mixture(rng, 5, 9)
     x = descriptors(rng, parameters, 2, 80) + np.float32(1e3)  # every density underflows without log-sum-exp
     agree(device, x, parameters, tolerance=1e-4)
@@ -263,7 +263,7 @@ def test_squares_beyond_float32_are_computed_in_double(device, rng):
 
 
 def test_distances_that_overflow_do_not_affect_other_descriptors(device, rng):
-    # A narrow component: the squares of all other descriptors' distances from it are infinite, and its posterior 0.
+    # For a narrow component the squared distances of all other descriptors are infinite, and its posterior is 0.
     weights, means, variances = np.array([0.5, 0.5]), np.zeros((2, 3)), np.array([[1.0] * 3, [1e-38] * 3])
     x = rng.normal(size=(1, 70, 3)).astype(np.float32) + np.float32(5)
     x[0, [40, 41, 66]] = rng.normal(size=(3, 3)) * 1e-19
@@ -271,11 +271,11 @@ def test_distances_that_overflow_do_not_affect_other_descriptors(device, rng):
 
 
 @pytest.mark.parametrize("to", ["float32", "float64"])
-def test_pieces_are_added_more_precisely_than_float(device, rng, to):
+def test_pieces_are_added_more_precisely_than_in_float32(device, rng, to):
     pieces, k, d = 64, 3, 5
     values = [rng.normal(size=shape).astype(np.float32) for shape in ((pieces, k), (pieces, k, d), (pieces, k, d))]
     values[1][::2] += np.float32(1e6)
-    values[1][1::2] -= np.float32(1e6)  # almost cancels
+    values[1][1::2] -= np.float32(1e6)  # the sum almost cancels
     values[2][5, 1, 2] = np.inf
     sums = [device.upload(a) for a in (*values, rng.normal(size=pieces))]
     out = [device.empty(shape, to) for shape in ((k,), (k, d), (k, d))] + [device.empty((1,), "float64")]
@@ -301,7 +301,7 @@ def test_a_component_of_weight_zero_has_no_mass(device, rng):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 70, 600])
-def test_a_value_that_is_not_finite_is_named(device, rng, bad, n):
+def test_a_non_finite_value_is_located(device, rng, bad, n):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, n)
     x[2, n // 2, 5] = bad
@@ -310,11 +310,11 @@ def test_a_value_that_is_not_finite_is_named(device, rng, bad, n):
             computed(device, maps, parameters, pooled=pooled)
 
 
-def test_the_mixture_cache_detects_changes_in_place(device, rng):
+def test_the_mixture_cache_detects_in_place_changes(device, rng):
     weights, means, variances = mixture(rng, 4, 6)
     x = descriptors(rng, (weights, means, variances), 1, 50)
     agree(device, x, (weights, means, variances))
-    means += 1.0  # in place
+    means += 1.0  # changes the array that was cached
     agree(device, x, (weights, means, variances))
 
 

@@ -73,7 +73,7 @@ def test_zero_moments_give_a_zero_vector(device):
 
 @pytest.mark.parametrize("inertia", [0.0, 70.5])
 @pytest.mark.parametrize(("k", "d"), [(1, 1), (5, 70), (33, 4)])
-def test_the_m_step_has_the_bits_of_the_cpu(device, rng, k, d, inertia):
+def test_the_m_step_gives_the_bits_of_the_cpu(device, rng, k, d, inertia):
     s0, s1, s2 = rng.uniform(0, 90, k), rng.normal(size=(k, d)) * 40, rng.uniform(0, 90, (k, d)) + 60
     s0[0] = 0.0  # an empty component
     at = mixture(rng, k, d)
@@ -89,7 +89,7 @@ def test_the_m_step_has_the_bits_of_the_cpu(device, rng, k, d, inertia):
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(fisher_kernel.vectors, fisher.vectors), (em_kernel.m_step, em.m_step)])
-def test_array_code_has_the_signature_of_the_kernel_and_perhaps_further_options(ours, theirs):
+def test_array_code_has_all_parameters_of_the_kernel(ours, theirs):
     assert ours.__name__ == theirs.__name__
     parameters = list(inspect.signature(theirs).parameters.values())
     n = len(inspect.signature(ours).parameters)

@@ -1,4 +1,4 @@
-"""Tests on a real GPU: `pytest -m gpu`. Inputs are new in every run (the seed is printed), outputs start as NaN."""
+"""Tests on a real GPU: `pytest -m gpu`. Inputs differ in every run (the seed is printed), and outputs start as NaN."""
 
 import os
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ def rng():
 
 @pytest.fixture(params=["nvrtc", "nvcc"])
 def way(request, monkeypatch):
-    """Each build of the kernels that is installed."""
+    """The name of each installed build of the kernels."""
     monkeypatch.setenv("ILDFV_CUDA_WAY", request.param)
     devices._torch_device.cache_clear()
     devices._cupy_device.cache_clear()
@@ -93,7 +93,7 @@ def host(result):
 
 
 def force(variant, real, k, d):
-    """Sets the variant; skips the test where its shared memory exceeds the device's."""
+    """Sets the variant; skips the test if the variant needs more shared memory than the device has."""
     limit = devices.first_device().shared_limit
     kind = variant if real == "float32" else variant.removeprefix(launches.TENSOR)
     if kind not in launches.fitting_variants(real, k, d, limit):
@@ -131,7 +131,7 @@ def test_every_shape_agrees(put, rng, b, n, d, k, spread):
     assert all(np.array_equal(a, b) for a, b in zip(rows, maps, strict=True))
 
 
-def of_element(put, rng, element, b, n, d, k):
+def of_element_type(put, rng, element, b, n, d, k):
     """Maps of the element on the device, their values, and a mixture for them. CuPy has no bfloat16 of its own."""
     parameters = mixture(rng, k, d)
     if element == "uint8":
@@ -149,8 +149,8 @@ def of_element(put, rng, element, b, n, d, k):
 
 @pytest.mark.parametrize(("b", "n", "d", "k"), SHAPES + ODD)
 @pytest.mark.parametrize("element", ["float64", "float16", "bfloat16", "uint8"])
-def test_every_element_agrees_at_every_shape(put, rng, element, b, n, d, k):
-    maps, like, parameters = of_element(put, rng, element, min(b, 4), n, d, k)
+def test_every_element_type_agrees_at_every_shape(put, rng, element, b, n, d, k):
+    maps, like, parameters = of_element_type(put, rng, element, min(b, 4), n, d, k)
     tolerance = 1e-11 if element == "float64" else 1e-4 if d == 4096 else 1e-5
     agree(maps, like, parameters, tolerance=tolerance, with_cpu=element != "bfloat16")
     agree(maps, like, parameters, tolerance=tolerance, with_cpu=element != "bfloat16", pooled=True)
@@ -158,9 +158,9 @@ def test_every_element_agrees_at_every_shape(put, rng, element, b, n, d, k):
 
 @pytest.mark.parametrize("variant", launches.VARIANTS)
 @pytest.mark.parametrize("element", ["float16", "bfloat16", "uint8"])
-def test_every_variant_reads_every_element(put, rng, variant, element):
+def test_every_variant_reads_every_element_type(put, rng, variant, element):
     force(variant, "float32", 37, 70)
-    maps, like, parameters = of_element(put, rng, element, 3, 700, 70, 37)
+    maps, like, parameters = of_element_type(put, rng, element, 3, 700, 70, 37)
     agree(maps, like, parameters, with_cpu=element != "bfloat16")
 
 
@@ -179,7 +179,7 @@ def test_fisher_vectors_agree(put, rng, b, k, d, real, options):
 
 @pytest.mark.parametrize("inertia", [0.0, 70.5])
 @pytest.mark.parametrize(("k", "d"), [(1, 1), (32, 64), (9, 4096)])
-def test_the_m_step_has_the_bits_of_numpy(put, rng, k, d, inertia):
+def test_the_m_step_gives_the_bits_of_numpy(put, rng, k, d, inertia):
     sums = rng.uniform(0, 90, k), rng.normal(size=(k, d)) * 40, rng.uniform(60, 150, (k, d))
     parameters = mixture(rng, k, d)
     found = em.m_step(*(put(a) for a in sums), *parameters, inertia=inertia)
@@ -201,7 +201,7 @@ def test_every_variant_agrees(put, rng, variant, dtype):
 
 
 @pytest.mark.parametrize("n", [1, 169, 2916])
-def test_pooled_agrees(put, rng, n):
+def test_pooled_moments_agree(put, rng, n):
     parameters = mixture(rng, 32, 64)
     x = descriptors(rng, parameters, 40, n)
     agree(put(x), x, parameters, pooled=True)
@@ -254,7 +254,7 @@ def test_equal_runs_give_equal_bits(put, rng):
     )
 
 
-def test_a_value_that_is_not_finite_is_named(put, rng):
+def test_a_non_finite_value_is_located(put, rng):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, 700)
     x[1, 600, 2] = np.nan
@@ -400,7 +400,7 @@ def test_estimators_halve_the_batch_on_out_of_memory(put, rng, monkeypatch):
 
 
 @pytest.mark.skipif(torch is None or cupy is None, reason="needs torch and CuPy")
-def test_cupys_arrays_come_from_torchs_pool(way, rng):
+def test_cupy_allocates_from_torchs_pool(way, rng):
     if not torch.cuda.is_available():
         pytest.skip("needs torch with CUDA")
     torch.zeros(1, device="cuda")
@@ -433,7 +433,7 @@ def test_batches_halve_on_out_of_memory(way, rng):
 
     def compute(batch):
         maps = torch.from_numpy(x[batch]).cuda()
-        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # in place of a network's activations
+        torch.empty((len(batch), 64 << 20), dtype=torch.uint8, device="cuda")  # memory of a network's activations
         return host(moments.moments(maps, *parameters))
 
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (700 << 20)) / total)
@@ -447,7 +447,7 @@ def test_batches_halve_on_out_of_memory(way, rng):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_copies_arrive_in_order_and_whole(rng):
+def test_copies_arrive_in_order_and_complete(rng):
     arrays = [rng.integers(0, 256, (rng.integers(1, 40), 3, 224, 224), dtype=np.uint8) for _ in range(12)]
     for array, tensor in zip(arrays, transfer.to_device(iter(arrays), transfer.Gpu("cuda:0")), strict=True):
         torch.cuda._sleep(10_000_000)
@@ -455,13 +455,13 @@ def test_copies_arrive_in_order_and_whole(rng):
 
 
 @pytest.mark.skipif(torch is None, reason="needs torch")
-def test_a_batch_size_fits():
+def test_the_batch_size_fits_in_memory():
     free, _ = torch.cuda.mem_get_info(0)
     assert oom.batch_size(free // 10, "cuda:0") in range(1, 10)
     assert oom.batch_size(1, "cuda:0", maximum=64) == 64
 
 
-def test_estimators_windows_and_normalisation_run_where_the_data_are(put, rng):
+def test_estimators_windows_and_normalisation_run_on_the_device_of_the_data(put, rng):
     pytest.importorskip("array_api_compat")
     from ildfv import FisherVector, GaussianMixture
     from ildfv.scans.windows import windowed

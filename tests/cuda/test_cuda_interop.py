@@ -86,7 +86,7 @@ def test_on_gpu_recognises_both_protocols():
 
 
 class Foreign:
-    """An array of a library of its own, with the array API's from_dlpack."""
+    """An array of a library that is neither torch nor CuPy but has the array API's from_dlpack."""
 
     def __init__(self, tensor):
         self.tensor = tensor
@@ -102,7 +102,7 @@ class Foreign:
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_results_are_of_the_library_of_the_input(library, rng, monkeypatch, ragged):
+def test_results_are_arrays_of_the_library_of_the_input(library, rng, monkeypatch, ragged):
     device = EmulatedTorchDevice(library)
     monkeypatch.setattr(devices, "_library", lambda: torch)
     monkeypatch.setattr(moments, "device_of", lambda a: device)
@@ -118,7 +118,7 @@ def test_the_interface_alone_is_sufficient_for_input(rng):
     library = SimpleNamespace(__name__="cupy", asarray=lambda a: ("taken", a))
     given = ByInterface(rng.normal(size=(2, 3)))
     assert interop.converted(given, library) == ("taken", given)
-    assert interop.converter_to(given)("result") == "result"  # without from_dlpack results stay torch's or CuPy's
+    assert interop.converter_to(given)("result") == "result"  # without from_dlpack, results are not converted
 
 
 # ---- the Cython extension, around the emulated kernels
@@ -126,7 +126,7 @@ def test_the_interface_alone_is_sufficient_for_input(rng):
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory):
-    """_native_cuda.pyx as built with ILDFV_CUDA=1, but with the emulated kernels."""
+    """The module _native_cuda.pyx, built as with ILDFV_CUDA=1, but with the emulated kernels."""
     pytest.importorskip("Cython")
     folder = tmp_path_factory.mktemp("native")
     translated = folder / "native.cpp"

@@ -9,7 +9,7 @@ from emulation import FLAGS, ROOT, compiler
 
 OUT_OF_MEMORY = 2
 LARGE, SMALL = 100 << 10, 1 << 10  # bytes of shared memory, above and below the default limit of 48 KB
-SHARED_LIMIT = 163 << 10  # of the stub
+SHARED_LIMIT = 163 << 10  # bytes that the stub allows
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ class OwnPool:
 
 @pytest.fixture
 def both(monkeypatch):
-    """torch with 1000 bytes of which 300 are reserved, 200 of them in use; CuPy whose pool keeps 100."""
+    """A torch with 1000 bytes, of which 300 are reserved and 200 are in use, and a CuPy whose pool keeps 100."""
     own, current, calls = OwnPool(), [], []
     cuda = SimpleNamespace(
         is_initialized=lambda: True,
@@ -58,7 +58,7 @@ def both(monkeypatch):
     return SimpleNamespace(torch=cuda, cupy=cupy.cuda, own=own, calls=calls)
 
 
-def test_cupys_arrays_come_from_torchs_pool_on_cupys_stream(both):
+def test_cupy_allocates_from_torchs_pool_on_its_own_stream(both):
     assert memory.join()
     malloc = both.cupy.get_allocator()
     assert malloc(10) == 4096
@@ -76,11 +76,11 @@ def test_a_custom_allocator_is_kept(both):
     assert both.cupy.get_allocator() == chosen
 
 
-def test_an_allocator_that_is_a_plain_function_is_not_torchs_pool(both):
+def test_a_plain_function_as_allocator_is_not_mistaken_for_torchs_pool(both):
     def chosen(size):
         return 8192
 
-    both.cupy.set_allocator(chosen)  # no __self__, and torch's pool has not been joined
+    both.cupy.set_allocator(chosen)  # a plain function without __self__
     assert memory.join() is False
     assert both.cupy.get_allocator() is chosen
 

@@ -1,4 +1,4 @@
-"""Kernels compiled by NVRTC, around a stub of CuPy."""
+"""Compilation of kernels by NVRTC, with a stub of CuPy."""
 
 import sys
 import threading
@@ -15,7 +15,7 @@ LIMIT = 99 << 10
 
 
 class Kernel:
-    """A RawKernel: the limit on its shared memory, as set, and its launches."""
+    """A stub of RawKernel that records its launches and the limit set on its shared memory."""
 
     def __init__(self):
         self.limits, self.launches = [], []
@@ -40,7 +40,7 @@ def compiled(monkeypatch):
 
     class RawModule:
         def __init__(self, code, options):
-            time.sleep(0.01)  # so that another thread can ask for the same module
+            time.sleep(0.01)  # long enough for another thread to request the same module
             self.kernels = {}
             compiled.append(self.kernels)
 

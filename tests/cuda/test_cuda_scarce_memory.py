@@ -1,4 +1,4 @@
-"""The sizes of the out-of-memory tests on a GPU: with torch's segments, the first try fails and halved rounds fit."""
+"""The sizes of the out-of-memory tests on a GPU: with torch's segments the first try fails, and halved rounds fit."""
 
 import gc
 import weakref
@@ -30,7 +30,7 @@ class Sizes(EmulatedDevice):
 
 @pytest.fixture
 def scarce(library, rng, monkeypatch):
-    """A function that computes moments of a batch of the given shape in `room` bytes; its device."""
+    """A function that computes moments of a batch of the given shape in `room` bytes and returns the segments."""
 
     def compute(room, b, n, d, k, *, pooled):
         device = Sizes(library, room)
@@ -50,8 +50,8 @@ def test_rounds_are_halved_and_then_fit(scarce, pooled):
     assert segments.failures > 0
 
 
-def test_smaller_results_do_not_fit_at_any_size_of_a_round(scarce):
-    # 1.5 MiB each: a segment of 20 MiB for the results alone.
+def test_smaller_results_would_not_fit_at_any_size_of_a_round(scarce):
+    # Results of 1.5 MiB each need a segment of 20 MiB at any size of a round.
     with pytest.raises(OutOfMemoryError):
         scarce(3 * MIB + (8 << 20), 24, 1458, 256, 64, pooled=False)
 
@@ -60,10 +60,10 @@ def test_segments_are_those_of_torch():
     segments = Segments(100 * MIB)
     first = segments.allocate(1000)
     second = segments.allocate(MIB - 1000)
-    assert segments.reserved == 2 * MIB  # both from one segment
+    assert segments.reserved == 2 * MIB  # both blocks are in one segment
     medium = [segments.allocate(3 * MIB) for _ in range(2)]
     assert segments.reserved == 22 * MIB
-    large = segments.allocate(15 * MIB + 1)  # more than is left in the second
+    large = segments.allocate(15 * MIB + 1)  # larger than the rest of the second segment
     assert segments.reserved == 38 * MIB
     for place in (first, second, *medium, large):
         segments.release(place)

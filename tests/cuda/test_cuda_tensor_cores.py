@@ -11,7 +11,7 @@ from ildfv.kernels import reference
 from ildfv.kernels.cuda import launches, moments
 from ildfv.kernels.cuda.parameters import _bfloat16_parts, tensor_cores
 
-EPSILON = 2.0**-8  # of bfloat16
+EPSILON = 2.0**-8  # relative spacing of bfloat16 values
 
 
 def computed(device, x, parameters, variant, **options):
@@ -23,7 +23,7 @@ def computed(device, x, parameters, variant, **options):
 @pytest.mark.parametrize("threshold", [0.0, 1e-12, 1e-6, 0.3])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0], ids=["soft", "mixed", "peaky"])
 @pytest.mark.parametrize(("k", "d", "n"), [(40, 20, 200), (5, 130, 70), (150, 6, 65)])
-def test_they_agree_with_fma(device, rng, k, d, n, spread, threshold):
+def test_tensor_cores_agree_with_fma(device, rng, k, d, n, spread, threshold):
     parameters = mixture(rng, k, d, spread=spread)
     x = descriptors(rng, parameters, 1, n)
     fma, tensor = (computed(device, x, parameters, v, threshold=threshold) for v in ("wide", "tensor_wide"))
@@ -33,7 +33,7 @@ def test_they_agree_with_fma(device, rng, k, d, n, spread, threshold):
 
 @pytest.mark.parametrize("place", launches.PLACES)
 def test_small_problems_agree(device, rng, place):
-    """Small enough for the sanitizers. Screening stops after the first tile."""
+    """The sanitizers run these problems because they are small. Screening stops after the first tile."""
     weights, means, variances = mixture(rng, 33, 5, spread=0.3)
     x = descriptors(rng, (weights, means, variances), 1, 70)
     expected = reference.moments(x, weights, means, variances)
@@ -86,8 +86,8 @@ def test_a_component_of_weight_zero_has_no_mass(device, rng):
     [
         (launches.TENSOR_K, 1e-6, True, 1.0, "tensor_wide"),
         (launches.TENSOR_K - 1, 1e-6, True, 1.0, "wide"),
-        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # all posteriors count
-        (launches.TENSOR_K, 1e-6, False, 1.0, "wide"),  # sm_75
+        (launches.TENSOR_K, 0.0, True, 1.0, "wide"),  # with threshold 0 all posteriors count
+        (launches.TENSOR_K, 1e-6, False, 1.0, "wide"),  # a device of sm_75
         (launches.TENSOR_K, 1e-6, True, 1e-13, "wide"),  # squares would overflow float
     ],
 )

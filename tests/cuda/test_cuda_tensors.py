@@ -50,7 +50,7 @@ def test_maps_with_swapped_pixel_strides_agree(device, rng):
 
 
 @pytest.mark.parametrize("element", ["float64", "float16", "bfloat16", "uint8"])
-def test_every_element_agrees(device, rng, element):
+def test_every_element_type_agrees(device, rng, element):
     weights, means, variances = mixture(rng, 5, 9)
     parameters = weights, means * 30 + 128, variances * 900
     x = from_bits(bfloat16_bits(np.clip(descriptors(rng, parameters, 2, 90), 0, 255).round()))
@@ -117,7 +117,7 @@ def test_small_uploads_do_not_block_the_host(device, monkeypatch):
 
 
 class Counting(EmulatedTorchDevice):
-    """Counts what a call asks of the device."""
+    """Counts the calls of each method of the device."""
 
     def __init__(self, library):
         super().__init__(library)
@@ -137,7 +137,7 @@ def test_a_mixture_is_checked_and_uploaded_once(library, rng, monkeypatch, prepa
     arrays = ready.arrays if prepare else (weights, means, variances)
     maps = torch.from_numpy(descriptors(rng, (weights, means, variances), 2, 600))
     first = moments.compute(device, maps, *arrays, threshold=1e-6, pooled=False)
-    assert device.counts["upload"] == 2  # the parameters, and those for tensor cores
+    assert device.counts["upload"] == 2  # one for the parameters, one for the parameters of tensor cores
 
     def refused(*given):
         raise AssertionError("prepared again")
@@ -165,7 +165,7 @@ def test_mixtures_of_several_threads_stay_prepared(library, rng, monkeypatch):
         return device.counts["upload"]
 
     assert uploads(given[:-1] * 3) == parameters.KEPT
-    assert uploads(given[-1:]) == 1  # in place of the one that was used longest ago
+    assert uploads(given[-1:]) == 1  # replaces the least recently used mixture
     assert uploads(given[1:] * 2) == 0
 
 
@@ -178,7 +178,7 @@ def test_prepared_arrays_cannot_be_changed(rng):
         ready.means_ += 1
 
 
-def test_several_rounds_agree(device, rng, monkeypatch):
+def test_moments_computed_in_several_rounds_agree(device, rng, monkeypatch):
     monkeypatch.setattr(launches, "ROUND_BYTES", 1)
     parameters = mixture(rng, 5, 9)
     x = descriptors(rng, parameters, 3, 600)
@@ -187,7 +187,7 @@ def test_several_rounds_agree(device, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [1, 600])
-def test_values_that_are_not_finite_are_named_and_far_ones_are_computed_in_double(device, rng, n):
+def test_non_finite_values_are_located_and_far_values_are_computed_in_double(device, rng, n):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 3, n)
     x[1, 0] = 1e20

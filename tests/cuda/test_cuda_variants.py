@@ -38,7 +38,7 @@ def test_sums_in_shared_memory_leave_room_for_a_second_block(architecture, k, d)
     used = launches.shared_bytes(variant, "float32", k, d) + launches.RESERVED_BYTES
     if variant == "resident":
         assert 2 * used <= limit + launches.RESERVED_BYTES
-    if (architecture, k, d) == (86, 32, 64):  # one block of "resident" or two of "wide"
+    if (architecture, k, d) == (86, 32, 64):  # fits one block of "resident" or two of "wide"
         assert variant == "wide"
         assert 2 * used <= limit + launches.RESERVED_BYTES
 
@@ -51,14 +51,14 @@ def test_variants_that_fit_are_listed(architecture):
         assert "huge" in fitting
         assert ("resident" in fitting) == (launches.shared_bytes("resident", real, 37, 70) <= limit)
         assert any("tensor" in variant for variant in fitting) == (real == "float32")
-    # The last shape of bench/sanitize.py, where every kernel has to be launched.
+    # This is the last shape of bench/sanitize.py, which must launch every kernel.
     assert launches.fitting_variants("float32", 4, 5, limit) == launches.VARIANTS
     assert launches.fitting_variants("float64", 4, 5, limit) == launches.PLACES
 
 
 @pytest.mark.parametrize("n", [1, 64, 511, 512, 513, 2916, 100_000])
 @pytest.mark.parametrize("k", [1, 32, 256, 1024])
-def test_pieces_cover_a_map_once(n, k):
+def test_pieces_cover_every_descriptor_of_a_map_once(n, k):
     pieces, rows = launches.cut(n, k)
     assert (pieces - 1) * rows < n <= pieces * rows
     assert rows % launches.TILES["float32"].rows == 0

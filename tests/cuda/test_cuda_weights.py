@@ -79,7 +79,7 @@ def test_layouts_and_ragged_maps_agree(device, rng, monkeypatch, pooled):
     ragged = [descriptors(rng, parameters, 1, n)[0] for n in (1, 700, 64)]
     own = [drawn_weights(rng, 1, len(a))[0] for a in ragged]
     own[0][:] = 1.5
-    for room in (launches.ROUND_BYTES, 1):  # all maps at once, and one a round
+    for room in (launches.ROUND_BYTES, 1):  # all maps in one round, and one map per round
         monkeypatch.setattr(launches, "ROUND_BYTES", room)
         agree(device, channel_first(x, 30), parameters, weights, like=x, pooled=pooled)
         agree(device, x[:, ::2], parameters, weights[:, ::2], pooled=pooled)
@@ -87,11 +87,11 @@ def test_layouts_and_ragged_maps_agree(device, rng, monkeypatch, pooled):
         agree(device, ragged, parameters, own, pooled=pooled)
 
 
-def test_pooling_maps_that_are_apart_agrees(device, rng):
+def test_pooling_of_non_contiguous_maps_agrees(device, rng):
     parameters = mixture(rng, 3, 4)
     wide = descriptors(rng, parameters, 6, 70)
     weights = drawn_weights(rng, 3, 70)
-    agree(device, wide[::2], parameters, weights, pooled=True)  # not contiguous: a list of maps
+    agree(device, wide[::2], parameters, weights, pooled=True)  # non-contiguous maps are read as a list
 
 
 def test_out_of_memory_changes_no_bits(library, rng, monkeypatch):
@@ -137,11 +137,11 @@ def test_weights_of_another_shape_are_refused(device, rng):
 
 
 @pytest.mark.parametrize("channels", [False, True])
-def test_a_value_that_counts_and_is_not_finite_is_named(device, rng, channels):
+def test_a_non_finite_value_with_nonzero_weight_is_located(device, rng, channels):
     parameters = mixture(rng, 4, 6)
     x, weights = descriptors(rng, parameters, 3, 70), np.ones((3, 70))
     weights[0, 5] = 0
-    x[0, 5] = np.nan  # does not count
+    x[0, 5] = np.nan  # has no effect, as its weight is 0
     x[2, 9, 1] = np.nan
     for pooled in (False, True):
         with pytest.raises(InputError, match="NaN or infinity in map 2"):
@@ -156,7 +156,7 @@ def test_squares_beyond_float32_are_computed_in_double(device, rng):
     agree(device, x, parameters, weights, pooled=True)
 
 
-def test_tensors_as_maps_and_weights(library, rng):
+def test_torch_tensors_as_maps_and_weights_agree(library, rng):
     torch = pytest.importorskip("torch")
     device = EmulatedTorchDevice(library)
     parameters = mixture(rng, 5, 8)

@@ -11,7 +11,7 @@ from ildfv.scans import windows
 
 @pytest.fixture
 def on_device(device, monkeypatch):
-    """scans.windows.windowed on its GPU path."""
+    """The function scans.windows.windowed, made to use its GPU path."""
     monkeypatch.setattr(windows, "on_gpu", lambda a: isinstance(a, OnDevice))
     monkeypatch.setattr(build, "available", lambda: True)
     monkeypatch.setattr(kernel, "device_of", lambda a: device)
@@ -29,12 +29,12 @@ def on_device(device, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, np.int32, np.uint16])
 @pytest.mark.parametrize("shape", [(512, 512), (2, 300, 200), (1, 64, 100), (2, 3, 30, 30), (0, 20, 20)])
-def test_bytes_are_those_of_numpy(on_device, rng, shape, dtype):
+def test_windows_have_the_bytes_of_numpy(on_device, rng, shape, dtype):
     hu = rng.uniform(0 if dtype == np.uint16 else -1500, 500, shape).astype(dtype)
     assert np.array_equal(on_device(hu), windows.windowed(hu))
 
 
-def test_other_sizes_and_views_of_volumes(on_device, rng):
+def test_other_sizes_and_views_of_volumes_have_the_bytes_of_numpy(on_device, rng):
     volume = rng.integers(-1500, 500, (40, 50, 6)).astype(np.int16)
     for hu in (volume.transpose(2, 0, 1), volume[::2, ::-1, 1], volume[5:30, :, 2:4].T):
         assert np.array_equal(on_device(hu, size=56), windows.windowed(hu, size=56))
@@ -47,7 +47,7 @@ def test_extreme_values_are_clipped(on_device):
     assert np.array_equal(on_device(hu, size=8), windows.windowed(hu, size=8))
 
 
-def test_tensors_of_torch(library, rng, monkeypatch):
+def test_torch_tensors_have_the_bytes_of_numpy(library, rng, monkeypatch):
     torch = pytest.importorskip("torch")
     device = EmulatedTorchDevice(library)
     hu = rng.integers(-1500, 500, (2, 96, 80)).astype(np.int16)

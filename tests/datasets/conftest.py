@@ -12,7 +12,7 @@ def files() -> type[ScanFiles]:
 
 @pytest.fixture
 def inline(monkeypatch):
-    """Runs tasks in this process: starting worker processes takes a second, and they have tests of their own."""
+    """Runs tasks in this process, because starting worker processes takes a second and other tests cover them."""
 
     def as_completed(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))

@@ -22,7 +22,7 @@ SALT = "0123456789abcdef"
 
 @pytest.fixture
 def scan(tmp_path, files):
-    """A series in tmp_path/ct, and its grid."""
+    """The grid of a series, which is written to tmp_path/ct."""
     paths = files.series(tmp_path / "ct", files.chest(3))
     return assemble([read_header(path) for path in paths]).geometry
 
@@ -68,7 +68,7 @@ def test_a_contour_inside_another_one_is_a_hole_in_any_order(tmp_path, files, sc
         assert where(found, "ground glass").sum() == 400 - 100 + 4
 
 
-def test_contours_of_several_slices_and_places_are_all_read(tmp_path, files, scan):
+def test_all_contours_of_all_slices_are_read(tmp_path, files, scan):
     boxes = [files.box(z, (10, 20), (c, c + 5)) for z in (0, 2) for c in (5, 40)]
     found = read(tmp_path, files, scan, {"GGO": boxes, "normal lung": [files.box(1, (0, 64), (0, 64))]})
     assert where(found, "ground glass").sum(axis=(1, 2)).tolist() == [100, 0, 100]
@@ -94,7 +94,7 @@ def test_a_contour_beyond_the_slice_is_cut_at_its_border(tmp_path, files, scan):
         ([(1, (10, 20), (5, 9))], {"kind": "OPEN_PLANAR"}, "must be CLOSED_PLANAR"),
     ],
 )
-def test_contours_with_two_readings_are_refused(tmp_path, files, scan, contours, options, message):
+def test_ambiguous_contours_are_refused(tmp_path, files, scan, contours, options, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, files, scan, {"GGO": [files.box(*one) for one in contours]}, **options)
 
@@ -117,7 +117,7 @@ def test_prepare_reads_the_named_structures_and_names_the_others(tmp_path, files
     assert [one.reason.rpartition(": ")[2] for one in report.ignored] == ["Heart"]
 
 
-def test_a_structure_set_without_a_named_structure_costs_the_scan_nothing(tmp_path, files):
+def test_a_structure_set_without_a_named_structure_does_not_exclude_its_scan(tmp_path, files):
     files.series(tmp_path / "ct", files.chest(2))
     files.contours(tmp_path / "rs.dcm", tmp_path / "ct", {"PTV": [files.box(0, (20, 30), (12, 20))]})
     found = discover(tmp_path, ScanSettings(codes=CODES))

@@ -44,7 +44,7 @@ def test_pairs_and_refusals_are_listed_and_nothing_is_written(tmp_path, scans):
     assert [unused["source"] for unused in document["ignored"]] == [str(scans / "notes.txt")]
 
 
-def test_the_terminal_shows_the_same(tmp_path, scans, caplog):
+def test_the_terminal_shows_pairs_and_ignored_files(tmp_path, scans, caplog):
     ended = command(scans, "--dry-run", "--codes", "phantom", "--workspace", tmp_path / "w")
     assert f"{scans / 'p1/ct'}: patient P-1, 6 slices, label map: {scans / 'p1/labels.nii.gz'}\n" in ended.stdout
     assert f"{scans / 'alice.nii.gz'}: patient alice, 6 slices, label map: none\n" in ended.stdout
@@ -71,7 +71,7 @@ def test_the_pairs_are_those_of_a_preparation(tmp_path, scans):
     ]
 
 
-def test_a_table_can_be_tried(tmp_path, scans):
+def test_a_dry_run_checks_a_table(tmp_path, scans):
     (scans / "t.csv").write_text("scan,label,patient\nalice.nii.gz,bob_label.nii.gz,Alice\nnone,,\n")
     document = json.loads(command("--table", scans / "t.csv", "--dry-run", "--codes", "phantom", "--json").stdout)
     (scan,) = document["scans"]

@@ -34,8 +34,8 @@ def test_a_series_is_kept_instead_of_its_conversion_for_any_names(tmp_path, file
     assert [left.source.name for left in report.quarantined] == ["case17.nii.gz"]
 
 
-def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline):
-    """A labelled conversion is kept instead of its series; other series of the person would be a second patient."""
+def test_scans_of_a_person_with_two_identities_are_kept_under_one_of_them_only(tmp_path, files, inline):
+    """A labelled conversion replaces its series. Other series of that person would count as a second patient."""
     scans = tmp_path / "scans"
     files.nifti(scans / "Converted" / "case17.nii.gz", files.chest())
     files.nifti(scans / "Converted" / "case17-label.nii.gz", files.codes(files.chest()))
@@ -52,7 +52,7 @@ def test_a_person_under_two_names_is_one_patient_or_none(tmp_path, files, inline
     assert len(Slices(tmp_path / "out")) == 12
 
 
-def test_a_copy_that_lacks_slices_is_found_under_another_patient_only(tmp_path, files, inline):
+def test_an_incomplete_copy_is_refused_only_under_another_patient(tmp_path, files, inline):
     hu = files.chest(8)
     files.series(tmp_path / "scans/a", hu, patient="P-1", series="1.2.1")
     files.series(tmp_path / "scans/b", hu[1:], patient="TRIAL-17", series="1.2.2")

@@ -66,7 +66,7 @@ def test_private_sop_classes_are_ignored(tmp_path, files, kind):
 @pytest.mark.parametrize(
     "kind", ["1.2.840.10008.5.1.4.1.1.1.99", "1.2.840.10008.5.1.4.1", "1.2.840", "1.2.840.10008.9.9"]
 )
-def test_a_truncated_or_unknown_class_of_dicom_is_refused(tmp_path, files, kind):
+def test_a_truncated_or_unknown_sop_class_is_refused(tmp_path, files, kind):
     files.series(tmp_path, files.chest(1), SOPClassUID=kind)
     (unused,) = discover(tmp_path).quarantined
     assert unused.reason.startswith("SOPClassUID must be one that DICOM defines or a private one, got 1.2.840")

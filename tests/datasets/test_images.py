@@ -19,7 +19,7 @@ HALF_LUNG = -860.0
 
 
 def chest(seed=0, side=128, cropped=False):
-    """HU of a slice: air, a body and two lungs; cropped to the lungs, which then touch the border."""
+    """HU of a slice of air, a body and two lungs; with `cropped`, the part around the lungs, which touch its border."""
     y, x = np.mgrid[:side, :side] / side - 0.5
     hu = np.where((x / 0.45) ** 2 + (y / 0.38) ** 2 < 1, 40.0, -1000.0)
     for centre in (-0.2, 0.2):
@@ -29,7 +29,7 @@ def chest(seed=0, side=128, cropped=False):
 
 
 def grey(hu, window=WINDOW, dtype=np.uint8):
-    """The grey levels of an export with this window."""
+    """The grey levels of an image that was exported with this window."""
     most = np.iinfo(dtype).max
     return np.clip((hu - window.low) / (window.high - window.low) * most, 0, most).round().astype(dtype)
 
@@ -65,7 +65,7 @@ def test_sixteen_bits_of_hu_plus_1024_are_exact(tmp_path, suffix):
 def test_signed_sixteen_bits_of_hu_are_exact(tmp_path):
     hu = chest().round().astype(np.int16)
     image = Image.frombytes("I;16", hu.shape[::-1], hu.tobytes())
-    image.save(tmp_path / "a.tif", tiffinfo={339: 2})  # SampleFormat: signed integers
+    image.save(tmp_path / "a.tif", tiffinfo={339: 2})  # tag SampleFormat with the value for signed integers
     assert np.array_equal(hu_of(tmp_path / "a.tif", Grey(-32768, 32767)), hu)
 
 
@@ -81,7 +81,7 @@ def test_equal_colour_channels_are_grey(tmp_path):
 
 
 def faulty(folder):
-    """Files that are refused, by the reason."""
+    """Files that are refused, named by the reason."""
     values = grey(chest())
     colour = np.stack([values, values, values // 2], axis=2)
     frames = [Image.fromarray(values), Image.fromarray(values[::-1].copy())]
@@ -108,7 +108,7 @@ def faulty(folder):
     return found
 
 
-def test_what_is_not_one_grey_image_is_refused_in_one_line(tmp_path):
+def test_a_file_that_is_not_one_grey_image_is_refused_in_one_line(tmp_path):
     for reason, path in faulty(tmp_path).items():
         with pytest.raises(InputError, match=reason) as caught:
             hu_of(path)
@@ -121,19 +121,19 @@ def test_a_window_that_is_not_low_and_high_is_refused(text):
         Grey.parse(text)
 
 
-def test_a_window_that_gives_no_hu_of_a_chest_is_questioned(tmp_path):
+def test_a_window_that_gives_implausible_hu_is_refused_with_a_question(tmp_path):
     path = save(tmp_path / "a.png", grey(chest()))
     with pytest.raises(InputError, match="--grey 0,255 must be the window of the image"):
         hu_of(path, Grey(0, 255))
 
 
-def test_lung_that_is_cropped_is_found_and_air_is_not(tmp_path):
+def test_cropped_lung_is_found_and_air_is_not(tmp_path):
     whole, cropped = chest(), chest(cropped=True)
     area = (350 / 128) ** 2
     assert np.mean(image_lungs(whole, area) == (np.abs(whole - HALF_LUNG) < 120)) > 0.99
     found = image_lungs(cropped, area)
     assert np.mean(found == (np.abs(cropped - HALF_LUNG) < 120)) > 0.95
-    assert image_lungs(np.full((64, 64), 40.0), 30.0).all()  # no lung: the whole image rather than nothing
+    assert image_lungs(np.full((64, 64), 40.0), 30.0).all()  # without lung, the mask is the whole image
 
 
 @pytest.fixture(scope="module")

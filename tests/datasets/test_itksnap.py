@@ -38,14 +38,14 @@ def test_the_names_of_a_file_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["no label", '1 2 "short"', '-1 0 0 0 1 1 1 "negative"', '1 0 0 0 1 1 1 "twice"'])
-def test_a_line_that_is_no_label_is_refused(tmp_path, line):
+def test_a_line_that_does_not_describe_a_label_is_refused(tmp_path, line):
     path = describe(tmp_path / "labels.txt", (1, "GGO"))
     path.write_text(path.read_text() + line)
     with pytest.raises(InputError, match=r"labels\.txt, line 7"):
         label_names(path)
 
 
-def test_names_decide():
+def test_names_decide_the_meaning_of_labels():
     assert meant([0, 3, 9], {0: "Clear Label", 3: "GGO", 9: "emphysema"}, NAMED) == [
         "outside",
         "ground glass",
@@ -53,7 +53,7 @@ def test_names_decide():
     ]
 
 
-def test_labels_without_a_name_of_their_own_have_the_meaning_of_their_code():
+def test_labels_with_a_default_name_have_the_meaning_of_their_code():
     codes = Codes({0: "outside", 2: "emphysema"}, segments={"ggo": "ground glass"})
     assert meant([0, 1, 2], {1: "GGO", 2: "Label 2"}, codes) == ["outside", "ground glass", "emphysema"]
 
@@ -77,7 +77,7 @@ def test_names_without_a_meaning_and_contradictions_are_refused(names, codes, me
         meant([0, 1], names, codes)
 
 
-def test_a_table_of_codes_alone_knows_no_names():
+def test_without_names_in_the_table_the_codes_decide():
     assert meant([0, 1], {1: "GGO"}, Codes({0: "outside", 1: "ground glass"})) == ["outside", "ground glass"]
 
 
@@ -116,7 +116,7 @@ def test_a_changed_description_is_read_again(tmp_path, scans):
 
 
 @pytest.mark.parametrize("second", ["b.txt", None])
-def test_two_descriptions_or_a_damaged_one_are_not_guessed_around(tmp_path, scans, second):
+def test_scans_with_two_descriptions_or_a_damaged_one_are_refused(tmp_path, scans, second):
     describe(tmp_path / "s/a.txt", (1, "GGO"), (2, "lung"))
     if second:
         describe(tmp_path / "s" / second, (1, "lung"), (2, "GGO"))

@@ -1,4 +1,4 @@
-"""Files in folders of label maps, or of one structure, are label maps of the scan with the same path without them."""
+"""Label maps in a folder of label maps, or of one structure: their scan has the same path except for that folder."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_patients_in_a_folder_of_label_maps_are_paired_by_their_folder(tmp_path,
 
 @pytest.mark.parametrize("name", ["GGO", "ground_glass"])
 @pytest.mark.parametrize(("scan", "mask"), [("anna.nii.gz", "{}/anna.nii.gz"), ("anna/ct.nii.gz", "{}/anna.nii.gz")])
-def test_a_folder_of_one_structure_contains_masks_of_it(tmp_path, files, name, scan, mask):
+def test_a_folder_named_after_a_structure_contains_masks_of_that_structure(tmp_path, files, name, scan, mask):
     pairs, refused = found(tmp_path, files, [scan], [mask.format(name), f"{name}/bert.nii.gz"])
     assert pairs == {scan: [(mask.format(name), name.replace("GGO", "ggo").replace("_", " "))]}
     assert refused == [f"{name}/bert.nii.gz"]

@@ -1,4 +1,4 @@
-"""The pictures in docs/layouts.md are what pairing does: every arrow is a pair."""
+"""The pictures in docs/layouts.md agree with the pairing: every arrow is a pair."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ LINE = re.compile(r"(?P<indent>[│├└─ ]*)(?P<name>[\w.\-/]+)(?P<series> �
 
 
 def trees():
-    """(title, lines) of each picture that has arrows."""
+    """The lines of each picture that has arrows, with the title as test id."""
     for section in re.split(r"^### ", PAGE, flags=re.MULTILINE)[1:]:
         title, _, text = section.partition("\n")
         picture = re.search(r"```\n(.*?)```", text, re.DOTALL)
@@ -28,7 +28,7 @@ def trees():
 
 
 def read(lines):
-    """Scans, label maps and {label map: name of its scan} of a picture; paths below the top folder."""
+    """Scans, label maps and {label map: name of its scan} of a picture; paths are relative to the top folder."""
     scans, labels, arrows, folders = [], [], {}, {-1: Path()}
     for line in lines:
         match = LINE.fullmatch(line)

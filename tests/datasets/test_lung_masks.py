@@ -13,7 +13,7 @@ from ildfv.scans.density import SCALARS
 from ildfv.scans.volumefiles import file_geometry
 
 nibabel = pytest.importorskip("nibabel")
-AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])  # LPS axes of a canonical grid in NIfTI's RAS
+AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])  # the axes of a canonical grid (LPS) in the RAS coordinates of NIfTI
 
 
 def scan(folder, seed=0, slices=3):
@@ -55,7 +55,7 @@ def test_area_densities_and_region_are_those_of_the_mask(tmp_path):
     assert found[0].any(axis=0).argmax() == pytest.approx(24 * 224 / 96, abs=1)
 
 
-def test_another_mask_is_another_preparation(tmp_path):
+def test_a_scan_with_another_mask_is_prepared_again(tmp_path):
     scan(tmp_path / "scans" / "anna")
     mask(tmp_path / "masks" / "anna" / "ct.nii.gz")
     given = {"lung_masks": tmp_path / "masks", "workers": 1}

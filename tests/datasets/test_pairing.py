@@ -41,7 +41,7 @@ def test_a_label_map_is_recognised_by_the_words_of_its_name_or_folder(name, labe
     assert is_label_map(PurePath(name)) == label
 
 
-def test_words_of_names():
+def test_names_are_divided_into_words():
     assert words("chestLabelMap-02") == ("chest", "label", "map", "02")
 
 
@@ -54,7 +54,7 @@ def test_a_label_map_in_the_folder_of_the_series_or_above_is_paired(tmp_path, fi
     assert paired(tmp_path) == ({"ct": where.split("/")[-1]}, {})
 
 
-def test_the_current_folder_is_counted_once(tmp_path, files, monkeypatch):
+def test_the_current_folder_can_be_given_as_a_dot(tmp_path, files, monkeypatch):
     hu = files.chest()
     files.nifti(tmp_path / "ct.nii.gz", hu)
     files.nifti(tmp_path / "labels.nii.gz", files.codes(hu))
@@ -194,23 +194,23 @@ def test_a_label_map_of_a_missing_scan_names_it(tmp_path, files):
     assert quarantined["ct_label.nii.gz"].startswith("a label map must be in the folder of its scan")
 
 
-def test_damaged_slices_beside_a_usable_series_do_not_cost_its_label_map(tmp_path, files):
+def test_a_usable_series_with_damaged_slices_keeps_its_label_map(tmp_path, files):
     hu = files.chest(7)
     paths = files.series(tmp_path / "p1/ct", hu)
     paths[0].write_bytes(b"")
-    files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(hu)[1:], affine=above_one_slice(files))
+    files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(hu)[1:], affine=affine_above_the_first_slice(files))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": "labels.nii.gz"}
     assert list(quarantined) == [paths[0].name]
 
 
-def above_one_slice(files):
+def affine_above_the_first_slice(files):
     affine = files.affine()
     affine[2, 3] += files.spacing[0]
     return affine
 
 
-def test_the_grid_of_a_damaged_series_is_no_reason_to_take_another_one(tmp_path, files):
+def test_a_label_map_of_a_damaged_series_is_not_paired_with_another_one(tmp_path, files):
     files.series(tmp_path / "p1/t0", files.chest())
     damaged = files.series(tmp_path / "p1/t1", files.chest(seed=1))
     damaged[0].write_bytes(b"")
@@ -252,7 +252,7 @@ def test_patients_of_files_are_folders_under_the_root(tmp_path, files):
     }
 
 
-def test_without_a_code_table_label_maps_are_ignored_visibly(tmp_path, files):
+def test_without_a_code_table_label_maps_are_ignored_and_reported(tmp_path, files):
     files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
     files.nrrd(tmp_path / "p" / "labels.nrrd", files.codes(files.chest()))
     found = discover(tmp_path, labels=False)
@@ -267,14 +267,14 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path):
         discover(tmp_path / "none")
 
 
-def test_odd_files_are_ignored_visibly(tmp_path, files):
+def test_files_that_are_not_regular_are_ignored_and_reported(tmp_path, files):
     files.nrrd(tmp_path / "p" / "ct.nrrd", files.chest())
     os.mkfifo(tmp_path / "p" / "pipe")
     reasons = {left.source.name: left.reason for left in discover(tmp_path).ignored}
     assert reasons == {"pipe": "not a regular file"}
 
 
-def test_many_files_are_classified_in_parallel_in_their_order(tmp_path, files, monkeypatch):
+def test_many_files_are_classified_in_parallel_and_returned_in_order(tmp_path, files, monkeypatch):
     monkeypatch.setattr("ildfv.datasets.classify.CHUNK", 8)
     for i in range(4):
         files.series(tmp_path / f"p{i}", files.chest(7, seed=i), patient=f"P-{i}")

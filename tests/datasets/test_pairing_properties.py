@@ -1,4 +1,4 @@
-"""Random folder trees of known truth: a label map gets its own scan or none, whatever is missing or unreadable."""
+"""Random folder trees with known pairs: a label map is paired with its scan or none, even if files are missing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ UIDS = ("1.2.840.113.1", "1.2.840.113.11", "1.2.840.113.2")
 
 @dataclass(frozen=True)
 class Study:
-    """One scan and its label map, as they lie in the tree; a series is a folder."""
+    """The paths of one scan and its label map in the tree; the path of a series is its folder."""
 
     scan: str
     label: str
@@ -151,7 +151,7 @@ def as_scan(study: Study) -> Scan:
 
 
 def paired(studies, usable, lost):
-    """{label map: scan} of those paired."""
+    """{label map: scan} of all label maps that were paired."""
     scans = [as_scan(study) for study in usable]
     labels = [Label(ROOT / study.label, "nifti", GRID) for study in studies]
     damaged = [Lost(ROOT / study.scan, "is damaged", study.series) for study in lost]
@@ -164,14 +164,14 @@ def paired(studies, usable, lost):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_paired_whole(layout):
+def test_all_label_maps_of_every_layout_are_paired(layout):
     for seed in range(30):
         studies = layout(np.random.default_rng(seed))
         assert paired(studies, studies, []) == {study.label: study.scan for study in studies}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_missing_or_damaged_scan_leaves_its_label_map_alone(layout):
+def test_the_label_map_of_a_missing_or_damaged_scan_is_not_paired(layout):
     for seed in range(100):
         rng = np.random.default_rng(seed)
         studies = layout(rng)
@@ -182,7 +182,7 @@ def test_a_missing_or_damaged_scan_leaves_its_label_map_alone(layout):
         assert found == {study.label: study.scan for study in usable}
 
 
-def test_layouts_side_by_side_do_not_mix():
+def test_layouts_in_one_tree_are_not_mixed_up():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         studies = []

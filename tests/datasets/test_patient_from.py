@@ -25,7 +25,7 @@ def notes(report):
 @pytest.mark.parametrize("patient", ["ANONYMIZED", "0", "P-17"])
 def test_a_patient_id_of_several_studies_is_reported_with_the_remedy(tmp_path, files, inline, patient):
     cohort(tmp_path, files, patient)
-    for _ in range(2):  # prepared, and kept
+    for _ in range(2):  # the scans are prepared first, then kept
         report = run(tmp_path)
         assert len({scan.patient for scan in report.prepared}) == 1
         for (note,) in notes(report):
@@ -41,7 +41,7 @@ def test_one_study_with_several_series_is_not_reported(tmp_path, files, inline):
 
 @pytest.mark.parametrize("source", ["folder", "study"])
 @pytest.mark.parametrize("patient", ["ANONYMIZED", "", None])
-def test_patients_can_be_told_apart_by_folder_or_study(tmp_path, files, inline, source, patient):
+def test_patients_can_be_distinguished_by_folder_or_study(tmp_path, files, inline, source, patient):
     cohort(tmp_path, files, "P-1")
     for number in range(3):
         hu = files.chest(seed=number)
@@ -89,14 +89,14 @@ def test_an_unknown_source_is_refused_before_anything_is_read(tmp_path, files):
         run(tmp_path, patient_from="name")
 
 
-def test_a_phantom_is_labelled_as_one_whatever_its_patient(tmp_path, files, inline):
+def test_a_phantom_is_labelled_as_phantom_for_every_source_of_the_patient(tmp_path, files, inline):
     cohort(tmp_path, files, "PHANTOM-1", n=1)
     for source in ("id", "folder", "study"):
         run(tmp_path, patient_from=source)
         assert Slices(tmp_path / "out").data == "phantom"
 
 
-def test_volume_files_named_by_uid_are_patients_of_their_own(tmp_path, files, inline):
+def test_each_volume_file_named_by_uid_is_a_separate_patient(tmp_path, files, inline):
     names = ["1.3.6.1.4.1.14519.5.2.1.1001", "1.3.6.1.4.1.14519.5.2.1.1002", "case.v2", "case.v3"]
     for number, name in enumerate(names):
         suffix = (".nii", ".nii.gz", ".nrrd", ".NRRD")[number]
@@ -146,5 +146,5 @@ def test_a_patient_listed_in_a_table_needs_no_patient_id(tmp_path, files, inline
         ("images.zip/anna.nii.gz", "anna", False),
     ],
 )
-def test_the_patient_of_a_volume_file_is_what_its_path_names(path, patient, of_folder):
+def test_the_patient_of_a_volume_file_is_named_by_its_path(path, patient, of_folder):
     assert person_of(PurePath(path)) == (patient, of_folder)

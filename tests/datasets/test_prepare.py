@@ -86,7 +86,7 @@ def test_a_second_run_keeps_finished_parts_and_restores_a_lost_one_byte_for_byte
     assert [scan.kept for scan in again.prepared] == [True] * 3
     assert content(tmp_path / "out") == before
     manifest = json.loads(before["manifest.json"])
-    lost = manifest["parts"].pop(1)  # killed before this part's row was written
+    lost = manifest["parts"].pop(1)  # as if the run was killed before it wrote the row of this part
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
     third = run(tmp_path)
     assert sorted(scan.kept for scan in third.prepared) == [False, True, True]
@@ -144,7 +144,7 @@ def test_without_codes_a_corrupt_part_is_prepared_again(tmp_path, files, inline)
     run(tmp_path, codes=None)
     part = next((tmp_path / "out").glob("*.h5"))
     part.write_bytes(part.read_bytes()[:1000])
-    os.utime(path, ns=(1, 1))  # and touched
+    os.utime(path, ns=(1, 1))  # the scan has another file time as well
     assert [scan.kept for scan in run(tmp_path, codes=None).prepared] == [False]
     assert Parts(tmp_path / "out").verify() == []
 
@@ -199,7 +199,7 @@ def test_a_refused_scan_replaces_nothing_and_the_report_says_so(tmp_path, files,
     assert (report.removed, content(tmp_path / "out")) == ([], before)
 
 
-def test_an_incomplete_code_table_costs_no_labelled_slice(tmp_path, files, inline):
+def test_an_incomplete_code_table_removes_no_labelled_slice(tmp_path, files, inline):
     hu = files.chest()
     files.series(tmp_path / "scans" / "a" / "ct", hu)
     files.nifti(tmp_path / "scans" / "a" / "labels.nii.gz", files.codes(hu))
@@ -277,7 +277,7 @@ def test_a_scan_deleted_after_discovery_does_not_stop_the_others(tmp_path, files
     assert [left.reason for left in report.quarantined] == ["must be readable, got No such file or directory"]
 
 
-def test_unreadable_slices_are_noted_at_the_series_in_their_folder(tmp_path, files, inline):
+def test_unreadable_slices_are_noted_with_the_series_in_their_folder(tmp_path, files, inline):
     paths = files.series(tmp_path / "scans/a", files.chest(8))
     paths[0].write_bytes(b"")
     paths[-1].unlink()
@@ -339,7 +339,7 @@ def test_libraries_do_not_write_to_the_terminal(tmp_path, files, inline, capfd, 
         dataset.ImagePositionPatient = [f"{float(v):.12f}00000"[:18] for v in dataset.ImagePositionPatient]
         return dataset
 
-    with pytest.warns(UserWarning, match="exceeds the maximum length"):  # pydicom, while writing
+    with pytest.warns(UserWarning, match="exceeds the maximum length"):  # from pydicom while it writes
         files.series(tmp_path / "scans", files.chest(), change=odd)
     shutil.copy(next((tmp_path / "scans").glob("*.dcm")), tmp_path / "scans" / "broken.dcm")
     (tmp_path / "scans" / "broken.dcm").write_bytes((tmp_path / "scans" / "broken.dcm").read_bytes()[:500])
@@ -377,7 +377,7 @@ def test_a_killed_run_is_resumed_with_the_same_bytes(tmp_path, files):
         time.sleep(0.005)
     process.kill()
     process.wait()
-    time.sleep(0.5)  # its workers end with it
+    time.sleep(0.5)  # until its workers have ended, too
     assert len(run(tmp_path, workers=1).prepared) == 5
     prepare(tmp_path / "scans", tmp_path / "undisturbed", codes="phantom", salt=SALT, workers=2)
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")

@@ -28,7 +28,7 @@ def inline(monkeypatch):
 
 
 def command(*arguments):
-    output.out.width = 400  # no reason may be cut in two by the length of a temporary path
+    output.out.width = 400  # so wide that no reason is wrapped after a long temporary path
     return CliRunner().invoke(app, ["prepare", *map(str, arguments)])
 
 
@@ -39,7 +39,7 @@ def labelled_scan(files, folder, seed=0):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_another_persons_file_on_the_same_path_does_not_replace_the_first(tmp_path, files, broken):
+def test_a_file_of_another_person_at_the_same_path_does_not_replace_the_first(tmp_path, files, broken):
     files.nifti(tmp_path / "a" / "p1" / "ct.nii.gz", files.chest(seed=1))
     other = files.chest(seed=2)
     files.nifti(tmp_path / "b" / "p1" / "ct.nii.gz", np.full_like(other, 40) if broken else other)
@@ -75,7 +75,7 @@ def test_a_moved_or_modified_file_replaces_its_own_part(tmp_path, files):
 
 
 @pytest.mark.parametrize("volume", [False, True])
-def test_labels_are_not_lost_to_a_run_without_codes(tmp_path, files, volume):
+def test_a_run_without_codes_does_not_remove_labels(tmp_path, files, volume):
     labelled_scan(files, tmp_path / "scans" / "p1")
     if volume:
         shutil.rmtree(tmp_path / "scans" / "p1" / "ct")

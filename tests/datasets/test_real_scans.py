@@ -45,7 +45,7 @@ def test_a_dicom_series_equals_its_nrrd_voxel_by_voxel(real_data):
 def test_the_platforms_label_map_is_translated(real_data):
     values = read_label_file(real_data / "cip" / "lm-64.nrrd", "nrrd")
     meanings = Codes.load("cip").translate(values)
-    assert {MEANINGS[i] for i in np.unique(meanings)} == {"outside", "other"}  # vessels and airways: no pattern
+    assert {MEANINGS[i] for i in np.unique(meanings)} == {"outside", "other"}  # vessels and airways are not patterns
     assert np.count_nonzero(meanings) == np.count_nonzero(values >> 8)
 
 

@@ -1,4 +1,4 @@
-"""`prepare --resample`: tilted and unevenly spaced scans become even axial ones, and their label maps follow them.
+"""`prepare --resample`: tilted and unevenly spaced scans become even axial ones, and their label maps with them.
 
 The phantom is a function of the position in the patient. Read from any grid and resampled, it must be that function at
 the positions of the axial grid.
@@ -24,9 +24,9 @@ from ildfv.scans.resample import METHOD, resampled
 from ildfv.scans.volume import PADDING, Volume
 
 SALT = "0123456789abcdef"
-SIZE, PIXEL = 64, 4.0  # pixels of a slice and their mm
+SIZE, PIXEL = 64, 4.0  # pixels per side of a slice, and their size in mm
 CODES = Codes.load("phantom")
-MEAN, MOST = 4, 50  # HU by which resampled tissue may deviate, on average and at most (at edges)
+MEAN, MOST = 4, 50  # allowed deviation of resampled tissue in HU: on average, and at most (at edges)
 
 
 def tissue(points: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def tilted_series(files, folder: Path, degrees: float, *, m=36, spacing=5.0, she
 
 
 def read(folder: Path):
-    """The only scan of a folder, resampled: HU, labels or None, positions of its voxels, and the description."""
+    """Resamples the only scan of a folder: its volume, labels or None, positions of voxels, and description."""
     (scan,) = discover(folder, ScanSettings(codes=CODES, resample=True)).scans
     source = read_volume(scan)
     volume, follow, how = resampled(source)
@@ -112,7 +112,7 @@ def check_labels(labels, points, half_step: float):
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(degrees=st.floats(6, 30), sign=st.sampled_from([-1, 1]), sheared=st.booleans())
-def test_a_tilted_scan_becomes_the_untilted_one(degrees, sign, sheared):
+def test_a_resampled_tilted_scan_equals_the_untilted_one(degrees, sign, sheared):
     steps = tilted_steps(sign * degrees, 5.0, sheared=sheared)
     scan = Geometry((44, SIZE, SIZE), centred(steps, 44), steps)
     hu = np.round(tissue(grid(scan.origin, steps, scan.shape))).astype(np.int16)
@@ -125,7 +125,7 @@ def test_a_tilted_scan_becomes_the_untilted_one(degrees, sign, sheared):
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(gaps=st.lists(st.floats(0.5, 6), min_size=12, max_size=12))
-def test_an_unevenly_spaced_scan_becomes_an_even_one(gaps):
+def test_a_resampled_unevenly_spaced_scan_is_evenly_spaced(gaps):
     places = np.cumsum([0, *gaps]) - sum(gaps) / 2
     step = (places[-1] - places[0]) / 12
     steps = tilted_steps(0, step, sheared=True)
@@ -150,7 +150,7 @@ def test_slices_that_show_a_part_of_the_body_are_left_out(tmp_path, files):
     tilted_series(files, tmp_path / "ct", 20)
     volume, _, points, how = read(tmp_path)
     edge = (volume.hu == PADDING).any(axis=(1, 2))
-    assert edge.any()  # slices of which only air is missing are kept
+    assert edge.any()  # slices are kept if only air is missing
     assert (tissue(points)[volume.hu == PADDING] < -300).all()
     assert "omitted slices that the scan covers only partially: " in how
 
@@ -162,7 +162,7 @@ def test_a_scan_without_a_whole_axial_slice_is_refused(tmp_path, files, inline):
 
 
 @pytest.mark.parametrize("sheared", [True, False])
-def test_a_volume_file_as_label_map_follows_its_tilted_scan(tmp_path, files, sheared):
+def test_a_volume_file_as_label_map_is_resampled_with_its_tilted_scan(tmp_path, files, sheared):
     points = tilted_series(files, tmp_path / "p1/ct", 17, sheared=sheared)
     steps = tilted_steps(17, 5.0, sheared=sheared)
     affine = np.eye(4)
@@ -201,7 +201,7 @@ def test_mixed_gaps_become_even(tmp_path, files):
     assert "gaps of 2.5 … 5 mm" in how
 
 
-def test_slices_of_the_scan_at_places_of_the_grid_keep_their_values(tmp_path, files):
+def test_slices_that_lie_on_the_even_grid_keep_their_values(tmp_path, files):
     points = uneven_series(files, tmp_path / "ct", MIXED)
     volume, _, _, _ = read(tmp_path)
     for z, place in enumerate(MIXED):
@@ -209,7 +209,7 @@ def test_slices_of_the_scan_at_places_of_the_grid_keep_their_values(tmp_path, fi
         np.testing.assert_array_equal(volume.hu[at], np.round(tissue(points[z])).astype(np.int16))
 
 
-def test_a_dicom_seg_follows_its_scan(tmp_path, files):
+def test_a_dicom_seg_is_resampled_with_its_scan(tmp_path, files):
     for name, write in (("tilted", tilted_series), ("uneven", uneven_series)):
         points = write(files, tmp_path / name / "ct", 12 if name == "tilted" else MIXED)
         names = {1: "healthy", 2: "ground glass", 5: "emphysema"}
@@ -244,7 +244,7 @@ def test_without_the_option_the_refusal_names_it(tmp_path, files, kind):
 
 
 @pytest.mark.parametrize("kind", ["tilted", "uneven"])
-def test_what_the_option_cannot_do_is_refused_without_naming_it(tmp_path, files, kind):
+def test_scans_that_the_option_cannot_resample_are_refused_without_naming_it(tmp_path, files, kind):
     if kind == "tilted":
         tilted_series(files, tmp_path / "ct", 33)
     else:
@@ -254,7 +254,7 @@ def test_what_the_option_cannot_do_is_refused_without_naming_it(tmp_path, files,
     assert discover(tmp_path, ScanSettings(resample=True)).quarantined
 
 
-def test_an_even_scan_has_the_same_bytes_with_the_option(tmp_path, files, inline):
+def test_an_even_scan_has_the_same_bytes_with_and_without_the_option(tmp_path, files, inline):
     files.series(tmp_path / "scans/p1", files.chest(), patient="A")
     files.nifti(tmp_path / "scans/p2/ct.nii.gz", files.chest(seed=1))
     files.nifti(tmp_path / "scans/p2/ct_label.nii.gz", files.codes(files.chest(seed=1)))
@@ -266,7 +266,7 @@ def test_an_even_scan_has_the_same_bytes_with_the_option(tmp_path, files, inline
         assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
 
 
-def test_report_and_part_say_how_a_scan_was_resampled(tmp_path, files, inline):
+def test_report_and_part_record_how_a_scan_was_resampled(tmp_path, files, inline):
     tilted_series(files, tmp_path / "scans", 10, spacing=4)
     report = prepare(tmp_path / "scans", tmp_path / "out", salt=SALT, resample=True)
     (scan,) = report.prepared

@@ -29,7 +29,7 @@ def test_linked_folders_are_searched(tmp_path, files):
     assert not found.ignored
 
 
-def test_a_label_map_beside_a_linked_series_is_paired(tmp_path, files):
+def test_a_label_map_next_to_a_linked_series_is_paired(tmp_path, files):
     hu = files.chest()
     files.series(tmp_path / "store", hu)
     (tmp_path / "s/p1").mkdir(parents=True)
@@ -51,7 +51,7 @@ def test_links_may_form_cycles(tmp_path):
     assert set(ignored) == {"a/b/up", "a/b/root"}
 
 
-def test_a_folder_is_searched_once_and_at_its_own_place(tmp_path):
+def test_a_linked_folder_is_searched_once_under_its_own_path(tmp_path):
     root = tmp_path / "s"
     (root / "z").mkdir(parents=True)
     (root / "z/x.txt").write_text("x")
@@ -74,7 +74,7 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
 
 @pytest.fixture
 def packed(tmp_path, files):
-    """A series of gzip files, one without preamble or suffix, one in a zip, and a plain one."""
+    """Four series: of gzip files, of files without preamble and suffix, in a zip archive, and of plain files."""
     for number, name in enumerate(("gz", "bare", "zip", "plain")):
         for path in files.series(tmp_path / name, files.chest(seed=number), patient=f"P-{name}"):
             content = path.read_bytes()
@@ -90,7 +90,7 @@ def packed(tmp_path, files):
     return tmp_path
 
 
-def test_packed_dicom_is_named(packed):
+def test_packed_dicom_is_reported(packed):
     found = discover(packed)
     assert [scan.patient for scan in found.scans] == ["P-plain"]
     reasons = {unused.source.name: (unused.files, unused.reason) for unused in found.quarantined}

@@ -15,7 +15,7 @@ NAMES = {1: "healthy", 2: "ground glass", 5: "emphysema"}
 
 
 def two_passes(folder, files, offset):
-    """Two passes with their own label codes, and a SEG of each in the folder segs: both reference the one series."""
+    """Two passes of one series with different label codes, and a SEG of each pass in the folder segs."""
     series = generate_uid()
     for number in (0, 1):
 

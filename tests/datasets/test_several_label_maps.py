@@ -84,7 +84,7 @@ def test_a_mask_named_after_a_structure_has_its_meaning_whatever_its_value(tmp_p
     assert not counts(tmp_path)[:, 1:].any()
 
 
-def test_words_of_camel_case_and_of_places_do_not_hide_a_structure(tmp_path, files, chest):
+def test_a_structure_is_recognised_in_camel_case_and_among_words_for_lung_regions(tmp_path, files, chest):
     parts = {"GroundGlass": chest == 2, "left_lung_emphysema": chest == 5, "LowerLobeRight-Healthy": chest == 1}
     for name, mask in parts.items():
         files.nifti(tmp_path / f"scans/p1/segmentations/{name}.nii.gz", mask.astype(np.uint8))
@@ -94,14 +94,14 @@ def test_words_of_camel_case_and_of_places_do_not_hide_a_structure(tmp_path, fil
     np.testing.assert_array_equal(counts(tmp_path)[:, 3], [(s == 5).sum() for s in chest])
 
 
-def test_a_mask_that_is_not_just_of_a_structure_is_named_as_refused(tmp_path, files, chest):
+def test_a_mask_with_further_words_in_its_name_is_refused(tmp_path, files, chest):
     files.nifti(tmp_path / "scans/p1/segmentations/emphysema.nii.gz", (chest == 5).astype(np.uint8))
     files.nifti(tmp_path / "scans/p1/segmentations/no_ground_glass.nii.gz", (chest == 2).astype(np.uint8))
     (unused,) = run(tmp_path, TABLE).quarantined
     assert unused.source.name == "no_ground_glass.nii.gz"
 
 
-def test_masks_beside_their_scan_are_recognised_by_the_code_table(tmp_path, files, inline):
+def test_masks_next_to_their_scan_are_recognised_by_the_code_table(tmp_path, files, inline):
     for number in (1, 2):
         hu = files.chest(seed=number)
         files.nifti(tmp_path / f"scans/case{number}.nii.gz", hu)
@@ -150,7 +150,7 @@ def test_a_scan_may_have_a_name_like_a_structure(tmp_path, files, inline):
 
 
 @pytest.mark.parametrize("name", ["emphysema_reader2_mask", "p1-emphysema-manual-seg", "seg_auto_Emphysema"])
-def test_how_a_mask_was_made_does_not_change_its_structure(tmp_path, files, chest, name):
+def test_words_for_how_a_mask_was_made_do_not_change_its_structure(tmp_path, files, chest, name):
     files.nifti(tmp_path / f"scans/p1/{name}.nii.gz", (chest == 1).astype(np.uint8))
     run(tmp_path)
     np.testing.assert_array_equal(counts(tmp_path)[:, 3], [(s == 1).sum() for s in chest])
@@ -164,7 +164,7 @@ def test_a_mask_with_several_values_is_refused(tmp_path, files, chest):
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(("weak", "strong"), [(OUTSIDE, OTHER), (OUTSIDE, HEALTHY), (OTHER, "reticular")])
-def test_outside_and_other_give_way_in_any_order(weak, strong, order):
+def test_outside_and_other_are_overwritten_in_any_order(weak, strong, order):
     overlay = Overlay((1, 1, 1), Codes({0: OUTSIDE}))
     for i in order:
         overlay.add(0, np.full((1, 1), MEANINGS.index((weak, strong)[i]), np.uint8), str(i))

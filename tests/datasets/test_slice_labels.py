@@ -1,4 +1,4 @@
-"""Labels of single slices: by position, instance or file; everything with two readings is refused."""
+"""Labels of single slices: by position, instance or file; ambiguous rows are refused."""
 
 import os
 
@@ -77,7 +77,7 @@ def test_file_instance_and_position_name_the_same_slice(prepared):
     assert every[0].key != Workspace.open(prepared / "study").stored_slices().key
 
 
-def test_presence_holds_for_every_threshold_and_counts_only_from_theirs(prepared):
+def test_presence_is_valid_for_every_threshold_and_counts_are_compared_with_it(prepared):
     series, slices = files(prepared)
     found = labelled(prepared, f"series,position,emphysema,honeycomb pixels\n{series},{slices[0][0]},1,500\n")
     (row,) = np.flatnonzero((found.counts >= 0).any(axis=1))
@@ -128,7 +128,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ("series,position,emphysema,Emphysema pixels\n{s},{z},1,9\n", "must have one column for emphysema, got two"),
     ],
 )
-def test_what_breaks_a_rule_is_refused_with_its_line(prepared, text, message):
+def test_a_table_that_breaks_a_rule_is_refused_with_the_line(prepared, text, message):
     series, slices = files(prepared)
     with pytest.raises(InputError, match=message):
         labelled(prepared, text.format(s=series, z=slices[0][0]))

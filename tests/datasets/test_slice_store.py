@@ -57,7 +57,7 @@ def test_indices_beyond_the_set_are_refused(slices):
 
 
 @pytest.mark.parametrize("indices", [[1.0], [True], ["3"], [[1, 2]], 3])
-def test_indices_are_a_list_of_integers(slices, indices):
+def test_indices_must_be_a_list_of_integers(slices, indices):
     with pytest.raises(InputError, match="slice indices must be a list of integers"):
         slices.images(indices)
 
@@ -74,7 +74,7 @@ def test_an_empty_folder_is_named(tmp_path):
 
 
 def test_several_threads_read_at_once(slices, monkeypatch):
-    monkeypatch.setattr("ildfv.datasets.slice_store.OPEN_PARTS", 1)  # every read closes the file of the one before
+    monkeypatch.setattr("ildfv.datasets.slice_store.OPEN_PARTS", 1)  # every read closes the previous file
     images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
     draws = np.random.default_rng(0).integers(0, 12, (60, 4))
     with ThreadPoolExecutor(4) as pool:
@@ -92,7 +92,7 @@ def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_pat
     assert "must hold 4 items, got 3" in Parts(tmp_path).verify()[0]
 
 
-def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):
+def test_an_existing_path_that_looks_like_a_url_is_read_as_a_path(tmp_path):
     folder = tmp_path / "my::study"
     folder.mkdir()
     with writing_parts(folder, "key") as parts:
@@ -100,7 +100,7 @@ def test_a_path_that_looks_like_a_url_is_a_path(tmp_path):
     assert len(Slices(folder)) == 3
 
 
-def test_healthy_pixels_are_stored_and_unknown_without_them(tmp_path):
+def test_healthy_pixels_are_unknown_if_a_part_does_not_store_them(tmp_path):
     with writing_parts(tmp_path, "key") as parts:
         parts.add(write_scan(tmp_path, replace(scan(0, 3), healthy=np.array([7, 0, 40000]))))
         parts.add(write_scan(tmp_path, scan(1, 2)))

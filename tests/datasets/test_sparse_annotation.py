@@ -1,4 +1,4 @@
-"""Slices that nobody annotated are unlabelled, also those of a scan with a label map, and are used nowhere."""
+"""Slices that nobody annotated are unlabelled, even if their scan has a label map, and are not used."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def run(tmp_path, **options):
 
 @pytest.fixture
 def sparse(tmp_path, files, inline):
-    """A scan of six slices, of which 2 and 3 are annotated; slice 5 shows no lung. Its codes."""
+    """The codes of a scan of six slices, of which 2 and 3 are annotated and 5 shows no lung."""
     hu = files.chest()
     codes = files.codes(hu)
     codes[[0, 1, 4, 5]] = 0

@@ -1,4 +1,4 @@
-"""A table of scans: only what it lists is used, and each fault is named with its row."""
+"""A table of scans: only the listed files are used, and each fault is reported with its row."""
 
 import pytest
 from preparing import prepare
@@ -21,7 +21,7 @@ def run(tmp_path, lines, **options):
 
 @pytest.fixture
 def cohort(tmp_path, files, inline):
-    """A series, two volume files and label maps whose names say nothing."""
+    """A series, two volume files, and label maps whose names do not show which scan they belong to."""
     for number, name in enumerate("abc"):
         hu = files.chest(seed=number)
         if name == "a":
@@ -32,7 +32,7 @@ def cohort(tmp_path, files, inline):
     return tmp_path
 
 
-def test_the_table_decides(cohort):
+def test_scans_label_maps_and_patients_are_those_of_the_table(cohort):
     report = run(cohort, ["scan,label,patient", "a,x0.nii.gz,", "b.nii.gz,x1.nii.gz,anna"])
     assert not report.quarantined
     assert not report.ignored
@@ -100,7 +100,7 @@ def test_the_fault_of_a_row_is_named_with_its_number(cohort, files, row, fault):
         ('scan\n"a', "must be CSV in UTF-8"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(tmp_path, text, fault):
+def test_a_file_that_is_not_a_table_is_refused(tmp_path, text, fault):
     (tmp_path / "scans.csv").write_text(text)
     with pytest.raises(InputError, match=fault):
         read_table(tmp_path / "scans.csv", tmp_path)

@@ -1,4 +1,4 @@
-"""Scans in zip archives are prepared like those in folders; an archive that is refused is named and guessed around."""
+"""Scans in zip archives are prepared like those in folders; a refused archive is reported."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SALT = "0123456789abcdef"
 
 @pytest.fixture
 def cohort(tmp_path, files):
-    """Three patients: a DICOM series with a label map, a NIfTI scan with a label map in a folder, an NRRD scan."""
+    """Three patients: a DICOM series with a label map, a NIfTI scan and its label map in one folder, an NRRD scan."""
     one, two = files.chest(2, seed=1), files.chest(2, seed=2)
     files.series(tmp_path / "scans/anna", one, patient="A")
     files.nifti(tmp_path / "scans/anna_label.nii.gz", files.codes(one))
@@ -33,7 +33,7 @@ def cohort(tmp_path, files):
 
 
 def zipped(folder: Path, *, inside: bool = False) -> Path:
-    """The folder as an archive of its name; with `inside`, its files are in a folder in the archive."""
+    """Replaces the folder by an archive of the same name; with `inside`, the archive contains the folder itself."""
     archive = folder.with_name(f"{folder.name}.zip")
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(folder.rglob("*")):
@@ -103,7 +103,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
     assert "must be unique, got the path of another scan" in refused["reason"]
 
 
-def test_archives_in_a_folder_are_named_and_read_only_on_request(tmp_path, cohort):
+def test_archives_in_a_folder_are_reported_and_not_read_without_the_option(tmp_path, cohort):
     archive = zipped(cohort / "anna")
     (unused,) = [one for one in discover(cohort).quarantined if one.source == archive]
     assert unused.reason.startswith("a zip archive is read only with --packed")
@@ -119,7 +119,7 @@ def test_a_preview_shows_pairs_in_archives_and_leaves_nothing_behind(tmp_path, c
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_a_label_map_of_a_damaged_archive_is_given_to_no_other_scan(tmp_path, cohort):
+def test_a_label_map_of_a_damaged_archive_is_paired_with_no_other_scan(tmp_path, cohort):
     archive = zipped(cohort / "anna")
     archive.write_bytes(archive.read_bytes()[:-30])
     with unpacked(cohort, packed=True) as view:
@@ -130,14 +130,14 @@ def test_a_label_map_of_a_damaged_archive_is_given_to_no_other_scan(tmp_path, co
     assert "its scan may be anna.zip, which cannot be used" in reasons["anna_label.nii.gz"]
 
 
-def test_a_damaged_archive_as_input_is_one_line(tmp_path, cohort):
+def test_a_damaged_archive_as_input_gives_a_one_line_error(tmp_path, cohort):
     archive = zipped(cohort)
     archive.write_bytes(archive.read_bytes()[:-30])
     with pytest.raises(InputError, match="must be an intact zip archive"):
         prepared(archive, tmp_path / "out")
 
 
-def test_an_archive_inside_an_archive_is_named(tmp_path, cohort):
+def test_an_archive_inside_an_archive_is_reported(tmp_path, cohort):
     zipped(cohort / "anna")
     archive = zipped(cohort)
     with unpacked(archive, packed=True) as view:
@@ -147,7 +147,7 @@ def test_an_archive_inside_an_archive_is_named(tmp_path, cohort):
 
 
 @pytest.mark.parametrize("name", ["notes.docx", "table.XLSX", "features.npz"])
-def test_documents_that_are_zip_files_are_no_archives(tmp_path, cohort, name):
+def test_documents_in_zip_format_are_not_read_as_archives(tmp_path, cohort, name):
     np.savez(tmp_path / "some.npz", a=1)
     shutil.move(tmp_path / "some.npz", cohort / name)
     found = discover(cohort, ScanSettings(packed=True))
@@ -164,7 +164,7 @@ def test_a_table_may_list_archives(tmp_path, cohort, inline):
     assert [(one["source"], one["labelled_slices"]) for one in report["prepared"]] == [(str(cohort / "anna.zip"), 2)]
 
 
-def test_linked_folders_beside_an_archive_are_read_once(tmp_path, cohort, files):
+def test_linked_folders_next_to_an_archive_are_read_once(tmp_path, cohort, files):
     zipped(cohort / "anna")
     (cohort / "loop").symlink_to(cohort)
     files.nifti(tmp_path / "elsewhere/ct.nii.gz", files.chest(2, seed=9))

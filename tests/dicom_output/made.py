@@ -42,7 +42,7 @@ SHEARED = ("tilted gantry",)
 
 
 def series(folder: Path, geometry: str = "axial", m: int = 6, rows: int = 64, columns: int = 64, **tags) -> list[Path]:
-    """A CT series with that geometry, of rows × columns pixels, in random name order."""
+    """Writes a CT series with this geometry and rows × columns pixels; file names are in random order."""
     orientation, step = GEOMETRIES[geometry]
     hu = ScanFiles.chest(m)[:, :rows, :columns]
 
@@ -70,7 +70,7 @@ def prediction_of(scan: Scan, *, maps: bool = True, seed: int = 0, overlap: bool
     if not overlap:
         for c in range(n):
             outside = np.ones(224, bool)
-            outside[c * 56 + 8 : c * 56 + 48] = False  # wider apart than the smoothing
+            outside[c * 56 + 8 : c * 56 + 48] = False  # the gap is wider than the smoothing
             planes[:, c, :, outside] = -1.0
     scores = planes.sum(axis=(2, 3)) + 0.5
     presence = random.random((m, n)) < 0.7

@@ -28,7 +28,7 @@ ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 SIZES = {"square": {}, "wide": {"rows": 50}, "tall": {"columns": 60}}
 
 
-MAPPED = 2  # pattern whose map is read back
+MAPPED = 2  # number of the pattern whose map is read back
 
 
 def origin_of(scan, **options) -> Origin:
@@ -61,7 +61,7 @@ def saved(dataset, path: Path) -> Path:
 
 
 class Written(NamedTuple):
-    """A scan and its objects as files."""
+    """The files of a scan and of the objects written for it."""
 
     name: str
     paths: list[Path]
@@ -99,7 +99,7 @@ def test_each_voxel_of_a_segment_lies_in_its_region(written):
         name = names[group.SegmentIdentificationSequence[0].ReferencedSegmentNumber - 1]
         np.testing.assert_array_equal(frames[k], looked_up(expected[name], grid, voxels_of(seg, k)))
         found[name] += int(frames[k].sum())
-    assert found == {name: int(volume.sum()) for name, volume in expected.items()}  # and none is missing
+    assert found == {name: int(volume.sum()) for name, volume in expected.items()}  # no voxel is missing
 
 
 def test_each_frame_refers_to_the_image_at_its_position(written):
@@ -152,7 +152,7 @@ def test_simpleitk_reads_the_map_in_the_same_place(written, tmp_path):
     if written.name in SHEARED:
         pytest.skip("an image of SimpleITK has orthogonal axes")
     image = dcmread(written.map)
-    # SimpleITK does not know the SOP class of parametric maps; all else is as in the file.
+    # SimpleITK does not know the SOP class of parametric maps, so only that is replaced.
     image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = ENHANCED_CT
     read = sitk.ReadImage(saved(image, tmp_path / "map.dcm"))
     mapping = image.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
@@ -186,7 +186,7 @@ def test_scans_that_are_not_square_keep_their_pixels(size, tmp_path):
         np.testing.assert_array_equal(seg.pixel_array[k], found)
 
 
-def test_a_region_covers_the_pixels_whose_contributions_are_above_the_mean_that_is_needed(tmp_path, monkeypatch):
+def test_a_region_contains_the_pixels_whose_contributions_exceed_the_required_mean(tmp_path, monkeypatch):
     monkeypatch.setattr("ildfv.dicom_output.regions.near_lung", lambda prediction, z: np.ones((224, 224), bool))
     series(tmp_path / "ct", m=3, rows=48)
     prediction = prediction_of(scan_of(tmp_path / "ct"))
@@ -195,13 +195,13 @@ def test_a_region_covers_the_pixels_whose_contributions_are_above_the_mean_that_
     prediction.heads["fv-conv1"].scores[0, 0] = prediction.contributions[0, 0].sum() + 0.5
     found = regions(prediction)[0]
     rows, columns = np.nonzero(found[0])
-    # Row 0 of the scan is network row 28, as 64 − 48 rows of padding are shared by both sides; 3.5 pixels for one.
+    # Row 0 of the scan is network row 28: (64 − 48) / 2 rows of padding on each side, of 3.5 network pixels each.
     assert (rows.min(), rows.max()) == (0, 47)
     assert (columns.min(), columns.max()) == (60 * 64 // 224, 120 * 64 // 224 - 1)
-    assert not found[1].any()  # not present there
+    assert not found[1].any()  # the pattern is not present there
 
 
-def test_a_region_is_in_the_lung_and_its_margin(tmp_path):
+def test_a_region_covers_the_lung_and_no_more_than_a_margin_around_it(tmp_path):
     series(tmp_path / "ct", "mirrored", m=3)
     prediction = prediction_of(scan_of(tmp_path / "ct"))
     prediction.contributions[:] = 1.0

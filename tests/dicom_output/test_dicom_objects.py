@@ -1,4 +1,4 @@
-"""The objects of a prediction: content of the report, identity of the source, fixed UIDs, all of them or none."""
+"""The objects of a prediction: content of the report, identity of the source, fixed UIDs, and no partial output."""
 
 import shutil
 import subprocess
@@ -25,8 +25,8 @@ from ildfv.scans.libraries import quiet
 PATIENT = {
     "patient": "MRN-42",
     "PatientName": "Müller^Zoë",
-    "PatientBirthDate": "19500230",  # not a date: kept, as the PACS has it
-    "PatientSex": "X",  # not a value of the standard: kept
+    "PatientBirthDate": "19500230",  # not a valid date, but kept because the PACS has it
+    "PatientSex": "X",  # not a value of the standard, but kept
     "StudyDate": "20200102",
     "StudyTime": "101112",
     "AccessionNumber": "A7",
@@ -163,7 +163,7 @@ def test_a_scan_without_any_pattern_has_no_segmentation(scan, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["FrameOfReferenceUID", "StudyInstanceUID"])
-def test_a_source_without_a_uid_that_must_be_referenced_is_one_line(name, tmp_path):
+def test_a_source_without_a_uid_that_must_be_referenced_gives_a_one_line_error(name, tmp_path):
     series(tmp_path / "ct", m=3, **{name: None})
     scan = scan_of(tmp_path / "ct")
     with pytest.raises(InputError, match=rf"^slice\d+.dcm must have a {name} for --dicom, got none: use --out alone$"):
@@ -235,5 +235,5 @@ def test_dciodvfy_finds_no_error(written):
     for path in written[1].values():
         ended = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
         wrong = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("Error")]
-        # The source has a birth date and a sex that DICOM does not allow; they are the source's, not ours.
+        # Birth date and sex are copied from the source, where they are invalid on purpose.
         assert [line for line in wrong if "Birth" not in line and "Sex" not in line] == [], path.name

@@ -1,4 +1,4 @@
-"""What all encoders share: maps of unequal size, layers, the signed power and intra-normalisation."""
+"""Options of all encoders: maps of unequal size, layers, the signed power and intra-normalisation."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def ragged(seed=1):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda e: type(e).__name__)
-def test_maps_of_unequal_size_are_encoded_as_each_alone(encoder):
+def test_maps_of_unequal_size_are_encoded_as_if_each_was_alone(encoder):
     maps = ragged()
     expected = np.concatenate([encoder.transform(one[None]) for one in maps])
     np.testing.assert_allclose(encoder.transform(maps), expected, atol=1e-12)
@@ -37,7 +37,7 @@ def test_maps_of_unequal_size_are_encoded_as_each_alone(encoder):
 
 
 @pytest.mark.parametrize("recipe", [VLAD(2), BagOfWords(2), FisherVector(n_components=2)], ids=repr)
-def test_a_list_of_maps_is_learned_from_as_its_descriptors(recipe):
+def test_fitting_a_list_of_maps_equals_fitting_its_descriptors(recipe):
     maps = ragged()
     rows = [one.reshape(D, -1).T for one in maps]
     found, expected = clone(recipe).fit(maps), clone(recipe).fit(rows)
@@ -89,7 +89,7 @@ def test_the_power_is_applied_before_the_norm(make):
         make(power=0).transform(maps)
 
 
-def test_layers_have_encoders_of_their_own():
+def test_each_layer_has_a_separate_encoder():
     layers = {"a": ragged(), "b": [one[:2] + 1 for one in ragged(3)]}
     union = LayerUnion(FisherVector(n_components=2)).fit(layers)
     found = union.transform({"b": layers["b"], "a": layers["a"]})
@@ -98,7 +98,7 @@ def test_layers_have_encoders_of_their_own():
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1)
 
 
-def test_layers_that_do_not_belong_together_are_refused():
+def test_layers_with_different_slices_or_names_are_refused():
     union = LayerUnion(Pooling("mean")).fit({"a": ragged()})
     with pytest.raises(InputError, match="layers must be a as in fit, got b"):
         union.transform({"b": ragged()})

@@ -19,7 +19,8 @@ from ildfv.errors import InputError
 from ildfv.estimators.codebook import Codebook
 
 D, K = 5, 3
-TOLERANCE = {"float32": 5e-4, "float64": 1e-7}  # VLAD takes roots of differences: near 0 they lose half of the digits
+# VLAD takes square roots of differences, which lose half of their digits near 0.
+TOLERANCE = {"float32": 5e-4, "float64": 1e-7}
 
 RANDOM = np.random.default_rng(1)
 CENTRES, SCALE = RANDOM.normal(size=(K, D)), RANDOM.uniform(0.5, 2, D)
@@ -102,7 +103,7 @@ def test_vectors_have_unit_norm_and_a_map_of_centres_gives_zeros(name):
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8", "int64"])
 @pytest.mark.parametrize("name", GIVEN)
-def test_other_real_numbers_are_converted(name, dtype):
+def test_integers_and_float16_are_converted_to_floats(name, dtype):
     x = np.round(np.abs(maps()) * 3).astype(dtype)
     found = GIVEN[name].transform(x)
     assert found.dtype == ("float64" if dtype == "int64" else "float32")
@@ -130,7 +131,7 @@ def test_a_stream_gives_the_centres_of_the_array():
     stream = [x[:50], x[50:]]
     found = BagOfWords(4).fit(lambda: iter(stream))
     assert found.centres_.shape == (4, D)
-    # the sample contains all descriptors, in another order
+    # equal up to rounding, because the sample has all descriptors in another order
     np.testing.assert_allclose(found.scale_, x.std(axis=0), rtol=1e-9)
 
 

@@ -136,7 +136,7 @@ def test_improved_vectors_have_unit_length_and_zero_stays_zero():
     m = mixture()
     np.testing.assert_allclose(np.linalg.norm(FisherVector(m).transform(maps()), axis=1), 1)
     one = GaussianMixture.from_parameters([1.0], [[0.0]], [[1.0]])
-    balanced = np.array([[[-1.0], [1.0]]])  # mean 0, variance 1: the mixture fits it exactly
+    balanced = np.array([[[-1.0], [1.0]]])  # with mean 0 and variance 1 the gradient of the mixture is 0
     np.testing.assert_array_equal(FisherVector(one).transform(balanced), [[0.0, 0.0]])
 
 

@@ -49,7 +49,7 @@ def test_ambiguous_input_is_refused(name, spoil, message):
 @pytest.mark.parametrize("name", LEARN)
 @pytest.mark.parametrize("kind", [">f8", ">f4", "<f4", ">i4", "float16"])
 def test_byte_order_and_width_do_not_change_the_fit(name, kind):
-    x = np.round(X * 8) / 8 if "f" in kind else np.round(X * 8)  # exact in every kind
+    x = np.round(X * 8) / 8 if "f" in kind else np.round(X * 8)  # values that every dtype represents exactly
     np.testing.assert_allclose(learned(LEARN[name](x.astype(kind))), learned(LEARN[name](x)), rtol=1e-4, atol=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_strides_do_not_change_the_fit(name):
 
 
 class Ends:
-    """Iterable once only."""
+    """An iterable that can be read only once."""
 
     def __init__(self, make):
         self.items = make()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def begin(x, k):
-    """One start for two implementations."""
+    """The same start for two implementations."""
     return {"weights_init": np.full(k, 1 / k), "means_init": x[:k].copy(), "variances_init": np.ones((k, x.shape[1]))}
 
 
@@ -360,7 +360,7 @@ def test_rounding_of_a_constants_mean_is_not_taken_for_variance(dtype, constant)
     x[:, 2] = constant
     with pytest.warns(UserWarning, match="1 of 4 dimensions have no variance"):
         mixture = GaussianMixture(4, max_iter=3, tol=np.inf).fit(x)
-    assert 1e-5 < mixture.floors_[2] < 1e-3  # from the scale of the other dimensions
+    assert 1e-5 < mixture.floors_[2] < 1e-3  # relative to the scale of the other dimensions
     np.testing.assert_allclose(mixture.variances_[:, 2], mixture.floors_[2])
 
 

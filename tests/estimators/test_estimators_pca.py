@@ -68,7 +68,7 @@ def test_two_half_streams_merged_equal_the_whole(cut, centred):
     np.testing.assert_allclose(PCA(3).fit_sums(again).components_, PCA(3).fit(x).components_, atol=1e-9)
 
 
-def test_products_with_the_covariance_need_no_covariance():
+def test_products_with_the_covariance_equal_those_of_the_explicit_matrix():
     x, directions = rows(offset=5.0), np.random.default_rng(1).normal(size=(40, 3))
     n, mean, total, image = ProductSums(directions, centre=np.full(40, 4.0)).update(x[:99]).update(x[99:]).finish()
     covariance = np.cov(x.T)
@@ -80,7 +80,7 @@ def test_products_with_the_covariance_need_no_covariance():
 
 @pytest.mark.parametrize(("passes", "captured"), [(2, 0.990), (4, 0.995), (6, 0.998)])
 def test_krylov_captures_nearly_all_of_the_variance(passes, captured):
-    values = np.arange(1, 1501) ** -1.5  # decays at least as slowly as spectra of Fisher vectors
+    values = np.arange(1, 1501) ** -1.5  # spectra of Fisher vectors decay at least as slowly
     found, components = leading_eigenvectors(
         lambda b: values[:, None] * b, 1500, 40, n_passes=passes, basis_size=80, seed=0
     )

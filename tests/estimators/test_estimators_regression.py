@@ -101,7 +101,7 @@ def missing_at_random(x, y):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("gaps", "c"), [(lambda x, y: missing(y), 2), (missing_at_random, 2), (missing_at_random, 3)])
-def test_standard_errors_with_missing_labels_are_the_curvature_of_the_likelihood(gaps, c):
+def test_standard_errors_with_missing_labels_follow_from_the_curvature_of_the_likelihood(gaps, c):
     """The inverse of the numeric Hessian over coefficients and residual covariance."""
     x, y = data(n=30, p=1, c=c, offset=1.0)
     y = gaps(x, y)
@@ -146,7 +146,7 @@ def test_intervals_from_standard_errors_cover_the_truth_with_labels_missing_at_r
     assert (coverage > 0.91).all(), coverage
 
 
-def test_correlated_outputs_inform_about_missing_labels():
+def test_correlated_outputs_improve_the_fit_of_missing_labels():
     random = np.random.default_rng(0)
     x = random.normal(size=(2000, 1))
     shared = random.normal(size=2000)
@@ -332,7 +332,7 @@ def test_the_score_ignores_missing_labels():
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("reduce", [None, dict])  # sums of several ranks are about zero: rounding
+@pytest.mark.parametrize("reduce", [None, dict])  # with sums of several ranks, zeros become rounding errors
 @pytest.mark.parametrize("constant", [0.0, 7.5, 1000000.1])
 def test_an_output_without_residuals_does_not_end_ecm_for_the_others(constant, reduce):
     random = np.random.default_rng(0)
@@ -345,9 +345,9 @@ def test_an_output_without_residuals_does_not_end_ecm_for_the_others(constant, r
     fitted = MultivariateRegression(reduce=reduce).fit(x, y)
     assert fitted.log_likelihood_ == np.inf
     assert fitted.converged_
-    assert abs(fitted.n_iter_ - alone.n_iter_) <= 1  # the same convergence rule
+    assert abs(fitted.n_iter_ - alone.n_iter_) <= 1  # both fits use the same convergence rule
     np.testing.assert_allclose(fitted.coef_[:2], alone.coef_, atol=1e-5)
-    exact = reduce is None and constant in (0.0, 7.5)  # the mean is exact
+    exact = reduce is None and constant in (0.0, 7.5)  # only then is the mean exact
     np.testing.assert_allclose(fitted.coef_[2], 0, atol=0 if exact else 1e-14 * max(1, constant))
     assert fitted.intercept_[2] == pytest.approx(constant)
     np.testing.assert_allclose(fitted.standard_errors_[:2], alone.standard_errors_, rtol=1e-4)

@@ -51,7 +51,7 @@ def test_the_bound_on_the_cost_of_a_merge_holds(seed):
             np.vstack([rest.variances_, both.variances_]),
         )
         lost = likelihood(at, x) - likelihood(after, x)
-        assert lost < bounds[pair] + 0.01  # of 200,000 draws
+        assert lost < bounds[pair] + 0.01  # tolerance for the sampling error of 200,000 draws
 
 
 def test_merging_equal_components_costs_nothing():
@@ -107,7 +107,7 @@ def test_fewer_than_three_components_give_plain_em(k):
 def test_moves_keep_variances_above_their_floors():
     x = np.repeat(four_blobs(50), 20, axis=0)  # 20 equal descriptors each: without floors variances go to zero
     floors = np.full(2, 0.01)
-    start = Parameters(np.full(8, 1 / 8), x[::20][:8].copy(), np.zeros((8, 2)))  # as k-means leaves equal descriptors
+    start = Parameters(np.full(8, 1 / 8), x[::20][:8].copy(), np.zeros((8, 2)))  # as after k-means on equal descriptors
     at = em_on_sample(start, x, floors=floors, tol=1e-6)
     assert (at.variances_ >= floors).all()
     assert np.isfinite(likelihood(at, x))
@@ -122,10 +122,10 @@ def test_subsamples_are_evenly_spaced_and_small_samples_are_kept():
 def test_moves_merge_the_cheapest_pairs_and_split_the_heaviest_components():
     at = Parameters(
         np.array([0.1, 0.1, 0.5, 0.3]), np.array([[0.0], [0.1], [50.0], [100.0]]), np.ones((4, 1))
-    )  # the first two are nearly one
+    )  # the first two components are nearly equal
     moves = list(split_merge._moves(at))
     assert moves[:2] == [((0, 1), 2), ((0, 1), 3)]
-    assert len(moves) == split_merge.MERGES_TRIED * 2  # two components are left to split
+    assert len(moves) == split_merge.MERGES_TRIED * 2  # any merge leaves two components to split
     assert len(set(moves)) == len(moves)
 
 

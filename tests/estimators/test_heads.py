@@ -28,7 +28,7 @@ def test_held_out_scores_and_predictions_find_the_signal(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pure_noise_is_penalised(kind):
+def test_pure_noise_gets_a_large_penalty(kind):
     x, _ = problem(p=50)
     y = np.random.default_rng(3).integers(0, 2, (60, 1))
     assert fit_head(kind, x, y, GROUPS).penalties[0] >= 0.1
@@ -47,12 +47,12 @@ def test_unknown_labels_have_no_effect_on_the_fit(kind):
     y[:12, 0] = np.nan
     masked = fit_head(kind, x, y, GROUPS, penalties=[0.01])
     x_scaled = x.copy()
-    x_scaled[:12] = x_scaled[:12][::-1]  # another order of the unknown rows
+    x_scaled[:12] = x_scaled[:12][::-1]  # the rows without labels in another order
     other = fit_head(kind, x_scaled, y, GROUPS, penalties=[0.01])
     np.testing.assert_allclose(masked.coef[0], other.coef[0], atol=1e-6)
 
 
-def test_logistic_is_that_of_scikit_learn():
+def test_the_logistic_head_equals_scikit_learns():
     x, y = problem()
     centred = x - x.mean(0)
     scale = np.sqrt((centred**2).sum(1).mean())

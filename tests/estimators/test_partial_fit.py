@@ -1,4 +1,4 @@
-"""Mixtures fitted to descriptors that are seen once, and two guarantees: variances and threads."""
+"""Mixtures fitted to descriptors that are seen once, and guarantees for variances and numbers of threads."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Simulation: intervals include the true value about as often as they say, and tests keep their level."""
+"""Simulation: intervals include the true value about as often as their level states, and tests keep their level."""
 
 import importlib.util
 import sys
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def bench_coverage():
-    """The module of bench/, which is not a package of the installation."""
+    """The module bench_coverage, loaded by path because bench/ is not installed."""
     path = Path(__file__).parents[2] / "bench" / "bench_coverage.py"
     spec = importlib.util.spec_from_file_location("bench_coverage", path)
     module = importlib.util.module_from_spec(spec)
@@ -23,7 +23,7 @@ def bench_coverage():
     return module
 
 
-STUDIES = 300  # 95 % of correct intervals: a coverage below 0.92 has a chance of 2 %
+STUDIES = 300  # if the true coverage is 95 %, a measured one below 0.92 has a chance of 2 %
 
 
 @pytest.mark.parametrize(("patients", "m"), [(60, 5), (60, 10), (60, 20), (20, 10), (10, 10)])
@@ -52,7 +52,7 @@ def p_values(patients, m, *, scatter, studies=400):
     """p values for two systems of equal AUC; scatter: SD of a patient's effect in each."""
     bench, rng = bench_coverage(), np.random.default_rng([patients, m])
     truth, patient = bench.cohort(patients, m)
-    # The AUC of patients' pairs depends on effect / √(2 + 2·patient² + disease²): equal for both models.
+    # The AUC over pairs of patients depends on effect / √(2 + 2·patient² + disease²), which is equal for both models.
     effects = [1.2 * np.sqrt((2 + 2 * 0.49 + s**2) / (2 + 2 * 0.49)) for s in scatter]
     models = tuple(bench.Model(effect, disease=s) for effect, s in zip(effects, scatter, strict=True))
     found = []
@@ -71,6 +71,6 @@ def test_the_permutation_test_keeps_its_level_for_exchangeable_systems(patients,
 
 
 def test_with_few_patients_the_test_is_one_of_exchangeability_and_not_of_equal_auc():
-    """Equal AUC, but one system's scores vary more between patients: false alarms at up to twice the level, no more."""
+    """Equal AUC, but one system's scores vary more between patients: false alarms at up to twice the level."""
     p = p_values(8, 4, scatter=(0.0, 2.0))
     assert np.mean(p <= 0.05) <= 0.10 + 3 * np.sqrt(0.1 * 0.9 / len(p))

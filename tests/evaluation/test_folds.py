@@ -133,7 +133,7 @@ def test_folds_are_restored_from_json():
     assert Folds.from_json(folds.to_json(), PATTERNS) == folds
 
 
-def test_too_few_patients_is_one_clear_line():
+def test_too_few_patients_give_a_one_line_error():
     patients, counts = cohort(4)
     rule = "--folds must be at most the number of patients with a label map, 4, got 5: use --folds 4"
     with pytest.raises(InputError, match=rule):
@@ -196,7 +196,7 @@ def test_a_hand_edited_file_that_leaks_is_refused(change, message):
         Folds.from_json(edited(folds, change), PATTERNS)
 
 
-def test_a_key_given_twice_is_refused_and_broken_json_too():
+def test_duplicate_keys_and_broken_json_are_refused():
     patients, counts = cohort(20)
     text = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T).to_json()
     with pytest.raises(InputError, match="have each key once, got duplicates of kind"):
@@ -272,7 +272,8 @@ def test_a_larger_validation_part_is_used_where_patterns_need_it_and_disclosed()
     patients = np.array([f"p{i:02d}" for i in range(12)])
     shown = np.zeros((12, 4), int)
     for pattern in range(4):
-        shown[3 * pattern : 3 * pattern + 3, pattern] = 1  # no patient has two patterns: 20 % are too few for all
+        # No patient has two patterns, so 20 % of the patients cannot show all patterns.
+        shown[3 * pattern : 3 * pattern + 3, pattern] = 1
     folds = make_folds(patients, shown, labels=PATTERNS, threshold=T)
     for k in range(5):
         fit, validation = folds.inner(k, patients)
@@ -286,7 +287,7 @@ def test_a_larger_validation_part_is_used_where_patterns_need_it_and_disclosed()
 def test_a_pattern_that_cannot_be_on_both_sides_is_disclosed():
     patients = np.array([f"p{i:02d}" for i in range(10)])
     shown = np.zeros((10, 4), int)
-    shown[:, 0], shown[3, 1] = 1, 1  # one patient cannot be split
+    shown[:, 0], shown[3, 1] = 1, 1  # a pattern of one patient cannot be on both sides
     lines = make_folds(patients, shown, labels=PATTERNS, threshold=T, n_folds=5).warnings()
     assert any(
         line.startswith(("no validation slice shows reticular", "no fit slice shows reticular")) for line in lines
@@ -301,13 +302,13 @@ def renamed(patients, salt):
 def test_a_seed_gives_the_same_folds_whatever_the_salt_of_the_names():
     patients, counts = cohort(20, seed=8)
     keep = np.unique(patients, return_index=True)[1]
-    rows = np.sort(np.concatenate([keep, keep + 1, keep + 2]))  # equal numbers of slices: many equal profiles
+    rows = np.sort(np.concatenate([keep, keep + 1, keep + 2]))  # equal numbers of slices make many profiles equal
     patients, counts = patients[rows], counts[rows]
     content = np.random.default_rng(0).normal(size=(len(rows), 2))
     found = []
     for salt in ("a", "b"):
         names = renamed(patients, salt)
-        order = np.argsort(names, kind="stable")  # the order of slices follows the salt too
+        order = np.argsort(names, kind="stable")  # the salt changes the order of slices, too
         options = {"labels": PATTERNS, "threshold": T, "seed": 3, "content": content[order]}
         folds = make_folds(names[order], presence(counts, T)[order], **options)
         back = dict(zip(names.tolist(), patients.tolist(), strict=True))
@@ -337,7 +338,7 @@ def test_partitioning_a_large_cohort_is_fast_and_balanced():
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{", b'{"kind": "\xff"}'])
-def test_a_file_of_other_bytes_is_one_clear_line(tmp_path, content):
+def test_a_file_that_is_not_utf_8_gives_a_one_line_error(tmp_path, content):
     (tmp_path / "folds.json").write_bytes(content)
     with pytest.raises(InputError, match=r"folds\.json must be JSON: "):
         Folds.load(tmp_path / "folds.json", PATTERNS)

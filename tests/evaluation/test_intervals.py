@@ -13,7 +13,7 @@ from ildfv.evaluation.measures import Auc, Harmonic, Mean, Ratio, by_patient
 
 
 def scored(seed, n_patients=12, effect=1.0, shift=0.0):
-    """truth, scores, patient number; patients differ in prevalence and level, slices of one patient are similar."""
+    """(truth, scores, patient number); patients differ in prevalence and level, slices of a patient are similar."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(n_patients), rng.integers(3, 12, n_patients))
     truth = rng.random(len(patient)) < rng.beta(1, 1, n_patients)[patient]
@@ -39,8 +39,8 @@ def test_each_resample_equals_the_metric_on_repeated_slices():
 
 
 def auc_of_copies(truth, scores, patient, drawn, fold=None):
-    """The AUC of a cohort with `drawn` copies of each patient, pair by pair: two copies of a patient are two patients
-    who happen to be equal, but what their pairs say is known from the patient itself, so they form no pairs."""
+    """The AUC of a cohort with `drawn` copies of each patient, computed pair by pair. Two copies of the same patient
+    form no pairs with each other, because these pairs only repeat the pairs within that patient."""
     copies = [(p, copy) for p in np.unique(patient) for copy in range(int(drawn[p]))]
     wins = pairs = 0.0
     for p, copy in copies:
@@ -125,7 +125,7 @@ def test_a_perfect_auc_has_the_exact_bound_of_its_patients(sign, value):
     truth = patient < 6
     auc = Auc.of(sign * truth + 0.1 * np.arange(48) / 48, truth, patient, 12)
     assert auc(np.ones((1, 12)))[0] == value
-    bound = beta.ppf(0.025, 6, 1)  # Clopper and Pearson: 6 of 6
+    bound = beta.ppf(0.025, 6, 1)  # bound of Clopper and Pearson for 6 of 6 patients
     expected = (bound, 1.0) if value else (0.0, 1 - bound)
     assert confidence(auc, resampled(12, 50)) == pytest.approx(expected)
 
@@ -137,7 +137,7 @@ def test_two_perfect_systems_have_no_interval_of_their_difference():
     assert paired(a, b, 12, n_resamples=50) == PairedTest(difference=0.0, interval=None, p=1.0, patients=6)
 
 
-def test_too_often_undefined_gives_no_interval():
+def test_a_measure_that_is_too_often_undefined_has_no_interval():
     rare = Ratio(0.5 * np.eye(40)[0], np.eye(40)[0], needed=np.ones(40))  # undefined in a third of all resamples
     assert rare.patients == 40
     assert confidence(rare, resampled(40, 500)) is None
@@ -189,7 +189,7 @@ def test_the_variance_over_seeds_is_added_to_that_over_patients():
     assert (found.seeds, found.p < 0.05) == (4, not found.interval[0] <= 0 <= found.interval[1])
 
 
-def test_one_seed_is_a_paired_test():
+def test_with_one_seed_the_comparison_is_a_paired_test():
     pair = seeded([1.5])
     assert paired_over_seeds(pair, 20, n_resamples=100) == paired(*pair[0], 20, n_resamples=100)
 
@@ -262,7 +262,7 @@ def test_a_mean_is_undefined_where_one_of_its_measures_is():
     assert np.isnan(Mean(())(weights)).all()
 
 
-def test_differences_of_measures_that_are_no_proportions_are_not_cut_at_1():
+def test_differences_of_measures_that_are_not_proportions_are_not_clipped_at_1():
     rng = np.random.default_rng(0)
     values = rng.normal(70, 1, size=(2, 30))
     a, b = Ratio(values[0] + 5, np.ones(30)), Ratio(values[1], np.ones(30))

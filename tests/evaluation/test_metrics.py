@@ -54,7 +54,7 @@ def test_undefined_terms_are_excluded_from_the_mean():
 
 
 def test_the_overall_f_is_the_harmonic_mean_of_averaged_precision_and_recall():
-    """Eq. 8–10 by hand: precisions 1, 1/2 and 1/4, recalls 1/2, 1 and 1, so 7/12 and 10/12."""
+    """Eq. 8–10 by hand: precisions 1, 1/2 and 1/4, recalls 1/2, 1 and 1, hence averages of 7/12 and 10/12."""
     truth = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
     predicted = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
     m = metrics.sample_metrics(truth, predicted)
@@ -64,7 +64,7 @@ def test_the_overall_f_is_the_harmonic_mean_of_averaged_precision_and_recall():
     assert m["mean_slice_f"] == pytest.approx((2 / 3 + 2 / 3 + 2 / 5) / 3)
 
 
-def test_the_overall_f_of_nothing_right_is_0_and_of_no_prediction_undefined():
+def test_the_overall_f_is_0_if_every_prediction_is_wrong_and_undefined_without_predictions():
     wrong = metrics.sample_metrics([[1, 0]], [[0, 1]])
     assert wrong["f"] == 0
     assert math.isnan(metrics.sample_metrics([[1, 0]], [[0, 0]])["f"])

@@ -32,7 +32,7 @@ def predictions(fold=0, system="fv-conv1", effect=2.0, without=(), n_patients=10
     return Predictions(system, fold, effect * presence + test_noise, presence, patients, decisions, PATTERNS)
 
 
-def test_the_document_holds_scikit_learns_numbers():
+def test_the_document_contains_the_numbers_of_scikit_learn():
     p = predictions()
     document = evaluate(p, data="phantom", threshold=6000, n_resamples=200)
     called = p.decisions.predict(p.scores)
@@ -274,7 +274,7 @@ def test_a_document_equals_the_one_read_from_its_json():
     assert json.dumps(again.to_dict()) == text
 
 
-def test_a_document_without_curves_has_no_other_difference():
+def test_a_document_without_curves_lacks_nothing_else():
     document = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20)
     short = document.without_curves().to_dict()
     whole = document.to_dict()
@@ -307,7 +307,7 @@ def test_predictions_of_other_labels_are_not_pooled():
 
 
 def test_unknown_entries_count_for_no_measure():
-    """The results are those of each pattern on the slices where it is known, and of label sets that are complete."""
+    """Each pattern is evaluated on the slices where it is known, and label sets where all patterns are known."""
     p = predictions()
     presence = np.array(p.presence)
     hidden = np.random.default_rng(9).random(presence.shape) < 0.3

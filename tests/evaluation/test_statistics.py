@@ -47,7 +47,7 @@ def test_the_threshold_decides_and_the_result_is_json():
     assert json.loads(json.dumps(s)) == s
 
 
-def test_no_labelled_slice_is_all_zeros_and_a_wrong_shape_is_refused():
+def test_without_labelled_slices_all_counts_are_0_and_a_wrong_shape_is_refused():
     s = statistics(np.full((2, 4), -1), ["p", "q"], labels=PATTERNS, threshold=6000)
     assert s["slices"] == 0
     assert s["by_number"] == [0] * 5

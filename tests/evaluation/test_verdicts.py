@@ -1,4 +1,4 @@
-"""A system is judged against the best baseline by the interval of the difference; without an interval it is not."""
+"""A system is judged by the interval of its difference from the best baseline; without one there is no verdict."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     assert "does not beat" not in line
 
 
-def test_lost_and_undecided_patterns_are_told_apart():
+def test_lost_and_undecided_patterns_are_distinguished():
     line = labels([verdict(interval=(-0.1, 0.1)), verdict("honeycomb"), verdict("mean_auc", (0.1, 0.2))])["cnn"]
     assert line == (
         "cnn does not beat the best baseline (95 % interval of the AUC difference): emphysema +0.030 [-0.100, 0.100] "

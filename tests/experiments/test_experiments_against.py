@@ -1,4 +1,4 @@
-"""Tables contain the baselines, and one states whether a system beats the best of them."""
+"""Tables contain the baselines, and one table states whether a system beats the best of them."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from ildfv.experiments.results import documents
         (None, "+0.031 against p15; undetermined: no interval"),
     ],
 )
-def test_a_cell_says_what_the_interval_decides(interval, text):
+def test_a_cell_states_what_the_interval_shows(interval, text):
     assert _text(Verdict("CNN", "baseline-p15", "emphysema", 0.031, interval)) == text
 
 
@@ -25,22 +25,22 @@ def test_an_undefined_difference_is_an_empty_cell():
     assert _text(Verdict("CNN", "baseline-p15", "emphysema", None, None)) is None
 
 
-def test_systems_are_compared_with_the_baselines_that_are_best_somewhere(context):
+def test_systems_are_compared_with_the_best_baselines(context):
     rivals = baselines(context)
-    assert [one.label for one in rivals] == ["baseline-lung-area", "baseline-prevalence"]  # format 1: no densities
+    assert [one.label for one in rivals] == ["baseline-lung-area", "baseline-prevalence"]  # no densities in format 1
     aucs = [documents(context, one)["pooled"].overall.mean_auc for one in rivals]
-    assert aucs == [0.5, 0.5]  # the lung fills all slices: neither tells them apart
+    assert aucs == [0.5, 0.5]  # the lung fills all slices, so both baselines are constant
     chosen = pairs(context, [context.base], rivals)
-    assert chosen == [(context.base, rivals[1])]  # of equal ones, the last by name
+    assert chosen == [(context.base, rivals[1])]  # of equal baselines, the last one by name
     table, notes = against(context, [context.base], rivals)
     (row,) = table.rows
     assert row[:3] == ["CNN", "this run", "phantom"]
-    assert all("against prevalence; undetermined: no interval" in cell for cell in row[3:])  # four patients
+    assert all("against prevalence; undetermined: no interval" in cell for cell in row[3:])  # four patients are too few
     assert len(notes) == 1
     assert "does not beat" not in notes[0]
 
 
-def test_pooling_in_the_lung_is_another_system_than_pooling_the_slice(context):
+def test_pooling_in_the_lung_and_in_the_whole_slice_are_different_systems(context):
     slice_, lung = context.encoded("slice", "conv1"), in_lung(context, "conv1")
     assert slice_.folder != lung.folder
     assert slice_.folder == context.encoded("again", "conv1", region="slice").folder

@@ -37,16 +37,16 @@ def estimates(*values):
         ((None, None, None), (0.8, 0.9, 0.8), "undefined at all sizes"),
     ],
 )
-def test_the_crossing_is_told_by_hand_computed_cases(vectors, network, said):
+def test_the_sentence_on_the_crossing_is_right_for_cases_computed_by_hand(vectors, network, said):
     assert growth.crossing([12, 24, 48], estimates(*vectors), estimates(*network)) == said
 
 
-def test_sizes_are_those_of_the_preset_that_exist_and_all(context):
+def test_sizes_are_the_available_sizes_of_the_preset_and_the_whole_study(context):
     assert growth.sizes(context) == [2, 3, None]  # TINY asks for 2, 3 and 100
     assert context.fit_patients() > 3
 
 
-def test_fewer_fit_patients_are_a_subset_and_test_and_validation_stay(context):
+def test_fewer_fit_patients_are_a_subset_and_test_and_validation_do_not_change(context):
     patients = context.slices.patients
     splits = [context.split(0, n) for n in (2, 3, None)]
     names = [set(patients[split.fit]) for split in splits]
@@ -58,7 +58,7 @@ def test_fewer_fit_patients_are_a_subset_and_test_and_validation_stay(context):
         np.testing.assert_array_equal(split.train, np.union1d(split.fit, split.validation))
 
 
-def test_the_small_set_is_the_same_patients_whichever_fold_is_held_out(made):
+def test_the_small_set_has_the_same_patients_for_every_held_out_fold(made):
     context = Context(made, replace(TINY, run=None), device="cpu")
     patients, seen = context.slices.patients, []
     for fold in context.held_out():
@@ -95,7 +95,7 @@ def test_the_sweep_changes_one_setting_at_a_time(context):
     assert {d: (s.settings.components, s.settings.dimensions) for d, s in dimensions.items()} == {4: (3, 4), 8: (3, 8)}
 
 
-def test_charts_hold_an_estimate_for_every_size(context):
+def test_charts_contain_an_estimate_for_every_size(context):
     found = growth.run(context)
     for chart in found.charts:
         assert "phantom data" in chart.title
@@ -111,7 +111,7 @@ def test_charts_hold_an_estimate_for_every_size(context):
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """A workspace of four patients that are not in the other one."""
+    """A second workspace, of four patients that are not in the first one."""
     workspace = Workspace.open_or_create(tmp_path / "other", version="test", salt="0123456789abcdef", folds=2)
     with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(20, 24):
@@ -126,12 +126,12 @@ def test_transfer_scores_every_slice_of_the_other_workspace_with_the_decisions_o
     assert found.scores.shape == (len(other), 4)
     assert found.decisions == predictions(context, context.base)[0].decisions
     (table,) = transfer.run(context).tables
-    assert [row[2] for row in table.rows] == ["phantom", "user"] * 2  # the CNN and conv1
+    assert [row[2] for row in table.rows] == ["phantom", "user"] * 2  # two rows for the CNN and two for conv1
     assert "24 labelled slices of 4 patients" in table.note
 
 
 def test_scores_of_the_same_slices_are_the_same_after_transfer(used, tmp_path):
-    """A copy with other patient hashes: test slices get the scores that they have at home."""
+    """The other workspace is a copy with other patient hashes; its test slices must get the scores of the original."""
     home = Context(used, TINY, device="cpu")
     system = home.encoded("conv1, Fisher vector", "conv1")
     test = home.split(0).test
@@ -145,7 +145,7 @@ def test_patients_in_both_workspaces_are_refused(used, tmp_path):
         transfer.run(Context(used, TINY, other=copy, device="cpu"))
 
 
-def test_without_a_second_workspace_transfer_says_how_to_give_one(context):
+def test_without_a_second_workspace_transfer_names_the_option_for_it(context):
     found = transfer.run(context)
     assert not found.tables
     assert "--other WORKSPACE" in found.notes[0]

@@ -1,5 +1,5 @@
-"""Nothing that is fitted knows the test fold, and only choices know the validation slices: other images and labels
-there change no fitted number, in any system."""
+"""No fitted value depends on the test fold, and only choices depend on validation slices: replacing their images and
+labels changes no fitted value of any system."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ SYSTEMS = {
 
 NETWORK = ("models/", "/mean", "/std", "history")
 VECTORS = ("pca/components", "pca/mean", "regression/coef", "regression: ridge", "/validation")
-# Required among the fitted values: if a system no longer stored one of them, the comparison would not detect it.
+# Values that each system must store: the comparison covers only values that are stored.
 FITTED = {
     "cnn": NETWORK,
     "balanced": (*NETWORK, "pattern_weights"),
@@ -78,13 +78,13 @@ def other_validation(original, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def other_small_validation(original, tmp_path_factory):
-    """The small set has validation patients of its own: those of the fold may be among its fit patients."""
+    """The small set has other validation patients than the fold, whose validation patients may be fit patients here."""
     workspace = make_tiny(tmp_path_factory.mktemp("small") / "workspace")
     change_patients(workspace, set(original.slices.patients[original.split(0, share=0.5).validation]))
     return [original, Context(workspace.root, replace(TINY, run=1), device="cpu")]
 
 
-INPUTS = ("identity", "inputs", "slices")  # metadata that identifies the inputs of a model: hashes of files
+INPUTS = ("identity", "inputs", "slices")  # metadata with hashes of the inputs of a model, which differ
 
 
 def fitted(context: Context, system) -> dict:
@@ -114,10 +114,10 @@ def test_test_slices_change_nothing_that_is_fitted(contexts, name):
         else:
             assert value == other[place], place
     a, b = (scores(context, system(context), 0).test for context in contexts)
-    assert not np.array_equal(a, b)  # the change was one that the system sees
+    assert not np.array_equal(a, b)  # otherwise the change has no effect and the test shows nothing
 
 
-CHOSEN = ("decisions", "history", "/validation", "/regression")  # what validation slices may decide
+CHOSEN = ("decisions", "history", "/validation", "/regression")  # values that may depend on validation slices
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "patches" else n for n in SYSTEMS])
@@ -134,7 +134,7 @@ def test_validation_slices_change_choices_and_nothing_that_is_fitted(request, na
             np.testing.assert_array_equal(one[place], other[place], err_msg=place)
         else:
             assert one[place] == other[place], place
-    if name in ENCODERS:  # the penalty is a choice; with a given one the regression does not depend on it
+    if name in ENCODERS:  # the penalty depends on validation slices; with a given penalty the regression does not
         options = {"threshold": 6000, "ridge": 1.0}
         models = [
             fit_regression(encoding(context, system(context), 0), context.slices, context.split(0), **options).model
@@ -143,7 +143,7 @@ def test_validation_slices_change_choices_and_nothing_that_is_fitted(request, na
         np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
         np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
     a, b = (scores(context, system(context), 0).validation for context in other_validation)
-    assert not np.array_equal(a, b)  # the change was one that the system sees
+    assert not np.array_equal(a, b)  # otherwise the change has no effect and the test shows nothing
 
 
 @pytest.mark.parametrize("part", ["contexts", "other_validation"])

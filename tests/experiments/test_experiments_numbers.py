@@ -1,4 +1,4 @@
-"""Numbers that experiments compute themselves, on small cases computed by hand."""
+"""Numbers that experiments compute themselves, compared with small cases computed by hand."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ def test_table_1_counts_slices_by_pixels_of_healthy_lung_too():
     assert (found["emphysema", "Positive"], found["emphysema", "Negative"]) == (0, 3)
 
 
-def test_table_1_leaves_healthy_open_if_one_slice_does_not_store_it():
+def test_table_1_has_no_count_of_healthy_if_a_slice_does_not_store_it():
     found = positive_negative(slices(COUNTS, [6000, -1, 50000, -1], [True, True, True, False]), 6000)
     assert found["healthy", "Positive"] is None
     assert found["healthy", "Negative"] is None
@@ -62,7 +62,7 @@ def test_fig_6_has_four_right_slices_with_several_patterns_and_two_wrong():
     assert sorted(wrong) == [4, 6]
 
 
-def test_fig_6_takes_other_patients_first_and_shows_fewer_if_there_are_fewer():
+def test_fig_6_prefers_slices_of_different_patients_and_may_show_fewer():
     patients = np.array(["a", "a", "a", "b", "c", "c", "d"])
     for seed in range(5):
         right, wrong = choose(TRUTH, TRUTH, patients, seed=seed)

@@ -37,7 +37,7 @@ def without(one, pattern: int):
     return replace(one, counts=counts, labels=np.where(one.labels == pattern + 1, 0, one.labels).astype(np.uint8))
 
 
-def gaps(number, one):
+def missing_labels(number, one):
     """Two scans without label maps; emphysema (3) on one patient only, honeycomb (2) on none."""
     one = without(one, 2) if number == 4 else without(without(one, 2), 3)
     if number < 6:
@@ -47,11 +47,11 @@ def gaps(number, one):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    root = make(tmp_path_factory.mktemp("own") / "workspace", gaps)
+    root = make(tmp_path_factory.mktemp("own") / "workspace", missing_labels)
     return stored(run_experiments(["all"], preset=TINY, workspace=root, device="cpu"))
 
 
-def test_every_experiment_runs_on_ones_own_scans_with_gaps(ran):
+def test_every_experiment_runs_on_a_users_own_scans_with_missing_labels(ran):
     assert [d["name"] for d in ran["experiments"]] == list(experiments())
 
 
@@ -86,7 +86,7 @@ def test_slices_without_label_maps_are_counted_and_not_used(ran):
     assert "12 slices without labels are used neither for training nor for testing" in page
 
 
-def test_an_experiment_that_cannot_be_run_is_one_line_after_the_others_are_done(tmp_path):
+def test_an_experiment_that_cannot_be_run_gives_a_one_line_error_after_the_others_are_done(tmp_path):
     root = make(tmp_path / "healthy", lambda _, one: replace(one, counts=np.zeros_like(one.counts)))
     with pytest.raises(InputError) as caught:
         run_experiments(["balance", "statistics"], preset=TINY, workspace=root, device="cpu")

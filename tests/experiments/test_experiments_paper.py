@@ -1,4 +1,4 @@
-"""The tables of the paper: every printed number, in the paper's rows and columns, with ours in the same cell."""
+"""The tables of the paper: every printed number, in the paper's rows and columns, next to ours for the same cell."""
 
 import csv
 import re
@@ -75,7 +75,7 @@ def test_every_printed_number_is_in_the_file(number):
 
 
 def test_the_tables_agree_with_each_other_as_in_the_paper():
-    """Sums and rows that the paper prints twice: a slip in the file breaks one of them."""
+    """Checks sums, and rows that the paper prints twice, so that a typing error in the file is detected."""
     assert {sum(row) for row in table(1).rows.values()} == {sum(table(2).rows["slices"])} == {text("slices")}
     assert sum(table(2).rows["slices"][1:]) == text("slices") - table(2).rows["slices"][0]
     positives = [row[0] for label, row in table(1).rows.items() if label != "healthy"]
@@ -97,12 +97,12 @@ def test_a_table_has_the_papers_rows_and_columns_with_ours_before_theirs(ran, nu
 
 
 @pytest.mark.parametrize("number", PRINTED)
-def test_our_cells_are_filled_where_the_preset_has_the_layer(ran, number):
+def test_our_cells_have_a_value_if_the_preset_has_the_layer(ran, number):
     found = shown(ran, number)
     for row in found["rows"][::2]:
         for column, value in zip(found["columns"][3:], row[3:], strict=True):
             skipped = column in ("conv2", "conv3", "conv4", "conv5")  # the network of the tests has conv1 and fc6
-            unknown = row[0] == "healthy"  # its scans store no healthy pixels
+            unknown = row[0] == "healthy"  # the scans of the tests store no healthy pixels
             assert (value is None) == (skipped or unknown), (row[0], column)
 
 
@@ -116,7 +116,7 @@ def test_the_page_prints_each_number_as_the_paper_does(ran, number):
     assert [word.replace("\u202f", "") for word in theirs] == expected
 
 
-def test_cells_of_table_5_are_those_of_the_systems(ran):
+def test_cells_of_table_5_are_the_results_of_the_systems(ran):
     document = next(d for d in ran["experiments"] if d["name"] == "layers")
     found = shown(ran, 5)
     for column, system in (("conv1", "conv1, Fisher vector"), ("CNN", "CNN")):
@@ -161,7 +161,7 @@ def test_a_cell_that_the_paper_lacks_is_an_error(context):
         printed(context, table(8), {("w balance", "Overall"): 0.5}, head="system")
 
 
-def test_rows_of_the_paper_are_paired_with_the_row_before_of_the_same_label():
+def test_a_row_of_the_paper_is_paired_with_the_previous_row_if_labels_are_equal():
     a, b, c = ["a", "this run", "phantom", 0.5], ["a", "the paper", "LTRC", 0.25], ["b", "this run", "phantom", 0.125]
     assert paired_rows(Table("t", ["s", "source", "data", "F"], [a, b, c])) == [(a, b), (c, None)]
     alone = ["z", "the paper", "LTRC", 0.5]

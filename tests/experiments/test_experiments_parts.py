@@ -33,20 +33,20 @@ class Whole:
         return torch.as_tensor(images).float()
 
 
-def test_thinned_maps_hold_a_share_of_the_descriptors_the_same_on_every_pass():
+def test_thinned_maps_contain_the_same_share_of_the_descriptors_on_every_pass():
     images = np.random.default_rng(3).integers(0, 255, (4, 3, 4, 4), dtype=np.uint8)
     thinned = Thinned(Whole(), 0.25, seed=1)
     found = thinned(images)
     assert found.shape == (4, 3, 4, 1)
     assert thinned.n == 4
-    torch.testing.assert_close(thinned(images[2:]), found[2:])  # in any batch
-    torch.testing.assert_close(thinned(torch.from_numpy(images)), found)  # as on a GPU
+    torch.testing.assert_close(thinned(images[2:]), found[2:])  # the same in any batch
+    torch.testing.assert_close(thinned(torch.from_numpy(images)), found)  # tensors are accepted, as on a GPU
     for image, kept in zip(images, found, strict=True):
         all_ = {tuple(c) for c in image.reshape(3, -1).T.tolist()}
         assert {tuple(c) for c in kept[..., 0].T.tolist()} <= all_
 
 
-def test_a_measure_takes_seven_columns_of_csv():
+def test_a_measure_has_seven_columns_in_csv():
     cell = Estimate(value=0.5, interval=(0.4, 0.6), mean=0.51, sd=None, n=1, patients=9)
     table = Table("t", ["system", "F"], [["a, b", cell], ["c", None]])
     assert to_csv(table).splitlines() == [

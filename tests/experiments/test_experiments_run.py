@@ -29,7 +29,7 @@ from ildfv.store.checksummed import read_checksummed
 
 @pytest.fixture(scope="module")
 def ran(used):
-    """Everything once."""
+    """The result of running all experiments once."""
     return stored(run_experiments(["all"], preset=TINY, workspace=used, device="cpu"))
 
 
@@ -90,7 +90,7 @@ def test_a_second_run_trains_and_encodes_nothing(ran, used, monkeypatch):
         assert document["comparisons"] == before[document["name"]]["comparisons"]
 
 
-def test_equal_settings_are_one_system_under_many_names(context):
+def test_systems_with_equal_settings_share_one_folder(context):
     names = {context.base.folder, context.regression("again").folder, context.regression("at 6000").folder}
     names |= {replace(context.base, threshold=6000).folder}
     assert len(names) == 1
@@ -99,7 +99,7 @@ def test_equal_settings_are_one_system_under_many_names(context):
     assert context.cnn("small", share=0.5).folder not in names
 
 
-def test_a_number_of_patients_reduces_the_fit_slices_only(context):
+def test_limiting_the_number_of_patients_reduces_the_fit_slices_only(context):
     all_, few = context.split(0), context.split(0, patients=2)
     patients = context.slices.patients
     assert set(patients[few.fit]) < set(patients[all_.fit])
@@ -125,7 +125,7 @@ def test_weights_needed_for_scores_only_can_be_removed(made, tmp_path):
     predictions(context, dropped)
     kept = [path.parts[-3] for path in context.folder.glob("models/*/*/model.safetensors")]
     assert kept == [context.base.folder]
-    assert verify_workspace(context.workspace.root)["faults"] == []  # removed on purpose, not lost
+    assert verify_workspace(context.workspace.root)["faults"] == []  # removed on purpose, so not reported as lost
     told = history(context, dropped, 0)
     shutil.rmtree(context.folder / "models" / dropped.folder)
     assert history(context, dropped, 0) == told
@@ -276,11 +276,11 @@ def test_times_of_interrupted_runs_are_summed(made, tmp_path, monkeypatch):
         run_module.run_one(context, slow(context, experiment, stop=True))
     again = Context(root, TINY, device="cpu")
     assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
-    other = Context(root, replace(TINY, name="other"), device="cpu")  # times are counted by preset
+    other = Context(root, replace(TINY, name="other"), device="cpu")  # times are summed for each preset separately
     assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
 
 
-def test_a_killed_run_counts_with_the_time_of_its_finished_work(made, tmp_path):
+def test_the_time_of_finished_work_in_a_killed_run_is_counted(made, tmp_path):
     context, told = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
 
     def run(context):

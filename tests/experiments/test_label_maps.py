@@ -1,4 +1,4 @@
-"""Label maps of the patch baseline: files on one grid that viewers can overlay, overlap, pictures."""
+"""Label maps of the patch baseline: files on one grid that viewers can overlay, overlap measures, and pictures."""
 
 import shutil
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_overlap_is_dice_over_all_pixels(context, system):
 @pytest.mark.slow
 def test_pictures_show_the_pattern_in_their_caption(context, system):
     for fold in (0, 1):
-        scores(context, system, fold)  # writes the volumes
+        scores(context, system, fold)  # computing the scores writes the volumes
     found = label_maps.pictures(context, system)
     titles = [one.caption.split(":")[0] for one in found]
     assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
@@ -130,7 +130,7 @@ def test_pictures_show_the_pattern_in_their_caption(context, system):
 
 
 @pytest.mark.slow
-def test_the_page_and_the_folder_of_results_show_them(root):
+def test_the_page_and_the_folder_of_results_contain_the_pictures(root):
     ran = stored(run_experiments(["speed"], preset=TINY, workspace=root, device="cpu"))
     (document,) = ran["experiments"]
     page = Path(ran["page"]).read_text(encoding="utf-8")

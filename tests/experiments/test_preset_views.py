@@ -38,7 +38,7 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "epochs 1," in page
     assert "epochs 2" not in page
     assert "held out in turn: 0. One fifth" in page
-    assert 'class="example"' in page  # a command with another preset removes no pictures
+    assert 'class="example"' in page  # a command with another preset does not remove pictures
 
 
 def test_settings_mention_neither_phantoms_nor_folds_that_were_not_created(root):
@@ -57,7 +57,7 @@ def test_results_of_several_presets_are_distinguished(root):
     training = items["Training, selection, ensembles"]
     assert training.startswith("preset large (curves): ")
     assert "epochs 2" in training.split(". preset tiny (examples): ")[0]
-    assert "preset" not in items["Clusters"]  # the same for both
+    assert "preset" not in items["Clusters"]  # both presets have the same value
 
 
 def without_extent(document: ExperimentDocument) -> ExperimentDocument:

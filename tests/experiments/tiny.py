@@ -1,4 +1,4 @@
-"""Eight patients of six slices with lung inside a chest wall, and the smallest preset; imported by the tests here."""
+"""Eight patients of six slices with lung inside a chest wall, and the smallest preset, for the tests of this folder."""
 
 import json
 from dataclasses import replace

@@ -49,7 +49,7 @@ class Field(NamedTuple):
 
 
 def flip_bits(data: bytes, random: np.random.Generator, end: int) -> bytes:
-    """1 to 8 bits before `end` flipped."""
+    """1 to 8 bits before `end` are flipped."""
     changed = bytearray(data)
     for _ in range(int(random.integers(1, 9))):
         changed[int(random.integers(end))] ^= 1 << int(random.integers(8))
@@ -57,7 +57,7 @@ def flip_bits(data: bytes, random: np.random.Generator, end: int) -> bytes:
 
 
 def set_bytes(data: bytes, random: np.random.Generator, end: int) -> bytes:
-    """A run of 1 to 16 bytes before `end` replaced by random ones, zeros or ones."""
+    """A run of 1 to 16 bytes before `end` is replaced by random bytes, zero bits or one bits."""
     start, length = int(random.integers(end)), int(random.integers(1, 17))
     fill = [random.bytes(length), b"\0" * length, b"\xff" * length][int(random.integers(3))]
     return data[:start] + fill + data[start + length :]
@@ -216,7 +216,7 @@ def _with_value(line: bytes, value: bytes) -> bytes:
 
 
 def compressed(mutation: Mutation) -> Mutation:
-    """The same in a gzip file: the content is corrupted or, less often, the compressed bytes."""
+    """The mutation `mutate` for gzip files: the content is corrupted or, less often, the compressed bytes."""
 
     def mutate(data: bytes, random: np.random.Generator) -> bytes:
         if random.random() < 0.2:

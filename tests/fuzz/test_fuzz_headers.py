@@ -14,7 +14,7 @@ import pytest
 from ildfv.errors import InputError
 
 SECONDS = float(os.environ.get("ILDFV_FUZZ_SECONDS", "20"))
-MOST = 12_000  # cases, so that a faster machine does not run other cases; they take about five minutes on a slow one
+MOST = 12_000  # limits the cases to the same ones on every machine; they take about five minutes on a slow one
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_corrupted_headers_give_a_scan_or_one_line():
 @pytest.mark.parametrize("name", headers.SPOILT)
 def test_a_case_depends_on_its_number_only_and_corrupts_its_file(name, originals, tmp_path):
     spoilt = set()
-    for round_ in (10, 11, 12):  # a mutation may set a field to the value that it has
+    for round_ in (10, 11, 12):  # several rounds, because a mutation may set a field to its present value
         number = round_ * len(headers.SPOILT) + list(headers.SPOILT).index(name)
         folders = [tmp_path / f"{round_}-{copy}" for copy in ("one", "two")]
         for folder in folders:

@@ -1,4 +1,4 @@
-"""What an answer holds: scan and slices for each head, where to look, how it was made, and nobody's identity."""
+"""The content of an answer: scores of scan and slices for each head, slices to look at, origin, and no identity."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ def test_outputs_name_the_training_data_the_version_and_the_checksum(prediction)
     assert answer["methods"] in page
 
 
-def test_a_head_that_was_not_compared_with_baselines_says_so(prediction):
+def test_a_head_that_was_not_compared_with_baselines_states_this(prediction):
     assert "not compared with baselines" in prediction.head.performance
     assert prediction.head.performance in prediction_page(prediction)
 
@@ -83,7 +83,7 @@ def test_sides_are_those_of_the_patient():
     lung[:, 10:50, 15:35] = lung[:, 10:50, 45:65] = True
     maps = np.zeros((1, 60, 80))
     maps[0, 12:18, 50:60] = 1.0  # ventral, to the patient's left
-    maps[0, 40:46, 18:28] = -5.0  # against the pattern
+    maps[0, 40:46, 18:28] = -5.0  # negative: evidence against the pattern
     found = sides(maps, lung, body)
     assert found["left"] > 0.99
     assert found["ventral"] > 0.99
@@ -91,11 +91,11 @@ def test_sides_are_those_of_the_patient():
     assert sides(maps * 0, lung, body) is None
 
 
-def test_pixels_of_heads_that_estimate_presence_come_from_held_out_slices(prediction, folder):
+def test_pixels_of_a_presence_head_are_interpolated_from_held_out_slices(prediction, folder):
     scores = np.array([[0.0], [1.0], [2.0], [3.0]])
     (curve,) = count_curves(np.array([[0], [100], [300], [-1]]), scores)
     assert np.interp([0.5, 9], curve.scores, curve.pixels).tolist() == [50, 300]
-    assert count_curves(np.array([[2**30], [0], [-1], [-1]]), scores) == [None]  # presence only
+    assert count_curves(np.array([[2**30], [0], [-1], [-1]]), scores) == [None]  # only presence is known, not a count
     loaded = Predictor.load(folder)
     head = loaded.info.heads[0].model_copy(update={"target": "presence", "counts": [curve, None]})
     volume = type("V", (), {"hu": np.empty((2, 1024, 1024))})
@@ -118,7 +118,7 @@ def test_the_probability_of_a_scan_is_calibrated_on_the_highest_slice_of_scans()
 
 @pytest.mark.slow  # six predictions with all files; the fast suite looks for identities in those of one scan
 @pytest.mark.parametrize("keep", [False, True])
-def test_identity_is_in_outputs_only_if_it_is_kept(folder, tmp_path, keep):
+def test_identity_is_in_outputs_only_with_keep_identity(folder, tmp_path, keep):
     scan = tmp_path / "in" / "scan" / SECRET
     ScanFiles.series(
         scan, ScanFiles.chest(), patient=SECRET, PatientName=f"{SECRET}^X", StudyID=SECRET, AccessionNumber=SECRET,

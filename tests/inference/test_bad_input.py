@@ -1,4 +1,4 @@
-"""Inputs that are no chest CT of one patient are each refused in one line, and none ends a run."""
+"""Inputs that are not a chest CT of one patient are refused in one line each, and do not end the run."""
 
 import sys
 import zipfile
@@ -49,7 +49,7 @@ def test_a_head_has_no_lung(folder, tmp_path):
     assert "must show lung, at least" in reason
 
 
-def test_a_scan_without_air_is_no_chest(folder, tmp_path):
+def test_a_scan_without_air_is_not_accepted_as_a_chest(folder, tmp_path):
     water = np.random.default_rng(0).normal(0, 10, (6, 64, 64)).astype(np.int16)
     ScanFiles.series(tmp_path / "water", water)
     (reason,) = refused(folder, tmp_path / "water")
@@ -63,7 +63,7 @@ def test_a_scan_without_air_is_no_chest(folder, tmp_path):
         ("1.2.840.10008.5.1.4.1.1.4", "MR", "not CT: MR Image Storage"),
     ],
 )
-def test_an_x_ray_and_an_mr_are_named(folder, tmp_path, uid, modality, message):
+def test_the_error_for_an_x_ray_or_mr_names_the_kind_of_image(folder, tmp_path, uid, modality, message):
     ScanFiles.series(tmp_path / "other", ScanFiles.chest(), SOPClassUID=uid, Modality=modality)
     (reason,) = refused(folder, tmp_path / "other")
     assert "must contain a CT scan, got none: " in reason
@@ -103,7 +103,7 @@ def test_a_zip_archive_is_predicted_like_its_folder(folder, tmp_path):
     assert a == b
 
 
-def test_archives_that_do_harm_are_refused_in_one_line(folder, tmp_path):
+def test_harmful_archives_are_refused_in_one_line(folder, tmp_path):
     outside, bomb, nested = (tmp_path / f"{name}.zip" for name in ("outside", "bomb", "nested"))
     with zipfile.ZipFile(outside, "w") as archive:
         archive.writestr("../../evil.dcm", b"x")

@@ -1,4 +1,4 @@
-"""Maps of a network's outputs: Grad-CAM is CAM where that exists, occlusion finds the pixels an output depends on."""
+"""Maps of network outputs: Grad-CAM equals CAM where CAM exists; occlusion finds the pixels an output depends on."""
 
 import numpy as np
 import pytest
@@ -74,9 +74,9 @@ def test_grad_cam_does_not_depend_on_the_other_slices(images):
 def test_occlusion_finds_the_pixels_of_an_output_with_their_sign(images):
     images = np.full_like(images, 100)
     images[:, :, 56:112, 56:112] = 200  # quarter 0
-    images[:, :, 56:112, 112:168] = 200  # quarter 1, whose output it lowers
+    images[:, :, 56:112, 112:168] = 200  # quarter 1, whose output has weight −1
     found = occlusion(network("quarters"), images[:1], window=56, step=56)[0]
-    expected = 2.0 * 56**2 / 112**2  # (200 − 100)/50 over the share of the quarter
+    expected = 2.0 * 56**2 / 112**2  # (200 − 100) / 50, times the pixels of a window relative to those of a quarter
     for c, columns, sign in ((0, slice(56, 112), 1), (1, slice(112, 168), -1)):
         np.testing.assert_allclose(found[c, 56:112, columns], sign * expected, rtol=1e-4)
         outside = found[c].copy()

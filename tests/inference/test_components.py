@@ -1,4 +1,4 @@
-"""Components: their parts add up, their nearest patches are nearest, framed where the receptive field is."""
+"""Components: parts add up to the score, patches are the nearest ones, and frames show their receptive fields."""
 
 import numpy as np
 import pytest

@@ -80,7 +80,7 @@ def test_errors_are_those_of_the_mean_of_whole_scans():
     pixels = np.repeat([3.0, -3.0, 3.0, -3.0, 3.0, -3.0], 3)[:, None] * np.ones(2)
     first, second = scan_errors(series, counts, pixels)
     assert (first.pixels, first.scans) == (3.0, 6)
-    assert (second.pixels, second.scans) == (3.0, 5)  # without the scan of which a slice is unknown
+    assert (second.pixels, second.scans) == (3.0, 5)  # the scan with an unknown slice is excluded
     assert scan_errors(series[:12], counts[:12], pixels[:12]) == [None, None]
 
 

@@ -1,4 +1,4 @@
-"""Measures of maps against label maps: right on maps whose answer is known, and none sees the held-out labels."""
+"""Measures that compare maps with label maps: correct on maps with a known result, and fitted on training slices."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from ildfv.inference.localisation import LabelledSlices, MapScores, evaluate_map
 from ildfv.inference.map_controls import CONTROLS
 from ildfv.inference.map_measures import best_threshold, dice_at, pixel_auc, pointing_game  # fmt: skip
 
-SIDE = 112  # smaller than a prepared slice: no measure depends on the size
+SIDE = 112  # smaller than a prepared slice, as no measure depends on the size
 
 
 def labelled(patients: int, slices: int = 2, seed: int = 0, prefix: str = "a") -> LabelledSlices:
@@ -65,7 +65,7 @@ def test_the_pointing_game_asks_for_the_highest_pixel_only():
     assert pointing_game(values, mask) == 0.0
     assert pointing_game(values, mask, tolerance=3) == 1.0
     values[6, 6] = 1.0
-    assert pointing_game(values, mask) == 0.5  # of two equal pixels one hits
+    assert pointing_game(values, mask) == 0.5  # of two highest pixels one is in the mask
     assert pointing_game(values, mask, within=np.arange(20) < 9 * np.ones((20, 1))) == 1.0
 
 

@@ -18,14 +18,14 @@ def network():
 
 
 def check_pixel(maps, fields, pixel, *, seeds=3):
-    """The share of the locations that include the pixel and react to it; none of the others may."""
+    """The share of the locations with the pixel in their field that react to it; checks that no other location does."""
     h, w = len(fields.rows), len(fields.columns)
     one = np.eye(h * w)
     includes = fields.spread(one)[:, pixel[0], pixel[1]].reshape(h, w) > 0 if h * w < 200 else None
     sees = np.outer(fields.rows[:, pixel[0]], fields.columns[:, pixel[1]])  # (h, w)
-    assert includes is None or np.array_equal(includes, sees)  # the image of a location is its receptive field
+    assert includes is None or np.array_equal(includes, sees)  # a location is spread over its receptive field
     reached = np.zeros_like(sees)
-    for seed in range(seeds):  # a change may have no effect: the units are 0, or another pixel is the maximum of a pool
+    for seed in range(seeds):  # several images, as dead units and pooling can hide a change
         image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, SIZE, SIZE), dtype=np.uint8))
         changed = image.clone()
         changed[0, :, pixel[0], pixel[1]] = 255 - changed[0, :, pixel[0], pixel[1]]
@@ -36,15 +36,15 @@ def check_pixel(maps, fields, pixel, *, seeds=3):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4", "conv5"])
-def test_of_a_convolution(network, layer):
+def test_maps_of_a_convolution_lie_on_the_pixels_they_depend_on(network, layer):
     maps, fields = Activations(network, layer), receptive_fields(network, layer)
     shares = [check_pixel(maps, fields, pixel) for pixel in PIXELS]
-    assert max(shares) > 0.9  # and the pixel reaches almost all of them
+    assert max(shares) > 0.9  # almost all of these locations react
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["fc6", "fc7"])
-def test_of_a_fully_connected_layer(network, layer):
+def test_maps_of_a_fully_connected_layer_lie_on_the_pixels_they_depend_on(network, layer):
     maps, fields = Activations(network, layer), receptive_fields(network, layer)
     for pixel in PIXELS:
         share = check_pixel(maps, fields, pixel)
@@ -52,9 +52,9 @@ def test_of_a_fully_connected_layer(network, layer):
 
 
 @pytest.mark.parametrize("kind", [pytest.param(Filters, marks=pytest.mark.slow), Patches])
-def test_of_descriptors_without_a_network(kind):
+def test_maps_of_descriptors_without_a_network_lie_on_the_pixels_they_depend_on(kind):
     descriptors = kind()
     for pixel in PIXELS:
         share = check_pixel(descriptors, descriptors.fields, pixel, seeds=1)
-        # Kernels of filters fall below the resolution of float32 at their corners.
+        # At their corners, the kernels of filters are too small to change a float32 result.
         assert share == 1.0 if kind is Patches else share > 0.6

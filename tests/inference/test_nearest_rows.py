@@ -36,7 +36,7 @@ def rows(request):
 
 @pytest.mark.parametrize("use_faiss", BACKENDS)
 def test_results_are_those_of_a_full_search(rows, use_faiss, monkeypatch):
-    monkeypatch.setattr(similar, "CANDIDATES", 16)  # so that candidates must be added
+    monkeypatch.setattr(similar, "CANDIDATES", 16)  # so few that further candidates are needed
     index, rng = NearestRows(rows, use_faiss=use_faiss), np.random.default_rng(1)
     for query in (rows[100], rows[7] + 0.01, rng.normal(size=24).astype(np.float32), np.zeros(24, np.float32)):
         expected, distances = full_search(rows, query)
@@ -46,7 +46,7 @@ def test_results_are_those_of_a_full_search(rows, use_faiss, monkeypatch):
 
 
 @pytest.mark.parametrize("use_faiss", BACKENDS)
-def test_excluded_rows_are_no_results(rows, use_faiss):
+def test_excluded_rows_are_not_among_the_results(rows, use_faiss):
     excluded = np.zeros(len(rows), bool)
     excluded[full_search(rows, rows[5])[0][:50]] = True
     found, _ = NearestRows(rows, use_faiss=use_faiss).search(rows[5], 10, excluded=excluded)
@@ -54,7 +54,7 @@ def test_excluded_rows_are_no_results(rows, use_faiss):
 
 
 @pytest.mark.parametrize("use_faiss", BACKENDS)
-def test_an_owner_has_at_most_so_many_results(rows, use_faiss):
+def test_the_number_of_results_per_owner_is_limited(rows, use_faiss):
     owners = np.repeat(np.arange(30), 100)
     found, distances = NearestRows(rows, use_faiss=use_faiss).search(rows[5], 20, owners=owners, per_owner=1)
     assert len(set(owners[found].tolist())) == 20
@@ -63,7 +63,7 @@ def test_an_owner_has_at_most_so_many_results(rows, use_faiss):
 
 
 @pytest.mark.parametrize("use_faiss", BACKENDS)
-def test_few_rows_give_fewer_results(rows, use_faiss):
+def test_an_index_of_few_rows_gives_fewer_results(rows, use_faiss):
     index = NearestRows(rows[:4], use_faiss=use_faiss)
     assert len(index.search(rows[0], 10)[0]) == 4
     assert len(index.search(rows[0], 10, excluded=np.ones(4, bool))[0]) == 0

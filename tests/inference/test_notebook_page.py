@@ -56,7 +56,7 @@ def test_in_a_notebook_a_prediction_styles_only_itself(prediction):
     selectors = re.findall(r"([^{}]+)\{", style.replace("@media (prefers-color-scheme:dark){", ""))
     parts = [part.strip() for selector in selectors for part in selector.split(",")]
     assert [part for part in parts if not part.startswith(".ildfv")] == []
-    assert "body{" in prediction_page(prediction)  # a page of its own has a dark background in dark mode
+    assert "body{" in prediction_page(prediction)  # in contrast, a separate page sets its own background
 
 
 def test_a_prediction_without_maps_is_shown_too(prediction):

@@ -128,7 +128,7 @@ def test_a_finished_scan_is_not_predicted_again(folder, tmp_path, monkeypatch):
     assert again == json.loads(json.dumps(first))
 
 
-def test_several_series_of_a_patient_use_the_longest_and_say_so(folder, tmp_path):
+def test_of_several_series_of_a_patient_the_longest_is_used_with_a_note(folder, tmp_path):
     ScanFiles.series(tmp_path / "in" / "a", ScanFiles.chest(5))
     ScanFiles.series(tmp_path / "in" / "b", ScanFiles.chest(8, seed=1))
     prediction = Predictor.load(folder).predict(tmp_path / "in")
@@ -139,7 +139,7 @@ def test_several_series_of_a_patient_use_the_longest_and_say_so(folder, tmp_path
     ]
 
 
-def test_two_patients_in_one_folder_are_an_inbox_and_no_scan(folder, tmp_path):
+def test_a_folder_of_two_patients_is_read_as_two_scans(folder, tmp_path):
     ScanFiles.series(tmp_path / "in" / "a", ScanFiles.chest(5), patient="A")
     ScanFiles.series(tmp_path / "in" / "b", ScanFiles.chest(6, seed=1), patient="B")
     with pytest.raises(InputError, match="must contain one patient, got 2"):
@@ -149,14 +149,14 @@ def test_two_patients_in_one_folder_are_an_inbox_and_no_scan(folder, tmp_path):
     assert failed == []
 
 
-def test_a_scan_unlike_the_training_slices_is_called_that(folder, tmp_path):
+def test_a_scan_unlike_the_training_slices_is_reported_as_different(folder, tmp_path):
     ScanFiles.series(tmp_path / "dicom", ScanFiles.chest())
     statements = Predictor.load(folder).predict(tmp_path / "dicom").statements
     assert statements[0].startswith("The scan differs from the training data in")
     assert any("Pixels are 4.00 mm wide; the training scans had 0.71 to 0.71 mm." in one for one in statements)
 
 
-def test_marks_that_change_how_text_appears_are_shown_escaped_on_the_page(folder, tmp_path):
+def test_marks_that_change_how_text_appears_are_escaped_on_the_page(folder, tmp_path):
     ScanFiles.series(tmp_path / "dicom", ScanFiles.chest(2))
     answer = Predictor.load(folder).predict(tmp_path / "dicom")
     hidden = "\u202egnp.x\u202c \x1b[2J"

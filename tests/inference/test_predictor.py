@@ -62,7 +62,7 @@ def test_contribution_maps_add_up_to_the_score(study):
     np.testing.assert_allclose(maps.sum(axis=(2, 3)), predictor.scores(images, 0.5)[head.name] - offset, atol=1e-5)
 
 
-def test_it_needs_no_workspace_and_contains_nothing_of_it(study, tmp_path):
+def test_a_predictor_needs_no_workspace_and_contains_none_of_its_data(study, tmp_path):
     workspace, folder, _ = study
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     Predictor.load(moved).scores(workspace.slices().images(np.arange(2)), 0.5)
@@ -109,7 +109,7 @@ def edit(folder: Path, **changes) -> None:
     (folder / INFO).write_text(json.dumps(content | changes))
 
 
-def test_export_does_not_write_into_a_folder_of_something_else(study, tmp_path):
+def test_export_does_not_write_into_a_folder_with_other_content(study, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="must be a new or empty folder, or a predictor to replace"):
         export_predictor(study[0].root, tmp_path, layer="conv1", region=study[2])

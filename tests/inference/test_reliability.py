@@ -28,7 +28,7 @@ def judged(reference=REFERENCE, *, likelihood=-20.0, lung=200.0, side=0.7, spaci
     return statements(predictor, volume, np.empty((9, 1, 1, 1)), np.array([0.0] * 8 + [lung]))
 
 
-def test_a_scan_like_the_training_scans_is_called_that():
+def test_a_scan_like_the_training_scans_is_reported_as_similar():
     (sentence,) = judged()
     assert sentence == (
         "Pixel size, slice spacing, lung area and texture likelihood are within the range of the training slices."
@@ -48,7 +48,7 @@ def test_a_scan_like_the_training_scans_is_called_that():
         ({"likelihood": -16.5}, "more likely than on the training scans"),
     ],
 )
-def test_one_difference_is_named(change, words):
+def test_each_difference_is_named(change, words):
     summary, sentence = judged(**change)
     assert summary == "The scan differs from the training data in 1 respect."
     assert words in sentence

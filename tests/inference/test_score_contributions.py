@@ -19,7 +19,7 @@ def problem(k=5, d=7, b=3, h=6, w=8, seed=0):
 @pytest.mark.parametrize("improved", [True, False])
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.05])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_they_add_up_to_the_score(improved, threshold, weighted):
+def test_contributions_add_up_to_the_score(improved, threshold, weighted):
     mixture, maps, g, weights = problem()
     weights = weights if weighted else None
     fisher = FisherVector(mixture, improved=improved, threshold=threshold)
@@ -63,7 +63,7 @@ def test_a_floor_does_not_change_the_sum(floor, weighted):
         assert not found[weights == 0].any()
 
 
-def test_a_floor_takes_out_what_cancels():
+def test_a_floor_removes_contributions_that_cancel_each_other():
     mixture, maps, g, _ = problem(b=1)
     fisher = FisherVector(mixture)
     exact, floored = (contributions(fisher, g, maps, floor=floor) for floor in (0.0, 0.1))

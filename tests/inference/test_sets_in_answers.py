@@ -1,4 +1,4 @@
-"""Conformal sets of a predictor: from held-out patients, in every output, and a reason where there are none."""
+"""Conformal sets of a predictor: from held-out patients, in every output, with a reason if there are none."""
 
 import csv
 import json
@@ -101,7 +101,7 @@ def test_the_card_names_the_patients_behind_the_sets(folder):
     assert "the level is approximate" in model_card(info.model_copy(update={"heads": approximate}))
 
 
-def test_a_predictor_without_the_part_loads_and_says_so(folder, tmp_path):
+def test_a_predictor_without_conformal_sets_loads_and_states_the_reason(folder, tmp_path):
     old = shutil.copytree(folder, tmp_path / "old")
     content = json.loads((old / INFO).read_text())
     for head in content["heads"]:
@@ -111,7 +111,7 @@ def test_a_predictor_without_the_part_loads_and_says_so(folder, tmp_path):
     assert reason == "the predictor was exported without conformal sets; export it again"
 
 
-def test_a_stored_part_is_used_for_new_scans(folder, tmp_path):
+def test_stored_limits_are_used_for_new_scans(folder, tmp_path):
     from scan_files import ScanFiles
 
     changed = shutil.copytree(folder, tmp_path / "changed")
@@ -122,6 +122,6 @@ def test_a_stored_part_is_used_for_new_scans(folder, tmp_path):
     assert Predictor.load(changed).predict(tmp_path / "ct.nii.gz").head.sets == [WORDS] * 2
 
 
-def test_unknown_fields_of_the_part_are_refused():
+def test_unknown_fields_of_stored_sets_are_refused():
     with pytest.raises(ValidationError, match="Extra inputs"):
         ConformalSets.model_validate(LIMITS.model_dump() | {"colour": "blue"})

@@ -17,7 +17,7 @@ def test_a_trained_baseline_draws_the_label_map(tmp_path):
     settings = TrainSettings(network="patch", threshold=MAJORITY, epochs=6, batch_size=8, learning_rate=1e-3)
     result = train(settings, patches, patches.of(range(6)), patches.of([6, 7]), tmp_path)
     labels, windows = label_map(result.network, slices.data[7], slices.lungs([7])[0])
-    assert windows == 51 * 26  # every 10 of 512 pixels, the left half
+    assert windows == 51 * 26  # steps of 10 pixels over 512 rows and half of the columns
     assert (labels == slices.maps[7]).mean() > 0.9
     assert (labels[:, 112:] == 0).all()  # nothing outside the lung
     assert pattern_counts(labels)[3] == pytest.approx(256 * 256, rel=0.15)

@@ -1,4 +1,4 @@
-"""Every system that can be fitted can be exported: untrained layers, joined ones, frozen networks, every regression."""
+"""Every fitted system can be exported: with untrained or joined layers, frozen networks, and any regression."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def stored(workspace: Workspace, system: str, fold: int):
 
 
 @pytest.mark.slow
-def test_few_is_exported_with_both_heads_on_shared_encodings(predictor):
+def test_the_recipe_few_is_exported_with_both_heads_on_shared_encodings(predictor):
     info = Predictor.load(predictor).info
     assert [head.name for head in info.heads] == [f"fv-{FEW}-lung-ridge", f"fv-{FEW}-lung-logistic"]
     assert info.primary == info.heads[0].name
@@ -123,7 +123,7 @@ def test_contributions_of_joined_layers_add_up_to_the_linear_score(few, predicto
     np.testing.assert_allclose(maps.sum(axis=(2, 3)), expected, atol=1e-5)
 
 
-def test_inputs_beside_the_projections_are_an_affine_part_of_the_score(predictor):
+def test_inputs_in_addition_to_projections_are_an_affine_part_of_the_score(predictor):
     loaded = Predictor.load(predictor)
     one = loaded.info.heads[0]
     changed = one.model_copy(update={"inputs": ["p15", "haa"], "fill": [-900.0, 0.1]})
@@ -147,7 +147,7 @@ def test_inputs_beside_the_projections_are_an_affine_part_of_the_score(predictor
 
 
 @pytest.mark.slow
-def test_all_patients_are_fitted_and_decisions_come_from_cross_validation(few, tmp_path):
+def test_export_fits_all_patients_and_takes_decisions_from_cross_validation(few, tmp_path):
     workspace = Workspace.open(shutil.copytree(few.root, tmp_path / "study"))
     fit_fold(workspace, 0)
     info = export_predictor(workspace.root, tmp_path / "predictor", layer=FEW, region="lung", all_patients=True)
@@ -165,11 +165,11 @@ def test_all_patients_are_fitted_and_decisions_come_from_cross_validation(few, t
     assert "2-fold cross-validation by patient" in card
     given = slices.images(indices[0]), 0.5, densities(workspace, indices[0])
     found = Predictor.load(tmp_path / "predictor").scores(*given)
-    assert not np.allclose(found[head.name], scores[0])  # the held-out scores are by models that lack these patients
+    assert not np.allclose(found[head.name], scores[0])  # from models fitted without these patients
     assert verify_workspace(workspace.root)["faults"] == []
 
 
-def test_all_patients_need_every_fold(few, tmp_path):
+def test_export_of_all_patients_requires_every_fold(few, tmp_path):
     with pytest.raises(InputError, match=r"needs results of .*-ridge for every fold, got none for 0: run `ildfv reg"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung", head=["ridge"], all_patients=True)
 
@@ -177,7 +177,7 @@ def test_all_patients_need_every_fold(few, tmp_path):
 def test_layers_computed_from_hounsfield_units_are_refused(few, tmp_path, monkeypatch):
     real = Encoding.inputs.fget
     monkeypatch.setattr(Encoding, "inputs", property(lambda self: {**real(self), "hounsfield": True}))
-    monkeypatch.setattr(systems, "check", lambda *arguments: None)  # the regression records the inputs as well
+    monkeypatch.setattr(systems, "check", lambda *arguments: None)  # it would refuse these inputs first
     with pytest.raises(InputError, match=r"layer filters must be computed from windowed slices, got HU"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung")
 

@@ -28,7 +28,7 @@ def functionals(c, k, d, *, b=None, seed=3):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
-def test_equals_the_reference(isa, n, d, k, spread, dtype):
+def test_contributions_equal_the_reference(isa, n, d, k, spread, dtype):
     mixture = mixture_of(k, d, spread=spread)
     x = draw(2, min(n, 400), mixture, dtype=dtype)
     for c, per_map in ((4, True), (7, False), (1, False)):
@@ -42,7 +42,7 @@ def test_equals_the_reference(isa, n, d, k, spread, dtype):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
-def test_they_add_up_to_the_functional_of_the_moments(isa, spread, weighted):
+def test_contributions_add_up_to_the_functional_of_the_moments(isa, spread, weighted):
     k, d, b = 32, 64, 3
     mixture = mixture_of(k, d, spread=spread)
     x = draw(b, 700, mixture)
@@ -68,7 +68,7 @@ def test_descriptors_of_weight_0_contribute_0_and_are_not_read():
 
 
 @pytest.mark.parametrize("layout", ["list", "channel-first"])
-def test_layouts(layout):
+def test_lists_and_channel_first_maps_equal_the_reference(layout):
     mixture = mixture_of(5, 8)
     x = draw(3, 48, mixture)
     first, second = functionals(2, 5, 8)

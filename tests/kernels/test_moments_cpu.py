@@ -14,7 +14,7 @@ from ildfv.kernels import Moments, cpu, reference
 from ildfv.kernels import moments as dispatched
 
 INSTRUCTION_SETS = [name for name in ("avx512", "avx2", "baseline") if cpu._native.instruction_set(name)]
-TOLERANCE = {np.float32: 1e-5, np.float64: 1e-11}  # of the largest sum of |γ t^p| of a component
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-11}  # relative to the largest sum of |γ t^p| of a component
 SHAPES = [  # n, d, k
     (300, 64, 32), (169, 256, 32), (1, 4096, 32), (7, 1, 1), (33, 5, 3), (129, 65, 17), (1500, 10, 40), (257, 16, 256),
 ]  # fmt: skip
@@ -60,7 +60,7 @@ def assert_close(got, expected, tolerance):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
-def test_equals_the_reference(isa, n, d, k, spread, dtype):
+def test_moments_equal_the_reference(isa, n, d, k, spread, dtype):
     mixture = mixture_of(k, d, spread=spread)
     x = draw(3, n, mixture, dtype=dtype)
     for pooled in (False, True):
@@ -83,7 +83,7 @@ def test_layouts_give_equal_bits(isa):
             np.testing.assert_array_equal(a, b)
 
 
-def test_ragged_maps_are_computed_one_by_one(isa):
+def test_ragged_maps_give_the_moments_of_each_map(isa):
     mixture = mixture_of(5, 12)
     maps = [draw(1, n, mixture, seed=n)[0] for n in (1, 40, 3, 1025, 128, 2, 127, 4000)]
     assert_close(cpu.moments(maps, *mixture), reference.moments(maps, *mixture), 1e-5)
@@ -103,7 +103,7 @@ def test_any_number_of_threads_gives_equal_bits(isa, threads, pooled):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8"])
-def test_small_dtypes_equal_their_float32_values(isa, dtype):
+def test_small_dtypes_give_the_moments_of_their_float32_values(isa, dtype):
     mixture = mixture_of(4, 7)
     x = (np.abs(draw(2, 150, mixture)) * 3).astype(dtype)
     for a, b in zip(cpu.moments(x, *mixture), cpu.moments(x.astype(np.float32), *mixture), strict=True):
@@ -176,7 +176,7 @@ def bad(x, index, value=np.nan):
         (lambda x: [x[0], x[1].astype(np.float64)], "maps must have one dtype, got float32, float64"),
     ],
 )
-def test_bad_maps_are_named(maps, message):
+def test_invalid_maps_are_refused(maps, message):
     mixture = mixture_of(3, 6)
     with pytest.raises(InputError, match=message):
         cpu.moments(maps(draw(4, 40, mixture)), *mixture)
@@ -194,14 +194,14 @@ def test_bad_maps_are_named(maps, message):
         (dict(threshold=1.0), r"threshold must be in \[0, 1\), got 1.0"),
     ],
 )
-def test_bad_mixtures_are_named(change, message):
+def test_invalid_mixtures_are_refused(change, message):
     mixture = mixture_of(3, 6)
     arguments = dict(zip(("weights", "means", "variances"), mixture, strict=True)) | change
     with pytest.raises(InputError, match=message):
         cpu.moments(draw(1, 4, mixture), **arguments)
 
 
-def test_a_far_map_does_not_change_its_neighbours(isa):
+def test_a_map_with_far_values_does_not_change_other_maps(isa):
     rng = np.random.default_rng(7)
     mixture = np.full(4, 0.25), 0.1 * rng.normal(size=(4, 64)), np.ones((4, 64))
     near = rng.normal(size=(64, 1, 64)).astype(np.float32)
@@ -227,7 +227,7 @@ def test_an_unknown_instruction_set_in_the_environment_is_an_error():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_can_compute_after_its_parent_used_threads():
-    """As happens in the workers of a torch DataLoader: OpenMP's threads do not exist in a forked child."""
+    """Workers of a torch DataLoader are such children; the threads of OpenMP do not exist in them."""
     code = """
 import multiprocessing, numpy as np
 from ildfv.kernels import cpu

@@ -1,4 +1,4 @@
-"""Hard data on the CPU: offsets, variances 12 orders apart, far-away descriptors, duplicates, tiny or huge d.
+"""Hard data on the CPU: offsets, variances 12 orders of magnitude apart, far descriptors, duplicates, extreme shapes.
 
 Bounds on the errors of s0, s1 and s2 of a component, relative to Σ γ (1 + |t|^p) in float64:
 - 1e-5 in general;
@@ -33,7 +33,7 @@ def errors(x, weights, means, variances, *, threshold=1e-6):
     for i, rows in enumerate(np.asarray(x, dtype=np.float64)):
         gamma, _ = reference.posteriors(rows, weights, means, variances)
         t = np.abs(rows[:, None] - means) / np.sqrt(variances)
-        floor = 1e-3 * len(rows)  # reference mass for components with almost no descriptors
+        floor = 1e-3 * len(rows)  # avoids a division by about 0 for components with almost no descriptors
         sizes = [gamma.sum(0) + floor]
         sizes += [np.einsum("nk,nkd->kd", gamma, 1 + t**p) + floor for p in (1, 2)]
         for j, size in enumerate(sizes):
@@ -63,23 +63,23 @@ def test_an_offset_of_ten_thousand_sd_does_not_reduce_accuracy(isa, spread):
     assert_bound((x + 1e4).astype(np.float32), weights, means + 1e4, variances)
 
 
-def test_variances_over_twelve_orders(isa):
+def test_variances_over_twelve_orders_of_magnitude_keep_the_bound(isa):
     rng = np.random.default_rng(3)
     variances = 10.0 ** rng.uniform(-6, 6, size=(8, 17))
     x, weights, means, variances = drawn(300, 8, 17, variances=variances)
     assert_bound(x.astype(np.float32), weights, means, variances)
 
 
-def test_one_narrow_component_in_a_wide_one(isa):
+def test_one_narrow_component_in_a_wide_one_keeps_the_bound(isa):
     rng = np.random.default_rng(3)
     means = np.stack([np.zeros(10), np.full(10, 0.5)])
     variances = np.stack([np.ones(10), np.full(10, 1e-6)])  # 500 sd from the centre: the limit for float
     x = np.concatenate([rng.normal(size=(1, 200, 10)), means[1] + 1e-3 * rng.normal(size=(1, 200, 10))], axis=1)
-    assert max(errors(x.astype(np.float32), np.full(2, 0.5), means, variances)) <= 4e-5  # 500 · 6e-8 in t
+    assert max(errors(x.astype(np.float32), np.full(2, 0.5), means, variances)) <= 4e-5  # t has an error of 500 · 6e-8
 
 
 @pytest.mark.parametrize("distance", [30, 1e3, 1e6, 1e15])
-def test_far_away_descriptors(isa, distance):
+def test_far_descriptors_keep_the_bound(isa, distance):
     x, weights, means, variances = drawn(200, 9, 12)
     x[:, ::7] *= distance
     assert_bound(x.astype(np.float32), weights, means, variances)
@@ -94,21 +94,21 @@ def test_squares_beyond_float32_are_pooled_in_double(isa):
         np.testing.assert_allclose(a, b, rtol=BOUND, atol=BOUND * np.abs(b).max())
 
 
-def test_far_away_between_two_components(isa):
+def test_far_descriptors_between_two_components_keep_the_bound(isa):
     means = np.array([[-1.0, 0.0], [1.0, 0.0]])
     x = np.stack([np.linspace(-1e-4, 1e-4, 50), np.full(50, 1e4)], axis=1)[None].astype(np.float32)
     assert_bound(x, np.full(2, 0.5), means, np.ones((2, 2)))
     assert cpu.moments(x, np.full(2, 0.5), means, np.ones((2, 2))).s0.min() > 1  # both have a share of the mass
 
 
-def test_duplicates(isa):
+def test_duplicates_keep_the_bound(isa):
     x, weights, means, variances = drawn(3, 9, 12)
     assert_bound(np.repeat(x, 150, axis=1).astype(np.float32), weights, means, variances)
 
 
-@pytest.mark.parametrize("d", [16, 20])  # rows used in place, and copied
+@pytest.mark.parametrize("d", [16, 20])  # rows of 16 values are used in place, of 20 copied
 @pytest.mark.parametrize("first", ["few matter", "all matter"])
-def test_alternation_of_few_and_many_relevant_components(isa, d, first):
+def test_alternation_of_few_and_many_relevant_components_keeps_the_bound(isa, d, first):
     rng = np.random.default_rng(7)
     k = 24
     means = 0.05 * rng.normal(size=(k, d))  # half of the components overlap …
@@ -124,7 +124,7 @@ def test_alternation_of_few_and_many_relevant_components(isa, d, first):
     ("n", "k", "d"), [(1, 1, 1), (1, 32, 64), (1000, 1, 64), (500, 33, 1), (40, 5, 4096), (1, 17, 4097)]
 )
 @pytest.mark.parametrize("spread", [2.0, 0.02])
-def test_extreme_shapes(isa, n, k, d, spread):
+def test_extreme_shapes_keep_the_bound(isa, n, k, d, spread):
     x, *mixture = drawn(n, k, d, spread=spread)
     assert_bound(x.astype(np.float32), *mixture)
 
@@ -137,12 +137,12 @@ def test_a_component_of_weight_zero_has_no_mass(isa):
     assert cpu.moments(x.astype(np.float32), weights, means, variances).s0[:, 1].max() == 0
 
 
-def test_more_components_than_descriptors(isa):
+def test_more_components_than_descriptors_keep_the_bound(isa):
     x, *mixture = drawn(5, 300, 8)
     assert_bound(x.astype(np.float32), *mixture)
 
 
-def test_zero_threshold_with_far_components(isa):
+def test_zero_threshold_with_far_components_keeps_the_bound(isa):
     x, *mixture = drawn(100, 6, 30, spread=4.0)
     assert_bound(x.astype(np.float32), *mixture, threshold=0.0)
 
@@ -178,7 +178,7 @@ def test_layouts_of_all_element_types_give_equal_bits(isa, dtype, n, d, k):
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1e-6, 0.5, 0.999])
-def test_thresholds_from_none_to_nearly_all(isa, threshold):
+def test_thresholds_from_0_to_nearly_1_equal_the_reference(isa, threshold):
     x, *mixture = drawn(300, 5, 9, spread=3.0)
     got = cpu.moments(x, *mixture, threshold=threshold)
     expected = reference.moments(x, *mixture, threshold=threshold)
@@ -236,7 +236,7 @@ def test_the_error_of_a_single_descriptor_is_that_of_its_score(isa, d, bound):
 @pytest.mark.parametrize(("dtype", "far"), [("float32", 1e20), ("float32", 1e38), ("float64", 1e160)])
 def test_scores_that_overflow_are_minus_infinity(isa, k, dtype, far):
     x = np.full((40, 3, 20), far, dtype)
-    x[::2, 1] = 0.5  # next to an ordinary one
+    x[::2, 1] = 0.5  # next to a descriptor with ordinary values
     means = np.random.default_rng(0).normal(size=(k, 20))
     got = cpu.moments(x, np.full(k, 1 / k), means, np.ones((k, 20)))
     assert (got.log_likelihood == -np.inf).all()
@@ -252,7 +252,7 @@ def test_many_components_far_below_the_best_count_together(isa, k):
     means[1:, 0] = np.sqrt(2 * below)
     x = np.zeros((1, 100, d), np.float32)
     found = errors(x, np.full(k, 1 / k), means, np.ones((k, d)))
-    assert max(found) <= (4 * BOUND if k == 4096 else BOUND), found  # in float a lane adds 3e-8 to 1
+    assert max(found) <= (4 * BOUND if k == 4096 else BOUND), found  # in float32, adding 3e-8 to 1 loses digits
 
 
 @pytest.mark.parametrize("n", [5, pytest.param(200, marks=pytest.mark.slow)])
@@ -269,5 +269,6 @@ def test_errors_of_equal_or_far_descriptors_do_not_cancel(isa, kind, n):
     x = np.broadcast_to(x, (40, n, d)).astype(np.float32)
     found = errors(x, np.full(32, 1 / 32), means, np.ones((32, d)), threshold=0.0)
     assert max(found) <= 2.5e-4, found
-    s0, *_, likelihood = errors(x, np.full(32, 1 / 32), means, np.ones((32, d)))  # a posterior of 1e-6 counts or not
+    # s1 and s2 are not compared, because posteriors near the threshold of 1e-6 may count or not.
+    s0, *_, likelihood = errors(x, np.full(32, 1 / 32), means, np.ones((32, d)))
     assert max(s0, likelihood) <= 2.5e-4

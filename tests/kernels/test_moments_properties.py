@@ -32,7 +32,7 @@ def assert_same(a, b, tolerance=2e-5):
 
 @given(problems())
 @settings(max_examples=60, deadline=None)
-def test_equals_the_reference(problem):
+def test_moments_equal_the_reference(problem):
     x, mixture = problem
     assert_same(cpu.moments(x, *mixture), reference.moments(x, *mixture))
 
@@ -61,7 +61,7 @@ def test_scaling_and_shifting_changes_the_likelihood_only(problem, exponent, shi
     x, (weights, means, variances) = problem
     scale, (_, n, d) = 2.0**exponent, x.shape
     y = x * np.float32(scale)
-    y = (y + np.float32(shift)).astype(np.float64)  # the sum rounds descriptors: compare with the rounded ones
+    y = (y + np.float32(shift)).astype(np.float64)  # adding the shift rounds y, so the rounded values are compared
     back = (y - shift) / scale
     moved = cpu.moments(y, weights, means * scale + shift, variances * scale**2)
     stayed = cpu.moments(back, weights, means, variances)
@@ -80,7 +80,7 @@ def test_a_descriptor_repeated_m_times_counts_m_times(problem, m):
 
 @given(problems(), st.integers(2, 6))
 @settings(max_examples=25, deadline=None)
-def test_threads_and_neighbours_do_not_change_a_bit(problem, threads):
+def test_threads_and_other_maps_do_not_change_a_bit(problem, threads):
     x, mixture = problem
     try:
         cpu.set_num_threads(1)
@@ -95,8 +95,8 @@ def test_threads_and_neighbours_do_not_change_a_bit(problem, threads):
         np.testing.assert_allclose(many[1], one[0], rtol=2e-5, atol=2e-5 * np.abs(one).max())
 
 
-def test_sums_of_scikit_image():
-    """Its layout: [k weights | means | minus variances], per descriptor."""
+def test_sums_equal_those_of_scikit_image():
+    """The layout of scikit-image is [k weights | means | minus variances], per descriptor."""
     rng = np.random.default_rng(0)
     feature = pytest.importorskip("skimage.feature")
     sklearn = pytest.importorskip("sklearn.mixture")
@@ -117,8 +117,8 @@ def test_sums_of_scikit_image():
     np.testing.assert_allclose(theirs[45:].reshape(5, 8), -v, atol=1e-6)
 
 
-def test_sums_of_vlfeat():
-    """Its layout: [u_1 … u_k, v_1 … v_k], float32."""
+def test_sums_equal_those_of_vlfeat():
+    """The layout of VLFeat is [u_1 … u_k, v_1 … v_k], float32."""
     fisher = pytest.importorskip("cyvlfeat.fisher").fisher
     rng = np.random.default_rng(1)
     mixture = tuple(

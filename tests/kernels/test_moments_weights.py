@@ -24,14 +24,14 @@ def drawn_weights(b, n, seed=5):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
-def test_equals_the_reference(isa, n, d, k, spread, dtype):
+def test_weighted_moments_equal_the_reference(isa, n, d, k, spread, dtype):
     mixture = mixture_of(k, d, spread=spread)
     x, weights = draw(3, n, mixture, dtype=dtype), drawn_weights(3, n)
     for pooled in (False, True):
         assert_close(
             cpu.moments(x, *mixture, pooled=pooled, descriptor_weights=weights),
             reference.moments(x, *mixture, pooled=pooled, descriptor_weights=weights),
-            3 * TOLERANCE[dtype],  # sums of some descriptors: rounding of their posteriors averages out less
+            3 * TOLERANCE[dtype],  # sums of fewer descriptors, in which rounding errors average out less
         )
 
 
@@ -121,7 +121,7 @@ def test_weights_that_break_a_rule_are_refused(weights, message):
         cpu.moments(draw(2, 40, mixture), *mixture, descriptor_weights=weights)
 
 
-def test_the_map_that_is_not_finite_is_named_by_its_own_number():
+def test_the_error_for_a_non_finite_map_has_the_number_of_that_map():
     mixture = mixture_of(5, 8)
     x, weights = draw(3, 40, mixture), np.ones((3, 40))
     x[2, 7, 3], weights[0] = np.nan, 0
@@ -129,7 +129,7 @@ def test_the_map_that_is_not_finite_is_named_by_its_own_number():
         cpu.moments(x, *mixture, descriptor_weights=weights)
 
 
-def test_torch_maps_and_weights():
+def test_torch_maps_and_weights_give_torch_tensors():
     torch = pytest.importorskip("torch")
     w, means, variances = mixture_of(5, 8)
     mixture = type("M", (), {"weights_": w, "means_": means, "variances_": variances})

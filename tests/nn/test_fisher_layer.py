@@ -175,7 +175,7 @@ def test_the_first_batch_in_training_initialises_the_layer():
     assert torch.equal(layer(maps), FisherVector2d(D, K).initialise([maps])(maps))
 
 
-def test_training_increases_the_similarity_that_is_asked_for():
+def test_training_reduces_the_distance_to_a_target():
     torch.manual_seed(0)
     layer, maps = FisherVector2d.from_mixture(a_mixture()), maps_of(4, D, 6, 6, dtype=torch.float32)
     goal = FisherVector2d.from_mixture(a_mixture(5))(maps).detach()

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers like a DICOMweb server, well or badly, and records the requests."""
+"""A small HTTP server that answers like a DICOMweb server, with valid or invalid answers, and records the requests."""
 
 from __future__ import annotations
 

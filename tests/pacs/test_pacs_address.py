@@ -1,4 +1,4 @@
-"""Addresses and credentials: two readings are refused, and no message repeats a password."""
+"""Addresses and credentials: ambiguous ones are refused, and no message repeats a password."""
 
 import pytest
 
@@ -45,14 +45,14 @@ def test_an_address_names_server_study_and_series(text, expected):
         (f"dicom://A:{SECRET}@host:104", "without a password"),
     ],
 )
-def test_other_addresses_are_one_line_without_the_password(text, reason):
+def test_other_addresses_give_a_one_line_error_without_the_password(text, reason):
     with pytest.raises(InputError) as raised:
         parsed(text)
     assert reason in str(raised.value)
     assert SECRET not in str(raised.value)
 
 
-def test_a_path_is_no_address():
+def test_a_path_is_not_read_as_an_address():
     assert not is_address("/data/scan")
     assert not is_address("scans/dicom")
     assert not is_address("C://scan")
@@ -100,7 +100,7 @@ def test_credentials_come_from_a_file(monkeypatch, tmp_path):
         (None, "No such file"),
     ],
 )
-def test_a_wrong_file_is_one_line_without_its_content(monkeypatch, tmp_path, content, reason):
+def test_a_wrong_file_gives_a_one_line_error_without_its_content(monkeypatch, tmp_path, content, reason):
     path = tmp_path / "pacs.toml"
     if content is not None:
         path.write_text(content)

@@ -26,7 +26,7 @@ def objects(tmp_path_factory):
 
 @pytest.fixture
 def listening():
-    """A function that starts a server, which accepts these classes, and answers from object n on with a status."""
+    """A function that starts a server that accepts the given classes, and answers with a status from object n on."""
     servers = []
 
     def start(classes, refuse_from: int = 99, status: int = 0xA700):
@@ -75,14 +75,14 @@ def test_nothing_is_sent_if_one_class_is_not_accepted(listening, objects):
 
 
 @pytest.mark.parametrize(("first", "stored"), [(1, "0 of 6 objects are stored"), (4, "3 of 6 objects are stored; run")])
-def test_a_full_disk_of_the_server_is_one_line(listening, objects, first, stored):
+def test_a_full_disk_of_the_server_gives_a_one_line_error(listening, objects, first, stored):
     address, received = listening(ALL, refuse_from=first)
     with pytest.raises(InputError, match=rf"refused \S+, status 0xA700: out of resources \({stored}"):
         Entity(address).store(objects)
     assert len(received) == first - 1
 
 
-def test_an_unreachable_entity_is_one_line(objects):
+def test_an_unreachable_entity_gives_a_one_line_error(objects):
     port = free_port()
     with pytest.raises(
         OutOfReachError, match=rf"^dicom://PACS@127.0.0.1:{port} must be reachable, got no association$"
@@ -90,7 +90,7 @@ def test_an_unreachable_entity_is_one_line(objects):
         Entity(EntityAddress("PACS", "127.0.0.1", port)).store(objects)
 
 
-def test_our_title_is_that_of_the_environment(listening, objects, monkeypatch):
+def test_our_title_comes_from_the_environment_and_is_checked(listening, objects, monkeypatch):
     address, received = listening(ALL)
     monkeypatch.setenv("ILDFV_AET", "A" * 17)
     with pytest.raises(InputError, match="ILDFV_AET must have 1 to 16 characters, got 17"):

@@ -16,7 +16,7 @@ from ildfv.pacs.credentials import Credentials
 from ildfv.pacs.web import WebServer
 
 pytestmark = pytest.mark.slow
-OBJECTS = {"SR": 1, "SEG": 1, "OT": 9}  # by modality: a report, a segmentation, 4 maps and 5 pictures
+OBJECTS = {"SR": 1, "SEG": 1, "OT": 9}  # objects by modality: a report, a segmentation, 4 maps and 5 pictures
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_study_is_read_predicted_and_stored_once(orthanc, credentials, predict
     assert PASSWORD not in orthanc.log.read_text() + caplog.text
 
 
-def test_what_is_read_back_is_what_was_written(orthanc, credentials, predictor, tmp_path):
+def test_objects_read_back_equal_the_written_ones(orthanc, credentials, predictor, tmp_path):
     series(tmp_path / "ct", "oblique")
     orthanc.upload(tmp_path / "ct")
     study, _ = study_of(tmp_path / "ct")
@@ -105,7 +105,7 @@ def test_objects_of_an_earlier_run_are_stored_without_another_prediction(
     assert counted(orthanc) == OBJECTS
 
 
-def test_a_wrong_password_stores_nothing_and_is_one_line(orthanc, predictor, tmp_path, monkeypatch):
+def test_a_wrong_password_stores_nothing_and_gives_a_one_line_error(orthanc, predictor, tmp_path, monkeypatch):
     series(tmp_path / "ct")
     monkeypatch.setenv("ILDFV_PACS_USER", USER)
     monkeypatch.setenv("ILDFV_PACS_PASSWORD", f"{PASSWORD}-wrong")
@@ -118,7 +118,7 @@ def test_a_wrong_password_stores_nothing_and_is_one_line(orthanc, predictor, tmp
 
 
 @pytest.mark.parametrize("what", ["study", "series"])
-def test_a_missing_study_or_series_is_one_line(orthanc, credentials, predictor, tmp_path, what):
+def test_a_missing_study_or_series_gives_a_one_line_error(orthanc, credentials, predictor, tmp_path, what):
     series(tmp_path / "ct")
     orthanc.upload(tmp_path / "ct")
     study, _ = study_of(tmp_path / "ct")
@@ -131,7 +131,7 @@ def test_a_missing_study_or_series_is_one_line(orthanc, credentials, predictor, 
     assert counted(orthanc) == {}
 
 
-def test_a_wrong_title_of_the_entity_is_one_line(orthanc, predictor, tmp_path):
+def test_a_wrong_title_of_the_entity_gives_a_one_line_error(orthanc, predictor, tmp_path):
     series(tmp_path / "ct")
     address = orthanc.entity.replace("ORTHANC", "OTHER")
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]

@@ -26,7 +26,7 @@ WHO = Credentials(USER, PASSWORD)
 
 @pytest.fixture(autouse=True)
 def _no_predictor(monkeypatch):
-    """Nothing here comes as far as a prediction."""
+    """Fails a test that predicts: all tests of this file must end before that."""
     monkeypatch.setattr(predict.Predictor, "load", lambda *a, **k: None)
     monkeypatch.setattr(predict, "predict_all", lambda paths, *a, **k: pytest.fail("predicted") if paths else ([], []))
 
@@ -55,18 +55,18 @@ def series_item(count: int, modality: str = "CT", uid: str = SERIES) -> Dataset:
     return one
 
 
-def test_an_unreachable_server_is_one_line():
+def test_an_unreachable_server_gives_a_one_line_error():
     port = free_port()
     found = failure(f"dicomweb://127.0.0.1:{port}/dicom-web/studies/{STUDY}")
     assert found == f"http://127.0.0.1:{port}/dicom-web must be reachable, got connection refused"
 
 
-def test_an_unknown_host_is_one_line():
+def test_an_unknown_host_gives_a_one_line_error():
     found = failure(f"dicomweb://no-such-host.invalid/studies/{STUDY}")
     assert found == "https://no-such-host.invalid must be reachable, got an unknown host"
 
 
-def test_a_server_that_does_not_answer_is_one_line(monkeypatch):
+def test_a_server_that_does_not_answer_gives_a_one_line_error(monkeypatch):
     import socket
 
     monkeypatch.setattr(web, "TIMEOUT", (1, 0.3))
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch):
         )
 
 
-def test_a_server_without_tls_is_named_as_that():
+def test_the_error_for_a_server_without_tls_names_the_remedy():
     with FakeServer(lambda *request: dicom_json()) as server:
         assert "use http://… for a server without TLS" in failure(f"https://{server.web}/studies/{STUDY}")
 
@@ -96,7 +96,7 @@ def test_a_server_without_tls_is_named_as_that():
         (dicom_json(series_item(3, "MR")), "must have a CT series, got MR"),
     ],
 )
-def test_an_answer_without_a_scan_is_one_line(answer, expected):
+def test_an_answer_without_a_scan_gives_a_one_line_error(answer, expected):
     with FakeServer(lambda *request: answer) as server:
         assert expected in failure(f"dicomweb://{server.web}/studies/{STUDY}")
 
@@ -126,7 +126,7 @@ def test_a_broken_transfer_is_not_predicted(tmp_path):
         )
 
 
-def test_a_full_disk_while_receiving_is_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_while_receiving_gives_a_one_line_error(tmp_path, monkeypatch):
     files = series(tmp_path / "ct", m=3)
 
     def full(folder, size):
@@ -159,7 +159,7 @@ def test_the_series_with_most_images_is_chosen_unless_one_is_named(tmp_path):
 
 
 class Store:
-    """A server that refuses from the given object on, or accepts and forgets."""
+    """A server that refuses all objects from the given one on, or accepts objects without storing them."""
 
     def __init__(self, refuse_from: int = 99, answer=(200, "text/plain", b""), keep: bool = True):
         self.refuse_from, self.answer, self.keep = refuse_from, answer, keep
@@ -195,8 +195,8 @@ def test_every_object_is_sent_whole_with_the_report_last(objects, caplog):
     with FakeServer(Store()) as server:
         assert WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects) == 6
         posted = [(headers, body) for method, _, headers, body in server.requests if method == "POST"]
-    assert all("Transfer-Encoding" not in headers for headers, _ in posted)  # Orthanc has ignored chunked requests
-    assert max(len(body) for _, body in posted) > 10**6  # of a size that dicomweb-client sends in chunks by default
+    assert all("Transfer-Encoding" not in headers for headers, _ in posted)  # Orthanc may ignore such requests
+    assert max(len(body) for _, body in posted) > 10**6  # so large that dicomweb-client would send chunks by default
     assert str(dcmread(objects[-1]).SOPInstanceUID).encode() in posted[-1][1]
     assert objects[-1].name == "report.dcm"
     assert PASSWORD not in caplog.text
@@ -204,7 +204,7 @@ def test_every_object_is_sent_whole_with_the_report_last(objects, caplog):
 
 
 @pytest.mark.parametrize(("first", "sent"), [(1, "0 of 6 objects are stored"), (4, "3 of 6 objects are stored; run")])
-def test_a_server_whose_disk_is_full_is_one_line_with_the_number_of_stored_objects(objects, first, sent):
+def test_a_server_whose_disk_is_full_gives_a_one_line_error_with_the_number_of_stored_objects(objects, first, sent):
     with FakeServer(Store(first, refused())) as server:
         with pytest.raises(InputError) as raised:
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
@@ -232,7 +232,7 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
 
     def forgetful(method, path, body):
         if method == "GET" and store.received == 6 and len(store.instances) == 6:
-            store.instances = store.instances[-1:]  # a server that recycles the oldest when its disk is full
+            store.instances = store.instances[-1:]  # like a server that deletes old objects when its disk is full
         return store(method, path, body)
 
     with (
@@ -242,7 +242,7 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
 
 
-def test_a_server_that_goes_down_between_two_objects_is_one_line(objects):
+def test_a_server_that_goes_down_between_two_objects_gives_a_one_line_error(objects):
     with FakeServer(Store()) as server:
         address = parsed(f"dicomweb://{server.web}")
     with pytest.raises(

@@ -45,13 +45,13 @@ def counts(difficulty: str) -> np.ndarray:
     return np.array(found)
 
 
-def test_a_patient_is_the_same_each_time_and_other_than_the_easy_one():
+def test_a_patient_is_reproducible_and_differs_from_the_easy_one():
     assert patient_of(0, 3, "hard") == PATIENTS[2]
     assert patient_of(0, 3, "hard") != patient_of(0, 3)
     assert patient_of(0, 3) == patient_of(0, 3, "easy")
 
 
-def test_every_dozen_is_dealt_the_whole_deck():
+def test_every_twelve_patients_have_all_combinations_of_the_deck():
     for start in (0, 12, 24):
         assert sorted(p.patterns for p in PATIENTS[start : start + 12]) == sorted(HARD_DECK)
 
@@ -95,7 +95,7 @@ def test_labels_are_where_disease_was_drawn(pattern):
     assert core.sum() > 300
     assert np.abs(change[core]).mean() > 20
     assert change[core].mean() * (-1 if pattern == EMPHYSEMA else 1) > 0
-    # Nothing was drawn away from the labels, further than patterns fade at their border.
+    # Nothing was drawn further from the labels than the width over which patterns fade.
     far = ndimage.distance_transform_edt(codes < 2) * patient.pixel > 9 * patient.feather
     assert np.abs(change[far]).max() < 5
 
@@ -132,7 +132,7 @@ def test_motion_doubles_contours_on_some_slices_of_a_patient_only():
 
 
 def test_emphysema_is_between_healthy_lung_and_the_threshold_of_950_hu():
-    # Partial volume: most of an early region stays above −950 HU.
+    # By partial volume, most of an early region stays above −950 HU.
     patient = first(lambda p: p.patterns == (EMPHYSEMA,) and p.extents[EMPHYSEMA] > 0.1)
     z = patient.centres[EMPHYSEMA] * patient.height
     hu, codes = Scanner(patient).slice(z)

@@ -72,7 +72,7 @@ def test_patients_have_only_the_patterns_drawn_for_them(counts):
         assert not found[:, absent].any()
 
 
-def test_every_twelve_patients_have_the_whole_deck():
+def test_every_twelve_patients_have_all_combinations_of_the_deck():
     for first in (1, 13):
         assert sorted(draw_patient(5, n).patterns for n in range(first, first + 12)) == sorted(DECK)
 
@@ -107,7 +107,7 @@ def test_texture_separates_dense_patterns_even_at_224_pixels(regions):
     assert holes["reticular", "honeycomb"] > 0.85, holes
 
 
-def test_emphysema_is_darker_than_everything(regions):
+def test_emphysema_is_darker_than_all_other_patterns(regions):
     dark = [mean for k, mean, _ in regions if k == EMPHYSEMA]
     assert dark
     assert max(dark) < min(mean for k, mean, _ in regions if k != EMPHYSEMA)

@@ -1,4 +1,4 @@
-"""Run by torchrun: a rank trains a step, stops the process group, and prints its remaining threads."""
+"""Run by torchrun: a rank trains a step, stops the process group, and prints which threads remain."""
 
 import threading
 from pathlib import Path

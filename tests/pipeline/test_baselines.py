@@ -18,7 +18,7 @@ from ildfv.store.parts import writing_parts
 
 
 def dense(number: int):
-    """The small scan with a 15th percentile that is lower where there is emphysema; its first slice has no lung."""
+    """The small scan with a P15 that is lower on slices with emphysema; its first slice has no lung."""
     one = scan(number)
     random = np.random.default_rng([number, 7])
     density = random.random((SLICES, len(COLUMNS))).astype(np.float32)
@@ -49,13 +49,13 @@ def test_all_baselines_are_scored_on_all_folds(scored):
     assert len(workspace.results()) == len(results)
 
 
-def test_the_direction_of_a_number_is_found_on_training_patients(scored):
+def test_the_sign_of_a_density_measure_is_chosen_on_training_patients(scored):
     _, results = scored
     aucs = [r.per_pattern["emphysema"].auc for r in results if r.system == "baseline-p15"]
-    assert np.mean(aucs) > 0.8  # lower is more emphysema; the slices without lung cost the rest
+    assert np.mean(aucs) > 0.8  # low P15 means emphysema; slices without lung reduce the AUC
 
 
-def test_prevalence_is_the_auc_of_chance(scored):
+def test_prevalence_has_the_auc_of_chance(scored):
     _, results = scored
     for r in results:
         if r.system == "baseline-prevalence":

@@ -41,10 +41,10 @@ def test_each_output_uses_the_features_that_predict_held_out_groups(kind):
         assert np.corrcoef(scores, found.head.held_out[:, c])[0, 1] > 0.9
 
 
-def test_a_scale_changes_the_penalty_and_not_the_meaning_of_a_coefficient():
+def test_a_scale_changes_the_penalty_and_not_the_unit_of_a_coefficient():
     x, y, groups = problem()
     found = fit_chosen_head("ridge", x, y, groups, candidates={"scaled": np.repeat([1.0, 100.0], [11, 1])})
-    assert found.head.coef[1, 11] == pytest.approx(0.39, abs=0.1)  # of a step against a standard normal feature
+    assert found.head.coef[1, 11] == pytest.approx(0.39, abs=0.1)  # for a step function of a normal feature
 
 
 def test_an_output_without_labels_is_constant():
@@ -75,7 +75,7 @@ def study(tmp_path_factory):
 
 def test_the_saved_head_reproduces_the_scores_from_projections_and_densities(study):
     results = regress_encoding(study.root, layer="filters", head="logistic")
-    assert results.settings["regress"]["used"]["emphysema"] != NONE  # this study's P15 follows emphysema
+    assert results.settings["regress"]["used"]["emphysema"] != NONE  # P15 of this study depends on emphysema
     encoding = Encoding(study.encoding_dir("filters", 0))
     tensors, info = load_model(encoding.folder / "regression-logistic")
     assert info["inputs"]["density"] == list(COLUMNS)
@@ -114,7 +114,7 @@ def test_densities_of_test_patients_change_nothing_that_is_fitted(study, tmp_pat
     assert 0 < len(tested) < PATIENTS
 
 
-def test_density_off_leaves_the_projections_alone(study):
+def test_with_density_off_only_projections_are_used(study):
     regress_encoding(study.root, layer="filters", head="ridge", target="step", density="off")
     tensors, info = load_model(study.encoding_dir("filters", 0) / "regression-ridge")
     assert info["inputs"]["density"] == []

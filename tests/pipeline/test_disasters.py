@@ -26,7 +26,7 @@ ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes",
 
 
 def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:
-    """`ildfv …` on the workspace; in a process of its own if it is limited or mounts something."""
+    """Runs `ildfv …` on the workspace, in a separate process if the process is limited or mounts something."""
     if not before and not options:
         return ildfv(*arguments, "--workspace", root)
     line = [*before, sys.executable, HERE / "command.py", *arguments, "--workspace", root]
@@ -35,7 +35,7 @@ def command(root, *arguments, before=(), **options) -> subprocess.CompletedProce
 
 
 def assert_refused(ended: subprocess.CompletedProcess, *words: str) -> None:
-    """Exit code 1, nothing on stdout, and after the progress one line of error that contains all these words."""
+    """Checks for exit code 1, nothing on stdout and, after the progress, one line of error with all these words."""
     assert ended.returncode == 1, ended.stderr[-2000:]
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
@@ -73,7 +73,7 @@ def models_and_slices(root: Path) -> dict[Path, str]:
 @pytest.mark.slow
 def test_a_file_size_limit_is_reported_and_the_next_run_resumes(root, done):
     before = models_and_slices(root)
-    size = 30_000  # bytes: enough for the mixture and the small files of its folder, not for a part
+    size = 30_000  # bytes that suffice for the mixture and the small files of its folder, but not for a part
     limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
     shutil.rmtree(root / "encodings", ignore_errors=True)
     ended = command(root, *ENCODE[:3], "-k", 64, "--passes", 1, preexec_fn=limited)
@@ -85,7 +85,7 @@ def test_a_file_size_limit_is_reported_and_the_next_run_resumes(root, done):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [300, 3000])  # bytes: too few for the log, or for the model
+@pytest.mark.parametrize("size", [300, 3000])  # bytes that are too few for the log, or for the model
 def test_training_without_disk_space_is_reported_and_the_next_run_resumes(root, original, tmp_path, size):
     train = ("train", "--network", "small", "--epochs", 3, "--batch-size", 5)
     other = Path(shutil.copytree(original, tmp_path / "other"))
@@ -270,7 +270,7 @@ def test_verify_reports_missing_files_of_a_finished_encoding(encoded, name):
     assert f"remove the folder {encoded / 'encodings/conv1/fold-0'} and run `ildfv encode` again" in faults[0]
 
 
-def test_broken_settings_are_one_line_from_verify(encoded):
+def test_verify_reports_broken_settings_in_one_line(encoded):
     (encoded / "workspace.toml").write_text("version = ", encoding="utf-8")
     assert_refused(command(encoded, "verify"), "workspace.toml must be TOML")
 

@@ -44,7 +44,7 @@ def test_projections_equal_a_computation_in_memory(root):
 
 
 @pytest.mark.slow
-def test_a_long_fisher_vector_is_projected_and_not_stored(root, monkeypatch):
+def test_long_fisher_vectors_are_projected_without_being_stored(root, monkeypatch):
     monkeypatch.setattr("ildfv.pipeline.fisher.FISHER_LIMIT", 10)
     encode_slices(root, SETTINGS)
     folder = Workspace.open(root).encoding_dir("conv1", 0)
@@ -99,7 +99,7 @@ def test_validation_slices_change_nothing_that_is_fitted(root, tmp_path):
     for place in (root, other.root):
         encode_slices(place, SETTINGS)
     fitted = {p: Workspace.open(p).encoding_dir("conv1", 0) for p in (root, other.root)}
-    for place in fitted:  # a given penalty: only "auto" may look at validation slices
+    for place in fitted:  # the penalty is given, because "auto" depends on validation slices
         regress_encoding(place, ridge=1.0)
     for model in ("mixture", "pca", "regression"):
         one, two = (load_model(folder / model)[0] for folder in fitted.values())
@@ -120,7 +120,7 @@ def test_an_encoding_that_was_also_fitted_on_validation_slices_is_refused(root):
 
 
 class Notes(Silent):
-    """Keeps the notes."""
+    """Progress that collects its notes."""
 
     def __init__(self):
         self.texts = []
@@ -129,7 +129,7 @@ class Notes(Silent):
         self.texts.append(text)
 
 
-def test_a_likelihood_that_falls_is_a_note_and_a_limited_number_of_passes_is_not():
+def test_a_falling_likelihood_is_noted_and_a_limited_number_of_passes_is_not():
     def blobs(number):
         return np.random.default_rng(number).normal(3.0 * number, 1.0, (400, 2)).astype(np.float32)
 

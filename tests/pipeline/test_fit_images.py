@@ -37,7 +37,7 @@ def run(*arguments):
 @pytest.mark.slow
 def test_jpeg_slices_with_one_labelled_pattern_are_fitted_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "FEW_SETTINGS", {"components": 4, "dimensions": 16, "passes": 1})
-    monkeypatch.setattr(recipes, "network_available", lambda: False)  # its layers have a test of their own
+    monkeypatch.setattr(recipes, "network_available", lambda: False)  # another test covers the layers of the network
     rows = [["file", "patient", "ground glass"]]
     (tmp_path / "images").mkdir()
     for person in range(PEOPLE):

@@ -19,7 +19,7 @@ SETTINGS = EncodeSettings(layer="conv1", components=2, dimensions=4, passes=1)
 
 @pytest.fixture
 def weights(tmp_path):
-    """Writes the weights of a "small" network, as a pretraining with ten classes would have left them."""
+    """Writes the weights of a "small" network, as after a pretraining with ten classes."""
 
     def write(seed=5, n_outputs=10, without=()):
         values = tensors(build("small", seed=seed, n_outputs=n_outputs))
@@ -31,7 +31,7 @@ def weights(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_frozen_network_is_encoded_and_scored_beside_the_trained_one(root, weights):
+def test_a_frozen_network_is_encoded_and_scored_next_to_the_trained_one(root, weights):
     path = weights()
     info = encode_slices(root, SETTINGS, network="small", weights=path)
     assert info["layer"] == "small-conv1"

@@ -1,4 +1,4 @@
-"""Slices stored in HU in addition to the windows: descriptors are not quantised to 8 bits, regions do not change."""
+"""Slices stored in HU in addition to the windows: descriptors are not quantised to 8 bits; regions do not change."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def test_hu_are_averaged_over_prepared_pixels_and_padding_is_black():
     padded = mean_hounsfield(np.full((448, 224), -3024))
     assert (padded == LOW).all()
     grey = windowed(hu.astype(np.float32))[NORMAL] * ((HIGH - LOW) / 255) + LOW
-    assert np.abs(found - grey).max() < 4  # half a grey level, and half a HU
+    assert np.abs(found - grey).max() < 4  # the rounding of half a grey level and half a HU
 
 
 def test_descriptors_of_hu_are_those_of_the_window_without_its_quantisation():

@@ -122,7 +122,7 @@ def test_a_file_that_is_not_the_recorded_one_is_a_fault(root):
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"version": 2}', '{"version": 1, "finished": [{}]}'])
-def test_an_invalid_order_file_is_one_line_and_a_fault(root, content):
+def test_an_invalid_order_file_gives_a_one_line_error_and_is_a_fault(root, content):
     (root / FILE).write_text(content)
     with pytest.raises(InputError, match=FILE):
         newest_model(Workspace.open(root), 0)

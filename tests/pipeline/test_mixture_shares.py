@@ -1,4 +1,4 @@
-"""The steps of a stepwise pass: every slice once, none empty, the same for any number of ranks."""
+"""The steps of a stepwise pass contain every slice once, are not empty, and do not depend on the number of ranks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARTS = {
 
 
 def steps_of(slices, n: int, batch_size: int, ranks: int, monkeypatch) -> list[list[np.ndarray]]:
-    """The slices of each step, by rank; the maps of a slice are its number."""
+    """The slices of each step by rank. The maps of a slice contain its number, so that they identify the slice."""
     settings = SimpleNamespace(method="stepwise", components=32, batch_size=batch_size)
     indices = np.arange(slices.starts[-1])
     monkeypatch.setenv("WORLD_SIZE", str(ranks))
@@ -39,13 +39,13 @@ def steps_of(slices, n: int, batch_size: int, ranks: int, monkeypatch) -> list[l
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("n", [1, 169, 2916])
 @pytest.mark.parametrize("batch_size", [4, 16])
-def test_steps_hold_every_slice_once_and_are_those_of_any_number_of_ranks(monkeypatch, name, n, batch_size):
+def test_steps_contain_every_slice_once_for_any_number_of_ranks(monkeypatch, name, n, batch_size):
     slices = SimpleNamespace(starts=np.append(0, np.cumsum(PARTS[name])))
     alone = steps_of(slices, n, batch_size, 1, monkeypatch)
     given = [np.concatenate(step) for step in alone]
     assert all(len(part) > 0 for step in alone for part in step)
-    size = max(-(-32 * 32 // n), min(4 * batch_size, len(np.concatenate(given)) // STEPS))  # aimed at
-    assert max(map(len, given)) <= 1.5 * size + batch_size  # however many slices there are
+    size = max(-(-32 * 32 // n), min(4 * batch_size, len(np.concatenate(given)) // STEPS))  # aim for a step
+    assert max(map(len, given)) <= 1.5 * size + batch_size  # for any number of slices
     assert min(map(len, given)) >= min(size // 2, slices.starts[-1])
     np.testing.assert_array_equal(np.sort(np.concatenate(given)), np.arange(slices.starts[-1]))
     for ranks in (2, 3):

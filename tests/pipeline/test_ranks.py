@@ -91,11 +91,11 @@ def test_stepwise_steps_do_not_depend_on_the_number_of_ranks(root, original, tmp
     )
     torchrun(3, root, "stepwise")
     info = load_info(root / "encodings/conv1/fold-0/mixture")
-    assert info["learned"]["n_steps_"] == 3 * 4  # the last of four passes is an exact one
+    assert info["learned"]["n_steps_"] == 3 * 4  # the last of four passes is an exact pass without steps
     assert_same(one, root)
 
 
-def test_given_the_models_parts_are_byte_identical(root, alone):
+def test_parts_written_from_the_same_models_are_byte_identical(root, alone):
     for layer in ("conv1", "fc6"):
         folder = Path("encodings") / layer / "fold-0"
         for model in ("mixture", "pca"):
@@ -133,7 +133,7 @@ def test_no_thread_of_a_process_group_outlives_it():
 def test_the_network_does_not_depend_on_the_number_of_ranks(original, tmp_path, network, shards):
     options = ("train", "--network", network, "--epochs", 2, "--batch-size", 5, "--name", "n", "--json")
     found = []
-    for ranks in (1, 2, 3):  # with three ranks, the last one is idle
+    for ranks in (1, 2, 3):  # of three ranks, the last one is idle
         copy = Path(shutil.copytree(original, tmp_path / str(ranks)))
         said = torchrun(ranks, *options, "--shards", shards, "--workspace", copy, script="command.py").stderr
         assert ("some ranks are idle" in said) == (ranks > shards)

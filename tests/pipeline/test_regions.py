@@ -25,11 +25,11 @@ from ildfv.train.networks import load
 from ildfv.train.receptive import receptive_fields
 
 LUNG = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2, batch_size=4, region="lung")
-TOP, BOTTOM, LEFT, RIGHT = 64, 160, 48, 176  # of the lung, at multiples of the network's stride of 8
+TOP, BOTTOM, LEFT, RIGHT = 64, 160, 48, 176  # borders of the lung, at multiples of the network's stride of 8
 
 
 def chest(number: int, *, outside: int = 0):
-    """The textures of the small scan as lung inside soft tissue changed by `outside`; the last slice has no lung."""
+    """The small scan as lung inside soft tissue whose noise depends on `outside`; the last slice has no lung."""
     one = scan(number)
     images = np.full_like(one.images, 230)  # 43 HU in the normal window
     noise = np.random.default_rng([number, outside]).integers(-8, 9, images.shape)
@@ -61,7 +61,8 @@ def test_masks_are_those_of_the_lung(encoded):
     masks = Region(workspace.root, workspace.slices(), "lung").masks(np.array([0, 5, 7]))
     expected = np.zeros((224, 224), bool)
     expected[TOP:BOTTOM, LEFT:RIGHT] = True
-    for mask in masks[[0, 2]]:  # pixels of rough textures at its edge may be denser than lung
+    # Masks may be smaller, because pixels of rough textures at the edge may be denser than lung.
+    for mask in masks[[0, 2]]:
         assert not (mask & ~expected).any()
         assert mask[expected].mean() > 0.98
     assert not masks[1].any()  # the last slice of the first scan
@@ -96,7 +97,7 @@ def test_pixels_outside_the_lung_change_nothing(encoded, tmp_path):
 
 
 @pytest.mark.slow
-def test_regions_are_encoded_and_scored_side_by_side(encoded):
+def test_two_regions_can_be_encoded_and_scored_in_one_workspace(encoded):
     workspace, _ = encoded
     encode_slices(workspace.root, replace(LUNG, region="body"))
     for region, system in (("lung", "fv-conv1-lung"), ("body", "fv-conv1-body")):

@@ -1,4 +1,4 @@
-"""Similar slices: those of a full search over other patients, however the query's patient is named."""
+"""Similar slices equal those of a full search over other patients, whatever name the query's patient has."""
 
 import json
 import sys

@@ -33,7 +33,7 @@ def test_unknown_entries_have_no_loss_and_no_gradient(loss, target):
     found.sum().backward()
     assert (f.grad.numpy() == 0).tolist() == (counts < 0).tolist()
     alone = Objective(TrainSettings(loss=loss, target=target), np.maximum(counts, 0), np.arange(2), torch.device("cpu"))
-    assert (found < alone(f, np.arange(2))).all()  # which counts unknown as absent
+    assert (found < alone(f, np.arange(2))).all()  # the other loss counts unknown patterns as absent
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
         regress_encoding(sparse.root, layer="filters", head="ridge", target="fraction")
 
 
-def test_presence_of_dense_is_that_of_the_labels(sparse):
+def test_stored_slices_have_the_presence_of_the_labels(sparse):
     known = sparse.slices().counts[:, EMPHYSEMA] >= 0
     stored = sparse.stored_slices().counts[known, EMPHYSEMA]
     assert (presence(stored) == presence(sparse.slices().counts[known, EMPHYSEMA])).all()

@@ -1,4 +1,4 @@
-"""On two Slurm nodes encode and regress give what one process gives, also if a rank is killed and the job requeued."""
+"""On two Slurm nodes, encode and regress give the result of one process, also if the job is requeued after a kill."""
 
 import os
 import shutil

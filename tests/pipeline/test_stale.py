@@ -54,7 +54,7 @@ def test_an_encoding_made_with_other_folds_is_not_regressed(moved):
 
 
 def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
-    assert len(make_report(moved)["notes"]) == 3  # one for each of two systems, and that no system remains
+    assert len(make_report(moved)["notes"]) == 3  # one note for each of two systems, and one that no system remains
     train_network(moved, fresh=True, **TRAIN)
     report = make_report(moved)
     assert [d.system for d in report["results"]] == ["cnn-own"]
@@ -73,7 +73,7 @@ def test_training_again_makes_everything_current(moved):
 
 
 def test_scores_record_the_folds_they_were_made_with(root, monkeypatch):
-    """Folds that are replaced during training make its scores stale, as at any other time."""
+    """Folds may be replaced during training as well, which makes its scores stale."""
 
     def trained(*arguments, **options):
         train(*arguments, **options)
@@ -102,7 +102,7 @@ def test_parts_of_other_slices_are_refused(root, name, change):
 
 
 def test_fresh_keeps_a_training_of_the_same_settings(root):
-    """Otherwise a restarted run, by torchrun or by hand, would delete its own results."""
+    """Otherwise a run that torchrun or the user restarts would delete its own results."""
     train_network(root, **TRAIN)
     model = root / "models/own/fold-0/model.safetensors"
     made = model.stat().st_mtime_ns

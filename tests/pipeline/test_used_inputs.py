@@ -1,4 +1,4 @@
-"""What `fit` says about the inputs of each head."""
+"""The report of `fit` on the inputs of each head."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ from ildfv.pipeline.used_inputs import described, used_inputs
 
 
 def results(fold, emphysema, *, system="fv-a", encode=None, penalty=1.0):
-    """What `regress --head` records on one fold of labels of emphysema only."""
+    """The record of `regress --head` for one fold whose only labelled pattern is emphysema."""
     penalties = [penalty if pattern == "emphysema" else None for pattern in PATTERNS]
     used = dict.fromkeys(PATTERNS, "projections") | {"emphysema": emphysema}
     encode = encode or {"filters": {"layer": "filters", "hounsfield": True}, "lite-block5": {"layer": "lite-block5"}}
@@ -33,7 +33,7 @@ def test_a_fold_with_a_constant_score_is_not_counted():
     assert used_inputs([results(0, "densities", penalty=None)])["fv-a"]["used"] == {}
 
 
-def test_systems_without_a_chosen_head_are_left_out():
+def test_systems_without_a_head_are_omitted():
     linear = SimpleNamespace(system="fv-conv1", settings={"regress": {"layer": "conv1"}, "encode": {}})
     baseline = SimpleNamespace(system="baseline-p15", settings={"baseline": {"name": "p15"}})
     assert used_inputs([linear, baseline]) == {}

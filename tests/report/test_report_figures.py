@@ -101,7 +101,7 @@ def test_outlines_surround_the_labels():
     assert points[:, 0].max() == 20
     assert points[:, 1].min() == 5
     assert points[:, 1].max() == 10
-    assert len(points) == 8  # a rectangle with its corners cut; straight runs are one line
+    assert len(points) == 8  # the corners of the rectangle are cut, and each side is one line
 
 
 def test_areas_at_the_border_and_holes_are_closed():

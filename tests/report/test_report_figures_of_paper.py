@@ -29,7 +29,7 @@ def test_x_is_logarithmic_and_y_linear():
     assert (y1 - y2) / (y2 - y3) == pytest.approx(0.1 / 0.3, rel=0.02)
 
 
-def test_an_undefined_value_leaves_a_gap_and_a_chart_of_none_is_drawn():
+def test_an_undefined_value_leaves_a_gap_and_a_chart_without_values_is_drawn():
     assert len(circles(draw(chart(0.5, None, 0.9)))) == 2
     assert circles(draw(chart(None, None, None))) == []
 
@@ -41,7 +41,7 @@ def test_a_chart_names_its_values_and_its_data():
     assert len(re.findall('class="whisker"', svg)) == 1
 
 
-def test_a_field_that_is_no_chart_is_refused():
+def test_an_unknown_field_of_a_chart_is_refused():
     with pytest.raises(InputError):
         Chart.from_dict({"title": "t"})
 
@@ -60,7 +60,7 @@ def test_a_slice_has_the_areas_of_its_label_map():
     assert "area" not in slice_svg(image, None, label="slice")
 
 
-def test_a_figure_with_systems_has_a_switch_and_one_without_data_is_not_called_phantom():
+def test_a_figure_with_systems_has_a_switch_and_a_figure_without_data_is_not_called_phantom():
     panel = Panel("(a) ROC", function([0, 1], [0, 1], "x", ("a", "b"), 1, 1))
     switched = Figure("Fig. 5", variants={"CNN": [panel], "conv1": [panel]})
     plain = Figure("Fig. 3", panels=[panel], of_data=False)

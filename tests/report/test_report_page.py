@@ -72,7 +72,7 @@ def full(**changes):
 
 
 class Page(HTMLParser):
-    """Every tag with its attributes, the text, and whether tags nest."""
+    """A parser that collects the text and every tag with its attributes, and checks that tags nest."""
 
     EMPTY = ("meta", "input", "br", "hr", "img")
 
@@ -150,7 +150,7 @@ def test_the_banner_is_also_correct_for_phantoms_among_real_scans():
     assert "Every scan" not in text
 
 
-def test_healthy_patients_are_distinguished_from_healthy_slices_and_one_is_singular():
+def test_healthy_patients_and_healthy_slices_are_distinguished_and_one_is_singular():
     presence = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [-1] * 4])
     counted = statistics(presence, ["p", "p", "q", "r"], labels=PATTERNS, threshold=6000)
     content = ReportContent(data="user", statistics=counted)
@@ -203,7 +203,7 @@ def test_marks_that_change_how_text_appears_are_shown_escaped_everywhere():
     assert html.count(r"\u202egnp.x\u202c \x1b[2J \u2066 \u200b \x85 \x07") > 10
 
 
-def test_layout_and_letters_of_any_script_stay():
+def test_line_breaks_and_letters_of_any_script_are_kept():
     text = "µm² \u2009 é 肺\t\n"
     assert printable_page(text) == text
 
@@ -408,7 +408,7 @@ def test_the_number_of_patients_behind_each_value_is_shown():
     assert "fewer than 30 patients" not in text
 
 
-def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
+def test_the_page_distinguishes_the_overall_f_from_the_mean_of_the_slices_f():
     found, html = document(), render(full())
     text = Page(html).text
     assert "F is the harmonic mean of this precision and this recall (Eq. 10)" in text
@@ -418,7 +418,7 @@ def test_the_page_tells_the_overall_f_from_the_mean_of_the_slices_f():
     assert f"{found.overall.mean_slice_f:.3f}" in table
 
 
-def test_the_page_says_what_the_tests_assume():
+def test_the_page_states_what_the_tests_assume():
     text = Page(render(full())).text
     assert "exact for measures of decisions and approximate for the AUC" in text
     assert "not exchangeable, which is possible for systems with equal AUC" in text

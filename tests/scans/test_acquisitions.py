@@ -37,7 +37,7 @@ CONSTANT = {
 
 
 def passes(folder, files, values, *, offset=2.5, contiguous=False):
-    """Two passes of six slices in one series. values(number, z): tags of slice z of pass `number`."""
+    """Writes two passes of six slices as one series. values(number, z): the tags of slice z of pass `number`."""
     series, both = generate_uid(), []
     for number in (0, 1):
         hu = files.chest(seed=number)
@@ -71,7 +71,7 @@ def test_passes_that_differ_in_one_tag_are_two_scans(tmp_path, files, name, offs
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["up, up", "up, down"])
 @pytest.mark.parametrize("name", ["AcquisitionTime", "AcquisitionNumber", "InstanceNumber"])
-def test_passes_are_told_apart_by_the_order_of_values_that_differ_in_every_slice(tmp_path, files, name, turn):
+def test_passes_are_separated_by_the_order_of_values_that_differ_in_every_slice(tmp_path, files, name, turn):
     def value(number, z):
         at = 100000 + 50 * number + (z if number == 0 or turn > 0 else 5 - z)
         return {name: str(at) if name == "AcquisitionTime" else at - 99999}
@@ -110,7 +110,7 @@ def test_the_name_of_an_acquisition_contains_no_free_text(tmp_path, files):
     assert all(name.startswith("SeriesDescription ") and "Doe" not in name for name in names)
 
 
-def test_two_spellings_of_a_number_are_one_value(tmp_path, files):
+def test_numbers_with_different_spellings_are_equal_values(tmp_path, files):
     def change(z, dataset):
         dataset.KVP, dataset.SliceThickness = (("120", "5"), ("120.0", "5.000"))[z % 2]
         dataset.GantryDetectorTilt = ("0", "-0.0")[z % 2]
@@ -121,7 +121,7 @@ def test_two_spellings_of_a_number_are_one_value(tmp_path, files):
     np.testing.assert_array_equal(got, files.chest())
 
 
-def test_an_uneven_pass_costs_only_itself(tmp_path, files):
+def test_an_uneven_pass_is_refused_and_the_other_pass_is_read(tmp_path, files):
     passes(tmp_path, files, lambda number, z: {"AcquisitionNumber": number})
     for path in (tmp_path / "pass1").iterdir():
         if read_header(path).frames[0].position[2] == -300 + 2.5 + 10:
@@ -132,7 +132,7 @@ def test_an_uneven_pass_costs_only_itself(tmp_path, files):
     assert "slices missing: 1" in found.quarantined[0].reason
 
 
-def test_the_only_acquisition_is_asked_for_and_there_are_two(tmp_path, files):
+def test_a_series_of_two_acquisitions_is_refused_where_one_is_required(tmp_path, files):
     passes(tmp_path, files, lambda number, z: {"AcquisitionNumber": number})
     with pytest.raises(InputError, match=r"one acquisition, got 2 that interleave.*AcquisitionNumber 0; Acq"):
         assemble([read_header(path) for path in sorted(tmp_path.rglob("*.dcm"))])

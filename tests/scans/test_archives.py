@@ -1,4 +1,4 @@
-"""Zip archives: what is inside is unpacked as it is, and no archive can write elsewhere or fill the disk."""
+"""Zip archives: files are unpacked unchanged, and no archive can write to other folders or fill the disk."""
 
 import os
 import stat
@@ -31,7 +31,7 @@ def refusal(path: Path) -> str:
     return str(raised.value)
 
 
-def test_an_archive_is_unpacked_as_it_is_and_removed_afterwards(tmp_path):
+def test_files_are_unpacked_unchanged_and_removed_afterwards(tmp_path):
     files = {"p1/IM1.dcm": b"one", "p1/é.dcm": b"two", "./p2/a": b"3", "top": b""}
     path = write(tmp_path / "scans.zip", files, compression=zipfile.ZIP_DEFLATED)
     with extracted(path) as folder:
@@ -97,7 +97,7 @@ def test_files_that_share_their_data_are_refused(tmp_path):
     with zipfile.ZipFile(path) as archive:
         second = archive.infolist()[1].header_offset
     raw = bytearray(path.read_bytes())
-    raw[:] = raw[:second] + raw[raw.index(b"PK\x01\x02") :]  # the directory lists b, whose data are cut out
+    raw[:] = raw[:second] + raw[raw.index(b"PK\x01\x02") :]  # removes the data of b; the directory still lists b
     directory = raw.index(b"PK\x01\x02")
     raw[-6:-2] = directory.to_bytes(4, "little")
     entry = raw.index(b"PK\x01\x02", directory + 1)
@@ -108,7 +108,7 @@ def test_files_that_share_their_data_are_refused(tmp_path):
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a")])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_path_that_is_in_the_archive_twice_is_refused(tmp_path, names):
+def test_duplicate_paths_in_an_archive_are_refused(tmp_path, names):
     path = tmp_path / "scans.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
@@ -134,7 +134,7 @@ def test_an_unknown_method_of_compression_is_refused(tmp_path):
     assert "got method 9" in refusal(path)
 
 
-def test_a_truncated_or_damaged_archive_is_one_line_or_unchanged(tmp_path):
+def test_a_damaged_archive_gives_a_one_line_error_or_all_files_unchanged(tmp_path):
     files = {"p1/IM1.dcm": os.urandom(200), "p1/IM2.dcm": bytes(300)}
     whole = write(tmp_path / "scans.zip", files, compression=zipfile.ZIP_DEFLATED).read_bytes()
     path = tmp_path / "damaged.zip"

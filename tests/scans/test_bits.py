@@ -20,7 +20,7 @@ def read(paths):
 
 
 def write(folder, files, words, syntax=None, after=None, **tags):
-    """A series of these 16-bit words. after: tags set when the pixels are compressed already."""
+    """Writes a series of these 16-bit words. after: tags that are set after the pixels were compressed."""
 
     def change(z, dataset):
         dataset.PixelData = words[z].tobytes()
@@ -43,7 +43,7 @@ def words_of(hu, intercept=-1024):
 
 
 @COMPRESSED
-def test_twelve_bits_are_read_signed_or_not(tmp_path, files, syntax):
+def test_signed_and_unsigned_twelve_bit_values_are_read(tmp_path, files, syntax):
     hu = files.chest(2)
     np.testing.assert_array_equal(read(write(tmp_path / "u", files, words_of(hu), syntax, **UNSIGNED_12)), hu)
     np.testing.assert_array_equal(read(write(tmp_path / "s", files, words_of(hu, 0), syntax, **SIGNED_12)), hu)
@@ -142,7 +142,7 @@ def test_a_stream_whose_sign_contradicts_the_header_is_refused_if_values_depend_
     words[0, 0, 0] = 3000 if declared else -1000
     paths = write(tmp_path / "a", files, words, JPEG2000Lossless, after={"PixelRepresentation": declared}, **tags)
     refused(paths, "PixelRepresentation must be that of the compressed stream")
-    words = np.minimum(words_of(hu), 2047)  # the highest bit is 0 in both readings
+    words = np.minimum(words_of(hu), 2047)  # with the highest bit 0, signed and unsigned values are equal
     paths = write(
         tmp_path / "b",
         files,

@@ -26,7 +26,7 @@ def test_a_read_returns_the_bytes_of_the_file(tmp_path):
 def test_an_element_that_declares_more_than_its_file_has_allocates_little(tmp_path, files):
     path = files.series(tmp_path, files.chest(1))[0]
     data = path.read_bytes()
-    at = data.index(b"\x10\x00\x20\x00LO")  # PatientID, made an element of 3 GiB of unknown type
+    at = data.index(b"\x10\x00\x20\x00LO")  # PatientID, changed to an element of unknown type and 3 GiB
     path.write_bytes(data[:at] + b"\x10\x00\x20\x00UN\0\0" + (3 << 30).to_bytes(4, "little") + data[at + 8 :])
     tracemalloc.start()
     with pytest.raises(InputError, match="must have a SeriesInstanceUID"):

@@ -1,4 +1,4 @@
-"""A slice that is in a series more than once counts once; files without SOPInstanceUID are told apart by content."""
+"""Copies of a slice in a series count once; files without SOPInstanceUID are distinguished by their content."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from ildfv.scans.read_header import read_header
 
 
 def without_uid(uid):
-    """A change that takes the SOPInstanceUID out of the slices."""
+    """A change that removes the SOPInstanceUID of the slices."""
 
     def change(z, dataset):
         dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
@@ -62,7 +62,7 @@ def test_one_slice_exported_twice_is_used_once(tmp_path, files):
     assert len(ignored) == 1
 
 
-def test_another_slice_at_the_same_position_is_no_copy(tmp_path, files):
+def test_another_slice_at_the_same_position_is_not_a_copy(tmp_path, files):
     series = generate_uid()
     files.series(tmp_path / "a", files.chest(), series=series)
     files.series(tmp_path / "b", files.chest(seed=1), series=series, change=lambda z, d: d if z == 2 else None)
@@ -70,13 +70,13 @@ def test_another_slice_at_the_same_position_is_no_copy(tmp_path, files):
     assert "slices must have distinct positions" in left.reason
 
 
-def test_equal_slices_at_other_positions_are_no_copies(tmp_path, files):
+def test_equal_slices_at_other_positions_are_not_copies(tmp_path, files):
     hu = np.repeat(files.chest(1), 4, axis=0)
     files.series(tmp_path, hu)
     np.testing.assert_array_equal(scan_of(tmp_path)[0], hu)
 
 
-def test_a_series_twice_with_two_acquisitions_is_two_scans(tmp_path, files):
+def test_two_copies_of_a_series_with_two_acquisitions_are_two_scans(tmp_path, files):
     series = generate_uid()
     for copy in ("a", "b"):
         for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Densitometry: the textbook numbers of lungs whose HU are known."""
+"""Densitometry of lungs of known HU, compared with values computed by hand."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ LUNG[5:15, 5:15] = True
 
 
 def of(values):
-    """The densitometry of a lung of these 100 HU in soft tissue, by name."""
+    """Density measures by name, of a lung that consists of these 100 HU values, inside soft tissue."""
     hu = np.full(LUNG.shape, 40, np.int16)
     hu[LUNG] = values
     return dict(zip(COLUMNS, density(hu, LUNG).tolist(), strict=True))
 
 
-def test_shares_percentile_and_mean():
+def test_shares_percentile_and_mean_equal_those_computed_by_hand():
     found = of(np.repeat([-980, -900, -500, 100], [10, 70, 15, 5]))
     assert found["laa-950"] == np.float32(0.10)
     assert found["haa"] == np.float32(0.15)
@@ -31,7 +31,7 @@ def test_the_histogram_counts_every_pixel_of_the_lung_once():
     assert sum(bins) == 1
 
 
-def test_what_lies_outside_the_lung_does_not_count():
+def test_pixels_outside_the_lung_do_not_count():
     hu = np.full(LUNG.shape, -850, np.int16)
     other = np.where(LUNG, hu, 1000)
     np.testing.assert_array_equal(density(hu, LUNG), density(other, LUNG))

@@ -1,4 +1,4 @@
-"""CT images that are no slices in HU are recognised by the words in which vendors mark them."""
+"""CT images that are not slices in HU are recognised by the words with which vendors mark them."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_a_mark_in_the_image_type_excludes_the_image(tmp_path, files, image_type
         "DERIVED/PRIMARY/AXIAL/HIMIPRO",
     ],
 )
-def test_other_image_types_are_slices(tmp_path, files, image_type):
+def test_images_of_other_types_are_read_as_slices(tmp_path, files, image_type):
     found = header(tmp_path, files, ImageType=image_type.split("/"))
     assert (found.ignored, found.problem) == (None, None)
 

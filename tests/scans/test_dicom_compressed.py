@@ -44,7 +44,7 @@ def test_lossless_syntaxes_preserve_the_voxels(tmp_path, files, syntax, plugin, 
     compress = compressor(syntax, encoding_plugin=plugin)
 
     def change(z, dataset):
-        if not signed:  # the values are all positive: only the declaration changes
+        if not signed:  # only the declaration changes, because all values are positive
             dataset.PixelRepresentation = 0
         return compress(z, dataset)
 

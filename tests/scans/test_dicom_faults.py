@@ -59,7 +59,7 @@ def test_a_header_that_breaks_a_rule_is_refused(tmp_path, files, tags, match):
     refused(files.series(tmp_path, files.chest(3), **tags), match)
 
 
-def test_one_slice_without_rescaling_refuses_the_whole_series(tmp_path, files):
+def test_a_series_with_one_slice_without_rescaling_is_refused(tmp_path, files):
     def spoil(z, dataset):
         if z == 1:
             del dataset.RescaleSlope
@@ -82,7 +82,7 @@ def test_uneven_spacing_is_refused(tmp_path, files):
     refused(files.series(tmp_path, files.chest(), change=shift), "uneven spacing; deviating gaps: 2")
 
 
-def test_slices_off_their_line_are_refused(tmp_path, files):
+def test_slices_that_do_not_lie_on_a_line_are_refused(tmp_path, files):
     def shift(z, dataset):
         if z == 3:
             dataset.ImagePositionPatient[0] += 3
@@ -169,7 +169,7 @@ def test_a_header_without_pixels_is_refused(tmp_path, files):
     assert "PixelData must be present, got a header without pixel data" in quarantine(tmp_path)["slice000.dcm"]
 
 
-def test_many_files_with_one_fault_are_one_entry(tmp_path):
+def test_many_files_with_the_same_fault_are_listed_as_one_entry(tmp_path):
     for number in range(5):
         (tmp_path / f"{number}.dcm").write_bytes(b"no DICOM")
     (left,) = discover(tmp_path).quarantined
@@ -223,7 +223,7 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     files.series(tmp_path / "pt", hu, Modality="PT")
     (tmp_path / "notes.txt").write_text("no scan")
 
-    def directory(_, dataset):  # its SOP class is only in the file meta information
+    def directory(_, dataset):  # a DICOMDIR has its SOP class only in the file meta information
         del dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
         return dataset
@@ -231,7 +231,7 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     files.series(tmp_path / "dir", hu, PixelData=None, change=directory)
     found = discover(tmp_path)
     assert not found.scans
-    (contours,) = found.quarantined  # they are annotations that are lost
+    (contours,) = found.quarantined  # reported and not ignored, because annotations would be lost
     assert contours.source.parent.name == "rt"
     assert contours.reason.startswith("RT Structure Set: [segments] of the code table must name one of its structures")
     assert not discover(tmp_path, labels=False).quarantined

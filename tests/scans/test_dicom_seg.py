@@ -58,7 +58,7 @@ def read(path, scan):
 
 @pytest.fixture
 def scan(tmp_path, files):
-    """Paths of a series by position, its geometry, phantom codes."""
+    """(paths of a series by position, its geometry, its phantom codes)."""
     hu = files.chest()
     paths = files.series(tmp_path / "ct", hu)
     return paths, assemble([read_header(path) for path in paths]).geometry, files.codes(hu)
@@ -167,7 +167,7 @@ UNNEEDED = (
 
 
 @pytest.mark.parametrize("name", UNNEEDED)
-def test_a_missing_attribute_that_does_not_matter_costs_nothing(tmp_path, scan, name):
+def test_a_segmentation_without_an_attribute_that_is_not_needed_is_read(tmp_path, scan, name):
     paths, geometry, codes = scan
     path = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
     seg = dcmread(path)
@@ -183,7 +183,7 @@ def test_a_missing_attribute_that_does_not_matter_costs_nothing(tmp_path, scan, 
 @pytest.mark.parametrize(
     "name", ["SegmentAlgorithmType", "SegmentedPropertyCategoryCodeSequence", "SegmentAlgorithmName"]
 )
-def test_missing_attributes_of_segments_that_do_not_matter_cost_nothing(tmp_path, scan, name):
+def test_segments_without_attributes_that_are_not_needed_are_read(tmp_path, scan, name):
     paths, geometry, codes = scan
     path = write_seg(tmp_path / "seg.dcm", paths, stacked(codes))
     seg = dcmread(path)

@@ -1,4 +1,4 @@
-"""Geometry is compared with the best even grid, within what headers round and within less than half a voxel."""
+"""Geometry is compared with the best even grid; the tolerance covers rounded headers and is below half a voxel."""
 
 import numpy as np
 import pytest

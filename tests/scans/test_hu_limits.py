@@ -48,7 +48,7 @@ def test_background_is_raised_whether_or_not_it_is_declared(tmp_path, files, val
     np.testing.assert_array_equal(got[:, ~OUTSIDE], files.chest()[:, ~OUTSIDE])
 
 
-def test_negative_padding_in_unsigned_pixels_is_no_metal(tmp_path, files):
+def test_negative_padding_in_unsigned_pixels_is_not_read_as_metal(tmp_path, files):
     stored = (files.chest() + 1024).astype(np.int16)
     stored[:, OUTSIDE] = -2000
     with pytest.raises(InputError, match="HU must be above 700 in at most 10%"):
@@ -90,6 +90,6 @@ def test_values_between_integers_stay_floats(tmp_path, files):
 
 
 @pytest.mark.parametrize("tags", [{"RescaleSlope": "1e300"}, {"RescaleIntercept": "-1e300"}, {"RescaleSlope": "1e10"}])
-def test_a_scale_beyond_all_numbers_is_refused(tmp_path, files, tags):
+def test_an_extremely_large_slope_or_intercept_is_refused(tmp_path, files, tags):
     with pytest.raises(InputError, match="slope and intercept to HU must be at most"):
         series(tmp_path, files, (files.chest() + 1024).astype(np.int16), **tags)

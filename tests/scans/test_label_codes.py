@@ -112,6 +112,6 @@ def test_identities_are_salted_hashes():
 
 
 @pytest.mark.parametrize("name", ["/nowhere/codes", "../codes/phantom", "/nowhere/codes.csv"])
-def test_a_path_that_is_no_toml_file_is_refused_with_the_shipped_tables(name):
+def test_the_error_for_a_path_that_is_not_a_toml_file_names_the_shipped_tables(name):
     with pytest.raises(InputError, match=r"codes must be a \.toml file or one of cip, phantom, got"):
         Codes.load(name)

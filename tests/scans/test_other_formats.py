@@ -46,13 +46,13 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_voxels_and_grid_are_those_of_nifti(tmp_path, files, name):
     hu = files.chest()
-    hu[:, :9, :9] = -900  # no symmetry
+    hu[:, :9, :9] = -900  # so that no flip or rotation gives the same volume
     (tmp_path / "p1").mkdir()
     WRITERS[name](tmp_path / "p1" / name, files, hu)
     files.nifti(tmp_path / "p2" / "ct.nii.gz", hu)
     found = discover(tmp_path)
     assert not found.quarantined
-    assert not found.ignored  # the data file belongs to its header
+    assert not found.ignored  # the data file counts as a part of its header
     one, other = (
         read_file(scan.source, scan.kind, patient_id="p", series_id="s") for scan in sorted(found.scans, key=str)
     )

@@ -28,7 +28,7 @@ def header(folder, files, raw: bytes, charset):
         (UMLAUT.encode("gb18030"), "GB18030"),
     ],
 )
-def test_one_id_in_several_character_sets_is_one_text(tmp_path, files, raw, charset):
+def test_an_id_has_the_same_text_in_all_character_sets(tmp_path, files, raw, charset):
     raw += b" " * (len(raw) % 2)
     found = header(tmp_path, files, raw, charset)
     assert (found.patient, found.patient_fault) == (UMLAUT, "")
@@ -42,10 +42,10 @@ def test_one_id_in_several_character_sets_is_one_text(tmp_path, files, raw, char
         ("latin-1", None),  # not ASCII
         ("latin-1", ""),
         ("latin-1", "ISO_IR 6"),
-        ("latin-1", "ISO_IR 999"),  # no such set
-        ("utf-8", "ISO_IR 100"),  # UTF-8 under a set in which it is other letters
+        ("latin-1", "ISO_IR 999"),  # an unknown set
+        ("utf-8", "ISO_IR 100"),  # UTF-8, which has other letters in this set
         ("utf-8", None),
-        ("latin-1", ["ISO 2022 IR 6", "ISO 2022 IR 100"]),  # not in the first set, without an escape sequence
+        ("latin-1", ["ISO 2022 IR 6", "ISO 2022 IR 100"]),  # no letter of the first set, and no escape sequence
         ("latin-1", ["", "ISO 2022 IR 87"]),
     ],
 )
@@ -64,7 +64,7 @@ def test_ascii_ids_do_not_depend_on_the_character_set(tmp_path, files, charset):
 
 
 @pytest.mark.parametrize("raw", ["", None])
-def test_an_empty_id_is_no_identity(tmp_path, files, raw):
+def test_an_empty_id_is_not_accepted_as_an_identity(tmp_path, files, raw):
     (path,) = files.series(tmp_path, files.chest(1), PatientID=raw)
     assert read_header(path).patient_fault.startswith("PatientID must not be empty, because folds are split by patient")
 

@@ -39,7 +39,7 @@ def test_lungmask_receives_hu_and_its_labels_become_a_mask(slices, monkeypatch):
     lungs_module._lungmask.cache_clear()
 
     def inferer(*, volume_postprocessing, tqdm_disable):
-        assert not volume_postprocessing  # the slices are of many volumes: a mask must not depend on its neighbours
+        assert not volume_postprocessing  # slices are of many volumes, so a mask must not depend on other slices
         return SimpleNamespace(apply=apply)
 
     package = SimpleNamespace(LMInferer=inferer)
@@ -60,7 +60,7 @@ def test_without_lungmask_the_error_states_how_to_install_it(slices, monkeypatch
         lungs(slices, [0], "by hand")
 
 
-def test_unavailable_lungmask_weights_are_one_line(slices, monkeypatch):
+def test_unavailable_lungmask_weights_give_a_one_line_error(slices, monkeypatch):
     def inferer(**_):
         raise URLError("Name or service not known")
 

@@ -36,13 +36,13 @@ def test_a_shifted_slice_of_the_shoulders_is_refused(chest):
 
 @pytest.mark.parametrize("value", [300, 800, 3000, 20000, -1000, -300])
 @pytest.mark.parametrize("side", [4, 16, 24])
-def test_contrast_metal_and_disease_in_one_slice_are_no_shift(chest, value, side):
+def test_contrast_metal_and_disease_in_one_slice_are_not_taken_for_a_shift(chest, value, side):
     chest[2, 32 - side // 2 : 32 + side // 2, 32 - side // 2 : 32 + side // 2] = value
     check_slices(chest, POSITIONS)
 
 
 @pytest.mark.parametrize("value", [-3024, -2000, -1024, 0, 40])
-def test_empty_slices_are_no_shift(chest, value):
+def test_empty_slices_are_not_taken_for_a_shift(chest, value):
     chest[5] = value
     check_slices(chest, POSITIONS)
 

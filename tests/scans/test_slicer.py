@@ -40,7 +40,7 @@ def expected(codes, meanings):
     return table[codes]
 
 
-def test_names_decide_and_not_numbers(tmp_path, files, scan):
+def test_names_and_not_numbers_decide_the_meaning(tmp_path, files, scan):
     grid, codes = scan
     numbers = np.select([codes == 1, codes == 2], [7, 1]).astype(np.uint8)  # numbered by the order of drawing
     path = files.nrrd(tmp_path / "a.seg.nrrd", numbers, **segments(("GGO", 1, 0), ("Aerated", 7, 0)))
@@ -141,7 +141,7 @@ def test_an_inconsistent_header_is_refused(tmp_path, files, scan, described):
         slicer_header(path)
 
 
-def test_a_file_without_segments_is_no_segmentation_of_slicer(tmp_path, files, scan):
+def test_a_file_without_segments_is_not_read_as_a_slicer_segmentation(tmp_path, files, scan):
     grid, segments_ = slicer_header(files.nrrd(tmp_path / "a.seg.nrrd", scan[1]))
     assert isinstance(grid, Geometry)
     assert segments_ == ()

@@ -64,7 +64,7 @@ def test_nrrd_spaces_are_converted_to_patient_axes(tmp_path, files, space):
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2"])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, ">i2", np.int32, np.float64])
-def test_nrrd_encodings_and_types(tmp_path, files, encoding, dtype):
+def test_all_nrrd_encodings_and_types_are_read(tmp_path, files, encoding, dtype):
     path = files.nrrd(tmp_path / "a.nrrd", files.chest(3).astype(dtype), encoding=encoding)
     np.testing.assert_array_equal(read(path).hu, files.chest(3))
 

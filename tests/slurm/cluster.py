@@ -49,7 +49,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> str:
-    """Why no cluster can be started here; empty if one can."""
+    """The reason why no cluster can be started here, or "" if one can."""
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         return f"needs {', '.join(absent)} (Debian: slurm-wlm, munge)"

@@ -10,7 +10,7 @@ from ildfv.store.checksummed import read_checksummed, write_checksummed
 CONTENT = {"f": 0.1, "auc": None, 3: (1, 2.5), "name": "größer", "file": "caf\udce9"}
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_a_written_document_is_read_back(tmp_path):
     write_checksummed(tmp_path / "d.json", CONTENT)
     assert read_checksummed(tmp_path / "d.json") == {
         "f": 0.1,

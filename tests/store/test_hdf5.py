@@ -1,4 +1,4 @@
-"""A part that refers to other files, or holds anything but plain arrays, is refused before a value is read."""
+"""A part that refers to other files, or contains anything but plain arrays, is refused before values are read."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def soft_link(file: h5py.File, secret: Path) -> None:
     file["lung"] = h5py.SoftLink("/positions")
 
 
-def filter_beside_those_of_hdf5(file: h5py.File, secret: Path) -> None:
+def filter_outside_hdf5(file: h5py.File, secret: Path) -> None:
     del file["lung"]
     file.create_dataset("lung", data=np.zeros(M, np.int32), chunks=(1,), compression="gzip")
 
@@ -121,7 +121,7 @@ def missing_attribute(file: h5py.File, secret: Path) -> None:
     del file.attrs["patient"]
 
 
-REACHING_OUT = [external_storage, virtual_dataset, external_link, soft_link, filter_beside_those_of_hdf5]
+REACHING_OUT = [external_storage, virtual_dataset, external_link, soft_link, filter_outside_hdf5]
 ODD = [nested_group, object_references, compound_type, wrong_length, single_value, attribute_of_any_length]
 WRONG = [wrong_shape, missing_array, attribute_of_several_values, attribute_that_refers, missing_attribute]
 

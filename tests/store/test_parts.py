@@ -26,7 +26,7 @@ def fill(folder: Path, names=("x", "y")) -> None:
                 parts.write(name, ARRAYS, {"patient": "p"}, key=name)
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_a_written_part_is_read_back(tmp_path):
     fill(tmp_path)
     parts = Parts(tmp_path)
     assert list(parts.rows) == ["x", "y"]
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_finished_parts(tmp_path, limit):
     child = multiprocessing.get_context("spawn").Process(target=_write_beyond, args=(str(tmp_path), limit))
     child.start()
     child.join()
-    assert child.exitcode == 3  # an error, not HDF5's SIGSEGV
+    assert child.exitcode == 3  # the exit code of an error, not of a segmentation fault in HDF5
     fill(tmp_path)
     assert Parts(tmp_path).verify() == []
     assert sorted(Parts(tmp_path).rows) == ["x", "y"]
@@ -158,7 +158,7 @@ def test_an_error_names_the_final_file(tmp_path):
         pytest.raises(OSError, match=r"No such file or directory: '[^']*/nowhere/x\.h5'$"),
         replacing(path) as temporary,
     ):
-        h5py.File(temporary, "x")  # its message has the temporary name
+        h5py.File(temporary, "x")  # raises an error with the temporary name
 
 
 def test_a_part_without_read_permission_is_not_called_damaged(tmp_path, monkeypatch):

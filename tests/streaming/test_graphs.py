@@ -38,7 +38,7 @@ def test_repeated_shapes_use_a_graph_that_does_not_overwrite_results():
     calls, capture = [], Capture()
     network = Graphed(lambda x: (calls.append(len(x)), x * 2)[1], capture=capture)
     batches = [images(b, i) for i, b in enumerate([4] * 8 + [3, 4, 3])]
-    results = [network(batch) for batch in batches]  # keeps all results, to detect overwriting
+    results = [network(batch) for batch in batches]  # all results are kept, to detect overwriting
     assert all(torch.equal(result, 2 * batch) for result, batch in zip(results, batches, strict=True))
     assert capture.shapes == [(4, 2)]
 
@@ -74,8 +74,8 @@ def test_graphs_can_be_turned_off(monkeypatch):
 
 
 class FakeCuda:
-    """torch.cuda as far as a capture needs it. Like torch, a capture that was invalidated leaves allocation from its
-    pool on when `capture_end` raises, and the cache cannot be emptied while it is on."""
+    """The functions of torch.cuda that a capture uses. As in torch, if `capture_end` raises for an invalidated capture,
+    allocation from its pool stays enabled, and the cache cannot be emptied until allocation is ended."""
 
     def __init__(self, monkeypatch):
         self.current = "main"  # stream
@@ -142,7 +142,7 @@ def cuda(monkeypatch):
 def test_a_failed_capture_leaves_stream_and_allocator_as_before(cuda, error):
     def compute(given):
         if cuda.pools:  # during the capture
-            cuda.valid = isinstance(error, ValueError)  # an error that is not CUDA's leaves the capture valid
+            cuda.valid = isinstance(error, ValueError)  # only an error of CUDA invalidates the capture
             raise error
         return given + 1
 
@@ -158,7 +158,7 @@ def test_a_failed_capture_leaves_stream_and_allocator_as_before(cuda, error):
 
 def test_a_capture_that_fails_at_its_end_leaves_the_allocator_as_before(cuda):
     def compute(given):
-        cuda.valid = not cuda.pools  # invalidated without an error of its own
+        cuda.valid = not cuda.pools  # the capture is invalidated without an exception
         return given + 1
 
     with pytest.raises(RuntimeError, match="previous error during capture"):
@@ -174,18 +174,18 @@ def test_pools_are_not_emptied_by_another_thread_during_a_capture(cuda):
             threads.append(threading.Thread(target=memory.empty))
             threads[0].start()
             threads[0].join(0.1)
-            assert threads[0].is_alive()  # it waits for the end of the capture
+            assert threads[0].is_alive()  # the thread waits for the end of the capture
         return given + 1
 
     replay = graphs.captured(compute, images(2))
     threads[0].join()
     assert torch.equal(replay(images(2)), images(2) + 1)
-    assert cuda.emptied == 2  # before the capture, and by the thread
+    assert cuda.emptied == 2  # once before the capture, once by the thread
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_after_a_real_failed_capture_pools_can_be_emptied_and_another_graph_captured():
+def test_after_a_failed_capture_on_a_gpu_pools_can_be_emptied_and_graphs_captured():
     def compute(given):
         torch.cuda.current_stream().synchronize()  # not permitted during a capture
         return given + 1
@@ -200,7 +200,7 @@ def test_after_a_real_failed_capture_pools_can_be_emptied_and_another_graph_capt
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_real_graph_gives_the_maps_of_the_network():
+def test_a_graph_on_a_gpu_gives_the_maps_of_the_network():
     from ildfv.train.activations import Activations
     from ildfv.train.networks import build
 

@@ -34,7 +34,7 @@ def test_every_item_has_one_result():
 
 
 @pytest.mark.slow
-def test_a_dying_worker_loses_its_own_item_only():
+def test_a_killed_worker_loses_only_its_own_item():
     results = list(as_completed(square_or_die, range(9), workers=2))
     assert len(results) == 9
     assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}

@@ -20,7 +20,7 @@ cat = torch.cat
 
 
 class OutOfMemoryError(MemoryError):
-    """Has the name of torch's and CuPy's exception."""
+    """The package recognises this exception by its name, which is that of torch's and CuPy's exception."""
 
 
 def full_above(limit, error=OutOfMemoryError):
@@ -173,7 +173,7 @@ class Network:
 
     def __call__(self, images):
         assert isinstance(images, torch.Tensor)
-        assert self.gpu.current() is not self.gpu.default  # which is used by the moments at the same time
+        assert self.gpu.current() is not self.gpu.default  # the moments use the default stream at the same time
         if len(images) > self.room:
             raise OutOfMemoryError
         self.batches.append(len(images))
@@ -204,7 +204,7 @@ def test_copies_are_asynchronous_and_complete(gpu):
 
 
 @pytest.mark.parametrize("step", ["moved", "pinned"])
-def test_a_copy_for_which_memory_ran_out_is_repeated_with_emptied_pools(gpu, monkeypatch, step):
+def test_a_copy_that_runs_out_of_memory_is_repeated_after_emptying_pools(gpu, monkeypatch, step):
     emptied, work = [], getattr(gpu, step)
 
     def scarce(given):
@@ -221,7 +221,7 @@ def test_a_copy_for_which_memory_ran_out_is_repeated_with_emptied_pools(gpu, mon
     assert all(np.array_equal(tensor.numpy(), array) for tensor, array in zip(tensors, arrays, strict=True))
 
 
-def test_a_copy_that_fits_nowhere_is_an_error(gpu, monkeypatch):
+def test_a_copy_that_does_not_fit_after_emptying_pools_is_an_error(gpu, monkeypatch):
     def full(given):
         raise OutOfMemoryError
 
@@ -235,7 +235,7 @@ def test_a_stream_on_a_gpu_yields_each_batch_once_in_order(gpu, room):
     network, notes, counted = Network(gpu, room), [], []
     batches = stream.batches(Images(), np.arange(37), 8)
 
-    def then(maps):  # like the moments, it ends with a synchronisation
+    def then(maps):  # ends with a synchronisation, like the moments
         result = gpu.launched(lambda x: x * 2, maps)
         gpu.finish()
         return result.numpy()
@@ -247,7 +247,7 @@ def test_a_stream_on_a_gpu_yields_each_batch_once_in_order(gpu, room):
     assert max(network.batches) == {100: 8, 5: 4, 1: 1}[room]
     assert bool(notes) == (room < 8)
     assert len(network.threads) == 1  # a GPU is used by one thread, unlike CPU cores
-    assert gpu.streams == 2  # for copies and the network, besides the caller's
+    assert gpu.streams == 2  # one for copies, one for the network
 
 
 def test_by_default_maps_stay_on_the_device(gpu):

@@ -1,4 +1,4 @@
-"""The texture classifier: it learns, follows scikit-learn, is saved and restored, and explains itself exactly."""
+"""The texture classifier learns, follows scikit-learn, is saved and restored, and has exact contribution maps."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def fitted(patches):
         return TextureClassifier(**SMALL).fit(images, labels, groups)
 
 
-def test_it_classifies_subjects_that_it_has_not_seen(fitted):
+def test_unseen_subjects_are_classified_better_than_by_chance(fitted):
     images, labels, _ = generate(10, 1, size=32, contrast=0.9)
     accuracy = (fitted.predict(images[36:]) == labels[36:]).mean()
     assert accuracy > 0.4  # chance: 0.17
@@ -52,7 +52,7 @@ def test_a_saved_model_gives_the_same_scores(fitted, patches, tmp_path):
     assert restored.get_params() == fitted.get_params()
 
 
-def test_a_damaged_or_other_model_is_one_line(fitted, tmp_path):
+def test_a_damaged_or_other_model_gives_a_one_line_error(fitted, tmp_path):
     from ildfv.store.models import save_model
 
     save_model(tmp_path / "other", {"x": np.zeros(2)}, {"estimator": "PCA"})
@@ -74,7 +74,7 @@ def test_the_contribution_maps_add_up_to_the_scores(fitted, patches):
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), fitted.scores([picture])[0] - zero, atol=1e-4)
 
 
-def test_it_follows_scikit_learn(patches):
+def test_the_classifier_follows_scikit_learn_conventions(patches):
     images, labels, _ = patches
     search = GridSearchCV(TextureClassifier(**SMALL, head="regression"), {"n_components": [1, 3]}, cv=2)
     search.fit(np.stack(images), labels)
@@ -144,14 +144,14 @@ def test_errors_are_one_line(patches, change, message):
         TextureClassifier(**settings).fit(**data)
 
 
-def test_a_class_of_one_image_can_be_learned():
+def test_a_class_with_a_single_image_can_be_learned():
     images = [np.random.default_rng(i).random((16, 16)) * (1 + i) for i in range(3)]
     model = TextureClassifier(**SMALL).fit(images, ["a", "a", "b"])
     assert model.head_.inner_accuracy is None
     assert model.predict(images).tolist() == ["a", "a", "b"]
 
 
-def test_networks_are_backbones(patches):
+def test_networks_can_be_backbones(patches):
     pytest.importorskip("torch")
     from ildfv.texture.backbones import backbone_of
 

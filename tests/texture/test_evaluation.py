@@ -171,7 +171,7 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
         (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got a path that is not a file"),
     ],
 )
-def test_faults_of_a_set_are_one_line(folder, spoil, options, message):
+def test_faults_of_a_set_give_a_one_line_error(folder, spoil, options, message):
     spoil(folder)
     ended = run("classify", folder / "set", *OPTIONS, *(options or ["--folds", "2"]))
     assert isinstance(ended.exception, InputError)

@@ -1,4 +1,4 @@
-"""Images of all kinds: their values, and one line for each that cannot be used."""
+"""Images of all kinds: their values, and a one-line error for each image that cannot be used."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def cut(path):
         ("a.png", lambda p: None, "must be an image file, got no such file"),
     ],
 )
-def test_images_that_cannot_be_used_are_one_line(tmp_path, name, write, message):
+def test_images_that_cannot_be_used_give_a_one_line_error(tmp_path, name, write, message):
     write(tmp_path / name)
     with pytest.raises(InputError, match=message) as raised:
         read_image(tmp_path / name)

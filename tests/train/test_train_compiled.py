@@ -54,7 +54,7 @@ def test_compiled_steps_learn_the_same_and_are_compiled_once():
 
 
 class CompilerError(RuntimeError):
-    """Has the module of a compiler error."""
+    """Compiler errors are recognised by their module, which this exception has."""
 
 
 CompilerError.__module__ = "torch._inductor.exc"
@@ -95,7 +95,7 @@ def test_a_failed_step_leaves_no_gradients():
     assert network.weight.grad.tolist() == [[1.0, 1.0]]
 
 
-def test_insist_raises_compiler_errors_and_other_errors_are_always_raised():
+def test_with_insist_compiler_errors_are_raised_and_other_errors_always_are():
     for error, insist in ((CompilerError("no"), True), (torch.OutOfMemoryError("full"), False)):
         run = Compiled(torch.nn.Linear(2, 1), compiler=failing(error), insist=insist)
         with pytest.raises(type(error)):

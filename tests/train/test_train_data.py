@@ -41,7 +41,7 @@ def test_ranks_share_a_batch_between_them(slices, monkeypatch):
         batch = next(iter(Epoch(slices, np.arange(23), 5, 0, 0, augment=True)))
         assert batch.total == 5
         found.update(zip(batch.rows.tolist(), batch.images, strict=True))
-    assert np.array_equal(np.stack([found[row] for row in range(5)]), whole.images)  # augmented alike, too
+    assert np.array_equal(np.stack([found[row] for row in range(5)]), whole.images)  # augmentation is the same, too
 
 
 def test_an_error_while_reading_reaches_the_caller(slices):

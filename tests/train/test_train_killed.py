@@ -106,7 +106,7 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp_path):
-    """Two slices per step on three ranks: one rank has no slice in each step. Only rank 0 has the checkpoint."""
+    """With two slices per step on three ranks, one rank has no slice in each step. Only rank 0 has the checkpoint."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -71,12 +71,12 @@ def test_layers_above_the_requested_one_are_not_run(cnnf, images):
         conv1(images.numpy())  # NumPy comes in, a tensor goes out
         assert not ran
         cnnf(images)
-        assert ran == ["lrn1"]  # and taking activations leaves no hook behind
+        assert ran == ["lrn1"]  # computing activations has left no hook
     finally:
         handle.remove()
 
 
-def test_fc6_is_what_fc7_sees(cnnf, images):
+def test_fc6_is_the_input_of_fc7(cnnf, images):
     fc6 = Activations(cnnf, "fc6")(images)[:, :, 0, 0]
     with torch.inference_mode():
         torch.testing.assert_close(cnnf.body.out(F.relu(cnnf.body.fc7(fc6))), cnnf(images))
@@ -138,7 +138,7 @@ def test_heads_train_by_the_two_class_softmax_loss():
 
 
 def test_networks_of_other_packages_are_built_by_name(monkeypatch, images):
-    """A stand-in for torchvision: the package itself is optional and not installed for tests."""
+    """With a stub of torchvision, because the package is optional and need not be installed for tests."""
     models = ModuleType("torchvision.models")
 
     def get_model(name, weights, num_classes):
@@ -207,9 +207,9 @@ def test_real_networks_of_other_packages_learn(name, images):
 def test_layers_of_a_real_network_can_be_encoded(images):
     network = real("torchvision:resnet18")
     names = list(network.layers)
-    assert names[:4] == ["conv1", "bn1", "relu", "maxpool"]  # as they run
+    assert names[:4] == ["conv1", "bn1", "relu", "maxpool"]  # in the order in which they run
     assert names[-1] == "fc"
-    assert "layer1.0.relu" not in names  # runs twice
+    assert "layer1.0.relu" not in names  # excluded because it runs twice
     for name, shape in {"layer1": (64, 56 * 56), "layer4.1.conv2": (512, 49), "avgpool": (512, 1)}.items():
         found = Activations(network, name)
         assert (found.d, found.n) == shape
@@ -221,7 +221,7 @@ def test_layers_of_a_real_network_can_be_encoded(images):
 
 
 def test_every_layer_of_a_real_network_gives_maps(images):
-    """Transformers have modules that give tokens (b, n, d) or (b, heads, n, d): these are not layers."""
+    """Modules of transformers that return tokens (b, n, d) or (b, heads, n, d) are not layers."""
     network = real("timm:vit_tiny_patch16_224")
     assert not any(name.startswith("blocks") for name in network.layers)
     for name in network.layers:
@@ -256,7 +256,7 @@ def test_a_saved_network_gives_the_same_scores(tmp_path, images):
 
 @pytest.mark.parametrize("name", ["patch", "cnnf-multihead"])
 def test_loading_restores_values_and_memory_layout(tmp_path, name):
-    """Although the initialisation is skipped."""
+    """They are restored although the initialisation is skipped."""
     saved = networks.build(name, n_outputs=3, seed=5)
     networks.save(tmp_path, saved, {})
     before, after = saved.state_dict(), networks.load(tmp_path).state_dict()
@@ -273,7 +273,7 @@ def test_pretrained_weights_are_loaded_where_shapes_match(tmp_path):
     network = networks.build("tiny", seed=2)
     taken = networks.load_weights(network, tmp_path / "w.safetensors")
     assert "body.conv1.weight" in taken
-    assert "body.out.weight" not in taken  # ten outputs there, four here
+    assert "body.out.weight" not in taken  # the file has ten outputs, the network four
     assert torch.equal(network.body.conv1.weight, source.body.conv1.weight)
 
 

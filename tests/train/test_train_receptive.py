@@ -35,7 +35,7 @@ def test_a_changed_pixel_affects_only_locations_with_it_in_their_field(network, 
     found, maps = receptive_fields(network, layer), Activations(network, layer)
     sees = np.outer(found.rows[:, pixel[0]], found.columns[:, pixel[1]])  # (h, w)
     reached = np.zeros_like(sees)
-    for seed in range(4):  # a change may have no effect: the units are 0, or another pixel is the maximum of a pool
+    for seed in range(4):  # several images, as dead units and pooling can hide a change
         image = torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, SIZE, SIZE), dtype=np.uint8))
         changed = image.clone()
         changed[0, :, pixel[0], pixel[1]] = 255 - changed[0, :, pixel[0], pixel[1]]

@@ -25,7 +25,7 @@ def learned(
     def loss(f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
         loss = ((f - torch.from_numpy(indices).float()[:, None] / 50) ** 2).sum(dim=1)
         if fits is not None and len(f) > fits:
-            loss.sum().backward(retain_graph=True)  # gradients of a part that fails midway
+            loss.sum().backward(retain_graph=True)  # leaves gradients of a part that fails midway
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return loss
 
@@ -40,7 +40,7 @@ def learned(
 def test_out_of_memory_halves_the_parts_with_the_same_result():
     whole, losses, _ = learned()
     halves, same, notes = learned(fits=3)
-    assert notes == [f"out of device memory: batch size reduced to {n}" for n in (4, 2)]  # and so for all later steps
+    assert notes == [f"out of device memory: batch size reduced to {n}" for n in (4, 2)]  # once: later steps keep it
     np.testing.assert_allclose(same, losses, rtol=1e-6)
     for name, value in whole.items():
         np.testing.assert_allclose(halves[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
@@ -53,7 +53,7 @@ def test_out_of_memory_for_a_single_slice_is_an_error():
 
 def test_the_number_of_shards_does_not_change_the_result():
     whole, losses, _ = learned(shards=1)
-    for shards in (2, 5, 20):  # of a step of 16 slices some are empty then
+    for shards in (2, 5, 20):  # with 20 shards some are empty
         weights, same, _ = learned(shards=shards)
         np.testing.assert_allclose(same, losses, rtol=1e-6)
         for name, value in whole.items():

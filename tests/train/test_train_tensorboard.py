@@ -43,5 +43,5 @@ def test_a_full_disk_is_raised_at_the_end_of_the_epoch(tmp_path, monkeypatch, me
             with pytest.raises(OSError, match="No space left"):
                 log(ROW, [2.0])
 
-    with pytest.raises(OSError, match="No space left"):  # again as the writer is closed
+    with pytest.raises(OSError, match="No space left"):  # raised again when the writer is closed
         train()

@@ -60,7 +60,7 @@ def test_training_learns_the_patterns(tmp_path, slices):
 
 def test_equal_settings_give_equal_bytes(tmp_path, slices):
     run(tmp_path / "a", slices)
-    torch.manual_seed(99)  # the caller's random state does not matter
+    torch.manual_seed(99)  # the result must not depend on the caller's random state
     run(tmp_path / "b", slices)
     assert finished(tmp_path / "a") == finished(tmp_path / "b")
 
@@ -90,7 +90,8 @@ def test_another_seed_gives_another_network(tmp_path, slices):
 @pytest.mark.parametrize(
     "options", [{}, {"select": "best", "optimizer": "sgd", "learning_rate": 0.02, "augment": True}]
 )
-@pytest.mark.parametrize("reads", [3, 8, 12, 17])  # before, at and after ends of epochs; 5 steps + 1 validation each
+# Before, at and after the end of an epoch, which reads for 5 steps and 1 validation.
+@pytest.mark.parametrize("reads", [3, 8, 12, 17])
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, reads, options):
     settings = TrainSettings(**{**vars(SETTINGS), **options})
     run(tmp_path / "undisturbed", MemorySlices(), settings)
@@ -129,7 +130,7 @@ def test_checkpoints_take_at_most_a_tenth_of_the_time(monkeypatch):
 
     assert [due(119.0), due(120.0)] == [False, True]
     with saves.saving():
-        clock[0] = 125.0  # five seconds to write: fifty until the next
+        clock[0] = 125.0  # after five seconds of writing, the next checkpoint is due after fifty
     assert [due(174.0), due(175.0)] == [False, True]
 
 
@@ -186,7 +187,7 @@ def test_a_patient_in_fit_and_validation_is_refused(tmp_path, slices):
     + [(loss, "ramp") for loss in losses.NAMES if "logistic" not in loss]
     + [("l2", "counts"), ("l2", "step")],
 )
-def test_every_loss_goes_down(tmp_path, slices, loss, target):
+def test_training_decreases_every_loss(tmp_path, slices, loss, target):
     settings = TrainSettings(network="tiny", loss=loss, target=target, epochs=4, batch_size=8, learning_rate=1e-3)
     history = run(tmp_path, slices, settings).history
     assert history[-1]["loss"] < history[0]["loss"]
@@ -196,7 +197,7 @@ def test_every_loss_goes_down(tmp_path, slices, loss, target):
 
 
 def test_best_keeps_the_epoch_of_the_highest_validation_auc(tmp_path, slices):
-    slices.counts[VALIDATION] = slices.counts[VALIDATION][::-1]  # wrong labels: more learning does not help
+    slices.counts[VALIDATION] = slices.counts[VALIDATION][::-1]  # with wrong labels, further training lowers the AUC
     settings = TrainSettings(**{**vars(SETTINGS), "select": "best", "learning_rate": 0.02, "epochs": 5})
     result = run(tmp_path, slices, settings)
     merits = [(row["mean_auc"], -row["validation_loss"]) for row in result.history]
@@ -207,7 +208,7 @@ def test_best_keeps_the_epoch_of_the_highest_validation_auc(tmp_path, slices):
 
 
 def test_undefined_auc_is_null(tmp_path, slices):
-    slices.counts[VALIDATION, 2] = 0  # no honeycomb among them
+    slices.counts[VALIDATION, 2] = 0  # no validation slice with honeycomb
     row = run(tmp_path, slices).history[-1]
     assert row["validation_auc"]["honeycomb"] is None
     assert row["mean_auc"] == pytest.approx(np.mean([a for a in row["validation_auc"].values() if a is not None]))

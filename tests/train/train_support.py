@@ -7,7 +7,7 @@ from torch import nn
 from ildfv.train import networks
 from ildfv.train.blocks import Dropout, Linear
 
-torch.set_num_threads(1)  # tensors this small are slower on two
+torch.set_num_threads(1)  # two threads are slower for tensors this small
 SIDE = 32
 
 

@@ -12,7 +12,7 @@ from viewer_support import make_prediction, make_scans, make_workspace
 
 @pytest.fixture(scope="session", autouse=True)
 def inline():
-    """Prepares in this process: starting worker processes takes a second, and they have tests of their own."""
+    """Prepares in this process, because starting worker processes takes a second and other tests cover them."""
 
     def as_completed(function, tasks, workers=None):
         yield from ((i, function(task)) for i, task in enumerate(tasks))

@@ -17,7 +17,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 BROWSER = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PATIENCE = 60  # seconds
+PATIENCE = 60  # seconds to wait for the page
 
 
 def serve(*arguments) -> tuple[subprocess.Popen, str]:
@@ -67,7 +67,7 @@ def opened(browser):
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
-        expected = (*expected, "willReadFrequently")  # a hint about how these tests read the canvas
+        expected = (*expected, "willReadFrequently")  # a warning that these tests cause by reading the canvas
         pages.append((page, problems, expected))
         page.goto(address)
         until(page, "globalThis.viewer?.pane?.at ?? null")
@@ -87,7 +87,7 @@ def page(opened, address):
 
 
 def until(page, expression, value=None):
-    """Waits until a JavaScript expression is true, or equals `value`; the policy forbids wait_for_function."""
+    """Waits until a JavaScript expression is true, or equals `value`. The page's policy forbids wait_for_function."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         found = page.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ return null }} }})()")
@@ -165,7 +165,7 @@ def test_w_goes_through_the_windows(page):
 def test_o_and_l_switch_the_overlays(page):
     page.keyboard.press("l")
     until(page, "viewer.pane.view.paths === null")
-    assert coloured(picture(page))  # the map
+    assert coloured(picture(page))  # by the contribution map
     page.keyboard.press("o")
     until(page, "viewer.pane.view.overlay === null")
     assert not coloured(picture(page))
@@ -217,7 +217,7 @@ def test_question_mark_shows_every_key_and_escape_closes(page):
     for key in ("↑ ↓", "PgUp PgDn", "Home End", "1 – 4", "w", "o", "m", "l", "[ ]", "+ − 0", "n p", "s", "?"):
         assert key in text
     before = shown(page)
-    page.keyboard.press("ArrowUp")  # belongs to the dialogue while it is open
+    page.keyboard.press("ArrowUp")  # keys apply to the dialogue while it is open
     assert shown(page) == before
     page.keyboard.press("Escape")
     assert not page.locator("#help").is_visible()
@@ -226,7 +226,7 @@ def test_question_mark_shows_every_key_and_escape_closes(page):
     assert not page.locator("#help").is_visible()
 
 
-def test_fields_keep_their_own_keys(page):
+def test_keys_in_input_fields_do_not_control_the_viewer(page):
     before = shown(page)
     page.locator("#centre").fill("-500")
     page.locator("#centre").press("ArrowUp")
@@ -234,7 +234,7 @@ def test_fields_keep_their_own_keys(page):
     assert page.locator("#image .tr").inner_text().split() == ["Custom", "C", "−490", "W", "1600"]
 
 
-def test_everything_is_reached_by_the_tab_key(page):
+def test_all_controls_are_reached_by_the_tab_key(page):
     wanted = {
         "image",
         "slider",
@@ -264,7 +264,8 @@ def test_the_wheel_moves_and_zooms_at_the_pointer(page):
     page.evaluate("viewer.go(2)")
     until(page, "viewer.pane.at", 2)
     box = page.locator("#image").bounding_box()
-    pixel = page.evaluate("viewer.pane.view.scale")  # in the middle of a pixel: the wheel's position is an integer
+    # Wheel positions are integers, so the pointer is put into the middle of a pixel.
+    pixel = page.evaluate("viewer.pane.view.scale")
     x, y = box["x"] + box["width"] / 2 + 4.5 * pixel, box["y"] + box["height"] / 2 + 3.5 * pixel
     page.mouse.move(x, y)
     page.mouse.wheel(0, -100)
@@ -281,7 +282,7 @@ def test_the_wheel_moves_and_zooms_at_the_pointer(page):
 
 
 @pytest.mark.parametrize("tool", ["scroll", "pan", "window"])
-def test_dragging_does_what_is_chosen(tool, page):
+def test_dragging_performs_the_chosen_action(tool, page):
     page.keyboard.press("+")
     page.keyboard.press("+")
     page.evaluate("viewer.go(2)")
@@ -354,7 +355,7 @@ def test_top_slices_are_links(page):
     until(page, "viewer.pane.at", SLICES - 1)
 
 
-def test_scores_and_reliability_are_shown_and_spoken(page):
+def test_scores_and_reliability_are_shown_and_announced_to_screen_readers(page):
     page.evaluate("viewer.go(3)")
     until(page, "viewer.pane.at", 3)
     cells = page.locator("#patterns tbody tr").first.locator("td").all_inner_texts()

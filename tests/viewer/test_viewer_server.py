@@ -1,4 +1,4 @@
-"""The viewer's server: who may read, what it serves, and what it does about damaged or missing files."""
+"""The server of the viewer: access, responses, and errors for damaged or missing files."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ from ildfv.viewer.images import Cached, recovered
 from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.study import open_study
 
-pytest.importorskip("httpx")  # which Starlette's test client needs
+pytest.importorskip("httpx")  # needed by the test client of Starlette
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 
 
@@ -147,7 +147,7 @@ def test_maps_have_the_sign_and_place_of_the_contributions(page):
     assert values[y, left] == 127
     assert values[y, right] < -40
     assert values[5, 5] == 0
-    # 0.001 per input pixel, of (64/224)² pixels of the scan
+    # 0.001 per input pixel, which has the area of (64/224)² pixels of the scan
     per_cm2 = 1e-3 / ((64 / 224 * case["pixel"]) ** 2 / 100)
     assert grid["scale"] == pytest.approx(per_cm2, rel=0.05)
 
@@ -164,13 +164,13 @@ def test_a_case_has_its_scores_thresholds_and_statements(page):
     assert (first["name"], second["name"]) == ("fv-conv1", "cnn")
     assert first["scores"][3] == [3.0, 3.1, 3.2, 3.3]
     assert first["presence"] == [[0] * 4] * 2 + [[1] * 4] * 3
-    assert second["presence"] == [[-1] * 4] * 5  # no threshold: neither present nor absent
+    assert second["presence"] == [[-1] * 4] * 5  # without a threshold, neither present nor absent
     assert second["probability"][0] == [None] * 4
     assert case["statements"] == ["Pixel size is within the range of the training slices."]
     assert case["phantom"] is True
 
 
-def test_a_prediction_alone_says_that_it_has_no_images(prediction):
+def test_a_prediction_without_its_scan_states_that_it_has_no_images(prediction):
     with client(prediction) as one:
         case = one.get("api/case/0").json()
         assert (case["images"], case["maps"]) == (False, [])
@@ -223,14 +223,14 @@ def test_the_cache_is_bounded():
         "report",
     ],
 )
-def test_what_does_not_exist_is_not_found(path, page):
+def test_numbers_that_do_not_exist_are_not_found(path, page):
     assert page.get(path).status_code == 404
 
 
 # -- damaged and missing files
 
 
-def test_a_slice_whose_file_is_gone_is_one_line_and_the_others_stay(scan, tmp_path):
+def test_a_slice_whose_file_is_missing_gives_a_one_line_error_and_the_others_are_shown(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
         victim = next(iter(copy.glob("*.dcm")))
@@ -242,7 +242,7 @@ def test_a_slice_whose_file_is_gone_is_one_line_and_the_others_stay(scan, tmp_pa
         assert str(tmp_path) not in reason
 
 
-def test_a_damaged_slice_is_one_line(scan, tmp_path):
+def test_a_damaged_slice_gives_a_one_line_error(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
         for victim in copy.glob("*.dcm"):
@@ -261,7 +261,7 @@ def test_a_missing_decoder_is_named(scan, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
-def test_a_damaged_map_is_one_line_and_slices_stay(kind, scan, tmp_path):
+def test_a_damaged_map_gives_a_one_line_error_and_slices_are_shown(kind, scan, tmp_path):
     from ildfv.inference.outputs import write_map
 
     folder = make_prediction(tmp_path / "answer", scan)
@@ -321,7 +321,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
         open_study([prediction, tmp_path / "shorter.nii.gz"])
 
 
-def test_two_scans_without_a_prediction_of_theirs_are_refused(prediction, scans, tmp_path):
+def test_two_scans_that_the_prediction_does_not_name_are_refused(prediction, scans, tmp_path):
     content = json.loads((prediction / "prediction.json").read_text()) | {"scan": "scan-0"}
     (tmp_path / "prediction.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="a scan must belong to a prediction"):
@@ -489,7 +489,7 @@ def test_a_correction_of_another_page_or_form_is_refused(workspace):
     assert not (workspace / "corrections.csv").exists()
 
 
-def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch):
+def test_a_correction_that_cannot_be_written_gives_a_one_line_error(workspace, monkeypatch):
     def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -500,7 +500,7 @@ def test_a_correction_that_cannot_be_written_is_one_line(workspace, monkeypatch)
         assert one.get("api/case/0/corrections").json() == {}
 
 
-def test_a_report_that_was_removed_is_one_line(workspace):
+def test_a_report_that_was_removed_gives_a_one_line_error(workspace):
     (workspace / "report.html").write_text("<body></body>")
     with client(workspace) as one:
         (workspace / "report.html").unlink()
@@ -560,7 +560,7 @@ def test_cards_of_the_report_name_their_slices(scans, tmp_path):
 
 
 def test_the_application_needs_no_file_after_its_start(scan):
-    """Static files are read once: an update of the package does not change a running page."""
+    """Static files are read once, so that an update of the package does not change a running page."""
     from ildfv.viewer.app import application
 
     app = application(open_study([scan]), TOKEN, {HOST})

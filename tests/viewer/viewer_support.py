@@ -62,7 +62,8 @@ def make_prediction(folder: Path, scan: Path, *, maps: bool = True) -> Path:
     (folder / "prediction.json").write_text(json.dumps(content))
     if maps:
         planes = np.zeros((m, 224, 224))
-        planes[:, 60:100, 60:100], planes[:, 60:100, 130:170] = 1e-3, -5e-4  # for on the patient's right, against left
+        # Evidence for the pattern is on the patient's right, evidence against it on the left.
+        planes[:, 60:100, 60:100], planes[:, 60:100, 130:170] = 1e-3, -5e-4
         names = [
             f"{pattern.replace(' ', '-')}-{kind}.nii.gz" for pattern in PATTERNS for kind in ("contributions", "cam")
         ]
