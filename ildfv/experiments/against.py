@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ildfv.evaluation.baselines import MEAN, PREFIX, Verdict, best_baselines, labels, verdicts
+from ildfv.evaluation.baselines import MEAN, PREFIX, Verdict, best_baselines, verdicts
 from ildfv.evaluation.tables import Cell, Table
 from ildfv.experiments.context import Context
 from ildfv.experiments.paper import T4000
@@ -39,8 +39,8 @@ def pairs(context: Context, systems: Sequence[System], rivals: Sequence[System])
     return [(system, rival) for system in systems for rival in chosen]
 
 
-def against(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> tuple[Table, list[str]]:
-    """(table of the differences, a note for each system that does not beat the best baseline in every column)."""
+def against(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> Table:
+    """The table of the differences. Each cell states whether the system beats the best baseline of its column."""
     results = [documents(context, one)["pooled"] for one in (*systems, *rivals)]
     found = verdicts(results, [compare(context, a, b) for a, b in pairs(context, systems, rivals)])
     by_cell = {(one.system, one.measure): one for one in found}
@@ -49,8 +49,7 @@ def against(context: Context, systems: Sequence[System], rivals: Sequence[System
         [one.label, OURS, context.slices.data, *(_text(by_cell.get((one.label, m))) for m in measures.values())]
         for one in systems
     ]
-    table = Table("Against the best baseline", [*SOURCE, *measures], rows, NOTE)
-    return table, [f"{line}." for line in labels(found).values()]
+    return Table("Against the best baseline", [*SOURCE, *measures], rows, NOTE)
 
 
 def _text(one: Verdict | None) -> str | None:

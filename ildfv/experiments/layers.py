@@ -57,7 +57,7 @@ def run(context: Context) -> Findings:
     simple = baselines(context)
     systems: list[System] = [context.base, *vectors, *lung, *flat]
     compared: list[System] = [context.base, *vectors, *lung]
-    differences, lost = against(context, compared, simple)
+    differences = against(context, compared, simple)
     tables = [
         of_systems(context, paper.table(5), shown, AUC_ROW, f"{NETWORK} {FC6}"),
         of_systems(context, paper.table(6), shown, F_ROW, f"{NETWORK} {OVERALL}"),
@@ -72,7 +72,7 @@ def run(context: Context) -> Findings:
         *zip(lung, whole, strict=True),
         *pairs(context, compared, simple),
     ]
-    return Findings(tables, [*systems, *simple], together, lost)
+    return Findings(tables, [*systems, *simple], together)
 
 
 EXPERIMENT = Experiment("layers", "Layers under Fisher vectors", "Tables 5 and 6", run)
