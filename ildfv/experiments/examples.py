@@ -84,7 +84,7 @@ def run(context: Context) -> Findings:
         for call in example.predictions
     ]
     right = sum(example.is_right(example.predictions[0]) for example in shown)
-    missing = f"There are only {right} such right slices instead of {RIGHT}." if right < RIGHT else ""
+    missing = f"Only {right} of {RIGHT} such right slices exist." if right < RIGHT else ""
     columns = ["slice", "source", "data", "present", "system", "predicted"]
     note = f"{RULE} {missing} The slices are in experiments.html.".replace("  ", " ")
     return Findings([Table("Slices of Fig. 6", columns, rows, note)])
