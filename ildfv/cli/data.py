@@ -329,6 +329,3 @@ def folds(
     output.table("Folds", columns, rows, caption="columns of patterns: number of slices")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")
-
-
-COMMANDS = [(command, "Data") for command in (phantom, prepare, stats, folds)]

@@ -50,6 +50,3 @@ def view(
         sys.stdout.flush()
 
     serve(study, port=port, ready=ready)
-
-
-COMMANDS = [(view, "Prediction")]
