@@ -1,6 +1,6 @@
 """Builds the sdist and the wheel, and tests the wheel in a new environment without a compiler: `make dist`.
 
-On Linux the wheel is repaired by auditwheel, which names the oldest C library that it runs on, and copies OpenMP into it.
+On Linux auditwheel copies OpenMP into the wheel, and names the oldest C library that the wheel runs on.
 """
 
 from __future__ import annotations
