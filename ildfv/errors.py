@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
+from typing import Any
 
 from ildfv.extras import extra_of, install_command, is_installed
 
@@ -35,14 +36,14 @@ def printable_page(page: str) -> str:
 class InputError(ValueError):
     """An invalid argument or input file. The CLI prints only the message, without a traceback."""
 
-    def __init__(self, message: object = ""):
+    def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message)))
 
 
 class MissingPackageError(ImportError):
     """A required package is not installed; the message contains the command that installs it."""
 
-    def __init__(self, message: object = ""):
+    def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message)))
 
 
@@ -60,14 +61,14 @@ def check(holds: bool, message: str) -> None:
         raise InputError(message)
 
 
-def check_integer(value, name: str, least: float = -inf) -> int:
+def check_integer(value: Any, name: str, least: float = -inf) -> int:
     """`value` as int; InputError unless it is an integer of at least `least` (True and 2.0 are refused)."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
-def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
+def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
     """`value` as float; InputError naming `rule` unless it is a real number for which `holds` is true."""
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
@@ -75,7 +76,7 @@ def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *,
     return float(value)
 
 
-def require(module: str, *, purpose: str, install: str | None = None):
+def require(module: str, *, purpose: str, install: str | None = None) -> Any:
     """The imported `module`.
 
     Parameters

@@ -7,7 +7,7 @@ Nothing here imports torch, and the number of folders searched is limited, becau
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def joined_layers(context: typer.Context, incomplete: str) -> list[str]:
     return [f"{before}{plus}{name}" for name in encoded_layers(context, last)]
 
 
-def _beginning(names, incomplete: str) -> list[str]:
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 

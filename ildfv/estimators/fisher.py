@@ -93,7 +93,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         power: float = 0.5,
         intra: bool = False,
         random_state: RandomState = 0,
-    ):
+    ) -> None:
         self.mixture = mixture
         self.n_components = n_components
         self.improved = improved
@@ -105,7 +105,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @default_errstate
-    def fit(self, X, y=None, sample_weight=None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the mixture unless a fitted one was given.
 
         Parameters
@@ -136,7 +136,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self
 
     @default_errstate
-    def transform(self, X: AnyArray | Sequence[AnyArray] | Weighted, weights=None) -> AnyArray:
+    def transform(self, X: AnyArray | Sequence[AnyArray] | Weighted, weights: Any = None) -> AnyArray:
         """Fisher vector of each map.
 
         Parameters
@@ -169,7 +169,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             return OomRetry(self._vectors).joined(maps)  # on out-of-memory the batch size is halved
         return self._vectors(maps)
 
-    def _vectors(self, maps):
+    def _vectors(self, maps: Any) -> Any:
         mixture = self.fitted_mixture()
         m = moments_of(maps, mixture, self.threshold)
         _check_within_range(m.log_likelihood)
@@ -180,7 +180,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             options |= {"power": self.power, "intra": self.intra}
         return make(m, descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
 
         Parameters
@@ -212,7 +212,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             raise NotFittedError("This FisherVector is not fitted yet: call fit first, or pass a fitted mixture")
         return self.mixture
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a single row is not a map
         return tags
@@ -258,7 +258,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return mixture
 
 
-def _check_within_range(log_likelihoods) -> None:
+def _check_within_range(log_likelihoods: Any) -> None:
     """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
