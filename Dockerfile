@@ -5,6 +5,8 @@ FROM python:3.11-slim-bookworm AS build
 ARG VARIANT=cpu
 # The index with PyTorch's CPU builds, used by the CPU variant: the default build brings 3 GB of CUDA libraries.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The version of the package: the git history, which it is computed from otherwise, is not copied.
+ARG VERSION=0.1.0.dev0
 RUN apt-get update \
  && apt-get install -y --no-install-recommends build-essential \
  && rm -rf /var/lib/apt/lists/*
@@ -15,7 +17,8 @@ COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY csrc csrc
 COPY ildfv ildfv
 COPY train train
-RUN case "$VARIANT" in \
+RUN export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_ILDFV="$VERSION" \
+ && case "$VARIANT" in \
       cpu) pip install --constraint constraints.txt --extra-index-url "$TORCH_INDEX" torch \
            && pip install --constraint constraints.txt '.[ct,pacs,metaimage]' ;; \
       cuda12) pip install '.[ct,pacs,metaimage,cuda12]' ;; \

@@ -2,6 +2,8 @@
 # make test        the tests that take less than five seconds each     make test-slow   the others
 # make docs        the documentation, as HTML in docs/_build
 # make check       style, types, import order                          make bench       ours compared with the alternatives
+# make dist        sdist and wheel, tested                             make sbom        the packages of an installation
+# make licences    writes docs/licences.md
 # make example     all experiments on phantoms, preset small, into bench/results/experiments-small; the page states the time of each
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +16,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CAN_READ := $(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=10)'
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test test-slow check docs bench example clean
+.PHONY: demo test test-slow check docs dist sbom licences bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
@@ -37,6 +39,20 @@ check: $(STAMP)
 docs: $(STAMP)  # into docs/_build; a warning is an error
 	$(PIP) -e '.[docs]'
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+dist: $(STAMP)  # sdist and wheel in dist/; the wheel is tested in an environment of its own, without a compiler
+	$(BIN)/python packaging/dist.py
+
+# dist/ildfv.cdx.json: the packages of an installation in CycloneDX format; EXTRAS=ct,viewer adds those of extras
+sbom: $(STAMP)
+	$(PIP) 'cyclonedx-bom>=7'
+	rm -rf build/sbom && $(PYTHON) -m venv --without-pip build/sbom && mkdir -p dist
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --python build/sbom/bin/python install --quiet '.$(if $(EXTRAS),[$(EXTRAS)])'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/ildfv.cdx.json build/sbom/bin/python
+
+licences: $(STAMP)  # docs/licences.md, from the metadata of the installed packages
+	$(PIP) -e '.[all,cpu]'
+	$(BIN)/python packaging/licences.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only

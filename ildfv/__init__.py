@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ildfv.estimators.bag_of_words import BagOfWords
@@ -52,7 +52,7 @@ _MODULE_OF = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Names are imported on first use, so that `ildfv --help` does not wait for scikit-learn.
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'ildfv' has no attribute {name!r}")

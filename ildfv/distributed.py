@@ -1,7 +1,8 @@
 """Communication between the ranks of a torchrun launch. Without torchrun there is one rank.
 
-Fitting accumulates sufficient statistics, so ranks only need to add float64 arrays and to divide items among
-themselves. Only rank 0 writes manifests and models. torch is imported only under torchrun.
+Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to share items among them.
+Rank 0 alone writes manifests and models. torch is imported only under torchrun, and NumPy where it is used, because
+the command line imports this module.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from math import inf, nan
-from typing import TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from ildfv.errors import LostRankError, check
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Item = TypeVar("Item")
 TIMEOUT = "ILDFV_TIMEOUT_MINUTES"  # environment variable: minutes that a rank waits for the others
@@ -85,6 +87,7 @@ def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The sum of each array over ranks in float64, equal on every rank."""
     if size() == 1:
         return arrays
+    import numpy as np
     import torch
     import torch.distributed as dist
 

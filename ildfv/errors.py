@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from numbers import Integral, Real
+from typing import Any
 
 from ildfv.extras import extra_of, install_command, is_installed
 
@@ -35,14 +36,14 @@ def printable_page(page: str) -> str:
 class InputError(ValueError):
     """An invalid argument or input file. The CLI prints only the message, without a traceback."""
 
-    def __init__(self, message: object = ""):
+    def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message)))
 
 
 class MissingPackageError(ImportError):
     """A required package is not installed; the message contains the command that installs it."""
 
-    def __init__(self, message: object = ""):
+    def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message)))
 
 
@@ -75,7 +76,7 @@ def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *,
     return float(value)
 
 
-def require(module: str, *, purpose: str, install: str | None = None):
+def require(module: str, *, purpose: str, install: str | None = None) -> Any:
     """The imported `module`.
 
     Parameters

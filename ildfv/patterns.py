@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
@@ -17,10 +20,14 @@ def presence(counts, threshold: int = THRESHOLD) -> np.ndarray:
 
     counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels that only state the presence.
     """
+    import numpy as np  # not above: the command line imports this module
+
     counts = np.asarray(counts)
     return np.where(counts == UNLABELLED, -1, counts >= threshold).astype(np.int8)
 
 
 def labelled_slices(counts) -> int:
-    """The number of slices with a label for at least one pattern. counts: (N, 4) pixels."""
+    """The number of slices with a label of any pattern. counts: (N, 4) pixels."""
+    import numpy as np
+
     return int((np.asarray(counts) != UNLABELLED).any(axis=1).sum())

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
+from ildfv.train.layer_names import CNNF
 
 SIZE = 224  # pixels, the side of a slice
 LAST_LAYER_GAIN = 0.01  # makes initial outputs small; otherwise the first steps would only correct random outputs
@@ -63,8 +64,7 @@ def _cnnf(out: nn.Module) -> Body:
         body.add_module(f"relu{i}", nn.ReLU(inplace=True))
         body.add_module(f"drop{i}", Dropout(0.5))
     body.add_module("out", out)
-    names = [f"conv{i}" for i in range(1, 6)] + ["fc6", "fc7"]
-    return body, {name: f"relu{name[-1]}" for name in names}
+    return body, {name: f"relu{name[-1]}" for name in CNNF}
 
 
 @register("vgg19")

@@ -19,10 +19,10 @@ from ildfv.errors import check
 from ildfv.estimators.derivatives import derivatives
 from ildfv.scans.windows import NORMAL, WINDOWS
 from ildfv.store.models import has_model, load_model, save_model
+from ildfv.train.layer_names import FILTERS, PATCHES
 from ildfv.train.networks import SIZE
 from ildfv.train.receptive import ReceptiveFields
 
-FILTERS, PATCHES = "filters", "patches"
 STRIDE = 2
 SIGMAS = (0.7, 1.4, 2.8)  # pixels of prepared slices: 1 to 4 mm with a field of view of 350 mm
 INVARIANTS = 4  # per scale: smoothed value, gradient magnitude, two Hessian eigenvalues

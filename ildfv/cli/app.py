@@ -1,4 +1,4 @@
-"""The commands, in the order in which a study uses them."""
+"""The commands, in the order of `ildfv --help`: those that a new user needs come first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from ildfv import distributed
-from ildfv.cli import data, evaluation, experiments, few, learning, machine, prediction, similar, texture, view
+from ildfv.cli import (
+    data,
+    evaluation,
+    experiments,
+    few,
+    learning,
+    machine,
+    prediction,
+    prepare,
+    similar,
+    texture,
+    view,
+)
 from ildfv.errors import check, naming_missing_extra
 
 RANKS = ("train", "encode", "regress")  # commands that torchrun may start on several ranks
@@ -18,12 +30,38 @@ app = typer.Typer(
     name="ildfv",
     help="Detect interstitial lung disease patterns on whole CT slices, by a CNN and by Fisher vectors of its "
     "activations.\n\n"
-    "Typical order: phantom (or your own scans) → prepare → folds → train → encode → regress → report.",
+    "- Without scans, `ildfv demo` runs everything on phantoms.\n"
+    "- With a predictor, `ildfv predict SCAN -p PREDICTOR` gives the answer for a new scan.\n"
+    "- With labelled scans, `prepare`, `fit` and `export` make a predictor.\n\n"
+    "`ildfv COMMAND --help` shows an example of each command.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+PANELS: dict[str, tuple[Callable, ...]] = {
+    "First steps": (
+        prediction.predict,
+        evaluation.demo,
+        prepare.prepare,
+        few.fit,
+        prediction.export,
+        view.view,
+    ),
+    "A study, step by step": (
+        data.phantom,
+        data.stats,
+        data.folds,
+        learning.train,
+        learning.encode,
+        learning.regress,
+        few.baselines,
+        evaluation.report,
+    ),
+    "Evidence": (similar.similar, similar.components),
+    "The paper": (experiments.experiment,),
+    "Checks": (machine.doctor, machine.verify),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -61,10 +99,10 @@ def _naming_missing_extra(command: Callable) -> Callable:
     return run
 
 
-for module in (data, learning, few, evaluation, prediction, similar, view, experiments, machine):
-    for command, panel in module.COMMANDS:
+for panel, commands in PANELS.items():
+    for command in commands:
         app.command(rich_help_panel=panel)(_naming_missing_extra(command))
 
 for command in texture.COMMANDS:
     texture.app.command()(_naming_missing_extra(command))
-app.add_typer(texture.app, name="texture", rich_help_panel="Textures")
+app.add_typer(texture.app, name="texture", rich_help_panel="Other images")

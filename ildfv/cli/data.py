@@ -9,7 +9,6 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
-from ildfv.cli.prepare import prepare
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 
@@ -116,6 +115,3 @@ def folds(
     output.table("Folds", columns, rows, caption="columns of patterns: number of slices")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")
-
-
-COMMANDS = [(command, "Data") for command in (phantom, prepare, stats, folds)]

@@ -76,6 +76,3 @@ def demo(
         f"A phantom patient that no model has seen, predicted by {result['predictor']}: {result['prediction']}",
         soft_wrap=True,
     )
-
-
-COMMANDS = [(command, "Results") for command in (report, demo)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ildfv.cli import completion, output
 from ildfv.cli import options as o
-from ildfv.cli import output
 
 if TYPE_CHECKING:
     from ildfv.evaluation.documents import Comparison
@@ -30,7 +30,11 @@ OTHER = typer.Option(
 )
 RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
 SPACE = typer.Option(
-    "--workspace", "-w", help="Workspace.", show_default="current folder, otherwise generated phantoms"
+    "--workspace",
+    "-w",
+    help="Workspace.",
+    show_default="current folder, otherwise generated phantoms",
+    autocompletion=completion.workspaces,
 )
 
 
@@ -137,6 +141,3 @@ def _cell(value: Cell):
     if value.sd is not None:
         lines.append(f"±{value.sd:.2f}".replace("±0", "±"))
     return "\n".join(lines)
-
-
-COMMANDS = [(experiment, "Results")]

@@ -109,6 +109,3 @@ def _difference(value: float | None, interval) -> str:
     if value is None:
         return "–"
     return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
-
-
-COMMANDS = [(command, "Learning") for command in (fit, baselines)]

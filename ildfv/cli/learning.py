@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ildfv.cli import completion, output
 from ildfv.cli import options as o
-from ildfv.cli import output
 from ildfv.errors import InputError
 from ildfv.train import defaults
 
@@ -134,7 +134,11 @@ def _thresholds(text: str) -> tuple[float, float]:
 def encode(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[
-        str, typer.Option(help="conv1 … conv5, fc6, any module; or filters or patches, without a network.")
+        str,
+        typer.Option(
+            help="conv1 … conv5, fc6, any module; or filters or patches, without a network.",
+            autocompletion=completion.layers,
+        ),
     ] = "conv1",
     region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
     lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
@@ -218,7 +222,12 @@ def encode(
 def regress(
     workspace: o.Workspace = o.HERE,
     layer: Annotated[
-        str | None, typer.Option(help="Layer, or several as filters+patches.", show_default="the newest encoding's")
+        str | None,
+        typer.Option(
+            help="Layer, or several as filters+patches.",
+            show_default="the newest encoding's",
+            autocompletion=completion.joined_layers,
+        ),
     ] = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
@@ -295,6 +304,3 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     )
     for line in undecided(result):
         output.out.print(f"note: {line}", soft_wrap=True)
-
-
-COMMANDS = [(command, "Learning") for command in (train, encode, regress)]

@@ -42,6 +42,3 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
         output.out.print(f"{files:,} file{'s' * (files != 1)} checked, {faults:,} fault{'s' * (faults != 1)}")
     if result["faults"]:
         raise typer.Exit(1)
-
-
-COMMANDS = [(command, "Machine") for command in (doctor, verify)]

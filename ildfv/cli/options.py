@@ -7,8 +7,23 @@ from typing import Annotated
 
 import typer
 
+from ildfv.cli import completion
+
 Workspace = Annotated[
-    Path, typer.Option("--workspace", "-w", help="Folder of the study.", show_default="current folder")
+    Path,
+    typer.Option(
+        "--workspace",
+        "-w",
+        help="Folder of the study.",
+        show_default="current folder",
+        autocompletion=completion.workspaces,
+    ),
+]
+EncodedLayer = Annotated[
+    str | None,
+    typer.Option(
+        "--layer", help="Layer.", show_default="the newest encoding's", autocompletion=completion.encoded_layers
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Verbose = Annotated[

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ildfv.cli import completion, output
 from ildfv.cli import options as o
-from ildfv.cli import output
 
-PANEL = "Prediction"
 NOT_PREDICTED = 1  # exit code if a scan could not be predicted
 
 
@@ -19,7 +18,11 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the predictor.")] = Path("predictor"),
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Layer; several give several heads.", show_default="the newest encoding's"),
+        typer.Option(
+            help="Layer; several give several heads.",
+            show_default="the newest encoding's",
+            autocompletion=completion.encoded_layers,
+        ),
     ] = None,
     region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
     head: Annotated[
@@ -83,7 +86,16 @@ def predict(
             show_default=False,
         ),
     ],
-    predictor: Annotated[Path, typer.Option("--predictor", "-p", help="Folder written by `ildfv export`.")],
+    predictor: Annotated[
+        Path,
+        typer.Option(
+            "--predictor",
+            "-p",
+            help="Folder written by `ildfv export`.",
+            show_default=False,
+            autocompletion=completion.predictors,
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for JSON, CSV, page and maps of each scan.", show_default="none written")
     ] = None,
@@ -229,6 +241,3 @@ def _print_change(found: dict) -> None:
 def _interval(row: dict) -> str | None:
     found = row["change_interval_cm2"]
     return None if found is None else f"{found[0]:+.3f} to {found[1]:+.3f}"
-
-
-COMMANDS = [(export, PANEL), (predict, PANEL)]

@@ -10,8 +10,6 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 
-PANEL = "Prediction"
-
 
 def similar(
     scan: Annotated[str, typer.Argument(help="Scan, or SCAN:N for its slice N. Slice 1 is the lowest.")],
@@ -20,7 +18,7 @@ def similar(
     per_patient: Annotated[
         int | None, typer.Option(help="Maximum number of slices per patient.", min=1, show_default="no limit")
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    layer: o.EncodedLayer = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
@@ -75,7 +73,7 @@ def similar(
 
 def components(
     workspace: o.Workspace = o.HERE,
-    layer: Annotated[str | None, typer.Option(help="Layer.", show_default="the newest encoding's")] = None,
+    layer: o.EncodedLayer = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: Annotated[
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
@@ -116,6 +114,3 @@ def components(
     output.table(title, ["", "weight", *names], rows)
     if out is not None:
         output.out.print(f"Page: {out}. It contains images of the study's patients.")
-
-
-COMMANDS = [(similar, PANEL), (components, PANEL)]

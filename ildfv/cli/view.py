@@ -52,6 +52,3 @@ def view(
         sys.stdout.flush()
 
     serve(study, port=port, ready=ready)
-
-
-COMMANDS = [(view, "Prediction")]

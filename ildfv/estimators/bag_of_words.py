@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ildfv.arrays import namespace
+from ildfv.estimators.base import RandomState
 from ildfv.estimators.codebook import CodebookEncoder
 from ildfv.estimators.normalise import check_power, rooted, unit
 
@@ -41,11 +44,19 @@ class BagOfWords(CodebookEncoder):
     Csurka, Dance, Fan, Willamowski & Bray, "Visual categorization with bags of keypoints", ECCV workshop 2004.
     """
 
-    def __init__(self, n_clusters=512, *, centres=None, scale=None, power=0.5, random_state=0):
+    def __init__(
+        self,
+        n_clusters: int = 512,
+        *,
+        centres: Any = None,
+        scale: Any = None,
+        power: float = 0.5,
+        random_state: RandomState = 0,
+    ) -> None:
         super().__init__(n_clusters, centres=centres, scale=scale, random_state=random_state)
         self.power = power
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs: "word_3" is the frequency of word 3.
 
         Parameters
@@ -60,7 +71,7 @@ class BagOfWords(CodebookEncoder):
         """
         return np.array([f"word_{i}" for i in range(len(self._codebook()[0]))], dtype=object)
 
-    def _encoded(self, x, weights=None):
+    def _encoded(self, x: Any, weights: Any = None) -> Any:
         xp = namespace(x)
         member = self._assigned(x)[1]  # (b, n, k)
         if weights is None:

@@ -43,10 +43,10 @@ class Sums:
     An all-reduce needs equal names and shapes on all ranks, so these depend only on the constructor's arguments.
     """
 
-    def __init__(self, **shapes: tuple[int, ...]):
+    def __init__(self, **shapes: tuple[int, ...]) -> None:
         self._sums = {name: np.zeros(shape) for name, shape in shapes.items()}
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name != "_sums" and name in self._sums:
             return self._sums[name]
         raise AttributeError(f"{type(self).__name__} has no sum {name!r}")
@@ -77,7 +77,7 @@ class Sums:
         """The sums of all ranks; unchanged if `reduce` is None."""
         return self if reduce is None else self.load(reduce(self.state()))
 
-    def _add(self, name: str, value, rows=...) -> None:
+    def _add(self, name: str, value: Any, rows: Any = ...) -> None:
         if is_array(value) and type(value) is not type(self._sums[name]):
             if isinstance(value, (np.ndarray, np.generic)):
                 value = like(value, self._sums[name])
@@ -134,7 +134,14 @@ class Persistent:
 
 
 def as_batches(
-    estimator, x, *, layouts=(2,), reset: bool = True, finite: bool = True, name: str = "X", sample_weight=None
+    estimator: Any,
+    x: Any,
+    *,
+    layouts: Any = (2,),
+    reset: bool = True,
+    finite: bool = True,
+    name: str = "X",
+    sample_weight: Any = None,
 ) -> Batches:
     """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation."""
     x, weights = split(x)
@@ -152,7 +159,7 @@ def as_batches(
     return Batches(x, layouts=layouts, name=name, finite=finite)
 
 
-def as_array(estimator, x, *, layouts=(2,), reset: bool = False):
+def as_array(estimator: Any, x: Any, *, layouts: Any = (2,), reset: bool = False) -> Any:
     """`x` as one validated array: array API arrays unchanged, anything else as NumPy."""
     shape = getattr(x, "shape", None)  # scikit-learn reports missing shapes and 1-D input
     if shape is not None and len(shape) != 1 and len(shape) not in layouts:

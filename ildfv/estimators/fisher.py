@@ -73,7 +73,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         power: float = 0.5,
         intra: bool = False,
         random_state: RandomState = 0,
-    ):
+    ) -> None:
         self.mixture = mixture
         self.n_components = n_components
         self.improved = improved
@@ -116,7 +116,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         return self
 
     @default_errstate
-    def transform(self, X: AnyArray | Sequence[AnyArray] | Weighted, weights=None) -> AnyArray:
+    def transform(self, X: AnyArray | Sequence[AnyArray] | Weighted, weights: Any = None) -> AnyArray:
         """Fisher vector of each map.
 
         Parameters
@@ -146,7 +146,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             warnings.warn(message, stacklevel=4)
         return fisher_vectors(maps, mixture, self)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
 
         Parameters
@@ -178,7 +178,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
             raise NotFittedError("This FisherVector is not fitted yet: call fit first, or pass a fitted mixture")
         return self.mixture
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True  # a single row is not a map
         return tags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -120,7 +120,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         callback: Callable[[int, float], None] | None = None,
         reduce: Reduce | None = None,
         gather: Gather | None = None,
-    ):
+    ) -> None:
         self.n_components = n_components
         self.max_iter = max_iter
         self.tol = tol
@@ -138,7 +138,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         self.gather = gather
 
     @classmethod
-    def from_parameters(cls, weights, means, variances) -> Self:
+    def from_parameters(cls, weights: Any, means: Any, variances: Any) -> Self:
         """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` changes neither it nor its clones."""
         parameters = Parameters.checked(weights, means, variances)
         mixture = cls(
@@ -153,7 +153,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     # -- fitting -------------------------------------------------------------------------------------------------
 
     @default_errstate
-    def fit(self, X, y=None, sample_weight=None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the mixture by EM.
 
         Parameters
@@ -224,7 +224,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         return self
 
     @default_errstate
-    def partial_fit(self, X, y=None, sample_weight=None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Update the mixture with descriptors of a stream that is read once: one pass of stepwise EM over them.
 
         The first call computes the initial parameters and the variance floors from its descriptors, which should be a

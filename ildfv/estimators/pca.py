@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import eigh
@@ -69,7 +69,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         n_passes: int = 6,
         random_state: int = 0,
         reduce: Reduce | None = None,
-    ):
+    ) -> None:
         self.n_components = n_components
         self.whiten = whiten
         self.n_passes = n_passes
@@ -77,7 +77,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         self.reduce = reduce
 
     @default_errstate
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the components.
 
         Parameters

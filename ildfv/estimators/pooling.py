@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -28,10 +28,10 @@ class Pooling(TransformerMixin, BaseEstimator):
         descriptors.
     """
 
-    def __init__(self, method="mean"):
+    def __init__(self, method: str = "mean") -> None:
         self.method = method
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Check the settings; nothing is learned.
 
         Parameters
@@ -48,7 +48,7 @@ class Pooling(TransformerMixin, BaseEstimator):
         self._check_settings()
         return self
 
-    def transform(self, X, weights=None):
+    def transform(self, X: Any, weights: Any = None) -> Any:
         """The pooled vector of each map.
 
         Parameters
@@ -84,13 +84,13 @@ class Pooling(TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags
 
-    def _pooled(self, x):
+    def _pooled(self, x: Any) -> Any:
         xp = namespace(x)
         axes = (2, 3) if x.ndim == 4 else 1
         if self.method == "mean":
@@ -100,7 +100,7 @@ class Pooling(TransformerMixin, BaseEstimator):
         by_feature = x if x.ndim == 4 else xp.permute_dims(descriptors(x), (0, 2, 1))
         return xp.reshape(by_feature, (x.shape[0], -1))
 
-    def _weighted(self, x, weights):
+    def _weighted(self, x: Any, weights: Any) -> Any:
         xp, rows = namespace(x), descriptors(x)  # (b, n, d)
         if self.method == "mean":
             total = xp.sum(weights, axis=1)  # (b, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -37,11 +37,11 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
     Lazebnik, Schmid & Ponce, "Beyond bags of features: spatial pyramid matching", CVPR 2006.
     """
 
-    def __init__(self, encoder=None, *, grids=(1, 2)):
+    def __init__(self, encoder: Any = None, *, grids: Any = (1, 2)) -> None:
         self.encoder = encoder
         self.grids = grids
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit a clone of the encoder on whole maps, unless a fitted encoder was given.
 
         Parameters
@@ -60,7 +60,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         self.encoder_ = recipe if _ready(recipe) else clone(recipe).fit(X)
         return self
 
-    def transform(self, X, weights=None):
+    def transform(self, X: Any, weights: Any = None) -> Any:
         """The concatenated vectors of all cells.
 
         Parameters
@@ -96,7 +96,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         )
         return namespace(*vectors).concat(vectors, axis=1)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
@@ -120,7 +120,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         pairs = zip(self._cells(maps), self._cells(grid), strict=True)
         return [encoder.transform(cell, weights=omega.reshape(b, -1)) for cell, omega in pairs]
 
-    def _cells(self, maps) -> Iterator:
+    def _cells(self, maps: Any) -> Iterator:
         xp, (h, w) = namespace(maps), maps.shape[2:]
         for g in self.grids:
             rows, columns = (np.linspace(0, n, g + 1).round().astype(int).tolist() for n in (h, w))
@@ -141,7 +141,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             check_integer(g, "grids", 1)
 
 
-def n_cells(grids) -> int:
+def n_cells(grids: Any) -> int:
     """The number of cells of all levels."""
     return sum(g * g for g in grids)
 

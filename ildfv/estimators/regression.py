@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -83,14 +83,16 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     )
     _numbers = ("n_features_in_", "log_likelihood_", "rank_", "n_samples_", "n_iter_", "converged_")
 
-    def __init__(self, *, ridge: float = 0.0, max_iter: int = 1000, tol: float = 1e-10, reduce: Reduce | None = None):
+    def __init__(
+        self, *, ridge: float = 0.0, max_iter: int = 1000, tol: float = 1e-10, reduce: Reduce | None = None
+    ) -> None:
         self.ridge = ridge
         self.max_iter = max_iter
         self.tol = tol
         self.reduce = reduce
 
     @default_errstate
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the regression.
 
         Parameters
@@ -131,7 +133,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         centre = _means(x, labels) if alone else None
         return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)
 
-    def _fit_pairs(self, pairs) -> Self:
+    def _fit_pairs(self, pairs: Any) -> Self:
         sums: RegressionSums | None = None
         flat = False
         for i, pair in enumerate(pairs):
@@ -203,7 +205,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         return namespace(x).astype(predicted, kind, copy=False)
 
     @default_errstate
-    def score(self, X, y, sample_weight=None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R² averaged over outputs.
 
         Parameters
@@ -238,7 +240,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             )
         return float(np.mean(found))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
@@ -255,11 +257,11 @@ def _missing_as_nan(y: np.ndarray) -> np.ndarray:
     return np.array(found, dtype=object).reshape(y.shape)
 
 
-def _described(x) -> str:
+def _described(x: Any) -> str:
     return f"shape {tuple(x.shape)}" if is_array(x) else type(x).__name__
 
 
-def _means(x, y) -> np.ndarray:
+def _means(x: Any, y: Any) -> np.ndarray:
     """Mean of each feature and of each output's labels (p + c,)."""
     y = to_numpy(y, dtype=np.float64)
     seen = ~np.isnan(y)
@@ -277,7 +279,7 @@ def _shared_with_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) 
     return RegressionSums(p, c), bool(one_dimensional)
 
 
-def _as_columns(y) -> tuple:
+def _as_columns(y: Any) -> tuple:
     """Y as (m, c), and whether it was one-dimensional."""
     check(is_array(y), f"Y must be an array, got {type(y).__name__}")
     check_real(y, "Y")

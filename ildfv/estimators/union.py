@@ -31,10 +31,10 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         In the order of the layers.
     """
 
-    def __init__(self, encoder=None):
+    def __init__(self, encoder: Any = None) -> None:
         self.encoder = encoder
 
-    def fit(self, X: Mapping[str, Any], y=None) -> Self:
+    def fit(self, X: Mapping[str, Any], y: Any = None) -> Self:
         """Fit an encoder for each layer.
 
         Parameters
@@ -58,7 +58,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         self.encoders_ = {layer: clone(recipe).fit(maps) for layer, maps in X.items()}
         return self
 
-    def transform(self, X: Mapping[str, Any]):
+    def transform(self, X: Mapping[str, Any]) -> Any:
         """The vector of each image.
 
         Parameters
@@ -89,12 +89,12 @@ class LayerUnion(TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoders_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.dict = False, True
         return tags
 
 
-def _check_layers(X) -> None:
+def _check_layers(X: Any) -> None:
     check(isinstance(X, Mapping), f"X must be a dict of layers to maps, got {type(X).__name__}")
     check(len(X) > 0, "X must hold at least one layer, got none")

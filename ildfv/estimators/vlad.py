@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ildfv.arrays import namespace
+from ildfv.estimators.base import RandomState
 from ildfv.estimators.codebook import CodebookEncoder
 from ildfv.estimators.normalise import blocks_to_unit, check_power, rooted, unit
 
@@ -44,12 +47,21 @@ class VLAD(CodebookEncoder):
     signed square root is from Jégou & Chum, ECCV 2012.
     """
 
-    def __init__(self, n_clusters=32, *, centres=None, scale=None, power=0.5, intra=False, random_state=0):
+    def __init__(
+        self,
+        n_clusters: int = 32,
+        *,
+        centres: Any = None,
+        scale: Any = None,
+        power: float = 0.5,
+        intra: bool = False,
+        random_state: RandomState = 0,
+    ) -> None:
         super().__init__(n_clusters, centres=centres, scale=scale, random_state=random_state)
         self.power = power
         self.intra = intra
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs: "vlad_3_17" is dimension 17 of the sum of centre 3.
 
         Parameters
@@ -65,7 +77,7 @@ class VLAD(CodebookEncoder):
         k, d = self._codebook()[0].shape
         return np.array([f"vlad_{i}_{j}" for i in range(k) for j in range(d)], dtype=object)
 
-    def _encoded(self, x, weights=None):
+    def _encoded(self, x: Any, weights: Any = None) -> Any:
         xp = namespace(x)
         scaled, member, points = self._assigned(x)
         member = member if weights is None else member * weights

@@ -202,13 +202,13 @@ def _of(values: np.ndarray, c: int) -> float | None:
     return _number(values[c]) if len(values) else None
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     return "" if not np.isfinite(value) else f"{float(value):.9g}"
 
 
-def _number(value) -> float | None:
+def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

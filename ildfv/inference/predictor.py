@@ -58,7 +58,7 @@ class Predictor:
         checksum: str,
         device: str = "cpu",
         weights: Sequence[Path] = (),
-    ):
+    ) -> None:
         self.info, self.checksum, self.device = info, checksum, device
         self._tensors = tensors
         self.layers = Layers(info, tensors, device, weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ildfv.arrays import to_numpy
@@ -12,7 +14,7 @@ from ildfv.kernels.reference import Moments
 __all__ = ["Moments", "moments", "on_gpu"]
 
 
-def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, weights=None) -> Moments:
+def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = False, weights: Any = None) -> Moments:
     """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and the log likelihood.
 
     Parameters
@@ -76,7 +78,7 @@ def moments(maps, mixture, *, threshold: float = 1e-6, pooled: bool = False, wei
     return Moments(*(torch.from_numpy(a) for a in result))
 
 
-def _library(a) -> str:
+def _library(a: Any) -> str:
     """The package that the array's type belongs to; "numpy" for nested lists."""
     name = type(a).__module__.partition(".")[0]
     return "numpy" if name == "builtins" else name
@@ -89,7 +91,7 @@ def _checked_range(result: Moments) -> Moments:
     return result
 
 
-def _from_torch(a):
+def _from_torch(a: Any) -> Any:
     """A NumPy view of the tensor."""
     import torch
 

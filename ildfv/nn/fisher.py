@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ class FisherVector2d(nn.Module):
         trainable: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.n_features = check_integer(n_features, "n_features", 1)
         self.n_components = check_integer(n_components, "n_components", 1)
@@ -110,7 +110,7 @@ class FisherVector2d(nn.Module):
         self._ready = False  # copy of the buffer, because reading a tensor would break the graph of torch.compile
 
     @classmethod
-    def from_mixture(cls, mixture, **options) -> Self:
+    def from_mixture(cls, mixture: Any, **options: Any) -> Self:
         """A layer with the parameters of a fitted mixture.
 
         Parameters
@@ -128,7 +128,7 @@ class FisherVector2d(nn.Module):
         """Length of a vector: 2·k·d, or 2·k·d + k with the weight part."""
         return 2 * self.n_components * self.n_features + self.weight_part * self.n_components
 
-    def set_mixture(self, mixture) -> Self:
+    def set_mixture(self, mixture: Any) -> Self:
         """Replace the parameters by those of a fitted mixture of the same shape."""
         weights, means, variances = (to_numpy(getattr(mixture, name)) for name in ("weights_", "means_", "variances_"))
         shape = (self.n_components, self.n_features)
@@ -230,7 +230,7 @@ class FisherVector2d(nn.Module):
             d == self.n_features, f"maps must have {self.n_features} features like the layer, got {d} in shape {shape}"
         )
 
-    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: Any, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)
         self._ready = bool(self.initialised)
 

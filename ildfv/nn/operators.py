@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.library import custom_op
@@ -13,7 +15,7 @@ from ildfv.nn.gradients import gradients
 class _Mixture:
     """The parameters as attributes of an object, as the kernel expects them."""
 
-    def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor):
+    def __init__(self, log_weights: Tensor, means: Tensor, variances: Tensor) -> None:
         self.weights_ = log_weights.detach().double().exp()
         self.means_, self.variances_ = means.detach(), variances.detach()
 
@@ -36,7 +38,7 @@ def moments(
 
 
 @moments.register_fake
-def _(maps, log_weights, means, variances, counts, threshold):
+def _(maps: Any, log_weights: Any, means: Any, variances: Any, counts: Any, threshold: Any) -> Any:
     (k, d), b = means.shape, maps.shape[0]
     kind = torch.float64 if maps.dtype == torch.float64 else torch.float32
     return tuple(maps.new_empty(shape, dtype=kind) for shape in ((b, k), (b, k, d), (b, k, d)))
@@ -63,7 +65,9 @@ def moments_backward(
 
 
 @moments_backward.register_fake
-def _(maps, log_weights, means, variances, counts, found, by_moments, threshold):
+def _(
+    maps: Any, log_weights: Any, means: Any, variances: Any, counts: Any, found: Any, by_moments: Any, threshold: Any
+) -> Any:
     by_maps = torch.empty_like(maps, memory_format=torch.contiguous_format)
     return by_maps, *(torch.empty_like(p) for p in (log_weights, means, variances))
 
@@ -79,7 +83,7 @@ def _save_for_backward(ctx, inputs, output) -> None:
     ctx.save_for_backward(maps, log_weights, means, variances, *output, *([counts] if ctx.weighted else []))
 
 
-def _backward(ctx, *by_moments):
+def _backward(ctx: Any, *by_moments: Any) -> Any:
     maps, log_weights, means, variances, s0, s1, s2, *counts = ctx.saved_tensors
     by_inputs = moments_backward(
         maps,

@@ -55,7 +55,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         n_components: int = 32,
         head: str = "auto",
         random_state: int = 0,
-    ):
+    ) -> None:
         self.backbone = backbone
         self.layers = layers
         self.scales = scales
@@ -63,7 +63,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         self.head = head
         self.random_state = random_state
 
-    def fit(self, X, y, groups=None) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the encoder and the head.
 
         Parameters
@@ -119,7 +119,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         assert other.inner_accuracy is not None  # because the splits are the same
         return other if other.inner_accuracy > best.inner_accuracy else best
 
-    def decision_function(self, X) -> np.ndarray:
+    def decision_function(self, X: Any) -> np.ndarray:
         """Scores of each class.
 
         Parameters
@@ -134,12 +134,12 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         scores = self.scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
-    def scores(self, X) -> np.ndarray:
+    def scores(self, X: Any) -> np.ndarray:
         """Scores of each class, (b, C), also for two classes."""
         self._check_fitted()
         return self.head_.scores(self.encoder_.transform(X))
 
-    def predict(self, X) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """The class of each image.
 
         Parameters
@@ -215,7 +215,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "head_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags

@@ -61,14 +61,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         scales: tuple[float, ...] = (1.0, 0.5),
         n_components: int = 32,
         random_state: int = 0,
-    ):
+    ) -> None:
         self.backbone = backbone
         self.layers = layers
         self.scales = scales
         self.n_components = n_components
         self.random_state = random_state
 
-    def fit(self, X, y=None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit a PCA and a mixture for each layer on a sample of descriptors of all images.
 
         Parameters
@@ -116,7 +116,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             mixture.fit(decorrelation.transform(rows))
         self.decorrelations_[layer], self.fisher_[layer] = decorrelation, FisherVector(mixture)
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """The vector of each image.
 
         Parameters
@@ -143,7 +143,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         ]
         return np.concatenate(parts) / np.float32(len(parts) ** 0.5)
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs, such as "derivatives_u_3_17".
 
         Parameters
@@ -178,7 +178,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fisher_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags

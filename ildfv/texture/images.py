@@ -125,7 +125,7 @@ def _decoded(path: Path) -> np.ndarray:
         raise InputError(f"{path} must be an intact image, got {type(error).__name__}: {error}") from error
 
 
-def _pixels(image, path: Path) -> np.ndarray:
+def _pixels(image: Any, path: Path) -> np.ndarray:
     transparent = image.mode in ALPHA or "transparency" in image.info
     if transparent:
         least = int(np.asarray(image.convert("RGBA"))[..., 3].min())
