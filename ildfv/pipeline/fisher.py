@@ -26,12 +26,12 @@ class FisherVectors:
     """The vectors of a slice set under one encoder, float32, by part or as a stream of a role's rows.
 
     encoder: an object whose `transform` turns maps (b, d, h, w) into vectors (b, length). weights: slice indices →
-    weights of their descriptors, see `regions`.
+    weights of their descriptors, see `regions`. memory: see `MapStream`.
     """
 
-    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None):
+    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None, memory=None):
         self.folder, self.slices, self.activations, self.settings = Path(folder), slices, activations, settings
-        self.encoder, self.length, self.weights = encoder, length, weights
+        self.encoder, self.length, self.weights, self.memory = encoder, length, weights, memory
         self.stored = self.length <= FISHER_LIMIT
 
     def write(self, progress: Progress) -> None:
@@ -77,7 +77,8 @@ class FisherVectors:
 
     def _encoded(self, cut: list[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """The vectors of each batch of slices."""
-        yield from MapStream(self.slices, self.activations, cut, then=self._transform, weights=self.weights)
+        given = {"weights": self.weights, "memory": self.memory}
+        yield from MapStream(self.slices, self.activations, cut, then=self._transform, **given)
 
     def _transform(self, maps) -> np.ndarray:
         return to_numpy(self.encoder.transform(maps))

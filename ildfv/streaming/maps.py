@@ -1,4 +1,4 @@
-"""Restartable streams of activation maps, computed from the slices on every pass; nothing is stored."""
+"""Restartable streams of activation maps, computed from the slices on every pass or kept in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
+from ildfv.streaming.memory import MapMemory
 from ildfv.streaming.threads import in_order, split_cores
 from ildfv.weighted import Weighted, split
 
@@ -50,9 +51,10 @@ class MapStream:
 
     activations: images uint8 (b, 3, 224, 224) → maps. then: applied to the maps; the stream yields its results.
     weights: slice indices (b,) → weights of their descriptors (b, n); maps are then `Weighted`.
-    advance: called with the number of slices after each batch has been consumed. note: called with messages.
+    memory: keeps maps and their weights for later passes; it may be shared by streams of the same slices, activations
+    and weights. advance: called with the number of slices after each batch has been consumed. note: called with messages.
     On the CPU each worker thread reads and computes whole batches, which keeps all cores busy. On a GPU reading,
-    copying, network and `then` overlap, and on out-of-memory the batch size is halved.
+    copying, network and `then` overlap, on out-of-memory the batch size is halved, and `memory` is not used.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class MapStream:
         *,
         then: Callable = lambda maps: maps,
         weights: Callable[[np.ndarray], np.ndarray] | None = None,
+        memory: MapMemory | None = None,
         advance: Callable = lambda n: None,
         note: Callable = lambda text: None,
     ):
         self.slices, self.activations, self.batches = slices, activations, batches
         self.then, self.weights, self.advance, self.note = then, weights, advance, note
+        self.memory = MapMemory(0) if memory is None else memory
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -93,7 +97,10 @@ class MapStream:
         return in_order(self._one, self.batches, workers=workers, threads=threads)
 
     def _one(self, batch: np.ndarray):
-        return self.then(self._weighted(self.activations(self.slices.images(batch)), batch))
+        return self.then(self.memory.maps(batch, self._maps))
+
+    def _maps(self, batch: np.ndarray):
+        return self._weighted(self.activations(self.slices.images(batch)), batch)
 
     def _weighted(self, maps, batch: np.ndarray):
         return maps if self.weights is None else Weighted(maps, self.weights(batch))
@@ -110,7 +117,8 @@ class MapStream:
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
-        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), weights=self.weights):
+        given = {"weights": self.weights, "memory": self.memory}
+        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), **given):
             maps, weights = split(batch)
             for i, one in enumerate(to_numpy(maps)):  # (d, h, w)
                 descriptors = one.reshape(len(one), -1)  # (d, n)
