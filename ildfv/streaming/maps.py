@@ -52,7 +52,8 @@ class MapStream:
     activations: images uint8 (b, 3, 224, 224) → maps. then: applied to the maps; the stream yields its results.
     weights: slice indices (b,) → weights of their descriptors (b, n); maps are then `Weighted`.
     memory: keeps maps and their weights for later passes; it may be shared by streams of the same slices, activations
-    and weights. advance: called with the number of slices after each batch has been consumed. note: called with messages.
+    and weights.
+    advance: called with the number of slices after each batch has been consumed. note: called with messages.
     On the CPU each worker thread reads and computes whole batches, which keeps all cores busy. On a GPU reading,
     copying, network and `then` overlap, on out-of-memory the batch size is halved, and `memory` is not used.
     """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ildfv.phantom.difficulty import patient_of
 from ildfv.phantom.chest import Chest
+from ildfv.phantom.difficulty import patient_of
 from ildfv.phantom.fields import Field, Grid, doubled
 from ildfv.phantom.scanner import Scanner
 from ildfv.phantom.smoothing import gaussian, gaussian_lines
