@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Binding of the C++ kernels. `ildfv.kernels.cpu` and `ildfv.kernels.slices` check the arguments."""
+"""Binding of the C++ kernels. `ildfv.kernels.cpu`, `slices` and `drawing` check the arguments."""
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libcpp.vector cimport vector
