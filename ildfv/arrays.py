@@ -6,6 +6,8 @@ torch nor CuPy: a caller that passes one of their arrays has already imported th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import array_api_compat
 import numpy as np
 
@@ -50,7 +52,12 @@ def to_float64(a):
 
 def dtype_name(a) -> str:
     """The name of the dtype without library or byte order, such as "float32"."""
-    return a.dtype.name if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
+    return _numpy_name(a.dtype) if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
+
+
+@lru_cache  # NumPy composes the name on each access, which takes longer than the other checks of a small array
+def _numpy_name(dtype: np.dtype) -> str:
+    return dtype.name
 
 
 def floating(a) -> str:

@@ -11,7 +11,8 @@ from sklearn.utils.validation import validate_data
 
 from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.estimators.batches import LAYOUTS, Batches, is_stream, on_disk
+from ildfv.estimators.batches import Batches, is_stream, on_disk
+from ildfv.estimators.layouts import LAYOUTS
 from ildfv.weighted import Weighted, split
 
 # Decorator of public methods: posteriors of distant components underflow to 0 on purpose, and np.seterr(all="raise") in

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ildfv.arrays import check_finite, check_real, dtype_name, is_array, namespace, to_numpy
+from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.weighted import Weighted, split
+from ildfv.estimators.joined import joined
+from ildfv.estimators.layouts import LAYOUTS, NATIVE, check_place, count, features, itemsize, take
+from ildfv.weighted import Weighted
 
 BATCH_BYTES = 1 << 24  # 65,536 rows of 64 float32: larger than the cache, small compared with memory
-NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # read by the kernels without conversion
 RUN_ROWS = 16  # consecutive rows per read when sampling an array: well spread, but with few seeks
-LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
 
 
 def is_stream(x) -> bool:
@@ -36,27 +36,27 @@ class Batches:
     Parameters
     ----------
     x : array or iterable
-        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr); an iterable of such arrays, or of
-        lists of them that form one item, that can be iterated repeatedly; or a function that returns an iterator. All
-        batches must have the same d.
+        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr); an iterable that can be iterated
+        repeatedly, of such arrays or of lists of them; or a function that returns an iterator. All batches must have
+        the same d.
     layouts : tuple of int
         Accepted numbers of dimensions.
     name : str
         Name of x in errors.
     finite : bool
-        Whether to check that values are finite. Not needed for mixtures, whose kernels check this at no cost.
+        Whether to check that values are finite. Mixtures do not need this, as their kernels check it.
 
     Raises
     ------
     InputError
-        Non-finite values (naming batch and row or map), wrong shape or dtype, empty batches, an iterator that can be
-        read only once.
+        Values that are not finite, with the batch and the row or map; wrong shape or dtype; empty batches; an iterator
+        that can be read only once.
     """
 
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # set by the first batch
-        self._last: Any = None  # iterator of the last pass, to detect one that does not restart
+        self._last: Any = None  # iterator of the last pass; an iterable that returns it again does not restart
         self._peeked: Iterator | None = None  # a pass of which only the first batch was read
         self._check_restartable(x)
 
@@ -74,7 +74,7 @@ class Batches:
             raise InputError(f"{self.name} must be restartable, got no batches in its second pass")
 
     def first(self):
-        """The first batch, validated, or None. The next pass continues from it without reading it again."""
+        """The first batch, validated, or None. The next pass starts with it and does not read it again."""
         source, consumed = self._peeked or self._new_pass(), []
         for item in source:
             consumed.append(item)
@@ -92,17 +92,33 @@ class Batches:
         assert self.n_features is not None
         return self.n_features
 
+    def joined(self, rows: int | None = None) -> Iterator[tuple[str, Any]]:
+        """Like named(), with small batches of a stream joined until they have `rows` descriptors.
+
+        rows: None for the number of descriptors in BATCH_BYTES.
+        """
+        if not is_stream(self.x):
+            return self.named()
+        if rows is None:
+            first = self.first()
+            rows = 1 if first is None else max(1, BATCH_BYTES // (features(first) * itemsize(first)))
+        return joined(self.named(), rows, copy=not isinstance(self.x, (list, tuple)))
+
     def chunks(self, rows: int) -> Iterator[tuple[str, Any]]:
-        """Like named(), with batches of more than about `rows` descriptors divided along their first axis."""
-        for name, batch in self.named():
+        """Like named(), with batches of about `rows` descriptors.
+
+        Larger batches are divided along their first axis. Small ones of a stream are joined until they have half as
+        many.
+        """
+        for name, batch in self.joined(-(-rows // 2)):
             size = max(1, rows * batch.shape[0] // count(batch))
             for start in range(0, batch.shape[0], size):
                 yield name, batch[start : min(start + size, batch.shape[0]), ...]
 
     def interleaved(self, rows: int) -> Iterator[tuple[str, Any]]:
-        """Like chunks(), but each chunk of an array in memory takes every m-th row or map, so that order is irrelevant.
+        """Like chunks(), but each chunk of an array in memory consists of every m-th row or map.
 
-        Streams and arrays on disk, where such access is slow, are read in their order.
+        The order of rows is then irrelevant. Streams and arrays on disk, where such access is slow, are read in order.
         """
         if is_stream(self.x) or on_disk(self.x) or _is_memmap(self.x) or self.x.shape[0] == 0:
             yield from self.chunks(rows)
@@ -114,16 +130,15 @@ class Batches:
             yield name, self._checked(self.x[start::step, ...], name)
 
     def across_ranks(self) -> Iterator[tuple[str, list]]:
-        """(name, list of batches) of each item; ranks divide an item, so a rank's list may be empty."""
+        """(name, list of batches) of each item. An item is divided among ranks, so a rank's list may be empty."""
         source, self._peeked = self._peeked or self._new_pass(), None
         return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors sampled uniformly, NumPy (size, d).
 
-        If the stream has a method `sample(size, seed)`, that is used instead of a whole pass. From a 2-D array, evenly
-        spaced rows are taken. Otherwise one pass keeps the descriptors with the smallest random keys, which makes all
-        subsets equally likely.
+        A stream's own method `sample(size, seed)` is used if it has one. Of a 2-D array, evenly spaced rows are taken.
+        Otherwise one pass draws a random key for each descriptor and keeps those with the smallest keys.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")
@@ -136,19 +151,20 @@ class Batches:
             return self._strided(size)
         random = np.random.default_rng(seed)
         kept, keys = None, np.empty(0)
-        for name, batch in self.named():
+        for name, batch in self.joined():
             check_place(batch, name)
             new = random.random(count(batch))
             if isinstance(batch, Weighted):  # keys −log(u)/w: a descriptor is drawn in proportion to its weight
                 with np.errstate(divide="ignore"):
                     new = -np.log1p(-new) / batch.weights.ravel()
-            # Descriptors whose key cannot be among the smallest are discarded before they are read.
+            # Only descriptors whose keys may be among the smallest are read.
             chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.flatnonzero(np.isfinite(new))
             rows = take(batch, chosen)
             kept = rows if kept is None else np.concatenate([kept, rows])
             keys = np.concatenate([keys, new[chosen]])
-            smallest = np.sort(np.argsort(keys, kind="stable")[:size])
-            kept, keys = kept[smallest], keys[smallest]
+            if len(keys) > size:
+                smallest = np.sort(np.argsort(keys, kind="stable")[:size])
+                kept, keys = kept[smallest], keys[smallest]
         if kept is None:
             raise InputError(f"{self.name} must hold at least one batch, got none")
         return kept
@@ -167,7 +183,7 @@ class Batches:
         return self._checked(rows[:size], f"sample of {self.name}")
 
     def _new_pass(self) -> Iterator[tuple[str, Any]]:
-        """(label, item) of a new pass, without a reference to self, so that deleting self closes the stream."""
+        """(label, item) of a new pass. The iterator holds no reference to self, so deleting self closes the stream."""
         if is_stream(self.x):
             items = self.x() if callable(self.x) else self.x
             again = iter(items)
@@ -224,42 +240,10 @@ def _is_memmap(x) -> bool:
 def _pieces(x) -> Iterator[tuple[str, Any]]:
     """(label, rows or maps) of the array x in pieces of about BATCH_BYTES."""
     shape = tuple(x.shape)
-    dtype = dtype_name(split(x)[0])
-    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-    rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize))
+    rows = max(1, BATCH_BYTES // max(1, int(np.prod(shape[1:])) * itemsize(x)))
     unit = "rows" if len(shape) == 2 else "maps"
     if shape[0] == 0:
         yield "", x
     for start in range(0, shape[0], rows):
         stop = min(start + rows, shape[0])
         yield f"{unit} {start}:{stop}", x[start:stop, ...]
-
-
-def check_place(batch, name: str) -> None:
-    """InputError naming the first row or map of `batch` with a non-finite value in a descriptor of weight above 0."""
-    if isinstance(batch, Weighted):
-        if batch.weights.all():
-            check_place(batch.maps, name)
-        return
-    check_finite(batch, name, axis="row" if batch.ndim == 2 else "map")
-
-
-def features(batch) -> int:
-    """d of a batch in any layout."""
-    return batch.shape[1] if batch.ndim in (2, 4) else batch.shape[2]
-
-
-def count(batch) -> int:
-    """The number of descriptors of a batch in any layout."""
-    return int(np.prod(batch.shape)) // max(1, features(batch))
-
-
-def take(batch, indices: np.ndarray) -> np.ndarray:
-    """The descriptors at `indices`, counted map by map, NumPy (len, d)."""
-    batch = to_numpy(split(batch)[0])
-    if batch.ndim == 2:
-        return batch[indices]
-    if batch.ndim == 3:
-        return batch[indices // batch.shape[1], indices % batch.shape[1]]
-    b, d, h, w = batch.shape
-    return batch.reshape(b, d, h * w)[indices // (h * w), :, indices % (h * w)]

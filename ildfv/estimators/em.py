@@ -10,7 +10,7 @@ import numpy as np
 from ildfv.arrays import check_real, check_shape, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import Sums
-from ildfv.estimators.batches import check_place, count, features
+from ildfv.estimators.layouts import check_place, count, features
 from ildfv.kernels import moments, on_gpu
 from ildfv.kernels.cuda import build, em
 from ildfv.kernels.reference import MIN_MASS

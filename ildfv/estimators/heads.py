@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from ildfv.errors import check
+from ildfv.estimators.penalised import logistic_path, ridge_path
 
 KINDS = ("ridge", "logistic")
 PENALTIES = tuple(10.0**e for e in range(-4, 3))  # per row, for features scaled to a mean squared norm of 1
 SPLITS = 5  # maximum number of splits; there are no more splits than groups
-MAX_ITER = 2000
 CLIP = 1e-6  # distance of predicted probabilities from 0 and 1, so that one wrong prediction does not decide the choice
 
 
@@ -108,32 +107,28 @@ def _fit_output(
     if len(np.unique(y[known])) < 2:
         constant = _constant(kind, y[known])
         return np.zeros(x.shape[1]), constant, np.nan, np.full(len(x), constant)
-    candidates = [_held_out(kind, x, y, splits, penalty) for penalty in penalties]
+    candidates = _held_out(kind, x, y, splits, penalties)
     errors = [held_out_error(kind, y[known], scores[known]) for scores in candidates]
     best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # the largest penalty if errors are equal
-    weights, intercept = _solve(kind, x[known], y[known], penalties[best])
-    return weights, intercept, penalties[best], candidates[best]
+    weights, intercepts = _path(kind, x[known], y[known], penalties[best : best + 1])
+    return weights[0], float(intercepts[0]), penalties[best], candidates[best]
 
 
-def _held_out(kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalty: float) -> np.ndarray:
-    """The score of each row by a model fitted on the other groups, (n,)."""
-    scores = np.empty(len(x))
+def _held_out(kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float]) -> np.ndarray:
+    """The score of each row, for each penalty, by a model fitted on the other groups, (m, n)."""
+    scores = np.empty((len(penalties), len(x)))
     for fit, rest in splits:
         rows = fit[np.isfinite(y[fit])]
-        weights, intercept = _solve(kind, x[rows], y[rows], penalty)
-        scores[rest] = x[rest] @ weights + intercept
+        weights, intercepts = _path(kind, x[rows], y[rows], penalties)
+        scores[:, rest] = weights @ x[rest].T + intercepts[:, None]
     return scores
 
 
-def _solve(kind: str, x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """(weights (p,), intercept); the weights are 0 if the rows have only one class."""
+def _path(kind: str, x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """(weights (m, p), intercepts (m,)) for each penalty. The weights are 0 if the rows have only one class."""
     if len(np.unique(y)) < 2:
-        return np.zeros(x.shape[1]), _constant(kind, y)
-    if kind == "ridge":
-        ridge = Ridge(alpha=penalty * len(x)).fit(x, y)
-        return ridge.coef_, float(ridge.intercept_)
-    logistic = LogisticRegression(C=1 / (penalty * len(x)), max_iter=MAX_ITER).fit(x, y)
-    return logistic.coef_[0], float(logistic.intercept_[0])
+        return np.zeros((len(penalties), x.shape[1])), np.full(len(penalties), _constant(kind, y))
+    return (ridge_path if kind == "ridge" else logistic_path)(x, y, penalties)
 
 
 def _constant(kind: str, y: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_float64, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.estimators.batches import NATIVE, count
+from ildfv.estimators.layouts import NATIVE, count
 from ildfv.kernels import Moments, moments
 from ildfv.weighted import Weighted, split
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.estimators.batches import count, features
 from ildfv.estimators.kernel_maps import as_rows
+from ildfv.estimators.layouts import count, features
 from ildfv.weighted import Weighted, split
 
 FLOAT32 = ("float32", "float16", "bfloat16", "uint8")  # encoded in float32, all others in float64

@@ -157,7 +157,7 @@ class MixtureScores(Persistent):
 
     def _summed(self, batches: Batches) -> MixtureSums:
         sums = MixtureSums(self)
-        for name, batch in batches.named():
+        for name, batch in batches.joined():
             sums.update(batch, name=name)
         sums.reduced(self.reduce)
         check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")

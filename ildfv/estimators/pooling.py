@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ildfv.arrays import namespace
 from ildfv.errors import check
-from ildfv.estimators.batches import count, features
+from ildfv.estimators.layouts import count, features
 from ildfv.estimators.maps import checked_with_weights, descriptors, joined
 from ildfv.weighted import Weighted
 

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Binding of the C++ kernels. `ildfv.kernels.cpu` and `ildfv.kernels.slices` check the arguments."""
+"""Binding of the C++ kernels. `ildfv.kernels.cpu`, `slices` and `drawing` check the arguments."""
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uintptr_t
 from libcpp.vector cimport vector
@@ -180,3 +180,38 @@ def look_up(const unsigned char[::1] table, const Codes[::1] values, unsigned ch
     """Writes table[values]; the table must have an entry for every value."""
     with nogil:
         c_look_up(&table[0], &values[0], values.shape[0], &out[0])
+
+
+cdef extern from "cpu/drawing.h" nogil:
+    void c_smooth_lines "ildfv::smooth_lines"[T](
+        const T*, int64_t, int64_t, const double*, int64_t, int, T*) except +
+    void c_spline_rows "ildfv::spline_rows"(
+        const float*, int64_t, const int64_t*, const float*, int64_t, float*) except +
+    void c_nearest_points "ildfv::nearest_points"(
+        const float*, int64_t, const float*, const float*, int64_t, double, double, int64_t, float*, int64_t*) except +
+
+
+ctypedef fused Reals:
+    float
+    double
+
+
+def smooth_lines(const Reals[:, ::1] image, const double[::1] half, int axis, Reals[:, ::1] out):
+    """Writes the image smoothed along an axis. half: weights at the distances 0 … radius."""
+    with nogil:
+        c_smooth_lines(&image[0, 0], image.shape[0], image.shape[1], &half[0], half.shape[0] - 1, axis, &out[0, 0])
+
+
+def spline_rows(const float[:, ::1] plane, const int64_t[:, ::1] index, const float[:, ::1] weights,
+                float[:, ::1] out):
+    """Writes weighted sums of four rows of the plane; all indices must be inside."""
+    with nogil:
+        c_spline_rows(&plane[0, 0], plane.shape[1], &index[0, 0], &weights[0, 0], out.shape[0], &out[0, 0])
+
+
+def nearest_points(const float[:, ::1] points, const float[::1] x, const float[::1] y, double z, double spacing,
+                   float[:, ::1] distance, int64_t[:, ::1] index):
+    """Writes the nearest points of each (x, y) in the plane z; there must be as many as columns of `distance`."""
+    with nogil:
+        c_nearest_points(&points[0, 0], points.shape[0], &x[0], &y[0], x.shape[0], z, spacing, distance.shape[1],
+                         &distance[0, 0], &index[0, 0])

@@ -52,9 +52,16 @@ class Chest:
 
     def lung(self, grid: Grid, z: float) -> np.ndarray:
         """Signed distance to the surface of the lungs, negative inside, mm, (size, size)."""
+        x, y = self.bent(grid, z)
+        return self.inside(x, y, z, self.cage(x, y, z))
+
+    def bent(self, grid: Grid, z: float) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates of the pixels after a smooth deformation, which makes the chest irregular; (size, size) each."""
+        return grid.x + 3.2 * self.bend[0](grid, z), grid.y + 3.2 * self.bend[1](grid, z)
+
+    def inside(self, x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray) -> np.ndarray:
+        """Like `lung`, at deformed coordinates and with the distance to the cage there."""
         p, u = self.patient, z / self.patient.height
-        x, y = grid.x + 3.2 * self.bend[0](grid, z), grid.y + 3.2 * self.bend[1](grid, z)
-        cage = self.cage(x, y, z)
         half = superellipse(
             # The shear 0.10·y extends the anterior lung to the sternum.
             np.abs(x) - (self.along(z, CENTRE) * p.half_width + 0.10 * y),
@@ -109,8 +116,10 @@ class Chest:
         """The plane at height z, without the parenchyma."""
         grid = self.patient.grid
         half = grid.coarse(2)
-        lung = self.lung(half, z)
-        return Plane(doubled(lung), self.tissue(grid, half, z), self.pleura(half, z, lung))
+        x, y = self.bent(half, z)
+        cage = self.cage(x, y, z)
+        lung = self.inside(x, y, z, cage)
+        return Plane(doubled(lung), self.tissue(grid, half, z, x, y, cage), self.pleura(half, z, lung))
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
         """Depth below the costal and diaphragmatic pleura, mm; the mediastinal surface does not count as pleura."""
@@ -125,20 +134,20 @@ class Chest:
             depth[box] = np.maximum(below, -0.6 * cage * inside[box])
         return depth
 
-    def tissue(self, grid: Grid, half: Grid, z: float) -> np.ndarray:
+    def tissue(self, grid: Grid, half: Grid, z: float, x: np.ndarray, y: np.ndarray, cage: np.ndarray) -> np.ndarray:
         """HU of the body with mediastinal fat instead of lungs, and of the air and table around it.
 
-        Soft tissue is drawn at half the resolution, skin and bone at full resolution.
+        Soft tissue is drawn at half the resolution, skin and bone at full resolution. x, y: deformed coordinates at
+        half the resolution. cage: the distance there.
         """
         p = self.patient
-        x, y = half.x + 3.2 * self.bend[0](half, z), half.y + 3.2 * self.bend[1](half, z)
-        cage = self.cage(x, y, z)
         skin, fat = self.skin(x, y, z)
         marbling = self.marbling(half, z)
         hu = np.full((half.size, half.size), FAT, np.float32) + 8 * marbling
-        hu = mix(hu, coverage(fat, half.pixel), MUSCLE)
+        muscle = coverage(fat, half.pixel)
+        hu = mix(hu, muscle, MUSCLE)
         septa = np.abs(np.sin((cage + 5 * marbling) / 6.5)) + 0.5 * np.abs(marbling)  # fat between muscle layers
-        hu = mix(hu, 0.8 * coverage(fat, half.pixel) * np.clip(1 - septa / 0.3, 0, 1) * (cage > 10), FAT)
+        hu = mix(hu, 0.8 * muscle * np.clip(1 - septa / 0.3, 0, 1) * (cage > 10), FAT)
         hu = mix(hu, coverage(cage, half.pixel), FAT + 25)
         for part, value in self.organs(x, y, z):
             hu = mix(hu, coverage(part, half.pixel), value)

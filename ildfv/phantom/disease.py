@@ -3,7 +3,7 @@
 import numpy as np
 
 from ildfv.phantom.chest import Chest
-from ildfv.phantom.fields import Field, Grid, doubled
+from ildfv.phantom.fields import Field, Grid, Part, bounds, doubled
 
 OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
 
@@ -32,8 +32,8 @@ class Disease:
         }
         self.thresholds = self._thresholds()
 
-    def score(self, pattern: int, grid: Grid, z: float, pleura: np.ndarray) -> np.ndarray:
-        """Unthresholded score on the plane, (size, size)."""
+    def score(self, pattern: int, grid: Grid | Part, z: float, pleura: np.ndarray) -> np.ndarray:
+        """The score at the pixels of a grid or of a part of it, shaped like `pleura`."""
         p, u = self.chest.patient, z / self.chest.patient.height
         wide, middle, fine = (field(grid, z) for field in self.fields[pattern])
         score = 0.75 * wide + 0.4 * middle + 0.12 * fine
@@ -56,9 +56,16 @@ class Disease:
         """Label codes on the plane, (512, 512) uint8. lung, pleura: as in `Plane`."""
         half = self.chest.patient.grid.coarse(2)
         codes = np.where(lung < 0, HEALTHY, OUTSIDE).astype(np.uint8)
-        best = np.zeros(codes.shape, np.float32)
+        if not codes.any():
+            return codes
+        # Scores have half the resolution. One more pixel is needed for their interpolation at the border of the lung.
+        low, high = bounds(codes == HEALTHY)
+        first, last = np.maximum(low // 2 - 1, 0), np.minimum((high + 1) // 2 + 1, half.size)
+        box = np.s_[first[0] : last[0], first[1] : last[1]]
+        part, near = half.part(box), codes[2 * first[0] : 2 * last[0], 2 * first[1] : 2 * last[1]]
+        best = np.zeros(near.shape, np.float32)
         for k in self.chest.patient.patterns:
-            excess = doubled(self.score(k, half, z, pleura).astype(np.float32)) - self.thresholds[k]
-            codes[(excess > best) & (codes != OUTSIDE)] = k + 2
+            excess = doubled(self.score(k, part, z, pleura[box]).astype(np.float32)) - self.thresholds[k]
+            near[(excess > best) & (near != OUTSIDE)] = k + 2
             best = np.maximum(best, excess)
         return codes

@@ -5,11 +5,13 @@ from functools import cached_property
 from zlib import crc32
 
 import numpy as np
-from scipy.spatial import cKDTree
+
+from ildfv.kernels.drawing import nearest_points, spline_rows
 
 # The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
-BLOCK = 32  # rows of 512 pixels per block: intermediate results stay in the cache
+Box = tuple[slice, slice]  # of rows and columns
+WHOLE = np.s_[:, :]  # all rows and columns
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
@@ -41,6 +43,18 @@ class Grid:
         """The same square with pixels larger by `factor`."""
         return Grid(self.size // factor, self.pixel * factor)
 
+    def part(self, box: Box) -> "Part":
+        """The pixels in `box`."""
+        return Part(self.x[:, box[1]], self.y[box[0]])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of the pixels of a grid: coordinates x (1, columns) and y (rows, 1) of their centres, mm."""
+
+    x: np.ndarray
+    y: np.ndarray
+
 
 def taps(coordinates, low: float, scale: float, count: int):
     """Knot indices and cubic B-spline weights: two lists of four arrays shaped like `coordinates`."""
@@ -61,20 +75,14 @@ class Field:
         count = [int(np.ceil((size + 4 * scale + 40) / scale)) + 2 for size in (height, 2 * reach, 2 * reach)]
         self.knots = rng.standard_normal(count, dtype=np.float32) / np.float32(SPLINE_SD)
 
-    def __call__(self, grid: Grid, z: float) -> np.ndarray:
-        """Values on the plane at height z mm, (size, size) float32."""
+    def __call__(self, grid: "Grid | Part", z: float) -> np.ndarray:
+        """Values at the pixels of a grid, or of a part of it, on the plane at height z mm, (rows, columns) float32."""
         planes, weights = taps(z, self.low[0], self.scale, self.knots.shape[0])
         plane = sum(w * self.knots[k] for k, w in zip(planes, weights, strict=True))
-        columns, weights = taps(grid.axis, self.low[2], self.scale, plane.shape[1])
+        columns, weights = taps(grid.x[0], self.low[2], self.scale, plane.shape[1])
         plane = sum(w * plane[:, k] for k, w in zip(columns, weights, strict=True))
-        rows, weights = taps(grid.axis, self.low[1], self.scale, plane.shape[0])
-        values = np.empty((grid.size, grid.size), np.float32)
-        for start in range(0, grid.size, BLOCK):
-            block, few = values[start : start + BLOCK], slice(start, start + BLOCK)
-            np.multiply(weights[0][few, None], plane[rows[0][few]], out=block)
-            for k, w in zip(rows[1:], weights[1:], strict=True):
-                block += w[few, None] * plane[k[few]]
-        return values
+        rows, weights = taps(grid.y[:, 0], self.low[1], self.scale, plane.shape[0])
+        return spline_rows(plane, np.stack(rows), np.stack(weights))
 
 
 class Cells:
@@ -103,11 +111,8 @@ class Cells:
         inside = (np.abs(points[:, 2] - (x.min() + x.max()) / 2) < np.ptp(x) / 2 + 3 * self.spacing) & (
             np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
         )
-        here = np.stack([np.full(x.shape, z, np.float32), y, x], axis=-1)
-        # Cheap to build: the tree is used once.
-        tree = cKDTree(points[inside], leafsize=8, compact_nodes=False, balanced_tree=False)
-        distance, index = tree.query(here, count)
-        return distance.astype(np.float32), self.sizes[layers].reshape(-1)[inside][index]
+        distance, index = nearest_points(points[inside], x, y, np.float32(z), spacing=self.spacing, count=count)
+        return distance, self.sizes[layers].reshape(-1)[inside][index]
 
 
 def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ildfv.phantom.fields import coverage, doubled
+from ildfv.phantom.fields import Box, coverage, doubled
 from ildfv.phantom.patient import Patient
 from ildfv.phantom.smoothing import gaussian
 from ildfv.phantom.tree import Trees, Tubes
@@ -11,16 +11,17 @@ MEDIUM = slice(5, 8)  # levels of the arterial tree whose adjacent bronchi may b
 DEPTH = 13.0  # mm below the pleura over which atelectasis fades
 
 
-def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray) -> np.ndarray:
-    """HU that dependent atelectasis adds, (512, 512): most at the posterior pleura. It resembles ground glass.
+def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray, box: Box) -> np.ndarray:
+    """HU that dependent atelectasis adds in a part of the plane: most at the posterior pleura. Looks like ground glass.
 
     Parameters
     ----------
     pleura : (256, 256), mm below the pleura
-    clouds : (512, 512), a smooth field of variance 1 that makes it uneven
+    clouds : (rows, columns) of the part, a smooth field of variance 1 that makes it uneven
     """
-    dependent = coverage(0.35 * patient.half_depth - patient.grid.y, 0.25 * patient.half_depth)
-    return patient.atelectasis * dependent * np.exp(-doubled(pleura) / DEPTH) * np.clip(1 + 0.4 * clouds, 0.2, 2)
+    dependent = coverage(0.35 * patient.half_depth - patient.grid.y[box[0]], 0.25 * patient.half_depth)
+    depth = doubled(pleura)[box]
+    return patient.atelectasis * dependent * np.exp(-depth / DEPTH) * np.clip(1 + 0.4 * clouds, 0.2, 2)
 
 
 def dilated_bronchi(patient: Patient, trees: Trees) -> Tubes:

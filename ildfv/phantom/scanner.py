@@ -7,14 +7,13 @@ from scipy import ndimage
 
 from ildfv.phantom.chest import BLOOD, Chest, mix
 from ildfv.phantom.disease import Disease
-from ildfv.phantom.fields import bounds, coverage
+from ildfv.phantom.fields import Box, bounds, coverage
 from ildfv.phantom.mimics import airspaces, atelectasis, moved
 from ildfv.phantom.patient import Patient
 from ildfv.phantom.smoothing import gaussian, gaussian_lines
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR, Textures
 from ildfv.phantom.tree import Trees
 
-Box = tuple[slice, slice]  # of rows and columns; defined here, because `Scanner` has a method `slice`
 FEATHER = {GROUND_GLASS: 2.6, RETICULAR: 1.3, HONEYCOMB: 0.8, EMPHYSEMA: 1.6}  # mm of transition to healthy lung
 SUBSECTION = 1.5  # mm, about the distance over which the finest textures change
 SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 0.45}  # visible fraction
@@ -50,59 +49,64 @@ class Scanner:
     def lung(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> np.ndarray:
         """The inside of the lungs, HU, in a part of the plane."""
         p, grid, trees = self.patient, self.patient.grid, self.trees
-        lung, visible = (part[box] for part in self.slab(codes, pleura, z))
-        lung = mix(lung, visible * trees.small.cut(grid, z, p.thickness)[box], BLOOD)
-        lung = mix(lung, trees.large.cut(grid, z, p.thickness)[box], BLOOD)
-        lung = mix(lung, 0.35 * self.fissure(z)[box], BLOOD)
-        lung = mix(lung, trees.airways.cut(grid, z, p.thickness, widen=1.0)[box], 15.0)
+        lung, visible = self.slab(codes, pleura, z, box)
+        lung = mix(lung, visible * trees.small.cut(grid, z, p.thickness, box=box), BLOOD)
+        lung = mix(lung, trees.large.cut(grid, z, p.thickness, box=box), BLOOD)
+        lung = mix(lung, 0.35 * self.fissure(z, box), BLOOD)
+        lung = mix(lung, trees.airways.cut(grid, z, p.thickness, widen=1.0, box=box), 15.0)
         if self.airspaces is not None:
-            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness, widen=0.9)[box], -100.0)
-            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness)[box], -985.0)
+            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness, widen=0.9, box=box), -100.0)
+            lung = mix(lung, self.airspaces.cut(grid, z, p.thickness, box=box), -985.0)
         return lung
 
-    def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+    def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels averaged over the section, HU, and the share of small vessels that stays visible.
 
-        Both (512, 512). A section is averaged over one plane per 1.5 mm, rounded up, so a thin section is one plane.
+        Both for a part of the plane. A section is averaged over one plane per 1.5 mm, rounded up, so a thin section is
+        one plane.
         """
         thickness = self.patient.thickness
         planes = int(np.ceil(thickness / SUBSECTION))
         heights = z + thickness * ((np.arange(planes) + 0.5) / planes - 0.5)
-        parts = [self.parenchyma(codes, pleura, float(height)) for height in heights]
+        parts = [self.parenchyma(codes[box], pleura, float(height), box) for height in heights]
         if planes == 1:
             return parts[0]
         return cast(np.ndarray, sum(lung for lung, _ in parts)) / np.float32(planes), parts[0][1]
 
-    def parenchyma(self, codes: np.ndarray, pleura: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
-        """Lung without vessels on a plane, HU, and the share of small vessels that stays visible; both (512, 512)."""
-        lung = healthy = self.textures.healthy(z)
+    def parenchyma(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Lung without vessels in a part of a plane, HU, and the share of small vessels that stays visible.
+
+        codes: of the part, (rows, columns) as both results. pleura: (256, 256).
+        """
+        lung = healthy = self.textures.healthy(z, box)
         if self.patient.atelectasis:
-            lung = healthy = healthy + atelectasis(self.patient, pleura, self.textures.noise(z)[1])
+            lung = healthy = healthy + atelectasis(self.patient, pleura, self.textures.noise(z, box)[1], box)
         visible = np.ones_like(lung)
         inside = codes > 0
-        box = ndimage.find_objects(inside.astype(np.uint8))[0] if inside.any() else ...
+        region = ndimage.find_objects(inside.astype(np.uint8))[0] if inside.any() else ...
         for k in self.patient.patterns:
             here = codes == k + 2
             if not here.any():
                 continue
             share = np.zeros_like(lung)
-            share[box] = gaussian(here[box].astype(np.float32), self.patient.feather * FEATHER[k] / self.patient.pixel)
-            rows, columns = np.nonzero((share > 0.02) & inside)
-            if not len(rows):  # smoothing the border can remove a region of a few pixels
+            width = self.patient.feather * FEATHER[k] / self.patient.pixel
+            share[region] = gaussian(here[region].astype(np.float32), width)
+            pixels = np.nonzero((share > 0.02) & inside)
+            if not len(pixels[0]):  # smoothing the border can remove a region of a few pixels
                 continue
-            s, before = share[rows, columns], lung[rows, columns]
-            texture = self.textures.mixed(k, rows, columns, z, healthy[rows, columns])
+            s, before = share[pixels], lung[pixels]
+            texture = self.textures.mixed(k, pixels, z, box, healthy[pixels])
             if lung is healthy:
                 lung = healthy.copy()
-            lung[rows, columns] = before + s * (texture - before)
-            visible[rows, columns] *= 1 - s * (1 - SMALL_VESSELS[k])
+            lung[pixels] = before + s * (texture - before)
+            visible[pixels] *= 1 - s * (1 - SMALL_VESSELS[k])
         return lung, visible
 
-    def fissure(self, z: float) -> np.ndarray:
-        """Fraction of each pixel filled by the oblique fissures, which descend from posterior to anterior."""
-        p = self.patient
+    def fissure(self, z: float, box: Box) -> np.ndarray:
+        """Fraction of each pixel of a part of the plane in the oblique fissures, which descend anteriorly."""
+        p, part = self.patient, self.patient.grid.part(box)
         run = p.half_depth * (-0.75 + 1.5 * z / p.height)
-        wavy = p.grid.y - run + 5 * self.textures.noise(z)[0] + 0.12 * np.abs(p.grid.x)
+        wavy = part.y - run + 5 * self.textures.noise(z, box)[0] + 0.12 * np.abs(part.x)
         return np.clip(1 - np.abs(wavy) / 0.8, 0, 1)
 
     def reconstructed(self, hu: np.ndarray, z: float) -> np.ndarray:

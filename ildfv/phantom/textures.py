@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ildfv.phantom.fields import Cells, Field
+from ildfv.phantom.fields import WHOLE, Box, Cells, Field
 from ildfv.phantom.patient import Patient
 
+Pixels = tuple[np.ndarray, np.ndarray]  # rows and columns in a part of the plane, (n,) each
 GROUND_GLASS, RETICULAR, HONEYCOMB, EMPHYSEMA = range(4)
 
 LINE = 480.0  # HU added at the centre of a reticular line
@@ -37,30 +38,31 @@ class Textures:
         drawn = {*p.patterns, *(COMPANION[k] for k in p.patterns if p.admixture and k in COMPANION)}
         self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
-    def noise(self, z: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Clouds, lobules and mottle on the plane, each (512, 512); the last plane is cached."""
-        if self._noise[0] != z:
-            self._noise = (z, tuple(field(self.patient.grid, z) for field in (self.clouds, self.lobules, self.mottle)))
+    def noise(self, z: float, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Clouds, lobules and mottle in a part of the plane, (rows, columns) each; the last part is cached."""
+        if self._noise[0] != (z, box):
+            part = self.patient.grid.part(box)
+            self._noise = ((z, box), tuple(field(part, z) for field in (self.clouds, self.lobules, self.mottle)))
         return self._noise[1]
 
-    def healthy(self, z: float) -> np.ndarray:
-        """Healthy lung on the whole plane in HU, (512, 512): slightly uneven, denser posteriorly."""
+    def healthy(self, z: float, box: Box) -> np.ndarray:
+        """Healthy lung in a part of the plane in HU, (rows, columns): slightly uneven, denser posteriorly."""
         p = self.patient
-        clouds, _, mottle = self.noise(z)
-        return p.lung + p.gradient * p.grid.y / (2 * p.half_depth) + 11 * clouds + 8 * mottle
+        clouds, _, mottle = self.noise(z, box)
+        return p.lung + p.gradient * p.grid.y[box[0]] / (2 * p.half_depth) + 11 * clouds + 8 * mottle
 
-    def mixed(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
+    def mixed(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
         """Like `pattern`, with the patient's contrast for it and with the texture of its companion mixed in."""
         p = self.patient
-        texture = self.pattern(pattern, rows, columns, z, healthy)
+        texture = self.pattern(pattern, pixels, z, box, healthy)
         if p.admixture and pattern in COMPANION:
-            texture += p.admixture * (self.pattern(COMPANION[pattern], rows, columns, z, healthy) - texture)
+            texture += p.admixture * (self.pattern(COMPANION[pattern], pixels, z, box, healthy) - texture)
         return texture if p.contrasts[pattern] == 1 else healthy + p.contrasts[pattern] * (texture - healthy)
 
-    def pattern(self, pattern: int, rows: np.ndarray, columns: np.ndarray, z: float, healthy: np.ndarray) -> np.ndarray:
-        """HU of a pattern at the pixels (rows, columns), (n,) each; `healthy`: HU of healthy lung there."""
-        uneven = 24 * self.noise(z)[0][rows, columns]
-        raw = self._raw(pattern, rows, columns, z)
+    def pattern(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
+        """HU of a pattern at n pixels of a part of the plane, (n,); `healthy`: HU of healthy lung there."""
+        uneven = 24 * self.noise(z, box)[0][pixels]
+        raw = self._raw(pattern, pixels, z, box)
         shift, level = self.calibration[pattern], self.patient.levels[pattern]
         if pattern == GROUND_GLASS:
             return level + uneven + raw
@@ -72,11 +74,11 @@ class Textures:
         hole = step(raw - shift, 0.9)  # no wall: the edge is gradual
         return healthy + hole * (HOLE - healthy)
 
-    def _raw(self, pattern: int, rows, columns, z: float) -> np.ndarray:
+    def _raw(self, pattern: int, pixels: Pixels, z: float, box: Box) -> np.ndarray:
         """The pattern before its mean is set: HU for ground glass, 0 … 1.4 for reticular, mm for the others."""
-        grid = self.patient.grid
-        x, y = grid.axis[columns], grid.axis[rows]
-        clouds, lobules, mottle = (plane[rows, columns] for plane in self.noise(z))
+        part = self.patient.grid.part(box)
+        y, x = part.y[pixels[0], 0], part.x[0, pixels[1]]
+        clouds, lobules, mottle = (plane[pixels] for plane in self.noise(z, box))
         if pattern == GROUND_GLASS:
             return 26 * lobules + 10 * mottle  # lobules differ in density
         if pattern == RETICULAR:
@@ -98,7 +100,7 @@ class Textures:
         """The offset that gives the pattern its mean, measured at random points of one plane."""
         p = self.patient
         rows, columns = p.rng("calibration", pattern).integers(56, p.grid.size - 56, (2, count))
-        raw = self._raw(pattern, rows, columns, 0.4 * p.height)
+        raw = self._raw(pattern, (rows, columns), 0.4 * p.height, WHOLE)
         level = p.levels[pattern]
         if pattern == HONEYCOMB:
             return float(np.quantile(raw, np.clip((level - LUMEN) / (WALL - LUMEN), 0.2, 0.6)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ildfv.phantom.chest import Chest
-from ildfv.phantom.fields import Grid
+from ildfv.phantom.fields import WHOLE, Box, Grid
 
 LEVELS = 12  # bifurcations of a vessel tree: 2¹² end branches per lung and kind
 LARGE = 1.1  # mm; vessels of at least this radius remain visible in diseased lung, smaller ones fade in fibrosis
@@ -27,14 +27,15 @@ class Tubes:
     def where(self, chosen: np.ndarray) -> "Tubes":
         return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
 
-    def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0) -> np.ndarray:
-        """Fraction of each pixel filled by tubes in a section `thickness` mm thick, 0 … 1, (size, size) float32."""
+    def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0, box: Box = WHOLE) -> np.ndarray:
+        """Fraction of each pixel in `box` filled by tubes in a section `thickness` mm thick, 0 … 1, float32."""
         radius = self.radius + widen
         margin = radius + thickness / 2
         low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
         hit = (low - margin < z) & (high + margin > z)
         a, b, radius, margin = self.start[hit], self.end[hit], radius[hit], margin[hit]
-        share = np.zeros((grid.size, grid.size), np.float32)
+        (top, bottom), (left, right) = (one.indices(grid.size)[:2] for one in box)
+        share = np.zeros((bottom - top, right - left), np.float32)
         if not len(a):
             return share
         # The bounding box of the part of the axis near the plane contains every pixel that the tube can reach.
@@ -45,24 +46,25 @@ class Tubes:
         ends = a[None, :, :2] + t[:, :, None] * axis[None, :, :2]  # (2, n, xy)
         first = np.floor((ends.min(axis=0) - margin[:, None] - grid.axis[0]) / grid.pixel).astype(int)
         last = np.ceil((ends.max(axis=0) + margin[:, None] - grid.axis[0]) / grid.pixel).astype(int) + 1
-        first, last = np.clip(first, 0, grid.size), np.clip(last, 0, grid.size)
+        first, last = (np.clip(edge, (left, top), (right, bottom)) for edge in (first, last))
         size = np.maximum(last - first, 0)  # (n, xy)
         count = size[:, 0] * size[:, 1]
-        # The pixels of all boxes in one array, to avoid a loop over tubes.
-        tube = np.repeat(np.arange(len(count)), count)
+        # The pixels of all boxes in one array, to avoid a loop over tubes; arrays of pixels are one-dimensional.
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        column = first[tube, 0] + within % size[tube, 0]
-        row = first[tube, 1] + within // size[tube, 0]
-        here = np.stack([grid.axis[column], grid.axis[row], np.full(len(tube), z, np.float32)], axis=1) - a[tube]
-        axis = axis[tube]
-        along = np.clip((here * axis).sum(axis=1) / np.maximum((axis * axis).sum(axis=1), 1e-6), 0, 1)
-        away = here - along[:, None] * axis
+        width, ax, ay, az = (np.repeat(one, count) for one in (size[:, 0], *axis.T))
+        line = within // width
+        column = np.repeat(first[:, 0], count) + (within - line * width)
+        row = np.repeat(first[:, 1], count) + line
+        hx, hy = grid.axis[column] - np.repeat(a[:, 0], count), grid.axis[row] - np.repeat(a[:, 1], count)
+        hz = np.repeat(np.float32(z) - a[:, 2], count)
+        length = np.repeat(np.maximum((axis * axis).sum(axis=1), 1e-6), count)
+        along = np.clip((hx * ax + hy * ay + hz * az) / length, 0, 1)
         # Partial volume: a tube thinner than the section appears fainter, not narrower.
-        flat = np.maximum(np.abs(away[:, 2]) - thickness / 2, 0)
-        distance = np.sqrt(away[:, 0] ** 2 + away[:, 1] ** 2 + flat**2)
-        r = radius[tube]
-        fill = np.clip(0.5 + (r - distance) / grid.pixel, 0, 1) * np.minimum(1, 2 * r / max(grid.pixel, thickness))
-        np.maximum.at(share, (row, column), fill.astype(np.float32))
+        flat = np.maximum(np.abs(hz - along * az) - thickness / 2, 0)
+        distance = np.sqrt((hx - along * ax) ** 2 + (hy - along * ay) ** 2 + flat**2)
+        faint = np.repeat(np.minimum(1, 2 * radius / max(grid.pixel, thickness)), count)
+        fill = np.clip(0.5 + (np.repeat(radius, count) - distance) / grid.pixel, 0, 1) * faint
+        np.maximum.at(share, (row - top, column - left), fill.astype(np.float32))
         return share
 
 

@@ -1,8 +1,8 @@
 """Encodes the slices of a workspace: fits the encoder and the PCA on fit slices, then transforms all slices.
 
-Activations are not stored: every pass runs the network up to the layer and uses the maps at once. Each step is complete
-on disk before the next step begins. A killed run is therefore resumed at the step, or the part of a step, that is not
-finished.
+Activations are not stored on disk: every pass runs the network up to the layer and uses the maps at once, unless they
+are still in memory from an earlier pass. Each step is complete on disk before the next step begins. A killed run is
+therefore resumed at the step, or the part of a step, that is not finished.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from ildfv.store.fingerprint import match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
+from ildfv.streaming.memory import MapMemory
 from ildfv.version import versions
 
 if TYPE_CHECKING:
@@ -208,9 +209,10 @@ def encode(
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
         prepare_descriptors(folder, slices, activations, roles.fit, settings, weights)
-        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights)
+        memory = MapMemory()
+        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights, memory)
         fitted = encoder_kind.fit(training)
-        encoder_parts = (fitted.estimator, fitted.length, settings, weights)
+        encoder_parts = (fitted.estimator, fitted.length, settings, weights, memory)
         fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
         pca = projection_step.fit(folder / "pca", fisher, roles.fit, settings, progress)

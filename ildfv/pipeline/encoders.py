@@ -28,6 +28,7 @@ from ildfv.pipeline.regions import Weights
 from ildfv.progress import Progress
 from ildfv.store.models import has_model, load_model, save_model
 from ildfv.streaming.maps import MapStream, batches
+from ildfv.streaming.memory import MapMemory
 
 
 class Maps(Protocol):
@@ -54,13 +55,14 @@ class Training:
     settings: Any
     words: int
     progress: Progress
-    weights: Weights | None = None
+    weights: Weights | None = None  # of descriptors, by slice index
+    memory: MapMemory | None = None
 
     def mixture(self) -> GaussianMixture:
         """The mixture in mixture/, which is fitted if it does not exist."""
         folder = self.folder / "mixture"
         given = (self.slices, self.activations, self.indices, self.settings, self.progress)
-        return mixture_step.fit(folder, *given, weights=self.weights)
+        return mixture_step.fit(folder, *given, weights=self.weights, memory=self.memory)
 
     def codebook(self, n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
         """(centres (k, d), scale (d,)) in codebook/, which are fitted on a sample of descriptors if they do not exist.
@@ -70,7 +72,7 @@ class Training:
         folder, seed = self.folder / "codebook", self.settings.seed or 0
         if distributed.is_main() and not has_model(folder):
             every = batches(self.slices, self.indices)
-            stream = MapStream(self.slices, self.activations, every, weights=self.weights)
+            stream = MapStream(self.slices, self.activations, every, weights=self.weights, memory=self.memory)
             sample = stream.sample(sample_size(n_clusters, self.activations.d), seed)
             book = Codebook(min(n_clusters, len(sample)), random_state=seed).fit(sample)
             tensors = {"centres": book.centres_, "scale": book.scale_}

@@ -26,12 +26,12 @@ class FisherVectors:
     """The vectors of all slices with one encoder, float32, in parts or as a stream of the vectors of some slices.
 
     encoder: an object whose `transform` converts maps (b, d, h, w) to vectors (b, length). weights: function from slice
-    indices to the weights of their descriptors, see `regions`.
+    indices to the weights of their descriptors, see `regions`. memory: see `MapStream`.
     """
 
-    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None):
+    def __init__(self, folder: Path, slices, activations, encoder, length: int, settings, weights=None, memory=None):
         self.folder, self.slices, self.activations, self.settings = Path(folder), slices, activations, settings
-        self.encoder, self.length, self.weights = encoder, length, weights
+        self.encoder, self.length, self.weights, self.memory = encoder, length, weights, memory
         self.stored = self.length <= FISHER_LIMIT
 
     def write(self, progress: Progress) -> None:
@@ -78,7 +78,8 @@ class FisherVectors:
 
     def _encoded(self, cut: list[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """Yields the vectors of each batch of slices."""
-        yield from MapStream(self.slices, self.activations, cut, then=self._transform, weights=self.weights)
+        given = {"weights": self.weights, "memory": self.memory}
+        yield from MapStream(self.slices, self.activations, cut, then=self._transform, **given)
 
     def _transform(self, maps) -> np.ndarray:
         return to_numpy(self.encoder.transform(maps))

@@ -28,13 +28,13 @@ STEP_ROWS = 32  # approximate minimum number of descriptors per component in one
 
 
 def fit(
-    folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None
+    folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None, memory=None
 ) -> GaussianMixture:
     """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`. A saved fit is resumed.
 
     Rank 0 computes the initial mixture. Each rank then computes sums over its share of the batches, or of the slices of
     each step, and all ranks perform the same M steps. weights: function from slice indices to the weights of their
-    descriptors, see `regions`.
+    descriptors, see `regions`. memory: see `MapStream`.
     """
     if distributed.is_main():
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def fit(
         if not has_model(folder):
             progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
             every = batches(slices, indices, settings.batch_size)
-            stream = MapStream(slices, activations, every, weights=weights)
+            stream = MapStream(slices, activations, every, weights=weights, memory=memory)
             _save(folder, _start(stream, settings, progress))
     distributed.barrier()
     mixture = GaussianMixture.from_tensors(*load_model(folder))
@@ -58,7 +58,7 @@ def fit(
     )
     shares = _shares(slices, activations, indices, settings)
     mine = [batch for share in shares for batch in share.batches]
-    stream = MapStream(slices, activations, mine, weights=weights, note=progress.note)
+    stream = MapStream(slices, activations, mine, weights=weights, memory=memory, note=progress.note)
     _fitted(mixture, Passes(mixture, stream, shares, settings.layer, progress), settings.layer, progress)
     passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")

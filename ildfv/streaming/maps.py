@@ -1,4 +1,4 @@
-"""Restartable streams of activation maps. The maps are computed from the slices on every pass and are not stored."""
+"""Restartable streams of activation maps, computed from the slices on every pass or kept in memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
+from ildfv.streaming.memory import MapMemory
 from ildfv.streaming.threads import in_order, split_cores
 from ildfv.weighted import Weighted, split
 
@@ -50,10 +51,11 @@ class MapStream:
 
     activations: images uint8 (b, 3, 224, 224) → maps. then: a function that is applied to the maps; the stream yields
     its results. weights: slice indices (b,) → weights of their descriptors (b, n); the maps are then `Weighted`.
-    advance: called with the number of slices of each batch after it has been consumed. note: called with messages.
+    memory: keeps maps and their weights for later passes. Streams of the same slices, activations and weights may share
+    it. advance: called with the number of slices of each batch after it has been consumed. note: called with messages.
 
     On a CPU, each worker thread reads and computes whole batches, which uses all cores. On a GPU, reading, copying, the
-    network and `then` overlap, and if memory runs out, the batch size is halved.
+    network and `then` overlap; if memory runs out, the batch size is halved. `memory` is not used on a GPU.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class MapStream:
         *,
         then: Callable = lambda maps: maps,
         weights: Callable[[np.ndarray], np.ndarray] | None = None,
+        memory: MapMemory | None = None,
         advance: Callable = lambda n: None,
         note: Callable = lambda text: None,
     ):
         self.slices, self.activations, self.batches = slices, activations, batches
         self.then, self.weights, self.advance, self.note = then, weights, advance, note
+        self.memory = MapMemory(0) if memory is None else memory
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -91,10 +95,13 @@ class MapStream:
             maps = on_gpu(self.activations, images, device, then=lambda maps: maps, note=self.note)
             return (self.then(self._weighted(one, batch)) for one, batch in zip(maps, self.batches, strict=True))
         workers, threads = split_cores()
-        return in_order(self._computed_batch, self.batches, workers=workers, threads=threads)
+        return in_order(self._one, self.batches, workers=workers, threads=threads)
 
-    def _computed_batch(self, batch: np.ndarray):
-        return self.then(self._weighted(self.activations(self.slices.images(batch)), batch))
+    def _one(self, batch: np.ndarray):
+        return self.then(self.memory.maps(batch, self._maps))
+
+    def _maps(self, batch: np.ndarray):
+        return self._weighted(self.activations(self.slices.images(batch)), batch)
 
     def _weighted(self, maps, batch: np.ndarray):
         return maps if self.weights is None else Weighted(maps, self.weights(batch))
@@ -111,7 +118,8 @@ class MapStream:
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
-        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), weights=self.weights):
+        given = {"weights": self.weights, "memory": self.memory}
+        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), **given):
             maps, weights = split(batch)
             for i, one in enumerate(to_numpy(maps)):  # (d, h, w)
                 descriptors = one.reshape(len(one), -1)  # (d, n)

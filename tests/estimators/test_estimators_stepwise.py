@@ -56,7 +56,7 @@ def test_three_stepwise_passes_over_sorted_descriptors_are_no_worse_than_one():
 
 def test_a_sorted_stream_warns_and_does_not_converge():
     x = sorted_clusters()
-    fall = "fell during stepwise EM.*shuffle"
+    fall = "decreased during stepwise EM.*shuffle"
     with pytest.warns(ConvergenceWarning, match=fall):
         mixture = GaussianMixture(8, method="stepwise", max_iter=3).fit(
             [x[i : i + 1000] for i in range(0, 12_000, 1000)]

@@ -56,9 +56,9 @@ def test_the_logistic_head_equals_scikit_learns():
     x, y = problem()
     centred = x - x.mean(0)
     scale = np.sqrt((centred**2).sum(1).mean())
-    expected = LogisticRegression(C=1 / (0.01 * 60), max_iter=2000).fit(centred / scale, y[:, 0])
+    expected = LogisticRegression(C=1 / (0.01 * 60), max_iter=2000, tol=1e-9).fit(centred / scale, y[:, 0])
     head = fit_head("logistic", x, y, GROUPS, penalties=[0.01])
-    np.testing.assert_allclose(head.predict(x)[:, 0], expected.decision_function(centred / scale), atol=1e-8)
+    np.testing.assert_allclose(head.predict(x)[:, 0], expected.decision_function(centred / scale), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ildfv.phantom.chest import Chest
 from ildfv.phantom.difficulty import patient_of
-from ildfv.phantom.fields import doubled
+from ildfv.phantom.fields import Field, Grid, doubled
 from ildfv.phantom.scanner import Scanner
 from ildfv.phantom.smoothing import gaussian, gaussian_lines
+from ildfv.phantom.textures import Textures
+from ildfv.phantom.tree import Tubes
 
 # (seed, number) → SHA-256 of HU and label codes of the sections at 0.3 and 0.85 of the lung's height. The second
 # section has the shoulders' streaks. Recorded before drawing was made faster.
@@ -39,6 +42,44 @@ def test_smoothing_gives_the_bits_of_scipy(sigma, dtype):
     for axis in (0, 1):
         ours, scipys = gaussian_lines(image, sigma, axis=axis), ndimage.gaussian_filter1d(image, sigma, axis=axis)
         np.testing.assert_array_equal(ours, scipys)
+
+
+BOX = np.s_[31:77, 12:90]
+
+
+def test_a_field_in_a_part_of_a_plane_is_that_part_of_the_field():
+    grid = Grid(96, 1.1)
+    field = Field(np.random.default_rng(0), 5.0, reach=53, height=50)
+    np.testing.assert_array_equal(field(grid.part(BOX), 20.0), field(grid, 20.0)[BOX])
+
+
+def test_tubes_in_a_part_of_a_plane_are_that_part_of_all_tubes():
+    rng = np.random.default_rng(0)
+    start = rng.uniform(-60, 60, (300, 3))  # some end outside the plane
+    tubes = Tubes(start, start + rng.uniform(-9, 9, (300, 3)), rng.uniform(0.1, 4, 300))
+    grid = Grid(96, 1.1)
+    whole = tubes.cut(grid, 3.0, 2.5, widen=0.4)
+    assert (whole > 0).mean() > 0.05
+    np.testing.assert_array_equal(tubes.cut(grid, 3.0, 2.5, widen=0.4, box=BOX), whole[BOX])
+
+
+def test_textures_do_not_depend_on_the_part_that_is_drawn():
+    patient = patient_of(0, 2)
+    textures, z = Textures(patient), 0.4 * patient.height
+    small, large = np.s_[200:260, 100:180], np.s_[180:300, 90:200]
+    rows, columns = (index.ravel() for index in np.indices((60, 80)))
+    for pattern in patient.patterns:
+        drawn = [
+            textures.mixed(pattern, (rows + shift[0], columns + shift[1]), z, box, np.full(4800, -860, np.float32))
+            for box, shift in ((small, (0, 0)), (large, (20, 10)))
+        ]
+        np.testing.assert_array_equal(*drawn)
+
+
+def test_the_plane_of_a_chest_has_the_lung_of_the_chest():
+    chest = Chest(patient_of(3, 5))
+    z = 0.3 * chest.patient.height
+    np.testing.assert_array_equal(chest.plane(z).lung, doubled(chest.lung(chest.patient.grid.coarse(2), z)))
 
 
 def test_smoothing_continues_the_edge_by_reflection():

@@ -1,0 +1,76 @@
+"""Consecutive small batches as one, because a call of a kernel has a fixed cost that exceeds that of a small batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from ildfv.arrays import namespace
+from ildfv.errors import InputError
+from ildfv.estimators.layouts import check_place, count, features, itemsize, rows_of
+from ildfv.weighted import Weighted, split
+
+SMALL_BYTES = 1 << 20  # of a batch: copying larger ones would save nothing
+
+
+def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterator[tuple[str, Any]]:
+    """(name, batch) pairs like `named`, with consecutive small batches joined into batches of at least `rows` rows.
+
+    Joined batches have the layout (m, d), and only batches of one library, device, dtype and kind (weighted or not) are
+    joined. Batches above SMALL_BYTES or of at least `rows` descriptors are returned unchanged.
+
+    copy: whether small batches are copied when they are read. Necessary if the stream may reuse their memory.
+
+    Raises
+    ------
+    InputError
+        Non-finite values, under the name of the batch that has them.
+    """
+    waiting: list[tuple[str, Any]] = []
+    held = 0  # descriptors in `waiting`
+    for name, batch in named:
+        n = count(batch)
+        alone = n >= rows or n * features(batch) * itemsize(batch) > SMALL_BYTES
+        if waiting and (alone or _kind(batch) != _kind(waiting[0][1])):
+            yield _join(waiting)
+            waiting, held = [], 0
+        if alone:
+            yield name, batch
+            continue
+        waiting.append((name, _copied(batch) if copy else batch))
+        held += n
+        if held >= rows:
+            yield _join(waiting)
+            waiting, held = [], 0
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(named: list[tuple[str, Any]]) -> tuple[str, Any]:
+    if len(named) == 1:
+        return named[0]
+    maps, weights = zip(*(split(batch) for _, batch in named), strict=True)
+    rows = namespace(maps[0]).concat([rows_of(one) for one in maps], axis=0)
+    whole = rows if weights[0] is None else Weighted(rows, np.concatenate([one.ravel() for one in weights]))
+    name = f"{named[0][0]} to {named[-1][0]}"
+    try:
+        check_place(whole, name)
+    except InputError:
+        for own_name, batch in named:
+            check_place(batch, own_name)
+        raise
+    return name, whole
+
+
+def _copied(batch):
+    maps, weights = split(batch)
+    maps = namespace(maps).asarray(maps, copy=True)
+    return maps if weights is None else Weighted(maps, weights.copy())
+
+
+def _kind(batch) -> tuple:
+    maps, weights = split(batch)
+    return type(maps), array_api_compat.device(maps), maps.dtype, weights is None
