@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from ildfv.errors import printable_page
 from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
 from ildfv.evaluation.tables import Cell, Estimate, Table
+from ildfv.inference.markup import code
 from ildfv.inference.png import png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
@@ -36,7 +36,6 @@ OVERALL = {
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
 }
-CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # abbreviated; results/*.json has all digits
 VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
 PAPER = "the paper"  # source of a table's row
@@ -226,11 +225,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def code(text: str) -> Markup:
-    """Escaped text with `code` in backticks as <code>."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def experiment_cell(cell: Cell) -> str:
