@@ -1,6 +1,6 @@
 // Scores along the scan, one strip per pattern, from the feet (left) to the head (right). A click jumps to a slice.
 
-import { make, number } from "./viewport.js";
+import { make, number } from "./dom.js";
 
 const HEIGHT = 34;
 const EDGE = 4; // pixels above and below the line
