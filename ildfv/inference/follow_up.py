@@ -16,7 +16,6 @@ from scipy.stats import t
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
-from ildfv.inference.inbox import unpacked
 from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
@@ -24,6 +23,7 @@ from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.archives import unpacked
 from ildfv.scans.identifiers import ACQUISITION_TAGS
 from ildfv.store.atomic import write_bytes
 
