@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ildfv.viewer.study import Study
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BINARY = "application/octet-stream"
+MAX_COUNT = 8  # planes of one request
 BODY = 4096  # maximum bytes of a correction
 REPORT_MOST = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
@@ -94,18 +96,16 @@ class _Served:
         return JSONResponse(self._case(request).document())
 
     def slice(self, request: Request) -> Response:
-        case, z = self._place(request)
-        images = case.images
+        images = self._case(request).images
         if images is None:
             raise HTTPException(404, "the scan of this prediction was not given")
-        return self._plane(request, "slice", lambda: images.read(z))
+        return self._plane(request, "slice", images.read)
 
     def labels(self, request: Request) -> Response:
-        case, z = self._place(request)
-        labels = case.labels
+        labels = self._case(request).labels
         if labels is None:
             raise HTTPException(404, "this scan has no label map")
-        return self._plane(request, "labels", lambda: labels.read(z))
+        return self._plane(request, "labels", labels.read)
 
     def sections(self, request: Request) -> Response:
         return JSONResponse(self._volume(request).describe())
@@ -120,9 +120,8 @@ class _Served:
         return JSONResponse(self._map(request).describe())
 
     def map(self, request: Request) -> Response:
-        _, z = self._place(request)
         one = self._map(request)
-        return self._plane(request, f"map{request.path_params['number']}", lambda: one.read(z))
+        return self._plane(request, f"map{request.path_params['number']}", one.read)
 
     def similar(self, request: Request) -> Response:
         if self.study.similar is None:
@@ -183,9 +182,17 @@ class _Served:
             raise HTTPException(404, f"map must be below {len(maps)}, got {number}")
         return maps[number]
 
-    def _plane(self, request: Request, layer: str, read) -> Response:
-        key = (request.path_params["case"], layer, request.path_params["z"])
-        return Response(self.cached.get(key, read), media_type=BINARY)
+    def _plane(self, request: Request, layer: str, read: Callable[[int], np.ndarray]) -> Response:
+        """The planes of `count` slices from z on, one after the other."""
+        case, first = self._place(request)
+        count = request.query_params.get("count", "1")
+        most = min(MAX_COUNT, len(case) - first)
+        if not count.isdecimal() or not 1 <= int(count) <= most:
+            raise HTTPException(404, f"count must be from 1 to {most}, got {count}")
+        places = range(first, first + int(count))
+        number = request.path_params["case"]
+        data = b"".join(self.cached.get((number, layer, z), partial(read, z)) for z in places)
+        return Response(data, media_type=BINARY)
 
 
 def _unreadable(request: Request, error: Exception) -> Response:

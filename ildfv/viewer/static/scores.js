@@ -7,22 +7,32 @@ import { $, corrections, pane, state, strips, study } from "./page.js";
 
 const TOP = 5; // slices with the highest scores
 
-// Updates everything that depends on the displayed slice.
+const RATE = 60; // ms between updates of numbers and cursors while scrolling, which cost as much as drawing the slice
+
+// Updates everything that depends on the displayed slice: at once, but not more often than RATE.
 let speaking = 0;
 let writing = 0;
+let pending = 0;
+let described = -Infinity;
 export function describe(z) {
+  clearTimeout(pending);
+  const rest = described + RATE - performance.now();
+  if (rest <= 0) update(z);
+  else pending = setTimeout(() => update(pane.at ?? z), rest);
+}
+
+function update(z) {
+  described = performance.now();
   const { scan, system } = state;
   $("slider").value = String(z);
   strips.move(z);
   scan.patterns.forEach((_, c) => {
     const cells = $("patterns").tBodies[0].rows[c].cells;
     const [score, chance, present, truth] = [system?.scores[z][c], system?.probability[z][c], system?.presence[z][c], scan.truth?.[z][c]];
-    cells[1].textContent = score == null ? "–" : number(score, 3);
-    cells[2].textContent = chance == null ? "–" : `${Math.round(chance * 100)} %`;
-    cells[3].textContent = verdict(present);
-    cells[3].className = present === 1 ? "yes" : "";
-    cells[4].textContent = verdict(truth);
-    cells[4].className = truth === 1 ? "yes" : "";
+    write(cells[1], score == null ? "–" : number(score, 3));
+    write(cells[2], chance == null ? "–" : `${Math.round(chance * 100)} %`);
+    write(cells[3], verdict(present), present === 1 ? "yes" : "");
+    write(cells[4], verdict(truth), truth === 1 ? "yes" : "");
   });
   corrections.show(z);
   clearTimeout(speaking);
@@ -32,6 +42,12 @@ export function describe(z) {
     const place = new URLSearchParams({ case: scan.name, slice: String(z + 1), pattern: String(state.pattern + 1) });
     history.replaceState(null, "", `#${place}`);
   }, 300);
+}
+
+// Unchanged cells are not written, because each write repeats the layout of the table.
+function write(cell, text, name = "") {
+  if (cell.textContent !== text) cell.textContent = text;
+  if (cell.className !== name) cell.className = name;
 }
 
 const verdict = (value) => (value === 1 ? "yes" : value === 0 ? "no" : "–");
