@@ -25,7 +25,7 @@ from ildfv.viewer.images import images_of
 from ildfv.viewer.maps import maps_in
 from ildfv.viewer.predictions import Answer
 
-APART = 0.01  # mm by which positions of equal slices may differ
+TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them: `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
 ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
@@ -107,7 +107,7 @@ def positions_of(grid: Geometry) -> np.ndarray:
 
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
     positions = positions_of(scan.geometry)
-    same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= APART
+    same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
     got = f"{len(positions)} slices from {positions[0]:.2f} mm"
     rule = f"the scan of {answer.scan} must have {len(answer.positions)} slices from {answer.positions[0]:.2f} mm"
     check(bool(same), f"{rule}, got {got}")
