@@ -26,7 +26,7 @@ SIZE = {"width": 1400, "height": 900}
 # Milliseconds from the start of the navigation until the expression holds, checked at every animation frame.
 UNTIL = "async () => {{ while (!({})) await new Promise(requestAnimationFrame); return performance.now(); }}"
 
-# One notch of a wheel per animation frame from the lowest to the uppermost slice, as fast as a hand can turn it.
+# One notch of a wheel per animation frame, from the lowest to the uppermost slice.
 SCROLL = """async ([last]) => {
   const view = viewer.pane.view, element = document.getElementById("image");
   const frame = () => new Promise(requestAnimationFrame);

@@ -305,7 +305,7 @@ def test_keys_move_the_section_that_has_the_focus(sectioned):
     for key, column in (("ArrowUp", 33), ("PageDown", 23), ("Home", 63), ("End", 0)):
         sectioned.keyboard.press(key)
         assert place(sectioned) == [column, 63, 2]
-    until(sectioned, "document.getElementById('said').textContent", "Sagittal section 1 of 64.")
+    until(sectioned, "document.getElementById('announcement').textContent", "Sagittal section 1 of 64.")
     sectioned.keyboard.press("+")
     assert sectioned.evaluate("[viewer.sections.sagittal.view.zoom, viewer.pane.view.zoom]") == [1.25, 1]
     sectioned.locator("#image").focus()
@@ -455,8 +455,8 @@ def test_scores_and_reliability_are_shown_and_spoken(page):
     cells = page.locator("#patterns tbody tr").first.locator("td").all_inner_texts()
     assert cells[:3] == ["3.00", "30 %", "yes"]
     assert "Pixel size is within the range" in page.locator("#reliability").inner_text()
-    until(page, "document.getElementById('said').textContent.includes('Slice 4 of 5')")
-    assert "ground glass: score 3.00, predicted" in page.locator("#said").inner_text()
+    until(page, "document.getElementById('announcement').textContent.includes('Slice 4 of 5')")
+    assert "ground glass: score 3.00, predicted" in page.locator("#announcement").inner_text()
     page.locator("#system").select_option("cnn")
     assert page.locator("#patterns tbody tr").first.locator("td").all_inner_texts()[:3] == ["−3.00", "–", "–"]
 

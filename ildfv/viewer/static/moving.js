@@ -3,10 +3,10 @@
 import { followSecond } from "./compare.js";
 import { pane, state } from "./page.js";
 
-const AHEAD = 3; // maximum number of slices that single steps may be ahead of the screen
+const WAITING = 3; // maximum number of single steps that wait for their slice
 
 // The slice shown first: the highest score of the pattern, or the middle of the scan.
-export function look() {
+export function firstSlice() {
   const scores = state.system?.scores.map((row) => row[state.pattern] ?? -Infinity);
   if (!scores || !scores.some(Number.isFinite)) return Math.floor(state.scan.slices / 2);
   return scores.indexOf(Math.max(...scores));
@@ -21,6 +21,6 @@ export function go(z) {
 
 // On a slow machine a wheel turns faster than slices load. Single steps then wait, so that no slice is skipped.
 export function move(steps) {
-  const ahead = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
-  if (Math.abs(steps) > 1 || ahead < AHEAD) go(pane.z + steps);
+  const waiting = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
+  if (Math.abs(steps) > 1 || waiting < WAITING) go(pane.z + steps);
 }

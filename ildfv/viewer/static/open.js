@@ -3,7 +3,7 @@
 import { json } from "./api.js";
 import { followSecond } from "./compare.js";
 import { make, rich } from "./dom.js";
-import { go, look } from "./moving.js";
+import { go, firstSlice } from "./moving.js";
 import { buildOverlays } from "./overlays.js";
 import { $, cases, corrections, pane, second, sections, state, strips, study } from "./page.js";
 import { buildPatterns, selectPattern } from "./scores.js";
@@ -46,7 +46,7 @@ export async function openCase(i, z) {
   $("correction").hidden = !study.corrections;
   $("similar-list").replaceChildren();
   $("similar-note").textContent = "";
-  const first = z ?? look();
+  const first = z ?? firstSlice();
   pane.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
   await pane.open(i, scan, Math.min(scan.slices - 1, Math.max(0, first)));
   sections.open(i, scan);

@@ -3,8 +3,8 @@
 import { bytes } from "./api.js";
 
 const AT_ONCE = 4; // concurrent requests: browsers allow six per server, two remain for the rest of the page
-const AHEAD = 16; // slices in the direction of scrolling
-const BEHIND = 4;
+const FORWARD = 16; // slices in the direction of scrolling
+const BACKWARD = 4;
 const BLOCK = 8; // planes of one request: 8 single requests take three times the CPU time. The plane on the screen comes first, alone
 
 export class Planes {
@@ -12,7 +12,7 @@ export class Planes {
   // plane. limit: bytes kept. changed: called when planes arrived.
   constructor({ address, make, count, size, limit, changed }) {
     Object.assign(this, { address, make, count, changed });
-    this.most = Math.max(AHEAD + BEHIND + 8, Math.floor(limit / size));
+    this.most = Math.max(FORWARD + BACKWARD + 8, Math.floor(limit / size));
     this.kept = new Map(); // in the order of use, the oldest first
     this.requests = new Set();
     this.running = new Set(); // planes of these requests
@@ -41,12 +41,12 @@ export class Planes {
     if (z !== this.last) this.failed.delete(z); // retry when the slice is visited again
     this.last = z;
     const order = [z];
-    for (let i = 1; i <= AHEAD; i++) {
+    for (let i = 1; i <= FORWARD; i++) {
       order.push(up ? z + i : z - i);
-      if (i <= BEHIND) order.push(up ? z - i : z + i);
+      if (i <= BACKWARD) order.push(up ? z - i : z + i);
     }
     this.wanted = order.filter((i) => i >= 0 && i < this.count && !this.kept.has(i) && !this.failed.has(i));
-    const [low, high] = [z - (up ? BEHIND : AHEAD), z + (up ? AHEAD : BEHIND)];
+    const [low, high] = [z - (up ? BACKWARD : FORWARD), z + (up ? FORWARD : BACKWARD)];
     for (const { first, last, controller } of this.requests) if (last < low || first > high) controller.abort();
     this.next();
   }

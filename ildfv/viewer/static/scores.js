@@ -36,7 +36,7 @@ function update(z) {
   });
   corrections.show(z);
   clearTimeout(speaking);
-  speaking = setTimeout(() => ($("said").textContent = sentence(z)), 400); // not for every slice of a scroll
+  speaking = setTimeout(() => ($("announcement").textContent = sentence(z)), 400); // not for every slice of a scroll
   clearTimeout(writing);
   writing = setTimeout(() => {
     const place = new URLSearchParams({ case: scan.name, slice: String(z + 1), pattern: String(state.pattern + 1) });
@@ -108,10 +108,10 @@ export function buildTop() {
   $("top-pattern").textContent = `of ${scan.patterns[pattern]}`;
   const order = system.scores.map((row, z) => [row[pattern], z]).filter(([value]) => value != null);
   order.sort((a, b) => b[0] - a[0]);
-  const apart = Math.max(1, Math.round(scan.slices / 50)); // neighbouring slices look almost the same
+  const gap = Math.max(1, Math.round(scan.slices / 50)); // neighbouring slices look almost the same
   const chosen = [];
   for (const [value, z] of order) {
-    if (chosen.length < TOP && chosen.every(([, other]) => Math.abs(other - z) > apart)) chosen.push([value, z]);
+    if (chosen.length < TOP && chosen.every(([, other]) => Math.abs(other - z) > gap)) chosen.push([value, z]);
   }
   $("top-list").replaceChildren();
   for (const [value, z] of chosen) {

@@ -142,7 +142,7 @@ export class Sections {
     if (z !== undefined && z !== pane.z) this.go(z);
     this.follow();
     clearTimeout(this.speaking);
-    if (section) this.speaking = setTimeout(() => ($("said").textContent = `${section.text()}.`), QUIET);
+    if (section) this.speaking = setTimeout(() => ($("announcement").textContent = `${section.text()}.`), QUIET);
   }
 
   // Shows the sections and the crosshair for the current slice.
