@@ -16,7 +16,8 @@ def view(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A workspace; or scans and folders of `ildfv predict --out`.", show_default="current folder"
+            help="A workspace; or scans, zip archives of scans, and folders of `ildfv predict --out`.",
+            show_default="current folder",
         ),
     ] = None,
     codes: Annotated[
@@ -28,6 +29,12 @@ def view(
     corrections: Annotated[
         Path | None,
         typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv of a workspace"),
+    ] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictor", "-p", help="Predictor that computes contribution maps of a workspace.", show_default="none"
+        ),
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535, show_default="any free one")] = 0,
     as_json: o.Json = False,
@@ -43,12 +50,19 @@ def view(
     from ildfv.viewer.serve import serve
     from ildfv.viewer.study import open_study
 
-    study = open_study(paths or [o.HERE], codes=codes, corrections=corrections, progress=output.progress(verbose))
+    study = open_study(
+        paths or [o.HERE],
+        codes=codes,
+        corrections=corrections,
+        predictor=predictor,
+        progress=output.progress(verbose),
+    )
+    with study:
 
-    def ready(address: str) -> None:
-        result = {"address": address, "mode": study.mode, "cases": len(study.cases)}
-        if not output.emit(result, as_json=as_json):
-            output.out.print(f"{study.title}. Research use only.\nOpen {address}\nStop with Ctrl-C.")
-        sys.stdout.flush()
+        def ready(address: str) -> None:
+            result = {"address": address, "mode": study.mode, "cases": len(study.cases)}
+            if not output.emit(result, as_json=as_json):
+                output.out.print(f"{study.title}. Research use only.\nOpen {address}\nStop with Ctrl-C.")
+            sys.stdout.flush()
 
-    serve(study, port=port, ready=ready)
+        serve(study, port=port, ready=ready)

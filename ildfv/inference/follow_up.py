@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from scipy.stats import t
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
-from ildfv.inference.inbox import unpacked
+from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
 from ildfv.inference.predict import choose, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.archives import unpacked
 from ildfv.scans.identifiers import ACQUISITION_TAGS
 from ildfv.store.atomic import write_bytes
 
@@ -109,9 +109,8 @@ class FollowUp:
             pattern: Markup(lines([row["profile_before_cm2"], row["profile_after_cm2"]], "cm² from base to apex"))
             for pattern, row in found["patterns"].items()
         }
-        environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
         phantom = found["predictor"]["data"] == "phantom"
-        template = environment.get_template("follow-up.html")
+        template = page_environment().get_template("follow-up.html")
         return printable_page(template.render(f=found, pictures=pictures, phantom=phantom))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 
 from ildfv.errors import printable_page
+from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
 
 
@@ -36,6 +36,5 @@ class Group:
 
 def gallery(title: str, lines: list[str], groups: list[Group], *, phantom: bool) -> str:
     """The HTML of the page. lines: paragraphs above the groups. phantom: whether to label the page as phantom data."""
-    environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
-    template = environment.get_template("gallery.html")
+    template = page_environment().get_template("gallery.html")
     return printable_page(template.render(title=title, lines=lines, groups=groups, phantom=phantom))

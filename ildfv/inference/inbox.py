@@ -20,7 +20,7 @@ from ildfv.inference.prediction import Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.archives import extracted, is_archive
+from ildfv.scans.archives import unpacked
 from ildfv.scans.libraries import format_error
 
 
@@ -96,16 +96,6 @@ def _predict_source(
         for scan, notes in jobs(folder, source, options.series):
             with _reported(failed, source, folder, options):
                 answered.append(_answer(predictor, scan, notes, options, progress))
-
-
-@contextmanager
-def unpacked(source: Path) -> Iterator[Path]:
-    """The source itself or, if it is an archive, a temporary folder with its content."""
-    if not is_archive(source):
-        yield source
-        return
-    with extracted(source) as folder:
-        yield folder
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from scipy import ndimage
 
 from ildfv.errors import printable_page
 from ildfv.inference.conformal import EITHER
+from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
 from ildfv.scans.windows import NORMAL
 
@@ -28,7 +28,6 @@ WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
 
 def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
     """The HTML of the prediction. standalone: a whole document; otherwise a fragment for a notebook."""
-    environment = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
     heads = [
         {
             "name": answer.name,
@@ -43,13 +42,17 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         }
         for answer in prediction.heads.values()
     ]
-    page = environment.get_template("prediction.html").render(
-        standalone=standalone,
-        p=prediction,
-        heads=heads,
-        examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
-        cams=_examples(prediction, prediction.cam, prediction.cam_head) if prediction.cam is not None else [],
-        phantom=prediction.predictor.get("data") == "phantom",
+    page = (
+        page_environment()
+        .get_template("prediction.html")
+        .render(
+            standalone=standalone,
+            p=prediction,
+            heads=heads,
+            examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
+            cams=_examples(prediction, prediction.cam, prediction.cam_head) if prediction.cam is not None else [],
+            phantom=prediction.predictor.get("data") == "phantom",
+        )
     )
     return printable_page(page)
 

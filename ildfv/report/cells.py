@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from markupsafe import Markup, escape
-
 from ildfv.evaluation.tables import Cell, Table
 from ildfv.report import figures
 from ildfv.report.figures import number
@@ -22,7 +20,6 @@ OVERALL = {
     "mean_auc": "Mean AUC",
 }
 NAMES = OVERALL | {"auc": "AUC"}
-CODE = re.compile("`([^`]+)`")
 HASH = re.compile("[0-9a-f]{40,}")  # abbreviated on the page; results/*.json has all digits
 VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
 PAPER = "the paper"  # the second cell of a table row that quotes the paper
@@ -51,11 +48,6 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def code(text: str) -> Markup:
-    """The escaped text, with text in backticks as <code> elements."""
-    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def plain(value: object) -> str:

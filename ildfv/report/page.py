@@ -13,6 +13,7 @@ from ildfv.evaluation.documents import Results, Spread
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.results import spread, undecided
 from ildfv.evaluation.tables import Estimate
+from ildfv.inference.markup import code
 from ildfv.inference.png import png_uri
 from ildfv.patterns import PATTERNS
 from ildfv.report import figures
@@ -21,7 +22,6 @@ from ildfv.report.cells import (
     OVERALL,
     VERDICTS,
     as_printed,
-    code,
     count,
     duration,
     experiment_cell,

@@ -51,6 +51,16 @@ def extracted(archive: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def unpacked(source: Path) -> Iterator[Path]:
+    """The source itself, or a temporary folder with the files of a zip archive, as `extracted`."""
+    if not is_archive(source):
+        yield source
+        return
+    with extracted(source) as folder:
+        yield folder
+
+
 def extract(archive: Path, folder: Path) -> None:
     """Writes the files of a zip archive into an existing folder.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,9 +20,12 @@ from ildfv.parsing import parse_json, read_bytes
 from ildfv.viewer.case import Case
 from ildfv.viewer.guard import POLICY, Guard
 from ildfv.viewer.images import Cached
+from ildfv.viewer.sections import Volume, Volumes
 from ildfv.viewer.study import Study
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+BINARY = "application/octet-stream"
+MAX_COUNT = 8  # planes of one request
 BODY = 4096  # maximum bytes of a correction
 REPORT_MOST = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
@@ -38,6 +44,9 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/api/study", served.study_document),
         Route("/api/case/{case:int}", served.case_document),
         Route("/api/case/{case:int}/slice/{z:int}", served.slice),
+        Route("/api/case/{case:int}/sections", served.sections),
+        Route("/api/case/{case:int}/coronal/{index:int}", served.coronal),
+        Route("/api/case/{case:int}/sagittal/{index:int}", served.sagittal),
         Route("/api/case/{case:int}/labels/{z:int}", served.labels),
         Route("/api/case/{case:int}/map/{number:int}", served.map_document),
         Route("/api/case/{case:int}/map/{number:int}/{z:int}", served.map),
@@ -55,6 +64,7 @@ class _Served:
 
     def __init__(self, study: Study):
         self.study, self.cached = study, Cached()
+        self.volumes = Volumes(self.cached.exclusive)
         folder = resources.files("ildfv.viewer") / "static"
         # The names are listed at start-up: no path from a request reaches the file system.
         self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
@@ -86,26 +96,32 @@ class _Served:
         return JSONResponse(self._case(request).document())
 
     def slice(self, request: Request) -> Response:
-        case, z = self._place(request)
-        images = case.images
+        images = self._case(request).images
         if images is None:
             raise HTTPException(404, "the scan of this prediction was not given")
-        return self._plane(request, "slice", lambda: images.read(z))
+        return self._plane(request, "slice", images.read)
 
     def labels(self, request: Request) -> Response:
-        case, z = self._place(request)
-        labels = case.labels
+        labels = self._case(request).labels
         if labels is None:
             raise HTTPException(404, "this scan has no label map")
-        return self._plane(request, "labels", lambda: labels.read(z))
+        return self._plane(request, "labels", labels.read)
+
+    def sections(self, request: Request) -> Response:
+        return JSONResponse(self._volume(request).describe())
+
+    def coronal(self, request: Request) -> Response:
+        return self._section(request, "rows", Volume.coronal)
+
+    def sagittal(self, request: Request) -> Response:
+        return self._section(request, "columns", Volume.sagittal)
 
     def map_document(self, request: Request) -> Response:
         return JSONResponse(self._map(request).describe())
 
     def map(self, request: Request) -> Response:
-        _, z = self._place(request)
         one = self._map(request)
-        return self._plane(request, f"map{request.path_params['number']}", lambda: one.read(z))
+        return self._plane(request, f"map{request.path_params['number']}", one.read)
 
     def similar(self, request: Request) -> Response:
         if self.study.similar is None:
@@ -149,15 +165,34 @@ class _Served:
             raise HTTPException(404, f"slice must be below {len(case)}, got {z}")
         return case, z
 
+    def _volume(self, request: Request) -> Volume:
+        return self.volumes.of(self._number(request), self._case(request))
+
+    def _section(self, request: Request, count: str, section: Callable[[Volume, int], np.ndarray]) -> Response:
+        volume, index = self._volume(request), request.path_params["index"]
+        most = volume.describe()[count]
+        if index >= most:
+            raise HTTPException(404, f"section must be below {most}, got {index}")
+        data = np.ascontiguousarray(section(volume, index), "<i2").tobytes()
+        return Response(data, media_type=BINARY)
+
     def _map(self, request: Request):
         maps, number = self._case(request).maps, request.path_params["number"]
         if number >= len(maps):
             raise HTTPException(404, f"map must be below {len(maps)}, got {number}")
         return maps[number]
 
-    def _plane(self, request: Request, layer: str, read) -> Response:
-        key = (request.path_params["case"], layer, request.path_params["z"])
-        return Response(self.cached.get(key, read), media_type="application/octet-stream")
+    def _plane(self, request: Request, layer: str, read: Callable[[int], np.ndarray]) -> Response:
+        """The planes of `count` slices from z on, one after the other."""
+        case, first = self._place(request)
+        count = request.query_params.get("count", "1")
+        most = min(MAX_COUNT, len(case) - first)
+        if not count.isdecimal() or not 1 <= int(count) <= most:
+            raise HTTPException(404, f"count must be from 1 to {most}, got {count}")
+        places = range(first, first + int(count))
+        number = request.path_params["case"]
+        data = b"".join(self.cached.get((number, layer, z), partial(read, z)) for z in places)
+        return Response(data, media_type=BINARY)
 
 
 def _unreadable(request: Request, error: Exception) -> Response:

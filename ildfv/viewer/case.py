@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,12 @@ class Case:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def distance(self) -> float | None:
+        """mm between adjacent slices, on average; None for one slice."""
+        span = float(self.positions[-1] - self.positions[0])
+        return span / (len(self) - 1) if len(self) > 1 and math.isfinite(span) else None
+
     def summary(self) -> dict[str, Any]:
         """The data for the list of cases: names, fold, and per slice and pattern the truth and the predictions."""
         return {
@@ -113,6 +120,7 @@ class Case:
             "rows": self.shape[0],
             "columns": self.shape[1],
             "pixel": self.pixel,
+            "distance": self.distance,
             "images": self.images is not None,
             "hu_note": self.images.note if self.images is not None else "",
             "phantom": self.phantom,

@@ -126,14 +126,7 @@ class Cached:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        # A lock, because readers share open files; decoding holds the GIL anyway.
-        with self._reading:
-            try:
-                plane = read()
-            except OSError as error:
-                raise InputError(
-                    f"a file of this case cannot be read: {error.strerror or format_error(error)}"
-                ) from error
+        plane = self.exclusive(read)
         data = np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).tobytes()
         with self._lock:
             if key not in self._kept:
@@ -141,3 +134,12 @@ class Cached:
             while self.size > self.limit:
                 self.size -= len(self._kept.popitem(last=False)[1])
         return data
+
+    def exclusive(self, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """`read()` while no other thread reads, because readers share open files. InputError: it cannot be read."""
+        with self._reading:
+            try:
+                return read()
+            except OSError as error:
+                reason = error.strerror or format_error(error)
+                raise InputError(f"a file of this case cannot be read: {reason}") from error

@@ -28,6 +28,32 @@ KINDS = {"contributions": "Contributions to the score", "cam": "Class activation
 UNITS = {"contributions": "score per cm²", "cam": "activation × gradient per cm²"}
 
 
+class Quantiser:
+    """Collects the maps of all slices of a scan, and quantises them to 8 bits with a common scale."""
+
+    def __init__(self) -> None:
+        self._slices: list[bytes] = []
+        self._peaks: list[float] = []
+        self._sample: list[np.ndarray] = []
+
+    def add(self, plane: np.ndarray) -> None:
+        """Adds the map of the next slice, float32 (rows, columns)."""
+        peak = float(np.abs(plane).max()) or 1.0
+        # 16 bits per slice until the scale of the whole scan is known
+        self._slices.append(zlib.compress(np.round(plane * (32767 / peak)).astype(np.int16).tobytes(), 1))
+        self._peaks.append(peak)
+        self._sample.append(np.abs(plane[::SAMPLE, ::SAMPLE]).ravel())
+
+    def finish(self) -> tuple[float, list[bytes]]:
+        """The value at `LEVELS`, and the map of each slice as compressed int8."""
+        scale = float(np.percentile(np.concatenate(self._sample), CLIP))
+        for z, (stored, peak) in enumerate(zip(self._slices, self._peaks, strict=True)):
+            values = np.frombuffer(zlib.decompress(stored), np.int16) * np.float32(peak / 32767)
+            levels = np.clip(np.round(values * (LEVELS / scale)), -LEVELS, LEVELS) if scale > 0 else values * 0
+            self._slices[z] = zlib.compress(levels.astype(np.int8).tobytes(), 1)
+        return scale, self._slices
+
+
 class MapFile:
     """The maps of one pattern, written by `ildfv predict`; read when the first slice is requested.
 
@@ -62,19 +88,10 @@ class MapFile:
         with self._lock:
             if self._slices:
                 return
-            found, peaks, sample = [], [], []
+            maps = Quantiser()
             for plane in self._planes():
-                peak = float(np.abs(plane).max()) or 1.0
-                # 16 bits per slice until the scale of the whole scan is known
-                found.append(zlib.compress(np.round(plane * (32767 / peak)).astype(np.int16).tobytes(), 1))
-                peaks.append(peak)
-                sample.append(np.abs(plane[::SAMPLE, ::SAMPLE]).ravel())
-            scale = float(np.percentile(np.concatenate(sample), CLIP))
-            for z, (stored, peak) in enumerate(zip(found, peaks, strict=True)):
-                values = np.frombuffer(zlib.decompress(stored), np.int16) * np.float32(peak / 32767)
-                levels = np.clip(np.round(values * (LEVELS / scale)), -LEVELS, LEVELS) if scale > 0 else values * 0
-                found[z] = zlib.compress(levels.astype(np.int8).tobytes(), 1)
-            self._scale, self._slices = scale, found
+                maps.add(plane)
+            self._scale, self._slices = maps.finish()
 
     def _planes(self) -> Iterator[np.ndarray]:
         """Each slice averaged over blocks and smoothed, in the unit of the map, float32."""

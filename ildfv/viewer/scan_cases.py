@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,10 @@ from ildfv.viewer.images import images_of
 from ildfv.viewer.maps import maps_in
 from ildfv.viewer.predictions import Answer
 
-APART = 0.01  # mm by which positions of equal slices may differ
+TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them: `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
+ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
 MATCHED = "The prediction was matched by slice positions, because it was made from another path."
 
 
@@ -51,11 +52,21 @@ class FileLabels:
 
 
 def scan_cases(
-    paths: Sequence[Path], answers: Sequence[Answer], *, codes: str | None = None, progress: Progress = SILENT
+    places: Mapping[Path, Path],
+    answers: Sequence[Answer],
+    *,
+    codes: str | None = None,
+    progress: Progress = SILENT,
 ) -> list[Case]:
-    """The cases of all scans in `paths`, and of the predictions whose scan was not given.
+    """The cases of all scans in `places`, and of the predictions whose scan was not given.
 
-    codes: TOML file or shipped table of label codes; None: label maps are not read.
+    Parameters
+    ----------
+    places : mapping of path to path
+        Given path → where its files are: the path itself, or the folder of an unpacked archive.
+    answers : sequence of Answer
+    codes : str, optional
+        TOML file or shipped table of label codes; None: label maps are not read.
 
     Raises
     ------
@@ -63,13 +74,14 @@ def scan_cases(
         A path without a usable scan, or no scan that belongs to any of the predictions.
     """
     table = None if codes is None else Codes.load(codes)
-    scans = []
-    for path in paths:
-        found = discover(path, ScanSettings(codes=table), labels=table is not None, workers=1, progress=progress)
+    scans, archived = [], set()
+    for path, place in places.items():
+        found = discover(place, ScanSettings(codes=table), labels=table is not None, workers=1, progress=progress)
         reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
         why = reasons[0] if reasons else "no file that can be read"
         check(bool(found.scans), f"{path} must contain a CT scan, a prediction or a workspace, got none: {why}")
         scans += found.scans
+        archived |= {pseudonym(scan) for scan in found.scans if place != path}
     given = {pseudonym(scan): scan for scan in scans}
     by_name = {answer.scan: answer for answer in answers}
     check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: omit one")
@@ -82,7 +94,7 @@ def scan_cases(
     if answers and scans:
         rule = f"a scan must belong to a prediction ({', '.join(by_name)})"
         check(bool(used), f"{rule}, got {', '.join(given)}: give the scan that was predicted")
-    cases = [_scan_case(scan, answer, table, same) for scan, answer, same in pairs]
+    cases = [_scan_case(scan, answer, table, same, pseudonym(scan) in archived) for scan, answer, same in pairs]
     return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
 
 
@@ -96,13 +108,13 @@ def positions_of(grid: Geometry) -> np.ndarray:
 
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
     positions = positions_of(scan.geometry)
-    same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= APART
+    same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
     got = f"{len(positions)} slices from {positions[0]:.2f} mm"
     rule = f"the scan of {answer.scan} must have {len(answer.positions)} slices from {answer.positions[0]:.2f} mm"
     check(bool(same), f"{rule}, got {got}")
 
 
-def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool) -> Case:
+def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:
     grid = scan.geometry
     positions, pixel = positions_of(grid), float(grid.spacing[1])
     maps: list[Maps] = []
@@ -128,7 +140,8 @@ def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: boo
         statements=() if answer is None else answer.statements,
         notes=notes,
         phantom=any(name.upper().startswith("PHANTOM") for name in names) or (answer is not None and answer.phantom),
-        source=Path(scan.source).resolve(),
+        source=None if archived else Path(scan.source).resolve(),
+        not_correctable=ARCHIVED if archived else "",
     )
 
 

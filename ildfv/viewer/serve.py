@@ -11,7 +11,7 @@ from ildfv.viewer.study import Study
 
 HOST = "127.0.0.1"  # no other interface: slices of patients must not be readable from the network
 TOKEN_BYTES = 24
-PATIENCE = 1  # seconds for open requests when the server ends
+SHUTDOWN = 1  # seconds for open requests when the server ends
 
 
 def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
@@ -40,7 +40,7 @@ def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
             access_log=False,  # would contain the token
             lifespan="off",
             server_header=False,
-            timeout_graceful_shutdown=PATIENCE,
+            timeout_graceful_shutdown=SHUTDOWN,
         )
         listener.listen()  # a browser that connects before uvicorn has started waits instead of failing
         try:

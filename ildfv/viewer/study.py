@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT
 from ildfv.pipeline.workspace import SETTINGS, Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.archives import unpacked
 from ildfv.version import __version__
 from ildfv.viewer.case import Case
 from ildfv.viewer.corrections import Corrections, Values
@@ -27,7 +29,10 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer. report: the page of `ildfv report`, if the workspace has one."""
+    """The cases of a viewer, which ends with its `with` block.
+
+    report: the page of `ildfv report`, if the workspace has one. temporary: the folders of unpacked archives.
+    """
 
     title: str
     mode: str  # "workspace" or "scans"
@@ -36,6 +41,13 @@ class Study:
     corrections: Corrections | None = None
     similar: Similar | None = None
     report: Path | None = None
+    temporary: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.temporary.close()
 
     def document(self) -> dict[str, Any]:
         """The data that the page needs before it opens a case."""
@@ -60,6 +72,7 @@ def open_study(
     *,
     codes: str | None = None,
     corrections: Path | None = None,
+    predictor: Path | None = None,
     progress: Progress = SILENT,
 ) -> Study:
     """The study at `paths`: one workspace, or any number of scans and predictions.
@@ -67,12 +80,14 @@ def open_study(
     Parameters
     ----------
     paths : sequence of path
-        A folder with workspace.toml; or scans, and folders that `ildfv predict --out` wrote.
+        A folder with workspace.toml; or scans, zip archives of scans, and folders that `ildfv predict --out` wrote.
     codes : str, optional
         Table of label codes (TOML file or shipped name): label maps of scans are then shown.
     corrections : path, optional
         CSV file of corrections. Default: corrections.csv of a workspace; without a workspace, corrections are not
         saved.
+    predictor : path, optional
+        A predictor that computes the contribution maps of a workspace.
 
     Raises
     ------
@@ -84,24 +99,28 @@ def open_study(
     if workspaces:
         check(len(paths) == 1, f"a workspace must be viewed alone, got {len(paths)} paths")
         check(codes is None, f"--codes must be given with a scan, got the workspace {paths[0]}")
-        return _workspace_study(paths[0], corrections)
+        return _workspace_study(paths[0], corrections, predictor)
+    rule = "--predictor must be given with a workspace: predict a scan with `ildfv predict --out`, and view the result"
+    check(predictor is None, rule)
     for path in paths:
         check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder of `ildfv predict --out`")
-    folders = {path: answer_folders(path) for path in paths}
-    answers = [read_answer(folder) for path in paths for folder in folders[path]]
-    others = [path for path in paths if not folders[path]]
-    check(codes is None or bool(others), "--codes must be given with a scan, got none")
-    cases = scan_cases(others, answers, codes=codes, progress=progress)
-    one = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
-    saved = None if corrections is None else Corrections(corrections, cases)
-    return Study(title=one, mode="scans", cases=cases, corrections=saved)
+    with ExitStack() as temporary:
+        places = {path: temporary.enter_context(unpacked(path)) for path in paths}
+        folders = {path: answer_folders(place) for path, place in places.items()}
+        answers = [read_answer(folder) for path in places for folder in folders[path]]
+        others = {path: place for path, place in places.items() if not folders[path]}
+        check(codes is None or bool(others), "--codes must be given with a scan, got none")
+        cases = scan_cases(others, answers, codes=codes, progress=progress)
+        one = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
+        saved = None if corrections is None else Corrections(corrections, cases)
+        return Study(title=one, mode="scans", cases=cases, corrections=saved, temporary=temporary.pop_all())
 
 
-def _workspace_study(root: Path, corrections: Path | None) -> Study:
+def _workspace_study(root: Path, corrections: Path | None, predictor: Path | None) -> Study:
     from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn, 100 MB
 
     workspace = Workspace.open(root)
-    cases, similar, notes = workspace_cases(workspace)
+    cases, similar, notes = workspace_cases(workspace, predictor)
     report = workspace.root / REPORT
     saved = Corrections(corrections or workspace.root / CORRECTIONS, cases, _stored(workspace, cases))
     return Study(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,22 +22,37 @@ from ildfv.viewer.case import Case, System
 from ildfv.viewer.images import PreparedImages, PreparedLabels
 from ildfv.viewer.similar_cases import Similar, similar_of
 
+if TYPE_CHECKING:
+    from ildfv.viewer.computed_maps import ComputedMaps
+
 HAS_LABEL_MAP = (
     "it has a label map, which `prepare --labels` does not override: correct the label map and prepare again"
 )
 NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` on its folder again"
 SHARED = "its folder contains several scans: put each series into a separate folder and prepare again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
+NO_MAPS = (
+    "A workspace contains no contribution maps. To show them, run `ildfv export` and start `ildfv view` with "
+    "`--predictor` and the exported folder."
+)
 COUNTED = "its labels are pixel counts, which presence or absence cannot replace"
 
 
-def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, list[str]]:
+def workspace_cases(
+    workspace: Workspace, predictor: Path | None = None
+) -> tuple[list[Case], Similar | None, list[str]]:
     """The cases of all prepared scans, the search for similar slices if there is an encoding, and notes for the user.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    predictor : path, optional
+        A predictor that computes contribution maps.
 
     Raises
     ------
     InputError
-        No slices, damaged parts or results.
+        No slices, damaged parts or results, or a predictor without contribution maps.
     """
     slices, threshold = workspace.slices(), workspace.settings.threshold
     fold_of = load_folds(workspace).fold_of if workspace.folds_file.exists() else {}
@@ -44,6 +60,8 @@ def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, l
     sources = _sources(workspace)
     shared = {path for path, n in Counter(sources.values()).items() if n > 1}
     single = slice_labels(workspace)
+    maps = None if predictor is None else _maps(predictor, slices)
+    notes.append(NO_MAPS if maps is None else maps.note)
     cases = []
     for part, name in enumerate(slices.names):
         rows = slice(int(slices.starts[part]), int(slices.starts[part + 1]))
@@ -77,6 +95,7 @@ def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, l
                     )
                     for system, values in scores.items()
                 ],
+                maps=[] if maps is None else maps.of(part),
                 labels=PreparedLabels(slices, rows.start) if labelled and name not in single.counts else None,
                 truth=presence(slices.counts[rows], threshold) if labelled else None,
                 phantom=bool(slices.scans("phantom")[part]),
@@ -86,6 +105,12 @@ def workspace_cases(workspace: Workspace) -> tuple[list[Case], Similar | None, l
         )
     similar, more = similar_of(workspace, cases, slices.key)
     return cases, similar, notes + more
+
+
+def _maps(predictor: Path, slices: Slices) -> ComputedMaps:
+    from ildfv.viewer.computed_maps import ComputedMaps  # imports all estimators
+
+    return ComputedMaps(predictor, slices)
 
 
 def slice_labels(workspace: Workspace) -> SliceLabels:

@@ -61,3 +61,11 @@ def test_in_a_notebook_a_prediction_styles_only_itself(prediction):
 
 def test_a_prediction_without_maps_is_shown_too(prediction):
     assert replace(prediction, contributions=None)._repr_html_().count("data:image/png") == 4
+
+
+def test_commands_in_sentences_are_code(prediction):
+    head = replace(prediction.heads["fv-conv1"], no_sets="run `ildfv export <b>`")
+    html = replace(prediction, heads={"fv-conv1": head}, notes=["See `ildfv view`."])._repr_html_()
+    assert "<code>ildfv view</code>" in html
+    assert "<code>ildfv export &lt;b&gt;</code>" in html
+    assert "`" not in html

@@ -25,7 +25,7 @@ class FakeServer:
                 handler.end_headers()
                 handler.wfile.write(content)
 
-            do_GET = do_POST = handle_one
+            do_GET = do_POST = do_DELETE = handle_one
 
             def log_message(handler, *arguments) -> None:
                 pass

@@ -11,8 +11,10 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from ildfv.cli.app import app
+from ildfv.errors import InputError
 from ildfv.pacs.address import parsed
 from ildfv.pacs.credentials import Credentials
+from ildfv.pacs.storing import Storing
 from ildfv.pacs.web import WebServer
 
 pytestmark = pytest.mark.slow
@@ -102,6 +104,29 @@ def test_objects_of_an_earlier_run_are_stored_without_another_prediction(
     assert counted(orthanc) == {}
     monkeypatch.setattr("ildfv.inference.predict.predict_volume", lambda *a, **k: pytest.fail("predicted again"))
     assert predict(*arguments, "--store", orthanc.entity)["dicom"][0]["stored"] == 11
+    assert counted(orthanc) == OBJECTS
+
+
+def test_after_a_failure_orthanc_has_nothing_of_the_run_and_the_same_command_stores_all(
+    orthanc, credentials, predictor, tmp_path, monkeypatch
+):
+    series(tmp_path / "ct")
+    send = Storing._send
+
+    def full(storing, path, instance):
+        if path.name == "segmentation.dcm":
+            raise InputError(f"{storing.address} refused {path.name}, failure 0xA700")
+        send(storing, path, instance)
+
+    arguments = [tmp_path / "ct", "-p", predictor, "--store", f"dicomweb://{orthanc.web}"]
+    monkeypatch.setattr(Storing, "_send", full)
+    (failed,) = predict(*arguments, code=1)["failed"]
+    assert failed["reason"].endswith("objects of this run removed, 0 of 11 objects are stored; run the command again)")
+    assert orthanc.instances() == {}
+    monkeypatch.undo()
+    monkeypatch.setenv("ILDFV_PACS_USER", USER)
+    monkeypatch.setenv("ILDFV_PACS_PASSWORD", PASSWORD)
+    assert predict(*arguments)["dicom"][0]["stored"] == 11
     assert counted(orthanc) == OBJECTS
 
 

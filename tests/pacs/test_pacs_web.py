@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from ildfv.dicom_output.write import write_objects
 from ildfv.errors import InputError, OutOfReachError
-from ildfv.pacs import predict, web
+from ildfv.pacs import predict, storing, web
 from ildfv.pacs.address import parsed
 from ildfv.pacs.credentials import Credentials
 from ildfv.pacs.predict import predict_and_deliver
@@ -159,14 +159,19 @@ def test_the_series_with_most_images_is_chosen_unless_one_is_named(tmp_path):
 
 
 class Store:
-    """A server that refuses all objects from the given one on, or accepts objects without storing them."""
+    """A server that refuses all objects from the given one on, or accepts objects without storing them.
 
-    def __init__(self, refuse_from: int = 99, answer=(200, "text/plain", b""), keep: bool = True):
-        self.refuse_from, self.answer, self.keep = refuse_from, answer, keep
+    removes: the interface that removes objects, "web" or "orthanc"; "" for none.
+    """
+
+    def __init__(self, refuse_from: int = 99, answer=(200, "text/plain", b""), keep: bool = True, removes: str = ""):
+        self.refuse_from, self.answer, self.keep, self.removes = refuse_from, answer, keep, removes
         self.instances: list[tuple[str, str]] = []
         self.received = 0
 
     def __call__(self, method, path, body):
+        if method == "DELETE" or path == "/tools/lookup":
+            return self._remove(method, path, body.decode())
         if method == "POST":
             self.received += 1
             if self.received >= self.refuse_from:
@@ -176,6 +181,14 @@ class Store:
                 self.instances.append((path, uids[0].decode()))
             return 200, "text/plain", b""
         return dicom_json(*(self._listed(uid) for _, uid in self.instances))
+
+    def _remove(self, method, path, uid: str) -> tuple[int, str, bytes]:
+        if method == "POST" and self.removes == "orthanc":
+            return 200, "application/json", json.dumps([{"Type": "Instance", "Path": f"/instances/{uid}"}]).encode()
+        if self.removes != ("web" if path.startswith("/dicom-web/") else "orthanc"):
+            return 405, "text/plain", b""
+        self.instances = [one for one in self.instances if one[1] != path.rpartition("/")[2]]
+        return 200, "application/json", b"{}"
 
     def _listed(self, uid: str) -> Dataset:
         one = Dataset()
@@ -203,23 +216,53 @@ def test_every_object_is_sent_whole_with_the_report_last(objects, caplog):
     assert base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode() not in caplog.text
 
 
-@pytest.mark.parametrize(("first", "sent"), [(1, "0 of 6 objects are stored"), (4, "3 of 6 objects are stored; run")])
-def test_a_server_whose_disk_is_full_gives_a_one_line_error_with_the_number_of_stored_objects(objects, first, sent):
-    with FakeServer(Store(first, refused())) as server:
-        with pytest.raises(InputError) as raised:
-            WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
-        assert str(raised.value).startswith(
-            f"http://{server.web} refused {objects[first - 1].name}, HTTP 409, failure "
+@pytest.mark.parametrize("removes", ["web", "orthanc", ""])
+@pytest.mark.parametrize("first", [1, 4])
+def test_objects_stored_before_the_disk_is_full_are_removed_or_named(objects, first, removes):
+    store = Store(first, refused(), removes=removes)
+    with FakeServer(store) as server, pytest.raises(InputError) as raised:
+        WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
+    text = str(raised.value)
+    assert text.startswith(f"http://{server.web} refused {objects[first - 1].name}, HTTP 409, failure 0xA700 (")
+    assert "\n" not in text
+    names = ", ".join(path.name for path in objects[: first - 1])
+    if first == 1:
+        assert text.endswith("(0 of 6 objects are stored; run the command again)")
+    elif removes:
+        assert text.endswith("(3 objects of this run removed, 0 of 6 objects are stored; run the command again)")
+    else:
+        assert text.endswith(
+            f"(3 of 6 objects are stored, because the server did not remove {names}; run the command again for the "
+            "others)"
         )
-        assert "0xA700" in str(raised.value)
-        assert sent in str(raised.value)
+    assert len(store.instances) == (0 if removes else first - 1)
     with FakeServer(Store()) as server:  # when there is space again, the same command stores all
         assert WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects) == 6
 
 
+def test_objects_of_an_earlier_run_are_not_removed(objects):
+    store = Store(removes="web")
+    with FakeServer(store) as server:
+        WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects[:2])
+        store.refuse_from, store.answer = store.received + 4, refused()
+        with pytest.raises(InputError, match="1 object of this run removed, 2 of 6 objects are stored; run"):
+            WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
+    assert len(set(store.instances)) == 2
+
+
+def test_a_server_without_the_series_may_answer_404(objects):
+    store = Store()
+
+    def strict(method, path, body):
+        return (404, "text/plain", b"") if method == "GET" and not store.instances else store(method, path, body)
+
+    with FakeServer(strict) as server:
+        assert WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects) == 6
+
+
 def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object(objects, monkeypatch):
-    monkeypatch.setattr(web, "PAUSE", 0.01)
-    expected = r"accepted \S+ and did not store it: check its log and its free space \(0 of 6 objects are stored\)"
+    monkeypatch.setattr(storing, "PAUSE", 0.01)
+    expected = r"accepted \S+ and did not store it: check its log and its free space \(0 of 6 objects are stored; run"
     with FakeServer(Store(keep=False)) as server:
         with pytest.raises(InputError, match=expected):
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
@@ -227,7 +270,7 @@ def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object
 
 
 def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
-    monkeypatch.setattr(web, "PAUSE", 0.01)
+    monkeypatch.setattr(storing, "PAUSE", 0.01)
     store = Store()
 
     def forgetful(method, path, body):
@@ -242,12 +285,10 @@ def test_a_server_that_discards_what_it_stored_is_noticed(objects, monkeypatch):
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
 
 
-def test_a_server_that_goes_down_between_two_objects_gives_a_one_line_error(objects):
+def test_a_server_that_is_down_gives_a_one_line_error(objects):
     with FakeServer(Store()) as server:
         address = parsed(f"dicomweb://{server.web}")
-    with pytest.raises(
-        OutOfReachError, match=r"must be reachable, got connection refused \(0 of 6 objects are stored\)"
-    ):
+    with pytest.raises(OutOfReachError, match="must be reachable, got connection refused"):
         WebServer(address, WHO).store(objects)
 
 

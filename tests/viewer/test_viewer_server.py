@@ -119,6 +119,13 @@ def test_slices_are_the_scans_own_hounsfield_units(page, scan):
         np.testing.assert_array_equal(plane(page.get(f"api/case/0/slice/{z}"), "<i2", shape), volume.hu[z])
 
 
+def test_several_slices_are_served_one_after_the_other(page):
+    single = b"".join(page.get(f"api/case/0/slice/{z}").content for z in (1, 2, 3))
+    assert page.get("api/case/0/slice/1?count=3").content == single
+    for count in ("0", "5", "9", "-1", "x", "²"):
+        assert page.get(f"api/case/0/slice/1?count={count}").status_code == 404
+
+
 def test_a_volume_file_and_a_dicom_series_give_equal_slices(page, scan, tmp_path):
     import nibabel
 

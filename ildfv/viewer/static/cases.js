@@ -1,6 +1,6 @@
 // The list of scans with its filters, and the slices that match them.
 
-import { make } from "./viewport.js";
+import { make } from "./dom.js";
 
 export class Cases {
   constructor(study, { open }) {

@@ -1,7 +1,7 @@
 // Corrections of the labels of a slice, saved by the server at each change.
 
 import { json, post } from "./api.js";
-import { make, rich } from "./viewport.js";
+import { make, rich } from "./dom.js";
 
 const CHOICES = [[1, "present"], [0, "absent"], [null, "unknown"]];
 

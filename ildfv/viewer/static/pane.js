@@ -3,7 +3,8 @@
 import { json } from "./api.js";
 import { outlines } from "./outline.js";
 import { Planes } from "./planes.js";
-import { Viewport, number } from "./viewport.js";
+import { number } from "./dom.js";
+import { Viewport } from "./viewport.js";
 
 const SLICES = 32 << 20; // bytes of slices that the browser keeps, 64 of 512×512
 const MAPS = 16 << 20;
@@ -11,8 +12,8 @@ const PATHS = 64; // label maps as outlines
 
 export class Pane {
   // shown: called when another slice is displayed.
-  constructor(element, { steps, windowed, shown }) {
-    this.view = new Viewport(element, { steps, windowed });
+  constructor(element, { steps, windowed, pointed, shown }) {
+    this.view = new Viewport(element, { steps, windowed, pointed });
     this.shown = shown;
     this.settings = { map: null, outlines: true, opacity: 0.7 };
   }

@@ -1,9 +1,10 @@
 // Scores along the scan, one strip per pattern, from the feet (left) to the head (right). A click jumps to a slice.
 
-import { make, number } from "./viewport.js";
+import { make, number } from "./dom.js";
 
 const HEIGHT = 34;
 const EDGE = 4; // pixels above and below the line
+const QUIET = 100; // ms without another slice before values for screen readers change
 
 export class Strips {
   constructor(element, { jump, choose }) {
@@ -67,14 +68,19 @@ export class Strips {
 
   move(z) {
     this.z = z;
-    for (const { track, cursor } of this.rows) {
-      cursor.style.translate = `${((z + 0.5) / this.scan.slices) * 100}%`; // moves without a new layout
+    for (const { cursor } of this.rows) cursor.style.translate = `${((z + 0.5) / this.scan.slices) * 100}%`; // moves without a new layout
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.tell(z), QUIET);
+  }
+
+  // Values for screen readers, not for every slice of a scroll.
+  tell(z) {
+    this.rows.forEach(({ track }, c) => {
       track.setAttribute("aria-valuenow", String(z + 1));
-      const c = this.rows.findIndex((row) => row.track === track);
       const score = this.scores?.scores[z][c];
       const text = `slice ${z + 1} of ${this.scan.slices}`;
       track.setAttribute("aria-valuetext", score == null ? text : `${text}, score ${number(score, 3)}`);
-    }
+    });
   }
 
   select(pattern) {

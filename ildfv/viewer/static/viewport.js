@@ -1,17 +1,20 @@
-// One slice on a canvas with its overlay, outlines, orientation and read-out; zoom, pan and gestures.
+// One plane of a scan on a canvas with its overlay, outlines, crosshair, orientation and read-out; zoom and pan.
 
 import { OUTLINES, diverging, greys } from "./colours.js";
+import { make, number } from "./dom.js";
+import { listen } from "./gestures.js";
 
 const MOST = 16; // maximum zoom, relative to the size that fits
 const SHARP = 4; // screen pixels per pixel of the slice from which pixels are shown as squares
+const GAP = 10; // CSS pixels between the crosshair and its pixel
 const COLOURS = diverging();
 
 export class Viewport {
-  // steps: called with the number of slices to move; windowed: with changes of width and centre in HU.
-  constructor(element, { steps, windowed }) {
-    this.element = element;
-    this.steps = steps;
-    this.windowed = windowed;
+  // steps: called with the number of planes to move; windowed: with changes of width and centre in HU; pointed: with
+  // the row and column of a click, or while dragging if `follows` is set. marks: the patient's sides at the left, right,
+  // top and bottom.
+  constructor(element, { steps, windowed, pointed, marks = "RLAP" }) {
+    Object.assign(this, { element, steps, windowed, pointed });
     this.tool = "scroll";
     this.zoom = 1;
     this.pan = [0, 0];
@@ -19,7 +22,7 @@ export class Viewport {
     this.canvas = make("canvas", "", element);
     this.canvas.setAttribute("aria-hidden", "true");
     this.context = this.canvas.getContext("2d", { alpha: false });
-    for (const mark of ["R", "L", "A", "P"]) make("span", `mark mark-${mark}`, element).textContent = mark;
+    ["left", "right", "top", "bottom"].forEach((side, i) => make("span", `mark mark-${side}`, element, marks[i]));
     const names = { where: "tl", windowText: "tr", readout: "bl", scaleText: "br" };
     for (const [name, corner] of Object.entries(names)) this[name] = make("span", `hud ${corner}`, element);
     this.message = make("p", "message", element);
@@ -27,12 +30,14 @@ export class Viewport {
     this.picture = document.createElement("canvas");
     this.cover = document.createElement("canvas");
     new ResizeObserver(() => this.resize()).observe(element);
-    this.listen();
+    listen(this);
   }
 
-  // scan: rows, columns, pixel (mm). Called when a case is opened.
+  // scan: rows, columns, pixel (mm, width of a pixel) and tall (its height / width, 1 if absent).
   open(scan) {
     this.scan = scan;
+    this.tall = scan.tall ?? 1;
+    this.cross = null;
     [this.picture.width, this.picture.height] = [scan.columns, scan.rows];
     const context = this.picture.getContext("2d");
     this.pixels = context.createImageData(scan.columns, scan.rows);
@@ -98,13 +103,13 @@ export class Viewport {
   }
 
   limit() {
-    const [w, h] = [this.scan.columns * this.scale, this.scan.rows * this.scale];
+    const [w, h] = [this.scan.columns * this.scale, this.scan.rows * this.scale * this.tall];
     const most = [Math.max(0, (w - this.width) / 2), Math.max(0, (h - this.height) / 2)];
     this.pan = this.pan.map((p, i) => Math.min(most[i], Math.max(-most[i], p)));
   }
 
   get scale() {
-    return Math.min(this.width / this.scan.columns, this.height / this.scan.rows) * this.zoom;
+    return Math.min(this.width / this.scan.columns, this.height / (this.scan.rows * this.tall)) * this.zoom;
   }
 
   resize() {
@@ -154,8 +159,8 @@ export class Viewport {
     const ratio = canvas.width / this.width;
     const scale = this.scale * ratio;
     const left = canvas.width / 2 + this.pan[0] * ratio - (scan.columns * scale) / 2;
-    const top = canvas.height / 2 + this.pan[1] * ratio - (scan.rows * scale) / 2;
-    context.setTransform(scale, 0, 0, scale, left, top);
+    const top = canvas.height / 2 + this.pan[1] * ratio - (scan.rows * scale * this.tall) / 2;
+    context.setTransform(scale, 0, 0, scale * this.tall, left, top);
     context.imageSmoothingEnabled = scale < SHARP;
     if (this.plane) context.drawImage(this.picture, 0, 0);
     if (this.overlay) {
@@ -174,7 +179,23 @@ export class Viewport {
       context.strokeStyle = OUTLINES[i % OUTLINES.length];
       context.stroke(path);
     }
+    if (this.cross) this.drawCross(left, top, scale, ratio);
     this.bar();
+  }
+
+  // Lines through the middle of the pixel `cross` = [column, row], with a gap that leaves the pixel visible.
+  drawCross(left, top, scale, ratio) {
+    const { context, canvas } = this;
+    const [x, y] = [left + (this.cross[0] + 0.5) * scale, top + (this.cross[1] + 0.5) * scale * this.tall];
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.lineWidth = ratio;
+    context.strokeStyle = "rgba(255, 216, 102, .75)";
+    context.beginPath();
+    for (const [x0, y0, x1, y1] of [[0, y, x - GAP * ratio, y], [x + GAP * ratio, y, canvas.width, y], [x, 0, x, y - GAP * ratio], [x, y + GAP * ratio, x, canvas.height]]) {
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+    }
+    context.stroke();
   }
 
   // A scale bar of 1, 2, 5, 10 … mm.
@@ -190,7 +211,7 @@ export class Viewport {
   at(x, y) {
     if (!this.scan) return null;
     const column = Math.floor((x - this.width / 2 - this.pan[0]) / this.scale + this.scan.columns / 2);
-    const row = Math.floor((y - this.height / 2 - this.pan[1]) / this.scale + this.scan.rows / 2);
+    const row = Math.floor((y - this.height / 2 - this.pan[1]) / (this.scale * this.tall) + this.scan.rows / 2);
     const inside = row >= 0 && column >= 0 && row < this.scan.rows && column < this.scan.columns;
     return inside ? { row, column } : null;
   }
@@ -212,107 +233,9 @@ export class Viewport {
     this.readout.textContent = text;
   }
 
-  listen() {
-    const held = new Map();
-    let gesture = null;
-    const local = (event) => {
-      const box = this.element.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top];
-    };
-    let rolled = 0;
-    this.element.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        if (event.ctrlKey) {
-          this.zoomBy(Math.exp(-event.deltaY / 300), local(event));
-          return;
-        }
-        const unit = event.deltaMode === 0 ? 1 : 40; // pixels per line
-        if (Math.abs(event.deltaY * unit) >= 50) {
-          rolled = 0;
-          this.steps(event.deltaY < 0 ? 1 : -1); // a notch of a wheel
-          return;
-        }
-        rolled -= event.deltaY * unit;
-        const whole = Math.trunc(rolled / 30); // a trackpad
-        rolled -= whole * 30;
-        if (whole) this.steps(whole);
-      },
-      { passive: false },
-    );
-    this.element.addEventListener("pointerdown", (event) => {
-      this.element.setPointerCapture(event.pointerId);
-      this.element.focus({ preventScroll: true });
-      held.set(event.pointerId, local(event));
-      const kind = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : this.tool;
-      gesture = { kind, rest: 0 };
-      this.pointer = local(event);
-      this.read();
-      event.preventDefault();
-    });
-    this.element.addEventListener("pointermove", (event) => {
-      const now = local(event);
-      this.pointer = now;
-      const before = held.get(event.pointerId);
-      if (before && held.size === 2) {
-        const [other] = [...held].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-        const spread = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]);
-        this.zoomBy(spread(now) / Math.max(1, spread(before)), other);
-        this.move(now[0] - before[0], now[1] - before[1], 0.5);
-      } else if (before && gesture) {
-        this.drag(gesture, now[0] - before[0], now[1] - before[1]);
-      }
-      if (before) held.set(event.pointerId, now);
-      this.read();
-    });
-    const release = (event) => {
-      held.delete(event.pointerId);
-      if (!held.size) gesture = null;
-    };
-    this.element.addEventListener("pointerup", release);
-    this.element.addEventListener("pointercancel", release);
-    this.element.addEventListener("pointerleave", () => {
-      this.pointer = null;
-      this.read();
-    });
-    this.element.addEventListener("dblclick", () => this.reset());
-    this.element.addEventListener("contextmenu", (event) => event.preventDefault());
-  }
-
-  drag(gesture, dx, dy) {
-    if (gesture.kind === "pan") this.move(dx, dy);
-    if (gesture.kind === "window") this.windowed(dx * 4, -dy * 4);
-    if (gesture.kind !== "scroll") return;
-    gesture.rest -= dy;
-    const step = Math.min(12, Math.max(2, this.height / this.scan.slices));
-    const whole = Math.trunc(gesture.rest / step);
-    gesture.rest -= whole * step;
-    if (whole) this.steps(whole);
-  }
-
   move(dx, dy, share = 1) {
     this.pan = [this.pan[0] + dx * share, this.pan[1] + dy * share];
     this.limit();
     this.refresh();
   }
-}
-
-// A number with a true minus sign; digits: significant ones, all of them shown, or 0 for an integer.
-export function number(value, digits = 0) {
-  const text = digits ? value.toPrecision(digits) : String(Math.round(value));
-  return text.replace("e+", "e").replaceAll("-", "−");
-}
-
-export function make(tag, name, parent, text = "") {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text) element.textContent = text;
-  parent?.append(element);
-  return element;
-}
-
-// Text with `code` in backticks as elements.
-export function rich(element, text) {
-  element.replaceChildren(...text.split("`").map((part, i) => (i % 2 ? make("code", "", null, part) : part)));
 }

@@ -1,0 +1,22 @@
+"""Text of messages as HTML."""
+
+from __future__ import annotations
+
+import re
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup, escape
+
+CODE = re.compile("`([^`]+)`")
+
+
+def code(text: str) -> Markup:
+    """Escaped text with `code` in backticks as <code>."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def page_environment() -> Environment:
+    """The templates of this package, with escaping and the filter `code`."""
+    found = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
+    found.filters["code"] = code
+    return found

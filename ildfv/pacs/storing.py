@@ -1,0 +1,165 @@
+"""Storage of DICOM objects on a DICOMweb server (STOW-RS): all of them, or none if the server can remove instances.
+
+DICOM has no transactions. If an object cannot be stored, those that the same call has stored are removed: by DELETE on
+their DICOMweb resource, or by the REST interface of Orthanc, whose DICOMweb plug-in refuses DELETE.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ildfv.errors import InputError, check
+from ildfv.pacs.address import WebAddress
+from ildfv.pacs.failures import one_line
+from ildfv.pacs.pages import all_pages
+
+ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked requests without storing anything.
+ATTEMPTS, PAUSE = 10, 0.5  # reading back stored objects: attempts, seconds between; some servers index late
+INSTANCE = "00080018"  # SOPInstanceUID
+GONE = 404
+SUCCESS = 2  # hundreds of an HTTP status
+TIMEOUT = 30  # seconds for the removal of an instance
+AGAIN = "run the command again"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An object in a study and series; name: its file."""
+
+    study: str
+    series: str
+    uid: str
+    name: str
+
+
+class Storing:
+    """Stores objects on one server.
+
+    Parameters
+    ----------
+    address : WebAddress
+    client : DICOMwebClient
+    session : requests.Session
+        That of the client.
+    """
+
+    def __init__(self, address: WebAddress, client: Any, session: Any):
+        self.address, self._client, self._session = address, client, session
+        client.set_chunk_size(ONE_PIECE)
+
+    def store(self, files: Sequence[Path]) -> int:
+        """Stores files, the last one last, reads back which instances the server has, and returns their number.
+
+        Storing an instance that the server already has changes nothing. Every instance is looked up before the next one
+        is sent: with a full disk, Orthanc has accepted instances without storing them. A single request for all
+        instances would not help: servers store its parts one by one.
+
+        Raises
+        ------
+        InputError
+            Wrong credentials, refused or missing instances. The message states whether the instances that were stored
+            are removed, or which ones are not.
+        OutOfReachError
+            The server does not respond.
+        """
+        instances = [_instance(path) for path in files]
+        earlier = self._listed(instances)  # stored by an earlier run: not removed
+        attempted: list[Instance] = []
+        try:
+            for path, instance in zip(files, instances, strict=True):
+                attempted.append(instance)
+                self._send(path, instance)
+            count = len(files) - len(self._missing(instances))
+            check(
+                count == len(files),
+                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and its "
+                "free space",
+            )
+        except InputError as error:
+            outcome = self._outcome(instances, earlier, attempted)
+            raise type(error)(f"{error} ({outcome})") from error
+        return len(files)
+
+    def _send(self, path: Path, instance: Instance) -> None:
+        from pydicom import dcmread
+
+        with one_line(self.address, path.name, storing=True):
+            answer = self._client.store_instances([dcmread(path)])
+        for item in answer.get("FailedSOPSequence") or []:
+            raise InputError(f"{self.address} refused {path.name}, failure 0x{int(item.get('FailureReason', 0)):04X}")
+        text = f"{self.address} accepted {path.name} and did not store it: check its log and its free space"
+        check(not self._missing([instance]), text)
+
+    def _outcome(self, instances: Sequence[Instance], earlier: set[str], attempted: Sequence[Instance]) -> str:
+        """Removes what this call has stored, and describes what is stored then."""
+        try:
+            listed = self._listed(attempted)
+        except InputError:  # it was listed after each object but the last one
+            listed = {one.uid for one in attempted[:-1]}
+        stored = [one for one in attempted if one.uid in listed - earlier]
+        remaining = [one for one in stored if not self._removed(one)]
+        if not remaining:
+            done = f"{len(stored)} object{'s' * (len(stored) > 1)} of this run removed, " if stored else ""
+            return f"{done}{len(earlier)} of {len(instances)} objects are stored; {AGAIN}"
+        names = ", ".join(one.name for one in remaining)
+        count = f"{len(remaining) + len(earlier)} of {len(instances)} objects are stored"
+        return f"{count}, because the server did not remove {names}; {AGAIN} for the others"
+
+    def _removed(self, one: Instance) -> bool:
+        """Whether the server no longer has the instance, by DELETE or by the REST interface of Orthanc."""
+        import requests
+
+        url = f"{self.address.url}/studies/{one.study}/series/{one.series}/instances/{one.uid}"
+        orthanc = self.address.url.rpartition("/")[0]
+        try:
+            if self._session.delete(url, timeout=TIMEOUT).status_code // 100 == SUCCESS:
+                return one.uid not in self._listed([one])
+            found = self._session.post(f"{orthanc}/tools/lookup", data=one.uid, timeout=TIMEOUT).json()
+            paths = [item["Path"] for item in found if item["Type"] == "Instance"]
+            for path in paths:
+                self._session.delete(f"{orthanc}{path}", timeout=TIMEOUT)
+            return bool(paths) and one.uid not in self._listed([one])
+        except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # no such interface
+            return False
+
+    def _listed(self, instances: Iterable[Instance]) -> set[str]:
+        """Those of the instances that the server lists."""
+        import requests
+
+        wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for one in instances:
+            wanted[one.study, one.series].add(one.uid)
+        listed: set[str] = set()
+        with one_line(self.address, "the list of stored objects", storing=True):
+            for (study, series), uids in wanted.items():
+                search = partial(self._client.search_for_instances, study, series)
+                try:
+                    listed |= uids & set(all_pages(search, INSTANCE))
+                except requests.HTTPError as error:  # some servers answer 404 for a series without instances
+                    if error.response.status_code != GONE:
+                        raise
+        return listed
+
+    def _missing(self, instances: Sequence[Instance]) -> set[str]:
+        """The instances that the server does not list, after several attempts."""
+        missing: set[str] = set()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(PAUSE)
+            missing = {one.uid for one in instances} - self._listed(instances)
+            if not missing:
+                break
+        return missing
+
+
+def _instance(path: Path) -> Instance:
+    from pydicom import dcmread
+
+    found = dcmread(path, stop_before_pixels=True)
+    return Instance(str(found.StudyInstanceUID), str(found.SeriesInstanceUID), str(found.SOPInstanceUID), path.name)

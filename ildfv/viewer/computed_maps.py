@@ -1,0 +1,110 @@
+"""Contribution maps of the scans of a workspace, computed by a predictor when they are first shown."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import check
+from ildfv.inference.page import SMOOTHING
+from ildfv.inference.predictor import Predictor
+from ildfv.patterns import PATTERNS
+from ildfv.scans.windows import GRID, SIZE
+from ildfv.viewer.case import Maps
+from ildfv.viewer.maps import KINDS, UNITS, Quantiser
+
+KIND = "contributions"
+KEPT = 2  # scans whose maps stay in memory: the open one and the compared one
+AT_ONCE = 16  # slices; their maps take 13 MB
+
+
+class ComputedMaps:
+    """The contribution maps of the scans in a workspace for the Fisher head of a predictor.
+
+    Parameters
+    ----------
+    folder : path
+        The predictor.
+    slices : Slices
+        The prepared slices of the workspace.
+
+    Raises
+    ------
+    InputError
+        The folder is no predictor, or the predictor has no Fisher head or other patterns.
+    """
+
+    def __init__(self, folder: Path, slices: Slices):
+        self.predictor, self._slices = Predictor.load(folder), slices
+        head = self.predictor.explained
+        check(head is not None, f"{folder} must have a head of Fisher vectors for contribution maps, got none")
+        patterns = tuple(self.predictor.patterns)
+        check(patterns == PATTERNS, f"{folder} must have the patterns {PATTERNS}, got {patterns}")
+        self.head = str(head)
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, list[tuple[float, list[bytes]]]] = OrderedDict()
+
+    def of(self, part: int) -> list[Maps]:
+        """The maps of one scan, one per pattern. Nothing is computed yet."""
+        return [ComputedMap(self, part, c) for c in range(len(PATTERNS))]
+
+    @property
+    def note(self) -> str:
+        """The predictor and its training data, for the user."""
+        info = self.predictor.info
+        patients = info.training.get("fit_patients")
+        trained = "" if patients is None else f", which was trained on {patients} patients of a workspace"
+        return (
+            f"Contribution maps explain the score of {self.head} by predictor {self.predictor.checksum[:12]}{trained}. "
+            "Scores in the tables and strips are those of the workspace."
+        )
+
+    def quantised(self, part: int, pattern: int) -> tuple[float, list[bytes]]:
+        """The value of full colour and the compressed maps of a scan, computed for all patterns at the first call."""
+        with self._lock:
+            if part not in self._kept:
+                self._kept[part] = self._computed(part)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(part)
+            return self._kept[part][pattern]
+
+    def _computed(self, part: int) -> list[tuple[float, list[bytes]]]:
+        first, last = int(self._slices.starts[part]), int(self._slices.starts[part + 1])
+        area = float(self._slices.scans("pixel_area")[part])
+        per_cm2 = np.float32(100 / (area * (GRID / SIZE) ** 2))
+        found = [Quantiser() for _ in PATTERNS]
+        for start in range(first, last, AT_ONCE):
+            images = self._slices.images(range(start, min(last, start + AT_ONCE)))
+            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32)  # (b, C, h, w)
+            for of_slice in maps:
+                for one, plane in zip(found, of_slice, strict=True):
+                    one.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)
+        return [one.finish() for one in found]
+
+
+class ComputedMap:
+    """The maps of one scan for one pattern."""
+
+    kind, unit = KIND, UNITS[KIND]
+
+    def __init__(self, maps: ComputedMaps, part: int, pattern: int):
+        self._maps, self._part, self.pattern = maps, part, pattern
+        self.title = f"{KINDS[KIND]} of {maps.head}"
+
+    def describe(self) -> dict[str, Any]:
+        """The grid of the maps and the value of full colour. InputError: a prepared slice is damaged."""
+        scale, _ = self._maps.quantised(self._part, self.pattern)
+        return {"rows": SIZE, "columns": SIZE, "step": 1, "scale": scale}
+
+    def read(self, z: int) -> np.ndarray:
+        """The map of slice z, int8. InputError: a prepared slice is damaged."""
+        _, slices = self._maps.quantised(self._part, self.pattern)
+        return np.frombuffer(zlib.decompress(slices[z]), np.int8).reshape(SIZE, SIZE)

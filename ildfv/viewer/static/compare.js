@@ -1,0 +1,102 @@
+// A second scan or sections next to the open one, and similar slices of other patients.
+
+import { json } from "./api.js";
+import { make, number } from "./dom.js";
+import { go, move } from "./moving.js";
+import { chooseMap } from "./overlays.js";
+import { $, pane, second, sections, state, study } from "./page.js";
+import { setWindow } from "./windows.js";
+
+let drift = 0; // offset of the compared scan, in slices, from scrolling it alone
+
+export function caseName(one) {
+  return one.patient ? `${one.patient.slice(0, 6)}${one.fold == null ? "" : `, fold ${one.fold}`}` : one.name;
+}
+
+export function moveSecond(steps) {
+  if ($("synchronous").checked) return move(Math.sign(steps) * Math.max(1, Math.round((Math.abs(steps) * state.scan.slices) / second.scan.slices)));
+  drift += steps;
+  second.go(Math.min(second.scan.slices - 1, Math.max(0, second.z + steps)));
+}
+
+// The compared scan shows the same relative position, plus its offset `drift`.
+export function followSecond(always = false) {
+  if (!second.scan || $("second").hidden || (!$("synchronous").checked && !always)) return;
+  const share = state.scan.slices > 1 ? pane.z / (state.scan.slices - 1) : 0;
+  const z = Math.round(share * (second.scan.slices - 1)) + drift;
+  second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
+}
+
+// z: the slice of the compared scan that corresponds to the current slice; by default at the same relative position.
+export async function compare(i, z) {
+  drift = 0;
+  const on = i !== "";
+  if (on && sections.on) sections.toggle(false);
+  $("second").hidden = !on;
+  $("stage").classList.toggle("two", on);
+  if (!on) {
+    second.close();
+    second.scan = null;
+    return;
+  }
+  const scan = await json(`api/case/${i}`);
+  second.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
+  second.label = caseName(study.cases[i]);
+  $("second").setAttribute("aria-label", `Slice of ${second.label}`);
+  await second.open(Number(i), scan, 0);
+  setWindow(state.window);
+  followSecond(true);
+  if (z !== undefined) {
+    drift = z - second.z;
+    followSecond(true);
+  }
+  chooseMap();
+}
+
+// Coronal and sagittal sections take the place of a compared scan.
+export function toggleSections() {
+  if (!sections.possible) return;
+  if (!sections.on && second.scan) {
+    $("compare").value = "";
+    compare("");
+  }
+  sections.toggle(!sections.on);
+}
+
+// The nearest slices of other patients; a chosen one is shown next to the current slice and scrolls with it.
+export async function findSimilar() {
+  const [i, z] = [state.number, pane.at];
+  const list = $("similar-list");
+  list.replaceChildren();
+  $("similar-note").textContent = "Searching …";
+  try {
+    const { layer, results } = await json(`api/case/${i}/similar/${z}`);
+    if (i !== state.number) return;
+    for (const { case: other, slice, distance } of results) {
+      const one = study.cases[other];
+      const button = make("button", "", make("li", "", list));
+      button.type = "button";
+      make("span", "", button, `${caseName(one)}, slice ${slice + 1}`);
+      make("span", "", button, number(distance, 3));
+      make("small", "", button, labelled(one, slice));
+      button.addEventListener("click", () => {
+        $("compare").value = String(other);
+        $("synchronous").checked = true;
+        go(z);
+        compare(String(other), slice);
+      });
+    }
+    $("similar-note").textContent = results.length
+      ? `Distances to slice ${z + 1} between projected Fisher vectors of ${layer}; one slice per patient.`
+      : "There are no slices of other patients.";
+  } catch (error) {
+    $("similar-note").textContent = error.message;
+  }
+}
+
+export function labelled(one, z) {
+  if (!one.truth) return "not labelled";
+  const values = study.patterns.map((_, c) => one.truth[z * study.patterns.length + c]);
+  if (values.every((value) => value === "-")) return "not labelled";
+  return study.patterns.filter((_, c) => values[c] === "1").join(", ") || "no pattern";
+}

@@ -1,0 +1,20 @@
+// Elements and numbers of the page.
+
+// A number with a true minus sign; digits: significant ones, all of them shown, or 0 for an integer.
+export function number(value, digits = 0) {
+  const text = digits ? value.toPrecision(digits) : String(Math.round(value));
+  return text.replace("e+", "e").replaceAll("-", "−");
+}
+
+export function make(tag, name, parent, text = "") {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text) element.textContent = text;
+  parent?.append(element);
+  return element;
+}
+
+// Text with `code` in backticks as elements.
+export function rich(element, text) {
+  element.replaceChildren(...text.split("`").map((part, i) => (i % 2 ? make("code", "", null, part) : part)));
+}

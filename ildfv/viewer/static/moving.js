@@ -1,0 +1,26 @@
+// Movement through the slices of the open case.
+
+import { followSecond } from "./compare.js";
+import { pane, state } from "./page.js";
+
+const WAITING = 3; // maximum number of single steps that wait for their slice
+
+// The slice shown first: the highest score of the pattern, or the middle of the scan.
+export function firstSlice() {
+  const scores = state.system?.scores.map((row) => row[state.pattern] ?? -Infinity);
+  if (!scores || !scores.some(Number.isFinite)) return Math.floor(state.scan.slices / 2);
+  return scores.indexOf(Math.max(...scores));
+}
+
+export function go(z) {
+  z = Math.min(state.scan.slices - 1, Math.max(0, z));
+  if (z === pane.z) return;
+  pane.go(z);
+  followSecond();
+}
+
+// On a slow machine a wheel turns faster than slices load. Single steps then wait, so that no slice is skipped.
+export function move(steps) {
+  const waiting = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
+  if (Math.abs(steps) > 1 || waiting < WAITING) go(pane.z + steps);
+}
