@@ -16,7 +16,7 @@ from ildfv.datasets.naming import person_of
 from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, VolumeFile
 from ildfv.datasets.search import files_below
 from ildfv.datasets.structures import Structures
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError, MissingPackageError, explained
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import assemble_acquisition, separate
 from ildfv.scans.geometry import tilted
@@ -217,7 +217,7 @@ def _source(members: list[Header]) -> Path:
 def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
     if isinstance(error, OSError):  # deleted since its header was read; slices prepared earlier are kept
         return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
-    return Unused(_source(members), str(error), len(members), series)
+    return Unused(_source(members), explained(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:

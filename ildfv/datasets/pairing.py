@@ -38,6 +38,7 @@ from ildfv.datasets.naming import (
 )
 from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.datasets.references import TABLE, by_reference
+from ildfv.errors import linked
 from ildfv.scans.geometry import difference
 from ildfv.scans.slicer import placed
 
@@ -205,16 +206,14 @@ def _the_one(
         if len(chosen) == 1:
             return chosen[0], ""
     what = f"of {len(fits)}" if fits else "of none"
-    return (
-        None,
-        f"a label map must have the grid of one scan, got {len(usable)} scans nearby and the grid {what}; {TABLE}",
-    )
+    rule = f"a label map must have the grid of one scan, got {len(usable)} scans nearby and the grid {what}; {TABLE}"
+    return None, linked(rule, "label-grid")
 
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
     """The scan, which is refused if its label map cannot be read or has another grid."""
     wrong = mismatch(scans[index], label)
-    return index, f"label map {label.path.name} {wrong}" if wrong else ""
+    return index, linked(f"label map {label.path.name} {wrong}", "label-grid") if wrong else ""
 
 
 def mismatch(scan: Scan, label: Label) -> str | None:
@@ -235,7 +234,7 @@ def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> t
     if len(fits) == 1:
         return fits[0], ""
     rule = f"a label map must have the grid of one of the {len(indices)} acquisitions of its series"
-    return None, f"{rule}, got that of {len(fits)}"
+    return None, linked(f"{rule}, got that of {len(fits)}", "label-grid")
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:

@@ -17,7 +17,7 @@ from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.slices_key import slices_key
 from ildfv.datasets.unpacked import Unpacked
-from ildfv.errors import InputError
+from ildfv.errors import InputError, linked
 from ildfv.patterns import labelled_slices
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
@@ -196,7 +196,7 @@ class _Run:
         slices = sum(task.scan.geometry.shape[0] for task in self.tasks)
         with self.progress.task("Preparing slices", total=slices) as advance:
             for index, result in as_completed(convert_scan, self.tasks, workers):
-                died = Outcome(reason="its worker process was killed (out of memory?)")
+                died = Outcome(reason=linked("its worker process was killed (out of memory?)", "out-of-memory"))
                 self._record(self.tasks[index], died if result is Died else result)
                 advance(self.tasks[index].scan.geometry.shape[0])
         sweep(self.out)  # removes REPLACEMENTS

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
-from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
 from ildfv.inference.predict import choose, predicted
@@ -114,9 +114,9 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
     try:
         yield
     except (InputError, MissingPackageError) as error:
-        reason = str(error)
+        reason = explained(error)
     except MemoryError:
-        reason = "must fit in memory, got MemoryError"
+        reason = linked("must fit in memory, got MemoryError", "out-of-memory")
     except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"

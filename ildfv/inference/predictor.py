@@ -103,7 +103,8 @@ class Predictor:
         content = read_json(folder / INFO)
         kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
         check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-        check(version == VERSION, f"{folder / INFO} must have version {VERSION}, got {version!r}: export it again")
+        rule = f"{folder / INFO} must have version {VERSION}, got {version!r}: export it again"
+        check(version == VERSION, rule, faq="predictor-version")
         try:
             info = PredictorInfo.model_validate(content)
         except ValidationError as error:
