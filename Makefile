@@ -2,6 +2,7 @@
 # make test        the tests that take less than five seconds each     make test-slow   the others
 # make docs        the documentation, as HTML in docs/_build
 # make check       style, types, import order                          make bench       ours compared with the alternatives
+# make notebooks   the examples as notebooks, in build/notebooks
 # make example     all experiments on phantoms, preset small, into bench/results/experiments-small; the page states the time of each
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +15,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CAN_READ := $(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=10)'
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test test-slow check docs bench example clean
+.PHONY: demo test test-slow check docs notebooks bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
@@ -37,6 +38,13 @@ check: $(STAMP)
 docs: $(STAMP)  # into docs/_build; a warning is an error
 	$(PIP) -e '.[docs]'
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+notebooks: $(STAMP)  # from the scripts with `# %%` cells
+	$(PIP) -e '.[docs]'
+	mkdir -p build/notebooks
+	for script in $$(grep -l '^# %%' examples/*.py); do \
+	  $(BIN)/python -m jupytext --quiet --from py:percent --to ipynb \
+	    --output build/notebooks/$$(basename $$script .py).ipynb $$script; done
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only

@@ -5,14 +5,13 @@
 # has an exact share of the score. Here a classifier learns brick and grass from scikit-image's pictures, and its map
 # shows which part of a picture made of both speaks for brick.
 #
-#     python examples/contribution_map.py map.png
+#     python examples/contribution_map.py
 #
-# Writes a PNG: the picture, and next to it the map, orange for brick and blue against it.
+# Writes contribution-map.png: the picture, and next to it the map, orange for brick and blue against it.
 
 # %%
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,17 +52,17 @@ def coloured(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
     return ((1 - 0.7 * strength) * grey + 0.7 * strength * colour).astype(np.uint8)
 
 
+# %% [markdown]
+# The map sums to the score minus the score of a zero vector, which no location contributes to.
+
+
 # %%
-def main(file: Path) -> dict[str, float]:
-    """The score of brick, the sum of its map, and the parts of the map's positive sum on both halves."""
+def main(file: Path = Path("contribution-map.png")) -> dict[str, float]:
+    """The score of brick, the sum of its map, and the sums over both halves of the picture."""
     model = TextureClassifier(n_components=COMPONENTS, scales=(1.0,)).fit(*training_patches())
     picture = mixed_picture()
     brick = list(model.classes_).index("brick")
     values = contribution_maps(model, as_picture(picture, "mixed"))[brick]  # (h, w)
-
-    # %% [markdown]
-    # The map sums to the score minus the score of a zero vector, which no location contributes to.
-    # %%
     zero = model.head_.scores(np.zeros((1, model.head_.functional().shape[1])))[0, brick]
     score = model.scores([picture])[0, brick] - zero
     assert np.isclose(values.sum(), score, rtol=1e-4, atol=1e-6), (values.sum(), score)
@@ -82,4 +81,4 @@ def main(file: Path) -> dict[str, float]:
 
 # %%
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("contribution-map.png"))
+    main()
