@@ -98,13 +98,13 @@ def unlocated(fisher: FisherVector, coefficients: np.ndarray, maps, weights=None
 
 
 def floor_at(fisher: FisherVector, maps, weights=None, *, quantile: float) -> float:
-    """The quantile of |r_j| over training slices and j: a floor for `contributions`."""
+    """The quantile of ``|r_j|`` over training slices and j: a floor for `contributions`."""
     check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
     return float(np.quantile(raw_sizes(fisher, maps, weights), quantile))
 
 
 def raw_sizes(fisher: FisherVector, maps, weights=None) -> np.ndarray:
-    """|r_j| of each slice, float64 (b, 2·k·d)."""
+    """``|r_j|`` of each slice, float64 (b, 2·k·d)."""
     raw = _moments(fisher, to_numpy(maps).astype(np.float64), weights).raw
     return np.abs(raw).reshape(len(raw), -1)
 
