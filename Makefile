@@ -4,6 +4,7 @@
 # make check       style, types, import order                          make bench       ours compared with the alternatives
 # make dist        sdist and wheel, tested                             make sbom        the packages of an installation
 # make licences    writes docs/licences.md
+# make notebooks   the examples as notebooks, in build/notebooks
 # make example     all experiments on phantoms, preset small, into bench/results/experiments-small; the page states the time of each
 PYTHON ?= python3
 VENV   ?= .venv
@@ -16,7 +17,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CAN_READ := $(PYTHON) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=10)'
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find csrc ildfv/kernels -name '*.pyx' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 
-.PHONY: demo test test-slow check docs dist sbom licences bench example clean
+.PHONY: demo test test-slow check docs notebooks dist sbom licences bench example clean
 demo: $(STAMP)
 	$(BIN)/ildfv demo $(DEMO)
 
@@ -53,6 +54,12 @@ sbom: $(STAMP)
 licences: $(STAMP)  # docs/licences.md, from the metadata of the installed packages
 	$(PIP) -e '.[all,cpu]'
 	$(BIN)/python packaging/licences.py
+notebooks: $(STAMP)  # from the scripts with `# %%` cells
+	$(PIP) -e '.[docs]'
+	mkdir -p build/notebooks
+	for script in $$(grep -l '^# %%' examples/*.py); do \
+	  $(BIN)/python -m jupytext --quiet --from py:percent --to ipynb \
+	    --output build/notebooks/$$(basename $$script .py).ipynb $$script; done
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only

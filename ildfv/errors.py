@@ -10,6 +10,7 @@ from typing import Any
 
 from ildfv.extras import extra_of, install_command, is_installed
 
+FAQ = "docs/faq.md#faq-"  # followed by an anchor: explains the errors that one line cannot explain
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that are invisible; spaces (Zs) are kept
 
 
@@ -34,10 +35,14 @@ def printable_page(page: str) -> str:
 
 
 class InputError(ValueError):
-    """An invalid argument or input file. The CLI prints only the message, without a traceback."""
+    """An invalid argument or input file. The CLI prints only the message, without a traceback.
 
-    def __init__(self, message: object = "") -> None:
+    faq: the anchor of the explanation in docs/faq.md, for the few errors that one line cannot explain.
+    """
+
+    def __init__(self, message: object = "", faq: str = "") -> None:
         super().__init__(printable(str(message)))
+        self.faq = faq
 
 
 class MissingPackageError(ImportError):
@@ -55,10 +60,25 @@ class LostRankError(RuntimeError):
     """Another rank of a torchrun launch has exited. torchrun stops this rank, too, and may then restart all ranks."""
 
 
-def check(holds: bool, message: str) -> None:
-    """Raises `InputError(message)` unless `holds`."""
+def linked(message: str, faq: str) -> str:
+    """The message, followed by the address of its explanation; a message that has an address is unchanged."""
+    return message if FAQ in message else f"{message}. See {FAQ}{faq}"
+
+
+def explained(error: BaseException) -> str:
+    """The message of an error with the link that it or the first of its causes carries."""
+    one: BaseException | None = error
+    while one is not None:
+        if faq := getattr(one, "faq", ""):
+            return linked(str(error), faq)
+        one = one.__cause__
+    return str(error)
+
+
+def check(holds: bool, message: str, faq: str = "") -> None:
+    """Raises `InputError(message, faq)` unless `holds`."""
     if not holds:
-        raise InputError(message)
+        raise InputError(message, faq)
 
 
 def check_integer(value, name: str, least: float = -inf) -> int:

@@ -124,7 +124,7 @@ def declare_operators() -> None:
             missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
             if missing is None or missing[1] not in OPERATORS:
                 raise InputError(
-                    f"torchvision must be built for torch {torch.__version__}, got {error}: {BUILDS}"
+                    f"torchvision must be built for torch {torch.__version__}, got {error}: {BUILDS}", faq="torchvision"
                 ) from error
             _DECLARED.define(missing[1] + OPERATORS[missing[1]])
             _declared.append(missing[1])

@@ -42,7 +42,7 @@ def _run() -> None:
 
     from ildfv import distributed
     from ildfv.cli.app import app
-    from ildfv.errors import InputError, LostRankError, MissingPackageError
+    from ildfv.errors import InputError, LostRankError, MissingPackageError, explained, linked
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for name in ("stdin", "stdout", "stderr"):
@@ -60,9 +60,9 @@ def _run() -> None:
     except (InputError, LostRankError, MissingPackageError) as error:
         if "-vv" in sys.argv:
             raise
-        _fail(str(error), code=2 if isinstance(error, MissingPackageError) else 1)
+        _fail(explained(error), code=2 if isinstance(error, MissingPackageError) else 1)
     except MemoryError as error:
-        _fail(f"out of memory: {error}; try a smaller --batch-size or fewer --workers")
+        _fail(linked(f"out of memory: {error}; try a smaller --batch-size or fewer --workers", "out-of-memory"))
     except BrokenPipeError:  # the reader closed the pipe early, as `head` does
         _discard(sys.stdout)
         sys.exit(1)  # the same code as typer uses

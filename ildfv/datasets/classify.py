@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ildfv.datasets.naming import is_label_map
 from ildfv.datasets.records import Label, LabelNames, Unused, VolumeFile
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError, MissingPackageError, explained, linked
 from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header
@@ -20,6 +20,7 @@ from ildfv.streaming.processes import Died, as_completed
 
 SYSTEM_FILE = "a file of the operating system"
 ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
+KILLED = linked("the process that read it was killed (out of memory?)", "out-of-memory")
 ZIPPED = "a zip archive is read only with --packed, and never inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
@@ -50,7 +51,7 @@ def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int 
         paths = chunks[index][2]
         if result is Died:  # read one by one to find the file that crashes the reader
             result = [
-                Unused(paths[i], "the process that read it was killed (out of memory?)") if one is Died else one[0]
+                Unused(paths[i], KILLED) if one is Died else one[0]
                 for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))
             ]
         results[index] = result
@@ -87,7 +88,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
         if is_description(start):
             return _label_names(path)
     except (InputError, MissingPackageError) as error:
-        return _unreadable(path, inside, str(error))
+        return _unreadable(path, inside, explained(error))
     except OSError as error:
         return _unreadable(path, inside, f"must be readable, got {error.strerror or error}")
     if name.endswith(ARCHIVES):
@@ -111,7 +112,7 @@ def _label_names(path: Path) -> LabelNames:
     try:
         return LabelNames(path, tuple(label_names(path).items()))
     except InputError as error:
-        return LabelNames(path, fault=str(error))
+        return LabelNames(path, fault=explained(error))
 
 
 def is_system_file(name: str, start: bytes) -> bool:

@@ -17,7 +17,7 @@ from ildfv.datasets.lung_masks import read_lung_mask
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError, MissingPackageError, explained, linked
 from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.dicom import read_series
@@ -71,9 +71,9 @@ def convert_scan(task: Task) -> Outcome:
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
-        return Outcome(reason=str(error))
+        return Outcome(reason=explained(error))
     except MemoryError:
-        return Outcome(reason="must fit in memory, got MemoryError")
+        return Outcome(reason=linked("must fit in memory, got MemoryError", "out-of-memory"))
     except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")

@@ -17,7 +17,7 @@ from ildfv.datasets.records import Discovery, Label, LabelNames, Scan, Unused, V
 from ildfv.datasets.search import files_below
 from ildfv.datasets.settings import DEFAULTS, ScanSettings
 from ildfv.datasets.structures import Structures
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError, MissingPackageError, explained
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.dicom import assemble_acquisition, separate
 from ildfv.scans.geometry import tilted
@@ -210,7 +210,7 @@ def _refused_series(series: str, members: list[Header], error: Exception) -> Unu
     """The entry of a series that cannot be used."""
     if isinstance(error, OSError):  # deleted after its header was read; slices prepared earlier are kept
         return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
-    return Unused(_source(members), str(error), len(members), series)
+    return Unused(_source(members), explained(error), len(members), series)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:

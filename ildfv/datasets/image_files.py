@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.search import files_below
-from ildfv.errors import InputError
+from ildfv.errors import InputError, explained
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import FIELD, Grey, bits_of, image_geometry, is_image
 
@@ -33,7 +33,7 @@ def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress
                 try:
                     found.scans.append(image_scan(path, base, grey))
                 except InputError as error:
-                    found.quarantined.append(Unused(path, str(error)))
+                    found.quarantined.append(Unused(path, explained(error)))
             advance(1)
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ildfv.datasets.naming import stem
 from ildfv.datasets.records import Discovery, Scan, Unused
-from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.errors import InputError, MissingPackageError, check, explained
 from ildfv.scans.dicomfile import start_of
 from ildfv.scans.geometry import Geometry, difference
 from ildfv.scans.images import SUFFIXES as IMAGES
@@ -35,7 +35,7 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
         try:
             kept.append(replace(scan, mask=_mask_of(scan, folder, base)))
         except InputError as error:
-            found.quarantined.append(Unused(scan.source, str(error), len(scan.files), scan.series))
+            found.quarantined.append(Unused(scan.source, explained(error), len(scan.files), scan.series))
     found.scans = kept
 
 

@@ -38,6 +38,7 @@ from ildfv.datasets.naming import (
 )
 from ildfv.datasets.records import Label, Lost, Scan
 from ildfv.datasets.references import TABLE, by_reference
+from ildfv.errors import linked
 from ildfv.scans.geometry import difference
 from ildfv.scans.slicer import placed
 
@@ -207,17 +208,14 @@ def _only_match(
         if len(chosen) == 1:
             return chosen[0], ""
     with_grid = f"{len(fits)} of them" if fits else "none"
-    return (
-        None,
-        f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid; "
-        f"{TABLE}",
-    )
+    rule = f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid"
+    return None, linked(f"{rule}; {TABLE}", "label-grid")
 
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
     """The scan, which is refused if its label map cannot be read or has another grid."""
     wrong = mismatch(scans[index], label)
-    return index, f"label map {label.path.name} {wrong}" if wrong else ""
+    return index, linked(f"label map {label.path.name} {wrong}", "label-grid") if wrong else ""
 
 
 def mismatch(scan: Scan, label: Label) -> str | None:
@@ -238,7 +236,7 @@ def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> t
     if len(fits) == 1:
         return fits[0], ""
     rule = f"a label map must have the grid of one of the {len(indices)} acquisitions of its series"
-    return None, f"{rule}, got the grid of {len(fits)}"
+    return None, linked(f"{rule}, got the grid of {len(fits)}", "label-grid")
 
 
 def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ildfv.datasets.records import Discovery, Scan, Unused
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, explained
 
 
 def with_patients(
@@ -23,7 +23,7 @@ def with_patients(
         try:
             kept.append(replace(scan, patient=_patient(scan, patients, original)))
         except InputError as error:
-            found.quarantined.append(Unused(scan.source, str(error), len(scan.files), scan.series))
+            found.quarantined.append(Unused(scan.source, explained(error), len(scan.files), scan.series))
     found.scans = kept
 
 

@@ -15,6 +15,7 @@ from ildfv.datasets.report import Prepared, PrepareReport, Removed
 from ildfv.datasets.scan_notes import scan_notes
 from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.unpacked import Unpacked
+from ildfv.errors import linked
 from ildfv.patterns import labelled_slices
 from ildfv.progress import Progress
 from ildfv.store.atomic import TEMPORARY, sweep
@@ -72,7 +73,7 @@ class PrepareRun:
         slices = sum(task.scan.geometry.shape[0] for task in self.tasks)
         with self.progress.task("Preparing slices", total=slices) as advance:
             for index, result in as_completed(convert_scan, self.tasks, workers):
-                died = Outcome(reason="its worker process was killed (out of memory?)")
+                died = Outcome(reason=linked("its worker process was killed (out of memory?)", "out-of-memory"))
                 self._record(self.tasks[index], died if result is Died else result)
                 advance(self.tasks[index].scan.geometry.shape[0])
         sweep(self.out)  # removes REPLACEMENTS

@@ -100,7 +100,7 @@ def unlocated(fisher: FittedFisher, coefficients: np.ndarray, maps, weights=None
 
 
 def floor_at(fisher: FittedFisher, maps, weights=None, *, quantile: float) -> float:
-    """A floor for `contributions`: the quantile of |r_j| over the slices of `maps` and all j."""
+    """A floor for `contributions`: the quantile of ``|r_j|`` over the slices of `maps` and all j."""
     check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
     return float(np.quantile(raw_sizes(fisher, maps, weights), quantile))
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
-from ildfv.errors import InputError, MissingPackageError, check
+from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.outputs import ANSWER, write_prediction
 from ildfv.inference.predict import choose, predicted
@@ -108,9 +108,11 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
     try:
         yield
     except (InputError, MissingPackageError) as error:
-        reason = str(error)
+        reason = explained(error)
     except MemoryError:
-        reason = "the scan must fit in memory, got MemoryError: predict it on a computer with more memory"
+        reason = linked(
+            "the scan must fit in memory, got MemoryError: predict it on a computer with more memory", "out-of-memory"
+        )
     except Exception as error:  # one scan must not end the run; the reason names the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"

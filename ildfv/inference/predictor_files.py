@@ -34,7 +34,7 @@ def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], 
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
     check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
     old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
-    check(version == VERSION, old)
+    check(version == VERSION, old, faq="predictor-version")
     try:
         info = PredictorInfo.model_validate(content)
     except ValidationError as error:

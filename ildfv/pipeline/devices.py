@@ -23,7 +23,8 @@ def resolve(device: str) -> str:
         raise InputError(f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
     if not torch.cuda.is_available():
         raise InputError(
-            f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` reports what is missing'
+            f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` reports what is missing',
+            faq="no-cuda",
         )
     index = int(number) if number else int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
     if index >= torch.cuda.device_count():

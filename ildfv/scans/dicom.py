@@ -66,7 +66,8 @@ def assemble(headers: Sequence[Header]) -> Series:
     if len(found) > 1:
         names = "; ".join(acquisition.name for acquisition in found[:3])
         raise InputError(
-            f"a series must be one acquisition, got {len(found)} that interleave or repeat slices: {names}"
+            f"a series must be one acquisition, got {len(found)} that interleave or repeat slices: {names}",
+            faq="series-split",
         )
     return assemble_acquisition(found[0])
 

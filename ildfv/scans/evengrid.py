@@ -96,7 +96,7 @@ def _line(
     if np.abs(off @ normal).max() > allowed:
         if not accept_uneven:
             remedy = f"; `prepare --resample` accepts gaps up to {MAX_GAP:g} mm" if gaps.max() <= MAX_GAP else ""
-            raise InputError(f"{_uneven(along, gaps)}{remedy}")
+            raise InputError(f"{_uneven(along, gaps)}{remedy}", faq="uneven-slices")
         if gaps.max() > MAX_GAP + POSITION_ROUNDING:
             at = int(gaps.argmax())
             raise InputError(

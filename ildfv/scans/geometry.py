@@ -93,7 +93,7 @@ def to_canonical(geometry: Geometry, max_tilt: float = MAX_TILT) -> tuple[tuple[
     chosen = np.array([cosines[axis, patient] for patient, axis in enumerate(order)])
     tilt = np.degrees(np.arccos(np.clip(np.abs(chosen), 0, 1)))
     if len(set(order)) < 3 or tilt.max() > max_tilt:
-        raise InputError(_tilted(float(tilt.max()), max_tilt))
+        raise InputError(_tilted(float(tilt.max()), max_tilt), faq="tilted-slices")
     flips = tuple(i for i in range(3) if chosen[i] < 0)
     steps, shape, origin = geometry.steps[list(order)], [geometry.shape[i] for i in order], geometry.origin
     for i in flips:

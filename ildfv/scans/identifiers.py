@@ -56,7 +56,8 @@ def patient_id(dataset) -> str:
     """
     raw = _raw(dataset, "PatientID")
     if not raw:
-        raise InputError(f"PatientID must not be empty, because folds are split by patient: {OTHER_SOURCE}")
+        rule = "PatientID must not be empty, because folds are split by patient"
+        raise InputError(f"{rule}: {OTHER_SOURCE}", faq="patient-ids")
     if b"\0" in raw:
         raise InputError(f"PatientID must be text, got a NUL byte in it: {OTHER_SOURCE}")
     if raw.isascii() and b"\x1b" not in raw:

@@ -122,7 +122,7 @@ class Codes:
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
-            raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}")
+            raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}", faq="label-codes")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
         return look_up(table, values)

@@ -52,7 +52,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"
-        f"{cropped}"
+        f"{cropped}",
+        faq="no-lung",
     )
 
 

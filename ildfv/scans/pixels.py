@@ -79,7 +79,8 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # each library raises its own exceptions for a corrupt stream
-        raise InputError(f"pixels must be decodable ({name}), got {format_error(error)}") from error
+        rule = f"pixels must be decodable ({name})"
+        raise InputError(f"{rule}, got {format_error(error)}", faq="compressed-dicom") from error
     if values.shape != (dataset.Rows, dataset.Columns):
         raise InputError(f"pixels must have shape {(dataset.Rows, dataset.Columns)}, got {values.shape}")
     return meaning(values, dataset, **stream)

@@ -69,4 +69,5 @@ def _lungmask() -> Callable[[np.ndarray], np.ndarray]:
     try:  # without volume postprocessing, which assumes that the slices form one volume
         return package.LMInferer(volume_postprocessing=False, tqdm_disable=True).apply
     except OSError as error:
-        raise InputError(f'lungs "lungmask" must be able to download its weights on first use, got {error}') from error
+        rule = 'lungs "lungmask" must be able to download its weights on first use'
+        raise InputError(f"{rule}, got {error}", faq="offline") from error

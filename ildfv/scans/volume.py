@@ -111,7 +111,8 @@ def check_hounsfield(hu: np.ndarray) -> None:
         if (share := np.count_nonzero(sample > limit) / sample.size) > most:
             raise InputError(
                 f"HU must be above {limit} in at most {most:.0%} of the voxels, got {share:.1%} "
-                f"(values {low:.0f} … {high:.0f}: not scaled, shifted, or wrong sign?)"
+                f"(values {low:.0f} … {high:.0f}: not scaled, shifted, or wrong sign?)",
+                faq="hu",
             )
     is_label = low >= 0 and high < 256
     guess = "a label map? its name or folder must contain label, seg or mask" if is_label else "not HU or no chest?"
@@ -120,7 +121,8 @@ def check_hounsfield(hu: np.ndarray) -> None:
         if share < MIN_SHARE:
             raise InputError(
                 f"HU must include {name} ({a:.0f} … {b:.0f}) in ≥ {MIN_SHARE:.1%} of the voxels, got {share:.2%} "
-                f"(values {low:.0f} … {high:.0f}: {guess})"
+                f"(values {low:.0f} … {high:.0f}: {guess})",
+                faq="hu",
             )
 
 

@@ -54,7 +54,8 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
             what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
             if name in HASHED:  # the values are hashes, which tell the user nothing
                 what = f"{name.removesuffix('_sha256')} other than the current ones"
-            raise InputError(f"{folder} was made with {what}: restore the old settings to resume, or use --fresh")
+            rule = f"{folder} was made with {what}: restore the old settings to resume, or use --fresh"
+            raise InputError(rule, faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
         raise InputError(f"{folder} has content but no {FINGERPRINT} with its settings: use --fresh to replace it")
     if fresh:

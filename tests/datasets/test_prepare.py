@@ -15,7 +15,7 @@ from ildfv.datasets import prepare_run as prepare_module
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import InputError
+from ildfv.errors import InputError, linked
 from ildfv.scans.lungs import lung_mask
 from ildfv.scans.windows import nearest, windowed
 from ildfv.store.parts import Parts, WritableParts
@@ -178,7 +178,9 @@ def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, 
     assert set(reasons) == {"broken", "nolung", "ct"}
     assert "(truncated?)" in reasons["broken"]
     assert "a scan must show lung" in reasons["nolung"]
-    assert reasons["ct"] == "label map label.nii: label codes must be listed in phantom, got unknown 77"
+    assert reasons["ct"] == linked(
+        "label map label.nii: label codes must be listed in phantom, got unknown 77", "label-codes"
+    )
     assert [left.source.name for left in report.ignored] == ["README"]
     assert n_files(report) == 6 + 6 + 7 + 1
     assert json.loads(json.dumps(report.to_dict()))["quarantined"][0]["files"] == 6
@@ -323,7 +325,9 @@ def test_a_dying_worker_quarantines_its_scan(tmp_path, files, monkeypatch):
         files.series(tmp_path / "scans" / f"p{i}", files.chest(seed=i), patient=f"P-{i}")
     report = run(tmp_path)
     assert len(report.prepared) == 1
-    assert [left.reason for left in report.quarantined] == ["its worker process was killed (out of memory?)"]
+    assert [left.reason for left in report.quarantined] == [
+        linked("its worker process was killed (out of memory?)", "out-of-memory")
+    ]
 
 
 def test_an_unexpected_error_is_reported_with_its_line(tmp_path, files, inline, monkeypatch):

@@ -1,0 +1,104 @@
+# %% [markdown]
+# # An encoder of your own
+#
+# An encoder is a scikit-learn transformer from maps (b, d, h, w) to vectors (b, length). This one pools the covariance
+# of the descriptors of a map (a "bilinear" or second-order pooling). It works in a scikit-learn pipeline, and in a
+# workspace as a further kind next to `fisher`, `vlad` and `mean`.
+#
+#     python examples/custom_encoder.py
+#
+# Prints the cross-validated accuracy of this encoder and of the library's on the same descriptors of photographs.
+
+# %%
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from skimage import data
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from ildfv import FisherVector, GaussianMixture, Pooling
+from ildfv.pipeline.encoders import ENCODERS, Encoder, Kind, Training
+from ildfv.texture import texture_features
+
+SIDE, PATCHES = 40, 9
+
+
+# %%
+class CovariancePooling(TransformerMixin, BaseEstimator):
+    """The upper triangle of the covariance of each map's descriptors, standardised by the training descriptors.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (d,)
+        Mean and standard deviation of all descriptors.
+    """
+
+    def fit(self, X: list[np.ndarray], y=None) -> Self:
+        """Mean and scale from sums over maps, so that memory does not depend on their number. X: list of (n_i, d)."""
+        count, total, squares = 0, 0.0, 0.0
+        for rows in X:
+            rows = np.asarray(rows, np.float64)
+            count, total, squares = count + len(rows), total + rows.sum(0), squares + (rows**2).sum(0)
+        self.mean_ = total / count
+        self.scale_ = np.sqrt(np.maximum(squares / count - self.mean_**2, 1e-12))
+        return self
+
+    def transform(self, X: list[np.ndarray]) -> np.ndarray:
+        """Vectors (b, d·(d + 1)/2), with the signed square root and unit norm of an improved Fisher vector."""
+        vectors = []
+        for rows in X:
+            z = (np.asarray(rows, np.float64) - self.mean_) / self.scale_
+            upper = (z.T @ z / len(z))[np.triu_indices(z.shape[1])]
+            root = np.sign(upper) * np.sqrt(np.abs(upper))
+            vectors.append(root / max(float(np.linalg.norm(root)), 1e-12))
+        return np.stack(vectors)
+
+
+# %% [markdown]
+# In a workspace: a function that fits the encoder on the maps of the fit slices, registered under a name. Then
+# `ildfv.pipeline.encode.encode(…, encoder="covariance")` fits PCA on its vectors, stores the projections of all slices
+# and can be resumed, as for Fisher vectors. `Training` gives access to the slices, the layer and the settings.
+
+
+# %%
+def fit_covariance(training: Training) -> Encoder:
+    """The encoder of a workspace's layer, fitted on its training slices."""
+    maps = training.activations(training.slices.images(training.indices))  # (m, d, h, w); few slices: all at once
+    rows = [one.reshape(len(one), -1).T for one in np.asarray(maps)]
+    d = training.activations.d
+    return Encoder(CovariancePooling().fit(rows), d * (d + 1) // 2)
+
+
+ENCODERS["covariance"] = Kind(fit_covariance)
+
+
+# %%
+def main(n: int = PATCHES) -> dict[str, float]:
+    """Mean accuracy of three folds by encoder."""
+    rng, images, labels = np.random.default_rng(0), [], []
+    for label, pixels in enumerate((data.brick(), data.grass(), data.gravel())):
+        for top, left in rng.integers(0, 512 - SIDE, (n, 2)):
+            images.append(pixels[top : top + SIDE, left : left + SIDE])
+            labels.append(label)
+    maps = texture_features(images, layers=["derivatives"], scales=(1.0,))["derivatives"]  # list of (n_i, 18)
+    encoders = {
+        "covariance (this file)": CovariancePooling(),
+        "Fisher vector": FisherVector(GaussianMixture(8, method="stepwise", max_iter=3, tol=0.1, random_state=0)),
+        "mean": Pooling("mean"),
+    }
+    found = {}
+    for name, encoder in encoders.items():
+        model = make_pipeline(encoder, LogisticRegression(C=10, max_iter=1000))
+        found[name] = float(cross_val_score(model, maps, labels, cv=3).mean())
+        print(f"{name}: {100 * found[name]:.1f} % of {len(labels)} patches")
+    return found
+
+
+# %%
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+# %% [markdown]
+# # Two processes with torchrun
+#
+#     torchrun --nproc-per-node 2 examples/torchrun_two_processes.py
+#
+# Each process holds one half of the data. EM, PCA and regression sum their statistics over the processes, so both have
+# the same model, which agrees with that of one process on all data. The script asserts both. Started without torchrun
+# it fits on all data in one process.
+#
+# In a workspace, `torchrun --nproc-per-node 2 -m ildfv encode --workspace study` does the same.
+
+# %%
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv import PCA, GaussianMixture, MultivariateRegression, distributed
+
+ROWS, FEATURES, COMPONENTS, BATCHES = 20_000, 12, 6, 8
+
+
+# %%
+def batches() -> list[tuple[np.ndarray, np.ndarray]]:
+    """All batches of descriptors (n, d) and targets (n, 2), equal in every process."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 3, (COMPONENTS, FEATURES))
+    x = centres[rng.integers(0, COMPONENTS, ROWS)] + rng.normal(size=(ROWS, FEATURES))
+    y = x[:, :2] - 0.5 * x[:, 2:4] + 0.1 * rng.normal(size=(ROWS, 2))
+    return list(zip(np.array_split(x, BATCHES), np.array_split(y, BATCHES), strict=True))
+
+
+def fitted(own: list, start: GaussianMixture, reduce) -> dict[str, np.ndarray]:
+    """The parameters of all three models from a process's batches. reduce: sums over processes, None for one."""
+    x = [rows for rows, _ in own]
+    begin = {"weights_init": start.weights_, "means_init": start.means_, "variances_init": start.variances_}
+    mixture = GaussianMixture(COMPONENTS, reduce=reduce, **begin).fit(x)
+    pca = PCA(4, reduce=reduce).fit(x)
+    regression = MultivariateRegression(reduce=reduce).fit(own)
+    return {"means": mixture.means_, "variances": mixture.variances_, "axes": pca.components_, "coef": regression.coef_}
+
+
+# %%
+def main() -> dict[str, float]:
+    """The largest difference of each model from that of one process."""
+    distributed.start()
+    try:
+        every = batches()
+        # The start must be the same in all processes: here every process computes it from the same batch.
+        start = GaussianMixture(COMPONENTS, max_iter=0, random_state=0).fit(every[0][0])
+        together = fitted(distributed.share(every), start, distributed.sum_arrays if distributed.size() > 1 else None)
+        alone = fitted(every, start, None)
+        for other in distributed.gather(together):
+            assert all(np.array_equal(other[name], together[name]) for name in together)  # to the last bit
+        found = {name: float(np.abs(together[name] - alone[name]).max()) for name in together}
+        assert max(found.values()) < 1e-6, found
+        if distributed.is_main():
+            print(f"{distributed.size()} process(es), {len(every)} batches: equal models in all of them")
+            for name, difference in found.items():
+                print(f"{name}: differs from one process on all data by {difference:.1e}")
+        return found
+    finally:
+        distributed.stop()
+
+
+# %%
+if __name__ == "__main__":
+    main()
