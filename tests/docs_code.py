@@ -102,5 +102,8 @@ def parse(arguments: list[str]) -> None:
 def _do_nothing(command) -> None:
     """Replaces the functions of the command and of its commands."""
     command.callback = lambda *arguments, **options: None
+    for option in command.params:
+        if "--install-completion" in option.opts or "--show-completion" in option.opts:
+            option.callback = None  # it runs while the command line is parsed, and writes to the home folder
     for inner in getattr(command, "commands", {}).values():
         _do_nothing(inner)

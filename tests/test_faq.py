@@ -70,4 +70,4 @@ def test_the_command_line_prints_the_link_on_the_same_line(tmp_path):
     ended = ildfv("predict", tmp_path, "--predictor", predictor, "--device", "cpu")
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    assert ended.stderr.rstrip().endswith(f"export it again. See {FAQ}predictor-version")
+    assert ended.stderr.rstrip().endswith(f"run `ildfv export` again. See {FAQ}predictor-version")

@@ -11,7 +11,7 @@ from emulation import EmulatedTorchDevice, OnDevice
 from problems import channel_first, descriptors, distances, mixture
 
 from ildfv import FisherVector, GaussianMixture, kernels
-from ildfv.estimators import em, fisher
+from ildfv.estimators import em, fisher_vectors
 from ildfv.kernels import Moments, reference
 from ildfv.kernels.cuda import build, launches, moments
 from ildfv.kernels.cuda import em as em_kernel
@@ -29,7 +29,7 @@ OPTIONS = [
 @pytest.fixture
 def everywhere(library, monkeypatch):
     device = EmulatedTorchDevice(library)
-    for module in (kernels, em, fisher):
+    for module in (kernels, em, fisher_vectors):
         monkeypatch.setattr(module, "on_gpu", lambda a: isinstance(a, torch.Tensor))
     for module in (moments, em_kernel, fisher_kernel):
         monkeypatch.setattr(module, "device_of", lambda a: device)
@@ -88,7 +88,9 @@ def test_the_m_step_gives_the_bits_of_the_cpu(device, rng, k, d, inertia):
         np.testing.assert_allclose(a, c, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(fisher_kernel.vectors, fisher.vectors), (em_kernel.m_step, em.m_step)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(fisher_kernel.vectors, fisher_vectors.vectors), (em_kernel.m_step, em.m_step)]
+)
 def test_array_code_has_all_parameters_of_the_kernel(ours, theirs):
     assert ours.__name__ == theirs.__name__
     parameters = list(inspect.signature(theirs).parameters.values())

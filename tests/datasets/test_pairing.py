@@ -111,7 +111,8 @@ def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
     assert not found.scans
     (left,) = found.quarantined
     assert left.reason == (
-        "label map labels.nii.gz must have shape (6, 64, 64) (slices, rows, columns), got (5, 64, 64)"
+        "label map labels.nii.gz must have shape (6, 64, 64) (slices, rows, columns), got (5, 64, 64). "
+        "See docs/faq.md#faq-label-grid"
     )
     assert left.files == 7
 

@@ -48,7 +48,7 @@ def test_a_file_of_another_person_at_the_same_path_does_not_replace_the_first(tm
     for _ in range(2):
         report = prepare(tmp_path / "b", tmp_path / "out", salt=SALT)
         (left,) = report.quarantined
-        expected = "HU must include" if broken else "its path p1/ct.nii.gz below the input folder must be unique"
+        expected = "HU must include" if broken else "the path p1/ct.nii.gz below the input folder must be unique"
         assert expected in left.reason
         assert not report.prepared
         assert Slices(tmp_path / "out").key == before

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ildfv import GaussianMixture
-from ildfv.estimators import mixture as mixture_module
-from ildfv.estimators import split_merge
+from ildfv.estimators import mixture_start, split_merge
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.split_merge import em_on_sample, merge_costs, merged_component, move, subsample
 
@@ -176,9 +175,9 @@ def test_moves_are_recomputed_after_an_accepted_one(monkeypatch):
 
 def test_the_stepwise_start_uses_a_subsample_and_the_exact_start_the_sample(monkeypatch):
     seen = []
-    whole = mixture_module.start
+    whole = mixture_start.start
     monkeypatch.setattr(
-        mixture_module, "start", lambda x, *more, **options: seen.append(len(x)) or whole(x, *more, **options)
+        mixture_start, "start", lambda x, *more, **options: seen.append(len(x)) or whole(x, *more, **options)
     )
     x = four_blobs(4000)
     for method in ("stepwise", "exact"):

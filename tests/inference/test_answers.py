@@ -59,7 +59,7 @@ def test_outputs_name_the_training_data_the_version_and_the_checksum(prediction)
 
 def test_a_head_that_was_not_compared_with_baselines_states_this(prediction):
     assert "not compared with baselines" in prediction.head.performance
-    assert prediction.head.performance in prediction_page(prediction)
+    assert "was not compared with baselines, because <code>ildfv baselines</code>" in prediction_page(prediction)
 
 
 def test_slices_to_look_at_first_are_not_neighbours():

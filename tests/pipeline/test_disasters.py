@@ -197,7 +197,7 @@ def test_a_modified_number_in_results_is_detected(encoded):
     path.write_text(json.dumps(document))
     assert_refused(command(encoded, "report"), "fv-conv1-fold-0.json must be intact, got a checksum mismatch")
     (fault,) = verify_workspace(encoded)["faults"]
-    assert f"remove {path} and run the `ildfv regress`" in fault
+    assert f"remove {path} and repeat the `ildfv regress`" in fault
 
 
 def test_verify_names_parts_of_other_slices_in_an_unfinished_encoding(encoded):

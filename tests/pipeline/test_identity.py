@@ -52,7 +52,7 @@ def test_an_encoding_copied_from_another_fold_is_refused(root):
     shutil.copytree(root / "encodings/conv1/fold-0", root / "encodings/conv1/fold-1")
     with pytest.raises(InputError, match=r"must contain the encoding that was written to it, got a copy of .*fold-0"):
         regress_encoding(root, fold=1)
-    assert "got that of encodings/conv1/fold-0" in faults(root)
+    assert "got a copy of encodings/conv1/fold-0" in faults(root)
 
 
 def test_an_encoding_copied_from_another_layer_is_refused(root):

@@ -97,7 +97,7 @@ def test_a_converted_scan_does_not_find_itself_under_another_name(study, tmp_pat
     document = search(study, f"{tmp_path / 'unknown.nii.gz'}:2").document
     assert hashed("P3", SALT) not in {one["patient"] for one in document["results"]}
     assert document["results"][0]["distance"] > 1e-6
-    assert any("equals the query: 6 slices of its patient are not searched" in note for note in document["notes"])
+    assert any("equals the query; the 6 slices of its patient are excluded" in note for note in document["notes"])
 
 
 def test_a_patient_can_be_limited_to_one_slice(study, tmp_path):
@@ -127,7 +127,7 @@ def test_the_command_prints_json_and_writes_a_page_without_identity(study, tmp_p
     assert "distance" in shown.output
 
 
-@pytest.mark.parametrize(("number", "message"), [(0, "must be 1 … 6, got 0"), (7, "must be 1 … 6, got 7")])
+@pytest.mark.parametrize(("number", "message"), [(0, "must be 1 to 6, got 0"), (7, "must be 1 to 6, got 7")])
 def test_unknown_slices_are_refused(study, tmp_path, number, message):
     ScanFiles.nifti(tmp_path / "ct.nii.gz", chest(99))
     with pytest.raises(InputError, match=message):

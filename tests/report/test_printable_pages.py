@@ -22,7 +22,7 @@ def called(path: Path) -> set[str]:
 RENDERING = sorted(
     path.relative_to(PACKAGE).as_posix()
     for path in PACKAGE.rglob("*.py")
-    if "jinja2" in path.read_text("utf-8") and "render" in called(path)
+    if "template" in path.read_text("utf-8") and "render" in called(path)
 )
 
 

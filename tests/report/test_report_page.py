@@ -18,8 +18,9 @@ from ildfv.evaluation.results import evaluate, undecided
 from ildfv.evaluation.statistics import statistics
 from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.markup import code
 from ildfv.patterns import PATTERNS
-from ildfv.report.cells import code, count, duration, flat, groups, p_value, plain
+from ildfv.report.cells import count, duration, flat, groups, p_value, plain
 from ildfv.report.content import Example, Prediction, ReportContent
 from ildfv.report.page import _folds_text, render, shown_results, spreads, write_report
 

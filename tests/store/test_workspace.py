@@ -21,7 +21,7 @@ def test_two_workspaces_have_two_salts(tmp_path):
 
 def test_other_settings_for_an_existing_workspace_are_refused(tmp_path):
     Workspace.open_or_create(tmp_path, version="1", seed=3)
-    with pytest.raises(InputError, match="seed = 3, got 4"):
+    with pytest.raises(InputError, match=r"seed must be 3 as in .*, got 4"):
         Workspace.open_or_create(tmp_path, version="1", seed=4)
 
 
