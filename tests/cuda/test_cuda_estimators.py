@@ -59,7 +59,7 @@ def test_vectors_agree(device, rng, b, k, d, dtype, options):
     assert found.dtype == dtype
     expected = reference.vectors(m, n, weights, **options)
     assert distances([found], [expected])[0] < (1e-6 if dtype == "float32" else 1e-14)
-    expected = fisher.vectors(m, n, weights, **options)
+    expected = fisher_vectors.vectors(m, n, weights, **options)
     assert expected.dtype == dtype
     assert distances([found], [expected])[0] < (1e-6 if dtype == "float32" else 1e-14)
 
