@@ -42,6 +42,7 @@ docs: $(STAMP)  # into docs/_build; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 dist: $(STAMP)  # sdist and wheel in dist/; the wheel is tested in an environment of its own, without a compiler
+	$(PIP) -e '.[dist]'
 	$(BIN)/python packaging/dist.py
 
 # dist/ildfv.cdx.json: the packages of an installation in CycloneDX format; EXTRAS=ct,viewer adds those of extras
