@@ -36,7 +36,7 @@ SHORT = {
 HEAD = """# Licences
 
 `ildfv` is under the MIT licence. This page lists the packages that `pip install` brings with it on Linux x86-64 with
-Python 3.11 and the CPU build of torch, and the licence that the metadata of each package state. `make licences` writes
+Python 3.11 and the CPU build of torch, and the licence that the metadata of each package states. `make licences` writes
 it.
 
 No package in it is under the GPL or AGPL. Under licences with a weaker copyleft, which concern changes to the package

@@ -1,6 +1,7 @@
-"""Pictures of the prediction as RGB Secondary Captures, for a PACS whose viewers show no other derived object.
+"""Pictures of the prediction as RGB Secondary Captures, for viewers that show no other derived objects.
 
-The pictures show no identity; the header contains it. Slices are in radiological orientation, whatever the source.
+The pictures do not show the patient's identity; the headers contain it. Slices are in radiological orientation,
+whatever the orientation of the source.
 """
 
 from __future__ import annotations

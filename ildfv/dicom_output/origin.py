@@ -27,7 +27,7 @@ def identifiers_of(checksum: str, source: Source) -> Identifiers:
 
 
 class Origin:
-    """A prediction, and the source of its scan."""
+    """A prediction and the source of its scan, with the attributes that all of its objects share."""
 
     def __init__(self, prediction: Prediction, source: Source):
         self.prediction, self.source = prediction, source
@@ -48,7 +48,7 @@ class Origin:
         return f"{USE}, {PHANTOM}" if self.prediction.predictor.get("data") == "phantom" else USE
 
     def common(self, kind: str, number: int, description: str) -> dict:
-        """Arguments of every highdicom object: series, instance and equipment."""
+        """The keyword arguments of highdicom for series, instance and equipment of an object."""
         of_series = number if kind == OWN_SERIES else 1
         return {
             "series_instance_uid": self.identifiers.uid(kind, "series", of_series),

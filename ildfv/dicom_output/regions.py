@@ -23,9 +23,9 @@ RULE = (
 
 
 def regions(prediction: Prediction) -> np.ndarray:
-    """Region of each pattern on the scan's own grid, bool (C, slices, rows, columns), canonical order.
+    """Region of each pattern on the scan's own grid, bool (C, slices, rows, columns), in canonical order.
 
-    Empty on slices without the pattern.
+    It is empty on slices without the pattern.
     """
     assert prediction.contributions is not None
     assert prediction.contributions_head is not None
@@ -64,5 +64,8 @@ def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -
 
 
 def covering(n: int, side: int) -> np.ndarray:
-    """Network pixel that contains the centre of each of n scan pixels, on an axis of the square around the slice."""
+    """For each of n scan pixels along an axis, the pixel of the network's input that contains its centre, (n,).
+
+    side: that of the square around the slice, in scan pixels.
+    """
     return ((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(np.int64)

@@ -38,7 +38,7 @@ PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 @dataclass(frozen=True)
 class Instance:
-    """A slice of the source: its SOP class, its instance, and its frame (from 1) in a multi-frame file or None."""
+    """A slice of the source: SOP class, SOPInstanceUID, and frame number (from 1) in a multi-frame file, or None."""
 
     sop_class: str
     uid: str
@@ -126,7 +126,7 @@ def restore_identity(dataset: Dataset, original: Dataset) -> None:
 
 
 def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: float) -> Dataset:
-    """The header of one slice without elements that highdicom rejects or that do not apply to a single frame."""
+    """The header of one slice, without elements that highdicom rejects or that do not apply to a single frame."""
     image = Dataset()
     image.update({tag: element for tag, element in header.items() if tag not in (*PIXELS, PER_FRAME, SHARED, NUMBER)})
     image.file_meta = header.file_meta

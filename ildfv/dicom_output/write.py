@@ -24,7 +24,7 @@ from ildfv.scans.libraries import quiet
 from ildfv.store.atomic import TEMPORARY, check_space, sync
 
 REPORT = "report.dcm"
-HEADER = 1 << 20  # bytes; an allowance for the header of an object
+HEADER = 1 << 20  # bytes that are reserved for the header of an object
 
 
 def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[Path]:
@@ -36,11 +36,11 @@ def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[
     Parameters
     ----------
     folder : path
-        Created by this function; after a failed or killed run it does not exist.
+        Created by this function. It does not exist after a failed or killed run.
     prediction : Prediction
-        Of the scan that was read from `series`.
+        The prediction for the scan that was read from `series`.
     series : Series
-        The source.
+        The source of the scan.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Scans from a PACS, and DICOM objects of predictions back into it: by DICOMweb, or C-STORE as an alternative."""
+"""Reads scans from a PACS by DICOMweb, and stores DICOM objects of predictions there by DICOMweb or C-STORE."""

@@ -53,7 +53,7 @@ def is_address(text: str) -> bool:
 
 
 def parsed(text: str) -> WebAddress | EntityAddress:
-    """The parsed address. InputError: not an address; the message does not repeat credentials."""
+    """The parsed address. InputError: it is invalid; the message does not repeat credentials."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -74,7 +74,7 @@ def parsed(text: str) -> WebAddress | EntityAddress:
         check("/studies" not in parts.path, f"{text} must end with /studies/UID or /studies/UID/series/UID")
         return WebAddress(url)
     for uid in filter(None, (found["study"], found["series"])):
-        check(UID.fullmatch(uid) is not None, f"a UID has at most 64 digits and dots, got {uid}")
+        check(UID.fullmatch(uid) is not None, f"a UID must have at most 64 digits and dots, got {uid}")
     return WebAddress(url, found["study"], found["series"])
 
 

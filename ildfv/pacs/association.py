@@ -22,14 +22,14 @@ class Entity:
         self.address = address
 
     def store(self, files: Sequence[Path]) -> int:
-        """Stores files, the last one last, and returns their number.
+        """Stores files in their order and returns their number.
 
         The transfer syntax of every file is proposed unchanged, and nothing is sent unless all are accepted.
 
         Raises
         ------
         InputError
-            The association or an object is refused; the message says how many objects are stored.
+            The association or an object is refused; the message states how many objects are stored.
         OutOfReachError
             The application entity does not respond.
         """

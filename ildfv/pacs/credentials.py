@@ -1,4 +1,4 @@
-"""Credentials for a DICOMweb server: from the environment or a file, not from arguments, which all users can see."""
+"""Credentials for a DICOMweb server: from the environment or a file, not from arguments, which other users can see."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Destination(Protocol):
 class ObjectDelivery:
     """Writes the objects of each scan into a separate folder, and stores them if there is a destination.
 
-    delivered: for each scan its pseudonym, the folder, and the numbers of objects written and stored.
+    delivered: per scan its pseudonym ("scan") and the numbers of objects written ("objects") and stored ("stored").
     """
 
     def __init__(self, folder: Path, destination: Destination | None):
@@ -30,7 +30,10 @@ class ObjectDelivery:
         self.delivered: list[dict] = []
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Stores the objects that an earlier run has written. InputError: the scan is not DICOM."""
+        """Stores the objects that an earlier run has written; returns False if there are none.
+
+        InputError: the scan is not DICOM.
+        """
         check(
             scan.dicom is not None,
             f"{scan.source} must be DICOM for --dicom and --store, got a volume file without patient and study: "

@@ -1,4 +1,4 @@
-"""Errors of requests to a DICOMweb server as one line each."""
+"""One-line errors for failed requests to a DICOMweb server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ NOT_ALLOWED, MISSING = (401, 403), 404
 
 @contextmanager
 def one_line(address: WebAddress, what: str, *, storing: bool = False) -> Iterator[None]:
-    """Turns errors of a request into InputErrors. No message contains credentials."""
+    """Turns errors of a request into `InputError`. No message contains credentials.
+
+    what: what is requested or stored, for the messages. storing: whether the request stores objects.
+    """
     import requests
     from pydicom.errors import InvalidDicomError
 
@@ -45,7 +48,7 @@ def one_line(address: WebAddress, what: str, *, storing: bool = False) -> Iterat
 
 
 def _failure(response) -> str:
-    """The reason in the answer of a server that stored nothing, or ""."""
+    """The failure reason in the response of a server that refused an object, or "" if there is none."""
     from pydicom import Dataset
 
     try:

@@ -1,4 +1,4 @@
-"""Results of a DICOMweb search, which servers send in pages."""
+"""Results of a DICOMweb search, which servers may divide into pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def all_pages(search: Callable[..., list[dict]], key: str) -> dict[str, dict]:
-    """All results of a search by their UID. It also terminates if a server ignores the offset of a page."""
+    """All results of a search, by the UID with the tag `key`. It also ends if a server ignores the offset of a page."""
     found: dict[str, dict] = {}
     while True:
         page = search(offset=len(found)) if found else search()

@@ -1,4 +1,4 @@
-"""Predictions for scans on disk and on a PACS, with DICOM objects in a folder and on the PACS."""
+"""Predicts scans on disk and on a PACS, and delivers DICOM objects to a folder and to a PACS."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ def predict_and_deliver(
     Parameters
     ----------
     sources : sequence of str
-        Paths of scans, and addresses of a PACS: of studies, or one of a destination (see `address`).
+        Paths of scans and addresses of studies, and at most one address of a destination (see `address`).
     out, dicom : path, optional
         Folders for the files of each scan and for its DICOM objects.
     store : bool
         Store the objects at the destination, or on the server of the scan.
     keep_identity, fresh, cam : bool
-        As of `inbox.predict_all`.
+        As in `inbox.predict_all`.
 
     Returns
     -------
     answered, failed : list of dict
-        As of `inbox.predict_all`.
+        As in `inbox.predict_all`.
     delivered : list of dict
-        As of `ObjectDelivery`.
+        As in `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
-    # before anything is read or received
+    # First, so that an invalid predictor is reported before a scan is read or received.
     loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
     if cam:
         loaded.check_cam()
@@ -88,7 +88,7 @@ def predict_and_deliver(
 def _sorted(
     sources: Sequence[str], store: bool
 ) -> tuple[list[Path], list[WebAddress], WebAddress | EntityAddress | None]:
-    """Paths, studies on a PACS, and the destination, if one is named."""
+    """Paths, studies on a PACS, and the destination or None. InputError: sources that do not go together."""
     paths: list[Path] = []
     studies: list[WebAddress] = []
     destinations: list[WebAddress | EntityAddress] = []

@@ -23,14 +23,14 @@ ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked req
 ATTEMPTS, PAUSE = 10, 0.5  # reading back stored objects: attempts, seconds between; some servers index late
 INSTANCE = "00080018"  # SOPInstanceUID
 GONE = 404
-SUCCESS = 2  # hundreds of an HTTP status
+SUCCESS = 2  # first digit of an HTTP status
 TIMEOUT = 30  # seconds for the removal of an instance
 AGAIN = "run the command again"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An object in a study and series; name: its file."""
+    """An object by its study, series and SOPInstanceUID. name: that of its file."""
 
     study: str
     series: str
@@ -46,7 +46,7 @@ class Storing:
     address : WebAddress
     client : DICOMwebClient
     session : requests.Session
-        That of the client.
+        The session of the client.
     """
 
     def __init__(self, address: WebAddress, client: Any, session: Any):
@@ -54,7 +54,7 @@ class Storing:
         client.set_chunk_size(ONE_PIECE)
 
     def store(self, files: Sequence[Path]) -> int:
-        """Stores files, the last one last, reads back which instances the server has, and returns their number.
+        """Stores files in their order, checks that the server lists each of them, and returns their number.
 
         Storing an instance that the server already has changes nothing. Every instance is looked up before the next one
         is sent: with a full disk, Orthanc has accepted instances without storing them. A single request for all
@@ -93,14 +93,14 @@ class Storing:
             answer = self._client.store_instances([dcmread(path)])
         for item in answer.get("FailedSOPSequence") or []:
             raise InputError(f"{self.address} refused {path.name}, failure 0x{int(item.get('FailureReason', 0)):04X}")
-        text = f"{self.address} accepted {path.name} and did not store it: check its log and its free space"
+        text = f"{self.address} accepted {path.name} but did not store it: check its log and its free space"
         check(not self._missing([instance]), text)
 
     def _outcome(self, instances: Sequence[Instance], earlier: set[str], attempted: Sequence[Instance]) -> str:
-        """Removes what this call has stored, and describes what is stored then."""
+        """Removes the instances that this call has stored, and states which ones are stored afterwards."""
         try:
             listed = self._listed(attempted)
-        except InputError:  # it was listed after each object but the last one
+        except InputError:  # the last search failed; all objects but the last one had been listed before
             listed = {one.uid for one in attempted[:-1]}
         stored = [one for one in attempted if one.uid in listed - earlier]
         remaining = [one for one in stored if not self._removed(one)]
@@ -112,7 +112,7 @@ class Storing:
         return f"{count}, because the server did not remove {names}; {AGAIN} for the others"
 
     def _removed(self, one: Instance) -> bool:
-        """Whether the server no longer has the instance, by DELETE or by the REST interface of Orthanc."""
+        """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it is gone."""
         import requests
 
         url = f"{self.address.url}/studies/{one.study}/series/{one.series}/instances/{one.uid}"
@@ -129,7 +129,7 @@ class Storing:
             return False
 
     def _listed(self, instances: Iterable[Instance]) -> set[str]:
-        """Those of the instances that the server lists."""
+        """The SOPInstanceUIDs of those instances that the server lists."""
         import requests
 
         wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -147,7 +147,7 @@ class Storing:
         return listed
 
     def _missing(self, instances: Sequence[Instance]) -> set[str]:
-        """The instances that the server does not list, after several attempts."""
+        """The SOPInstanceUIDs that the server does not list after several attempts."""
         missing: set[str] = set()
         for attempt in range(ATTEMPTS):
             if attempt:

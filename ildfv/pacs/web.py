@@ -1,4 +1,4 @@
-"""A DICOMweb server: series are found by QIDO-RS, read by WADO-RS and stored by STOW-RS."""
+"""A DICOMweb server: series are found by QIDO-RS and read by WADO-RS, and objects are stored by STOW-RS."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class WebServer:
         Raises
         ------
         InputError
-            Wrong credentials, no such study, no CT series, an incomplete answer, or a full disk.
+            Wrong credentials, no such study, no CT series, an incomplete response, or a full disk.
         OutOfReachError
             The server does not respond.
         """
@@ -78,7 +78,7 @@ class WebServer:
         return notes
 
     def store(self, files: Sequence[Path]) -> int:
-        """Stores files, the last one last, and returns their number: see `storing.Storing`."""
+        """Stores files in their order and returns their number; see `storing.Storing`."""
         return Storing(self.address, self._client, self._session).store(files)
 
     def _series_of(self, study: str) -> dict[str, tuple[str, int]]:

@@ -44,6 +44,7 @@ class Chest:
         self.tilt = rng.uniform(0.35, 0.55)  # slope of the ribs, which descend from back to front
 
     def along(self, z: float, values) -> float:
+        """The value at height z mm of a quantity with `values` at the relative heights `U`."""
         return float(np.interp(z / self.patient.height, U, values))
 
     @property
@@ -60,7 +61,7 @@ class Chest:
         return grid.x + 3.2 * self.bend[0](grid, z), grid.y + 3.2 * self.bend[1](grid, z)
 
     def inside(self, x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray) -> np.ndarray:
-        """Like `lung`, at deformed coordinates and with the distance to the cage there."""
+        """Like `lung`, at the deformed coordinates x and y. cage: the result of `cage` there."""
         p, u = self.patient, z / self.patient.height
         half = superellipse(
             # The shear 0.10·y extends the anterior lung to the sternum.
@@ -113,7 +114,7 @@ class Chest:
         return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def plane(self, z: float) -> Plane:
-        """The plane at height z, without the parenchyma."""
+        """The plane at height z mm, without the inside of the lungs."""
         grid = self.patient.grid
         half = grid.coarse(2)
         x, y = self.bent(half, z)
@@ -138,7 +139,7 @@ class Chest:
         """HU of the body with mediastinal fat instead of lungs, and of the air and table around it.
 
         Soft tissue is drawn at half the resolution, skin and bone at full resolution. x, y: deformed coordinates at
-        half the resolution. cage: the distance there.
+        half the resolution. cage: the result of `cage` there.
         """
         p = self.patient
         skin, fat = self.skin(x, y, z)
@@ -241,6 +242,7 @@ def mix(hu, share: np.ndarray, value) -> np.ndarray:
 
 
 def bump(u: float, centre: float, width: float) -> float:
+    """A Gaussian of height 1, which is 1/e at `width` from its centre."""
     return float(np.exp(-(((u - centre) / width) ** 2)))
 
 

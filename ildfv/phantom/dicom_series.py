@@ -49,7 +49,7 @@ def origin(patient: Patient) -> tuple[float, float, float]:
 
 
 def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDataset:
-    """The slice as a pydicom dataset with its file meta information; `index` 0 is the base."""
+    """The slice as a pydicom dataset with its file meta information. index: 0 for the slice at the lung base."""
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     signed, bits, intercept = STORAGE[int(patient.rng("storage").integers(len(STORAGE)))]
@@ -130,6 +130,6 @@ def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
 
 
 def recorded_series(folder: Path) -> str | None:
-    """The SeriesInstanceUID of the first file in `folder`/ct, None if there is no such file."""
+    """The SeriesInstanceUID of the first file in `folder`/ct, or None if there is no file."""
     first = next(iter(sorted((folder / "ct").glob("*.dcm"))), None)
     return None if first is None else str(pydicom.dcmread(first, stop_before_pixels=True).get("SeriesInstanceUID"))

@@ -13,15 +13,18 @@ def patient_of(seed: int, number: int, difficulty: str = EASY) -> Patient:
 
     Parameters
     ----------
-    seed : 0 or more
-    number : from 1
-    difficulty : "easy" (extensive, clearly visible disease, one kind of scanner) or "hard" (early, small, mixed and
-        low-contrast disease, findings that resemble it, several scanners)
+    seed : int
+        0 or more.
+    number : int
+        1 or more.
+    difficulty : {"easy", "hard"}
+        "easy": extensive, clearly visible disease, one kind of scanner. "hard": early, small, mixed and low-contrast
+        disease, findings that resemble it, several scanners.
 
     Raises
     ------
     InputError
-        For any other difficulty.
+        If the difficulty is unknown.
     """
     check(difficulty in DRAW, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     return DRAW[difficulty](seed, number)

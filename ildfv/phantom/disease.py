@@ -8,8 +8,8 @@ from ildfv.phantom.fields import Field, Grid, Part, bounds, doubled
 OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
 
 # Per pattern: decrease of the score per mm below the pleura, width of the zone along the lung (u = 0 base … 1 apex),
-# preference for posterior lung. Fibrosis is subpleural, basal and posterior; emphysema is apical; ground glass is
-# everywhere.
+# preference for posterior lung. Fibrosis is subpleural, basal and posterior; emphysema is apical; ground glass has no
+# subpleural preference and a wide zone.
 SUBPLEURAL = (0.0, 1 / 13, 1 / 8, 0.0)
 ZONE = (0.42, 0.38, 0.34, 0.38)
 POSTERIOR = (0.2, 0.4, 0.5, -0.2)

@@ -86,7 +86,7 @@ class Field:
 
 
 class Cells:
-    """Random points about `spacing` mm apart; distances to them give networks, cysts and holes.
+    """Random points about `spacing` mm apart; networks, cysts and holes are functions of the distances to them.
 
     `stretch` > 1 elongates the cells along z, like lobules and honeycomb cysts.
     """
@@ -103,7 +103,7 @@ class Cells:
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
     def near(self, x: np.ndarray, y: np.ndarray, z: float, count: int):
-        """Distances mm, ascending, and sizes in [0, 1) of the `count` points nearest to each (x, y, z): (n, count)."""
+        """Distances in mm, ascending, and sizes in [0, 1) of the `count` points nearest to (x, y, z), (n, count)."""
         z = z / self.stretch
         layer = round(z / self.spacing) + 3
         layers = slice(max(layer - 2, 0), layer + 3)
@@ -143,7 +143,7 @@ def doubled(plane: np.ndarray) -> np.ndarray:
 
 
 def bounds(mask: np.ndarray, *, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """First and one past the last index of the True pixels along both axes, widened by `margin`; some must be True."""
+    """The range [low, high) of the True pixels along both axes, widened by `margin`; at least one must be True."""
     lines = [np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))]
     low = np.array([line[0] for line in lines]) - margin
     high = np.array([line[-1] for line in lines]) + 1 + margin

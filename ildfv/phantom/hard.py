@@ -1,7 +1,7 @@
 """Patients of difficulty "hard": early and mixed disease, conditions that resemble it, and several CT scanners.
 
-The values below were chosen with bench/bench_phantoms.py so that simple baselines and Fisher vectors separate the
-patterns about as well as they do on clinical scans; bench/NOTES.md has the measurements.
+The values below were chosen with bench/bench_phantoms.py. The goal was that simple baselines and Fisher vectors have
+AUCs close to those published for clinical scans; bench/NOTES.md states how far it is reached.
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ import numpy as np
 from ildfv.phantom.patient import HARD, Patient, deal, draw_patient
 from ildfv.phantom.textures import EMPHYSEMA, HOLE
 
-# Like patient.DECK, with normal lungs and more companions: per dozen 2 normal; ground glass, reticular and
-# honeycomb in 4 each, emphysema in 5.
+# Like patient.DECK, with normal lungs and more combinations. Of twelve patients 2 are normal, 4 each have ground glass,
+# reticular and honeycomb, and 5 have emphysema.
 HARD_DECK = [(), (), (0,), (1,), (3,), (3,), (0, 1), (0, 3), (1, 2), (0, 2, 3), (1, 2, 3), (2,)]
 
 # By pattern, from the earliest to the most advanced case: contrast as a share of the easy phantoms', and extent as a
-# share of the lung volume. Small extents leave many slices with disease below the threshold of presence.
+# share of the lung volume. With small extents, many slices with disease are below the threshold of presence.
 CONTRASTS = ((0.70, 1.0), (0.70, 1.0), (0.60, 1.0), (0.30, 0.44))
 EXTENTS = ((0.06, 0.45), (0.06, 0.38), (0.05, 0.36), (0.08, 0.60))
 HOLES = (0.65, 0.95)  # share of an emphysema region that the holes fill

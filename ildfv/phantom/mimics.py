@@ -12,12 +12,19 @@ DEPTH = 13.0  # mm below the pleura over which atelectasis fades
 
 
 def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray, box: Box) -> np.ndarray:
-    """HU that dependent atelectasis adds in a part of the plane: most at the posterior pleura. Looks like ground glass.
+    """HU that dependent atelectasis adds in a part of the plane, most at the posterior pleura.
+
+    Atelectasis resembles ground glass.
 
     Parameters
     ----------
-    pleura : (256, 256), mm below the pleura
-    clouds : (rows, columns) of the part, a smooth field of variance 1 that makes it uneven
+    patient : Patient
+    pleura : ndarray of shape (256, 256)
+        Depth below the pleura in mm.
+    clouds : ndarray of shape (rows, columns)
+        A smooth field of variance 1 on the part, which makes the attenuation uneven.
+    box : tuple of slice
+        Rows and columns of the part.
     """
     dependent = coverage(0.35 * patient.half_depth - patient.grid.y[box[0]], 0.25 * patient.half_depth)
     depth = doubled(pleura)[box]
@@ -47,7 +54,7 @@ def cysts(patient: Patient, trees: Trees) -> Tubes:
 
 
 def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
-    """Dilated bronchi and cysts of the patient, None if there are neither."""
+    """Dilated bronchi and cysts of the patient, or None if there are none."""
     parts = []
     if patient.bronchiectasis:
         parts.append(dilated_bronchi(patient, trees))
@@ -57,7 +64,7 @@ def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
 
 
 def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
-    """`hu` (512, 512) with motion of the chest during the rotation, on one slice in three.
+    """`hu` (512, 512), on one slice in three with motion of the chest during the rotation.
 
     Double contours resemble reticular lines and bronchial walls.
     """

@@ -50,7 +50,7 @@ class Patient:
     contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # share of a pattern's difference from healthy lung, by pattern
     feather: float = 1.0  # width of the transition at the border of a pattern, relative to the usual
     fineness: float = 1.0  # size of cysts and holes relative to the usual
-    admixture: float = 0.0  # share of a companion pattern's texture in each region
+    admixture: float = 0.0  # share of the texture of another pattern in each region (textures.COMPANION)
     atelectasis: float = 0.0  # HU added at the pleura of the dependent lung
     bronchiectasis: float = 0.0  # share of the medium-sized bronchi that are dilated
     cysts: int = 0  # isolated cysts in both lungs
@@ -58,7 +58,7 @@ class Patient:
     offset: float = 0.0  # calibration error of the scanner
     manufacturer: str = "ildfv"
     model: str = "PHANTOM"
-    kernel: str = ""  # empty: named after `sharp`
+    kernel: str = ""  # empty: SHARP or SOFT, by `sharp`
     exposure: int = 0  # mAs; 0: not stated
 
     @property

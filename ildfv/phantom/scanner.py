@@ -20,7 +20,7 @@ SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 
 
 
 class Scanner:
-    """A simulated scanner with one patient in it. Slices do not depend on the order in which they are acquired."""
+    """A simulated scan of one patient. Slices do not depend on the order in which they are requested."""
 
     def __init__(self, patient: Patient):
         self.patient = patient
@@ -60,10 +60,10 @@ class Scanner:
         return lung
 
     def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Lung without vessels averaged over the section, HU, and the share of small vessels that stays visible.
+        """Lung without vessels averaged over the section, HU, and the visible fraction of small vessels.
 
-        Both for a part of the plane. A section is averaged over one plane per 1.5 mm, rounded up, so a thin section is
-        one plane.
+        Both for a part of the plane. The section is the mean of one plane per 1.5 mm, rounded up; a thin section is one
+        plane.
         """
         thickness = self.patient.thickness
         planes = int(np.ceil(thickness / SUBSECTION))
@@ -74,7 +74,7 @@ class Scanner:
         return cast(np.ndarray, sum(lung for lung, _ in parts)) / np.float32(planes), parts[0][1]
 
     def parenchyma(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Lung without vessels in a part of a plane, HU, and the share of small vessels that stays visible.
+        """Lung without vessels in a part of a plane, HU, and the visible fraction of small vessels.
 
         codes: of the part, (rows, columns) as both results. pleura: (256, 256).
         """

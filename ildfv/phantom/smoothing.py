@@ -1,4 +1,4 @@
-"""Gaussian smoothing of a slice, several times as fast as by `scipy.ndimage` and equal to the last bit."""
+"""Gaussian smoothing of a slice, with the same bits as by `scipy.ndimage` and several times as fast."""
 
 import numpy as np
 
@@ -10,15 +10,18 @@ def gaussian(image: np.ndarray, sigma: float, *, truncate: float = 3.0) -> np.nd
 
     Parameters
     ----------
-    image : (rows, columns) float32 or float64, as is the result
-    sigma : standard deviation, pixels
-    truncate : radius of the kernel in standard deviations
+    image : ndarray of shape (rows, columns), float32 or float64
+        The result has the same dtype.
+    sigma : float
+        Standard deviation in pixels.
+    truncate : float
+        Radius of the kernel in standard deviations.
     """
     return gaussian_lines(gaussian_lines(image, sigma, axis=0, truncate=truncate), sigma, axis=1, truncate=truncate)
 
 
 def gaussian_lines(image: np.ndarray, sigma: float, *, axis: int, truncate: float = 4.0) -> np.ndarray:
-    """`image` smoothed along one axis; arguments as for `gaussian`. The edge is continued by reflection."""
+    """`image` smoothed along one axis; arguments as for `gaussian`. The image is reflected at its edges."""
     return smooth_lines(image, kernel(sigma, truncate), axis)
 
 

@@ -1,4 +1,4 @@
-"""Textures of healthy parenchyma and of the four patterns, in HU at any points of a plane."""
+"""Textures of healthy parenchyma and of the four patterns, in HU at any pixels of a plane."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ LINE = 480.0  # HU added at the centre of a reticular line
 WALL, LUMEN = -130.0, -930.0  # honeycomb
 HOLE = -990.0  # emphysema
 
-# The pattern whose texture is mixed into a region of the other: fibrosis looks hazy, honeycombing starts in a network.
+# By pattern, the pattern whose texture is mixed into its regions: fibrosis with haze, honeycombing with a network.
 COMPANION = {GROUND_GLASS: RETICULAR, RETICULAR: GROUND_GLASS, HONEYCOMB: RETICULAR}
 
 
@@ -60,7 +60,7 @@ class Textures:
         return texture if p.contrasts[pattern] == 1 else healthy + p.contrasts[pattern] * (texture - healthy)
 
     def pattern(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
-        """HU of a pattern at n pixels of a part of the plane, (n,); `healthy`: HU of healthy lung there."""
+        """HU of a pattern at n pixels of a part of the plane, (n,). healthy: HU of healthy lung there."""
         uneven = 24 * self.noise(z, box)[0][pixels]
         raw = self._raw(pattern, pixels, z, box)
         shift, level = self.calibration[pattern], self.patient.levels[pattern]

@@ -69,7 +69,7 @@ class Tubes:
 
 
 def grow(points: np.ndarray, root: np.ndarray, rng: np.random.Generator, *, radius: float, last: float) -> list[Tubes]:
-    """A tree from `root` to every point, one `Tubes` per level, radius falling from `radius` to `last` mm.
+    """A tree from `root` to every point, one `Tubes` per level, with radii that decrease from `radius` to `last` mm.
 
     points: (2**levels, 3). At each level every group of points is split in two along its longest axis, and a branch
     runs from the end of its parent towards the centre of the group, so that the tree fills the lung evenly.
@@ -124,7 +124,7 @@ class Trees:
 
 
 def lung_points(chest: Chest, rng: np.random.Generator, step: float = 6.0) -> np.ndarray:
-    """Random points at least 3 mm inside the lungs, more than enough for two trees in each, (n, 3) mm."""
+    """Random points at least 3 mm inside the lungs, more than two trees in each need, (n, 3) mm."""
     p = chest.patient
     grid = Grid(int(2 * p.reach / step), step)
     found = []

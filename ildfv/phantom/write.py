@@ -1,4 +1,4 @@
-"""Phantom scans written to a folder, in parallel over patients."""
+"""Writes phantom scans to a folder, in parallel over patients."""
 
 import shutil
 from importlib.resources import files
@@ -32,7 +32,7 @@ def write_phantoms(
     """The folders of the patients, each with `ct/*.dcm` (a DICOM CT series) and `labels.nii.gz` (its label map).
 
     Patient n of a seed has the same bytes for any number of patients or workers. File names do not follow slice order.
-    Complete patients are kept and interrupted ones are drawn again.
+    Patients that an earlier run has finished are kept.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
 
 
 class _Served:
-    """Request handlers. Those without await run in threads, so that a slow file does not block the page."""
+    """Request handlers. Those that are not coroutines run in threads, so a slow file does not block other requests."""
 
     def __init__(self, study: Study):
         self.study, self.cached = study, Cached()
@@ -138,7 +138,7 @@ class _Served:
         if self.study.corrections is None:
             raise HTTPException(404, "corrections are not saved: start the viewer with --corrections FILE")
         if request.headers.get("content-type") != "application/json":
-            raise HTTPException(415, "a correction must be application/json")
+            raise HTTPException(415, "the content type of a correction must be application/json")
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -183,7 +183,7 @@ class _Served:
         return maps[number]
 
     def _plane(self, request: Request, layer: str, read: Callable[[int], np.ndarray]) -> Response:
-        """The planes of `count` slices from z on, one after the other."""
+        """The concatenated planes of `count` consecutive slices, the first of which is z."""
         case, first = self._place(request)
         count = request.query_params.get("count", "1")
         most = min(MAX_COUNT, len(case) - first)

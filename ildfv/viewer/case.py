@@ -24,11 +24,11 @@ class LabelMaps(Protocol):
     """Label maps on the pixels of the slices."""
 
     def read(self, z: int) -> np.ndarray:
-        """The label map of slice z, uint8 (rows, columns): 0 none, 1 … C pattern + 1."""
+        """The label map of slice z, uint8 (rows, columns): 0 none, otherwise the index of the pattern + 1."""
 
 
 class Maps(Protocol):
-    """Signed maps of one pattern, quantised to −127 … 127, on a grid that is coarser than the slices'."""
+    """Signed maps of one pattern, quantised to −127 … 127, on a coarser grid than that of the slices."""
 
     kind: str  # "contributions" or "cam"
     pattern: int
@@ -36,7 +36,7 @@ class Maps(Protocol):
     title: str
 
     def describe(self) -> dict[str, Any]:
-        """ "rows", "columns", "step" (pixels of the slice per pixel of the map) and "scale" (value at 127)."""
+        """The grid: "rows", "columns", "step" (pixels of the slice per pixel of the map) and "scale" (value at 127)."""
 
     def read(self, z: int) -> np.ndarray:
         """The map of slice z, int8 (rows, columns)."""

@@ -38,7 +38,7 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        The folder is no predictor, or the predictor has no Fisher head or other patterns.
+        The folder is not a predictor, or the predictor has no Fisher head, or has other patterns.
     """
 
     def __init__(self, folder: Path, slices: Slices):
@@ -57,7 +57,7 @@ class ComputedMaps:
 
     @property
     def note(self) -> str:
-        """The predictor and its training data, for the user."""
+        """A note for the user on the predictor and its training data."""
         info = self.predictor.info
         patients = info.training.get("fit_patients")
         trained = "" if patients is None else f", which was trained on {patients} patients of a workspace"
@@ -67,7 +67,7 @@ class ComputedMaps:
         )
 
     def quantised(self, part: int, pattern: int) -> tuple[float, list[bytes]]:
-        """The value of full colour and the compressed maps of a scan, computed for all patterns at the first call."""
+        """The value of full colour and the compressed maps of a scan, computed for all patterns on the first call."""
         with self._lock:
             if part not in self._kept:
                 self._kept[part] = self._computed(part)

@@ -68,7 +68,7 @@ def read_answer(folder: Path) -> Answer:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} must be a valid prediction, got an error at {error}: predict the scan again"
+            f"{path} must be a valid prediction, got an invalid or missing value ({error}): predict the scan again"
         ) from error
 
 
@@ -80,5 +80,5 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
 
 
 def _performance(heads: dict[str, Any]) -> list[str]:
-    """The sentence on its expected performance of each head that has one."""
+    """The sentences on the expected performance of the heads that have one."""
     return [f"{name}: {head['performance']}" for name, head in heads.items() if head.get("performance")]

@@ -30,7 +30,7 @@ TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them: `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
 ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
-MATCHED = "The prediction was matched by slice positions, because it was made from another path."
+MATCHED = "The prediction was assigned to the scan by slice positions, because it was made from another path."
 
 
 class FileLabels:
@@ -71,7 +71,7 @@ def scan_cases(
     Raises
     ------
     InputError
-        A path without a usable scan, or no scan that belongs to any of the predictions.
+        A path has no usable scan, or no scan belongs to any of the predictions.
     """
     table = None if codes is None else Codes.load(codes)
     scans, archived = [], set()

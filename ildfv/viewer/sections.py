@@ -19,7 +19,7 @@ PAUSE = 0.001  # seconds between slices: other requests wait for the same lock
 class Volume:
     """The slices of one case, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `LIMIT`.
 
-    They are read by a thread, which starts with the first request and reads each slice once.
+    They are read once each, by a thread that starts when the object is created.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Volume:
         self._thread.start()
 
     def describe(self) -> dict[str, Any]:
-        """ "step", "rows", "columns" of the averaged slices, and "read", the number of slices that are in memory.
+        """The grid of the averaged slices ("step", "rows", "columns") and the number of slices in memory ("read").
 
         InputError: a slice cannot be read.
         """
@@ -53,11 +53,11 @@ class Volume:
         return self._section(self._hu[::-1, :, column])
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Stops the thread after the current slice."""
         self._closed = True
 
     def wait(self) -> None:
-        """Returns when all slices are in memory or one could not be read."""
+        """Waits until all slices are in memory or one could not be read."""
         self._thread.join()
 
     def _section(self, hu: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ class Volume:
 class Volumes:
     """The volume of the case whose sections were requested last; only one is kept.
 
-    exclusive: reads a plane while no other thread reads one.
+    exclusive: calls a function that reads a plane, while no other thread reads one.
     """
 
     def __init__(self, exclusive: Callable[[Callable[[], np.ndarray]], np.ndarray]):

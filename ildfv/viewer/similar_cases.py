@@ -22,7 +22,7 @@ class Similar:
         self.encoding, self.cases = encoding, cases
 
     def of(self, number: int, z: int) -> dict[str, Any]:
-        """The slices nearest to slice z of a case, nearest first: at most one per patient, none of its own patient.
+        """The slices nearest to slice z of a case, nearest first: at most one per patient, none of the same patient.
 
         InputError: no such slice, or the encoding is damaged.
         """

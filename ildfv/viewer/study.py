@@ -29,9 +29,9 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer, which ends with its `with` block.
+    """The cases of a viewer; a context manager, which removes the folders of unpacked archives (`temporary`) on exit.
 
-    report: the page of `ildfv report`, if the workspace has one. temporary: the folders of unpacked archives.
+    report: the page of `ildfv report`, or None if the workspace has none.
     """
 
     title: str
@@ -92,8 +92,7 @@ def open_study(
     Raises
     ------
     InputError
-        A path that is neither a workspace, scan nor prediction, or is damaged; or a workspace together with other
-        paths.
+        A path is not a workspace, scan or prediction, or is damaged; or a workspace is given together with other paths.
     """
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:

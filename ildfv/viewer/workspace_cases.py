@@ -52,7 +52,7 @@ def workspace_cases(
     Raises
     ------
     InputError
-        No slices, damaged parts or results, or a predictor without contribution maps.
+        There are no slices, parts or results are damaged, or the predictor has no contribution maps.
     """
     slices, threshold = workspace.slices(), workspace.settings.threshold
     fold_of = load_folds(workspace).fold_of if workspace.folds_file.exists() else {}
@@ -121,7 +121,7 @@ def slice_labels(workspace: Workspace) -> SliceLabels:
 
 
 def _scores(workspace: Workspace, slices: Slices):
-    """Scores (N, C) by system, NaN where it has none; decisions by system and fold; notes."""
+    """Scores (N, C) by system, NaN where there are none; decisions by system and fold; notes."""
     current, stale = current_results(workspace, slices)
     scores: dict[str, np.ndarray] = {}
     decisions = {}

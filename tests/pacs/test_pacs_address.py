@@ -34,7 +34,7 @@ def test_an_address_names_server_study_and_series(text, expected):
     [
         ("dicomweb://pacs/studies/1.2/instances/3", "must end with /studies/UID"),
         ("dicomweb://pacs/studies", "must end with /studies/UID"),
-        ("dicomweb://pacs/studies/1.2;rm", "a UID has at most 64 digits and dots"),
+        ("dicomweb://pacs/studies/1.2;rm", "a UID must have at most 64 digits and dots"),
         ("dicomweb://pacs/studies/1.2?x=1", "must end after the path"),
         ("dicomweb:///studies/1.2", "must contain a host, got none"),
         ("dicomweb://pacs:port/studies/1.2", "must be a URL"),

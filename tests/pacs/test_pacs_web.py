@@ -262,7 +262,7 @@ def test_a_server_without_the_series_may_answer_404(objects):
 
 def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object(objects, monkeypatch):
     monkeypatch.setattr(storing, "PAUSE", 0.01)
-    expected = r"accepted \S+ and did not store it: check its log and its free space \(0 of 6 objects are stored; run"
+    expected = r"accepted \S+ but did not store it: check its log and its free space \(0 of 6 objects are stored; run"
     with FakeServer(Store(keep=False)) as server:
         with pytest.raises(InputError, match=expected):
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)

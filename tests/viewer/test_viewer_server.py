@@ -322,7 +322,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
     hu = read_volume(discover(scan, labels=False, workers=1).scans[0]).hu
     ScanFiles.nifti(tmp_path / "renamed.nii.gz", hu)
     (case,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).cases
-    assert "matched by slice positions" in case.notes[-1]
+    assert "assigned to the scan by slice positions" in case.notes[-1]
     ScanFiles.nifti(tmp_path / "shorter.nii.gz", hu[:4])
     with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices from .*, got 4 slices"):
         open_study([prediction, tmp_path / "shorter.nii.gz"])
