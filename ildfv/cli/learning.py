@@ -73,7 +73,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or stop with an error."),
+        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, else stop with an error."),
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -169,7 +169,7 @@ def encode(
         int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, or stop with an error.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, else stop with an error.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,

@@ -29,7 +29,7 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer, which ends with its `with` block.
+    """The cases of a viewer. The end of its `with` block removes the temporary folders.
 
     report: the page of `ildfv report`, if the workspace has one. temporary: the folders of unpacked archives.
     """

@@ -91,7 +91,7 @@ def cut(n: int, k: int) -> tuple[int, int]:
     """Number of pieces of a map with n descriptors, and descriptors per piece (the last may have fewer).
 
     Both depend on n and k only, so that the order of additions is the same in any batch on any device. Pieces are
-    larger for a larger k, because their sums are.
+    larger for a larger k, because their sums are larger too.
     """
     rows = TILES["float32"].rows
     pieces = -(-n // max(PIECE, 4 * k))
