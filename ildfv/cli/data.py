@@ -16,7 +16,7 @@ from ildfv.patterns import PATTERNS
 def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder for the scans; created if it does not exist.")],
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
-    slices: Annotated[int, typer.Option(help="Slices per scan.", min=3)] = 24,
+    slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
         str, typer.Option(help="easy; or hard: early and mixed disease, similar findings, several scanners.")
     ] = "easy",

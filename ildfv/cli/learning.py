@@ -52,8 +52,8 @@ def train(
         Path | None, typer.Option(help="Safetensors file with initial weights.", show_default="random weights")
     ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = defaults.OPTIMIZER,
-    epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
-    batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
+    epochs: Annotated[int, typer.Option(help="Number of passes over the training slices.", min=1)] = defaults.EPOCHS,
+    batch_size: Annotated[int, typer.Option(help="Number of slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
         int,
         typer.Option(
@@ -156,7 +156,7 @@ def encode(
             help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained]."
         ),
     ] = None,
-    components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
+    components: Annotated[int, typer.Option("--components", "-k", help="Number of mixture components.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
         int | None,

@@ -89,7 +89,7 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
     try:
         return canonical_volume(hu[None], image_geometry(path), patient_id, series_id, path)
     except InputError as error:
-        raise InputError(f"{error}; --grey {grey.low:g},{grey.high:g} must be the window of the image") from error
+        raise InputError(f"{error}; check that --grey {grey.low:g},{grey.high:g} is the window of the image") from error
 
 
 def mask_values(path: Path) -> np.ndarray:
