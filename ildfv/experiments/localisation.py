@@ -80,7 +80,7 @@ def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
-    """Those of the slices `indices` whose label map shows any pattern."""
+    """The slices among `indices` whose label map shows any pattern."""
     return indices[(context.slices.counts[indices] > 0).any(axis=1)]
 
 

@@ -43,7 +43,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 def _write_maps(
     folder: Path, prediction: Prediction, maps: np.ndarray, head: str | None, kind: str, picture: str
 ) -> None:
-    """Writes PATTERN-<kind>.nii.gz and, of the slice N with the head's highest score, PATTERN-<picture>-N.png."""
+    """Writes PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png for the slice N with the head's highest score."""
     assert head is not None
     best = prediction.heads[head].best
 

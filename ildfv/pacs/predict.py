@@ -44,14 +44,14 @@ def predict_and_deliver(
     store : bool
         Store the objects at the destination, or on the server of the scan.
     keep_identity, fresh, cam : bool
-        As of `inbox.predict_all`.
+        As for `inbox.predict_all`.
 
     Returns
     -------
     answered, failed : list of dict
-        As of `inbox.predict_all`.
+        As for `inbox.predict_all`.
     delivered : list of dict
-        As of `ObjectDelivery`.
+        As for `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
     # before anything is read or received

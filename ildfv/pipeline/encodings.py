@@ -104,7 +104,7 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
 
 
 def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The encoding of the workspace that was finished last, of the given fold and layer if they are not None.
+    """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
 
     Raises
     ------
