@@ -19,7 +19,9 @@ from torch import nn
 from ildfv.nn import FisherVector2d
 
 SIDE, BATCH, STEPS, TEST = 32, 24, 40, 300  # pixels, patches, steps, test patches
-CONTRAST = 0.35  # of the patches, in noise of standard deviation 1: with more, the task is too easy for a comparison
+CONTRAST = (
+    0.35  # contrast of the patches, in noise of standard deviation 1: with more, the task is too easy for a comparison
+)
 
 
 def patches(rng: np.random.Generator, n: int, half: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Communication between the ranks of a torchrun launch. Without torchrun there is one rank.
 
-Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to share items among them.
+Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to divide items among them.
 Rank 0 alone writes manifests and models. torch is imported only under torchrun, and NumPy where it is used, because
 the command line imports this module.
 """
@@ -170,7 +170,7 @@ def share(items: Sequence[Item]) -> list[Item]:
 
 
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
-    """This rank's contiguous share of the items. The shares of all ranks, in rank order, are all items in order.
+    """This rank's contiguous share of the items. Joined in rank order, the shares of all ranks are the items in order.
 
     If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
     are fewer items than ranks, each value of `turn` assigns the items to different ranks; 0 starts at rank 0.

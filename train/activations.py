@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 from ildfv.train.networks import SIZE, Network
 
 LISTED = 50  # maximum number of layer names in an error message
-PROBE = 8  # slices: so many that memory that does not depend on their number is negligible
+PROBE = 8  # number of slices, large enough that memory independent of it is negligible
 
 
 class _Reached(Exception):

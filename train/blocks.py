@@ -71,7 +71,7 @@ class Dropout(nn.Module):
 
 
 def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: int) -> None:
-    """Tells every `Dropout` the seed of the next forward pass and its rows in a whole batch of `total` samples."""
+    """Sets, in every `Dropout`, the seed of the next forward pass and its rows in a whole batch of `total` samples."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)
 

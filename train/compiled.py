@@ -10,7 +10,7 @@ from torch import nn
 from ildfv.errors import check
 from ildfv.train.blocks import Dropout
 
-# Slices over all epochs, from which on a minute of compilation should be a small part of the time; not measured.
+# Number of slices over all epochs from which a minute of compilation should be a small part of the time; not measured.
 MIN_SLICES = 20_000
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 

@@ -19,8 +19,10 @@ from ildfv.store.atomic import key_of
 from ildfv.train.data import READ
 
 PATCH = 32  # pixels of the original grid
-SIDE = PATCH * SIZE // GRID  # of a patch on a prepared slice: 14
-MAJORITY = SIDE * SIDE // 2  # pixels from which on a pattern counts as present in a patch: the `threshold` of training
+SIDE = PATCH * SIZE // GRID  # pixels along a side of a patch on a prepared slice: 14
+MAJORITY = (
+    SIDE * SIDE // 2
+)  # number of pixels from which a pattern counts as present in a patch: the `threshold` of training
 
 
 class PatchSet:

@@ -88,7 +88,7 @@ def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """Maps (b, 1, h, w) that are 1 where the kernel covers a nonzero pixel of any channel, and 0 elsewhere."""
     kernel = torch.ones(1, 1, *layer.kernel_size)
     x = x.amax(dim=1, keepdim=True)
-    pad = getattr(layer, "static_padding", None)  # of efficientnet_lite_pytorch, which pads asymmetrically
+    pad = getattr(layer, "static_padding", None)  # class of efficientnet_lite_pytorch, which pads asymmetrically
     if pad is not None:
         x = pad(x)
     return (F.conv2d(x, kernel, None, layer.stride, layer.padding, layer.dilation) > 0).float()

@@ -34,9 +34,9 @@ class TrainSettings:
     optimizer: str = defaults.OPTIMIZER  # or "sgd"
     learning_rate: float = defaults.LEARNING_RATE  # peak: linear warm-up, then half a cosine down to 0
     warm_up: float = 0.1  # share of all steps; see `optimizer.rate` for the minimum
-    momentum: float = 0.9  # of SGD
+    momentum: float = 0.9  # for SGD only
     weight_decay: float = 5e-4
-    dropout: float = 0.5  # of fc6 and fc7
+    dropout: float = 0.5  # after fc6 and fc7
     augment: bool = defaults.AUGMENT  # left–right flips, shifts up to 8 pixels
     shards: int = defaults.SHARDS  # shards per step, computed one by one: the same result on any number of ranks
     select: str = "last"  # or "best": the epoch with the highest mean validation AUC

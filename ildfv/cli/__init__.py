@@ -71,7 +71,7 @@ def _run() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # from reading a file; typer treats it as the end of a prompt
+        if isinstance(abort.__cause__, EOFError):  # raised by reading a file; typer takes it for the end of a prompt
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:

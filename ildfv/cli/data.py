@@ -16,7 +16,7 @@ from ildfv.patterns import PATTERNS
 def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder for the scans; created if it does not exist.")],
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
-    slices: Annotated[int, typer.Option(help="Slices per scan.", min=3)] = 24,
+    slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
         str, typer.Option(help="easy; or hard: early and mixed disease, similar findings, several scanners.")
     ] = "easy",
@@ -55,7 +55,12 @@ def stats(
     workspace: o.Workspace = o.HERE,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
-    threshold: Annotated[int | None, typer.Option(help="T in pixels.", min=1, show_default="the workspace's")] = None,
+    threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="T: number of pixels from which a pattern is present.", min=1, show_default="the workspace's"
+        ),
+    ] = None,
 ) -> None:
     """Count slices and patients per pattern, and patterns per slice: the paper's Tables 1 and 2 for these slices.
 
@@ -90,7 +95,7 @@ def folds(
     seed: o.OwnSeed = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--keep", help="Replace an existing folds.json that differs, or stop with an error.")
+        bool, typer.Option("--fresh/--keep", help="Replace a folds.json that differs, else stop with an error.")
     ] = False,
     slices: Annotated[
         str | None,

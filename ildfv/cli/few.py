@@ -43,7 +43,9 @@ def fit(
         str,
         typer.Option(help="few: no network is trained; paper: CNN and conv1; auto: few below 2,000 labelled slices."),
     ] = "auto",
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the network, with recipe paper.", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs of the network, with recipe paper.", min=1)
+    ] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

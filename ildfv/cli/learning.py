@@ -52,8 +52,8 @@ def train(
         Path | None, typer.Option(help="Safetensors file with initial weights.", show_default="random weights")
     ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = defaults.OPTIMIZER,
-    epochs: Annotated[int, typer.Option(help="Passes over the training slices.", min=1)] = defaults.EPOCHS,
-    batch_size: Annotated[int, typer.Option(help="Slices per step.", min=1)] = defaults.BATCH_SIZE,
+    epochs: Annotated[int, typer.Option(help="Number of passes over the training slices.", min=1)] = defaults.EPOCHS,
+    batch_size: Annotated[int, typer.Option(help="Number of slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
         int,
         typer.Option(
@@ -73,7 +73,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, or stop with an error."),
+        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, else stop with an error."),
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -156,7 +156,7 @@ def encode(
             help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained]."
         ),
     ] = None,
-    components: Annotated[int, typer.Option("--components", "-k", help="Components of the mixture.", min=1)] = 32,
+    components: Annotated[int, typer.Option("--components", "-k", help="Number of mixture components.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
         int | None,
@@ -169,7 +169,7 @@ def encode(
         int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, or stop with an error.")
+        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, else stop with an error.")
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,

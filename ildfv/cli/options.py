@@ -34,5 +34,5 @@ Seed = Annotated[int, typer.Option(help="Random seed.", min=0, max=MOST)]
 OwnSeed = Annotated[int | None, typer.Option(help="Random seed.", min=0, max=MOST, show_default="the workspace's")]
 Fold = Annotated[int, typer.Option(help="The held-out fold, used only for testing.", min=0)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes.", min=1, show_default="all cores")]
+Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")

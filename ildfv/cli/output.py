@@ -34,7 +34,7 @@ class PrintableConsole(Console):
 
 out = PrintableConsole(highlight=False, markup=False)
 errors = PrintableConsole(stderr=True, highlight=False, markup=False)
-_events: EventLog | None = None  # of the running command
+_events: EventLog | None = None  # event log of the running command
 
 
 def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = True) -> Progress:

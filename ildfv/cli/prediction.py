@@ -43,7 +43,7 @@ def export(
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
     ] = None,
     weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
-    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, or only their checksum.")] = True,
+    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, else only their checksum.")] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -101,7 +101,9 @@ def predict(
     ] = None,
     series: Annotated[
         str | None,
-        typer.Option(help="Number or SeriesInstanceUID, if a folder has several.", show_default="most slices"),
+        typer.Option(
+            help="Series to use if a folder has several: number or SeriesInstanceUID.", show_default="most slices"
+        ),
     ] = None,
     follow_up: Annotated[
         bool, typer.Option("--follow-up", help="Compare two scans of a patient, the earlier one first.")
@@ -110,12 +112,14 @@ def predict(
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="Keep patient, study, series and path in the outputs.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Predict finished scans again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Predict scans again whose prediction is already in --out.")
+    ] = False,
     cam: Annotated[
         bool, typer.Option("--cam", help="Also write Grad-CAM maps of the network's own outputs to --out.")
     ] = False,
     weights: Annotated[
-        list[Path] | None, typer.Option(help="Frozen weights that the predictor names by checksum.")
+        list[Path] | None, typer.Option(help="Files of frozen weights of which the predictor has only the checksum.")
     ] = None,
     dicom: Annotated[
         Path | None,

@@ -63,7 +63,7 @@ def prepare(
         bool,
         typer.Option(
             "--unlabelled-is-negative",
-            help="Slices of a labelled scan without any label show no pattern; by default they are not used.",
+            help="In a labelled scan, slices without any label show no pattern; by default they are not used.",
         ),
     ] = False,
     threshold: Annotated[

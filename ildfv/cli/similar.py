@@ -24,7 +24,10 @@ def similar(
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
     series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID, if a folder has several.", show_default="most slices")
+        str | None,
+        typer.Option(
+            help="SeriesInstanceUID of the series to use if a folder has several.", show_default="most slices"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
     device: o.Device = "auto",
@@ -79,7 +82,7 @@ def components(
         int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
-    slices: Annotated[int, typer.Option(help="Training slices to read.", min=1)] = 200,
+    slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,
     out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,

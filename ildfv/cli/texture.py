@@ -10,16 +10,17 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 
-app = typer.Typer(
-    help="Classify textures: images of any kind in folders or a table, by Fisher vectors.", no_args_is_help=True
-)
+app = typer.Typer(help="Classify images of any kind by their texture, with Fisher vectors.", no_args_is_help=True)
 
 Backbone = Annotated[
-    str, typer.Option(help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME; append @FILE for own weights.")
+    str,
+    typer.Option(
+        help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME; append @FILE to use your own weights."
+    ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
 Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
-Components = Annotated[int, typer.Option(help="Components of each layer's mixture.", min=1)]
+Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
 CHOICES = "regression, logistic, svm, or auto: chosen by cross-validation on the training images."
 
 
@@ -68,11 +69,15 @@ def classify(
         ),
     ] = None,
     train_per_class: Annotated[
-        int | None, typer.Option(help="Training images per class, drawn at random in each repeat.", min=1)
+        int | None, typer.Option(help="Number of training images per class, drawn at random in each repeat.", min=1)
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Repeats of --train-per-class.", min=1)] = 10,
-    leave_one_group_out: Annotated[bool, typer.Option("--leave-one-group-out", help="One split per group.")] = False,
-    folds: Annotated[int | None, typer.Option(help="Folds; images of one group stay together.", min=2)] = None,
+    repeats: Annotated[int, typer.Option(help="Number of repeats of --train-per-class.", min=1)] = 10,
+    leave_one_group_out: Annotated[
+        bool, typer.Option("--leave-one-group-out", help="One split per group, which is tested.")
+    ] = False,
+    folds: Annotated[
+        int | None, typer.Option(help="Number of folds; images of one group stay together.", min=2)
+    ] = None,
     backbone: Backbone = "filters",
     layers: Layers = "auto",
     scales: Scales = "1,0.5",

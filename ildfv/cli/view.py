@@ -23,7 +23,7 @@ def view(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="Show label maps of scans; TOML table of label codes, or phantom or cip.", show_default="none"
+            help="Label codes, to show label maps of scans: a TOML table, phantom or cip.", show_default="none"
         ),
     ] = None,
     corrections: Annotated[

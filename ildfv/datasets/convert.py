@@ -63,7 +63,7 @@ class Outcome:
 
 
 def convert_scan(task: Task) -> Outcome:
-    """Converts one scan, writes its part and returns the outcome. A faulty scan is an outcome, not an exception."""
+    """Converts one scan, writes its part and returns the outcome. A faulty scan gives an outcome with a reason."""
     try:
         with quiet():
             options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}

@@ -1,7 +1,7 @@
 """Search for duplicate scans in the store. One copy is kept, and the others are removed.
 
 If the copies have different patient identities, the two patients are one person, who could be in two folds. Therefore
-all scans of the patient whose copy is removed are removed too.
+all other scans of the removed copy's patient are also removed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     """The parts that must be removed from the store: the reason, by name of the part.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
-    share `RUN` consecutive slices. Both patients are then the same person, and all scans of the patient whose copy is
-    removed are removed too. Windowed images are compared, so a copy with changed pixel values is not found.
+    share `RUN` consecutive slices. Both patients are then the same person, and all other scans of the
+    removed copy's patient are also removed. Windowed images are compared, so a copy with changed pixel values is not
+    found.
 
     Parameters
     ----------

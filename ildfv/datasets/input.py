@@ -25,7 +25,7 @@ def find_scans(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
-    """The scans of the table, the images, or the scans that a search of the folder finds; and the unused files.
+    """The scans and the unused files, from the table, from the images, or from a search of the folder.
 
     scans: a folder or a file. view: the original input, if `scans` is a copy of it with unpacked archives.
     """

@@ -157,7 +157,7 @@ def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str,
             keys = (*SCANS, *WHERE, PATIENT)
             known = ", ".join([*keys, *PATTERNS])
             remedy = "delete the column, or give it one of these names"
-            check(column in keys, f'{path} must have columns from {known}, got "{column}": {remedy}')
+            check(column in keys, f'{path}: columns must be among {known}, got "{column}": {remedy}')
     check(bool(patterns), f"{path} must have a column for a pattern ({', '.join(PATTERNS)}), got none")
     return patterns
 

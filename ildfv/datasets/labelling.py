@@ -14,7 +14,7 @@ from ildfv.scans.volumefiles import SUFFIXES
 
 
 def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost], structures: Structures, root: Path):
-    """Adds to each scan of `found` its label maps.
+    """Adds its label maps to each scan of `found`.
 
     Label maps that pairing refuses are quarantined. Masks of structures that the code table does not name are ignored.
     """

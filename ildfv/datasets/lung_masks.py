@@ -20,7 +20,7 @@ from ildfv.scans.volumefiles import file_geometry, format_of, read_label_file
 
 
 def with_masks(found: Discovery, folder: Path, base: Path) -> None:
-    """Adds to each scan of `found` its mask in `folder`; a scan without a mask is quarantined.
+    """Adds its mask in `folder` to each scan of `found`; a scan without a mask is quarantined.
 
     The mask of `base`/a/ct.nii.gz is `folder`/a/ct with the suffix of a volume file. The mask of a DICOM series in
     `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix.

@@ -23,7 +23,7 @@ from ildfv.store.parts import DAMAGE, Parts, Row, write_part
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader; HDF5 uses 0.7 MB for each
 FORMAT = 3  # newest format of a part; 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU
-SCHEMA = Schema(  # of a part written by `write_scan`
+SCHEMA = Schema(  # schema of a part written by `write_scan`
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
         "labels": ("u", (SIZE, SIZE)),

@@ -10,7 +10,7 @@ from ildfv.dicom_output import codes
 from ildfv.dicom_output.origin import Origin
 from ildfv.dicom_output.regions import RULE, regions
 
-COLOURS = ((253, 174, 97), (230, 97, 1), (208, 28, 139), (94, 60, 153))  # of the segments
+COLOURS = ((253, 174, 97), (230, 97, 1), (208, 28, 139), (94, 60, 153))  # RGB colours of the segments
 
 
 def segmentation(origin: Origin) -> Segmentation | None:

@@ -105,7 +105,7 @@ def refer(dataset: Dataset, source: Source) -> None:
             if one is not None:
                 item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
                 if element.keyword == "SourceImageSequence" and "PurposeOfReferenceCodeSequence" in item:
-                    item.ReferencedFrameNumber = one.frame  # of the image that this frame was derived from
+                    item.ReferencedFrameNumber = one.frame  # the frame of the image that this frame was derived from
                 elif one.uid in seen:
                     continue
                 seen.add(one.uid)

@@ -119,7 +119,7 @@ class Persistent:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The fitted estimator for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
+        """The fitted estimator, restored from the results of `to_tensors` and `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         estimator = cls(**info["settings"])
         for name in cls._tensors:
@@ -148,7 +148,8 @@ def as_batches(
     x, weights = split(x)
     weights = sample_weight if weights is None else weights
     if weights is not None:
-        check(not is_stream(x), "sample_weight must be omitted if X is a stream: let it yield ildfv.weighted.Weighted")
+        rule = "sample_weight must be omitted if X is a stream"
+        check(not is_stream(x), f"{rule}: let the stream yield ildfv.weighted.Weighted")
         x = x if on_disk(x) else as_array(estimator, x, layouts=layouts, reset=reset)
         # scikit-learn's estimator checks require these words.
         check(bool(np.any(to_numpy(weights))), "Sample weights must contain at least one non-zero number")

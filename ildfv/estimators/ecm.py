@@ -158,7 +158,7 @@ def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.n
 
 
 def _without_rounding(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, set to 0 for outputs whose variance is a rounding error and tells nothing about other outputs."""
+    """The covariance, set to 0 for outputs whose variance is a rounding error, without information on others."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 

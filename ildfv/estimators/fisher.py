@@ -210,7 +210,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
+        """The encoder, restored from the results of `to_tensors` and `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])
 

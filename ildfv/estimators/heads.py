@@ -88,7 +88,7 @@ def fit_head(
     centre = x.mean(axis=0)
     scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0
     splits = list(GroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed).split(x, groups=groups))
-    with threadpool_limits(1):  # small problems: threads made them 10 times slower on a busy machine
+    with threadpool_limits(1):  # threads made these small problems 10 times slower on a busy machine
         columns = [_fit_output(kind, (x - centre) / scale, column, splits, penalties) for column in y.T]
     coef = np.stack([w for w, _, _, _ in columns]) / scale
     return Head(

@@ -30,7 +30,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     max_iter : int
         Maximum number of passes over the data; 0 keeps the initial parameters.
     tol : float
-        Passes end when the mean log likelihood rises by less than this, nats per descriptor.
+        EM stops when a pass raises the mean log likelihood by less than this many nats per descriptor.
     method : {"exact", "stepwise"}
         "exact" updates the parameters after each pass. "stepwise" needs fewer passes (max_iter=3): it starts from
         split-and-merge EM on a sample, updates the parameters about every thousand descriptors, and makes the last pass
@@ -79,8 +79,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     -----
     Activations after a ReLU are exactly 0 at about half of all locations, and a component whose descriptors are all 0
     in a dimension has no variance there. The likelihood then has no maximum and depends on the floor. On activations of
-    CNN-F with random weights on generated chests, k = 16, a floor ten times lower raised the mean log likelihood by 15
-    to 20 nats each time (conv1) while the share of variances at the floor stayed between 0.14 and 0.20, so that
+    CNN-F with random weights on generated chests, k = 16, each tenfold reduction of the floor raised the mean log
+    likelihood by 15 to 20 nats (conv1), while the share of variances at the floor stayed between 0.14 and 0.20, so that
     likelihoods at different floors are not comparable. On chests not used for fitting, conv5 (4056 descriptors of 256
     dimensions) had a mean log likelihood of 16 nats at a floor of 1e-3, −231 at 1e-4, −2,440 at 1e-5 and −17,194 at
     1e-6. The default of 1e-4 is therefore not lowered; raise it if few descriptors are available.
@@ -276,7 +276,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     def _exact_pass(self, batches: Batches) -> float:
         sums = self._summed(batches)
         n = float(sums.count)
-        rule = f"n_components must be at most the number of descriptors (or the sum of their weights) {n:g}"
+        rule = f"n_components must be at most the number of descriptors (or the sum of their weights), {n:g}"
         check(n >= self.n_components, f"{rule}, got {self.n_components}")
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood

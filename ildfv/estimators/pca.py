@@ -94,7 +94,8 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Non-finite values (naming the batch), wrong shapes, too many components.
+            Non-finite values (naming the batch), wrong shapes, fewer than 2 rows; no `n_components` for
+            more than 4096 features.
         """
         check_integer(self.n_passes, "n_passes", 2)
         if self.n_components is not None:

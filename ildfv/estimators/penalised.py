@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 MAX_ITER = 2000
-TOLERANCE = 1e-6  # of the gradient of the mean loss; at 1e-4 the result would depend on the initial weights
+TOLERANCE = 1e-6  # for the gradient of the mean loss; at 1e-4 the result would depend on the initial weights
 
 
 def ridge_path(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarr
     floors : ndarray of shape (d,)
         Smallest variance of each dimension.
     tol : float
-        EM stops when a pass gains less than this, nats per descriptor.
+        EM stops when a pass gains less than this many nats per descriptor.
     """
     parameters = Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
     part = subsample(sample, len(parameters.weights_))

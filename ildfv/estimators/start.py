@@ -1,4 +1,4 @@
-"""Starting values of EM: the shares, means and variances of k-means clusters of a sample."""
+"""Starting values of EM: the weights, means and variances of k-means clusters of a sample."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def start(
     seed : int
     n_init : int
         Number of k-means runs from different seeds, of which the one with the smallest sum of squared distances is
-        used. A single run often leaves two separated clusters to one component and divides a third.
+        used. A single run often puts two separate clusters into one component and splits a third cluster.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def start(
     """
     x = np.asarray(sample, dtype=np.float64)  # (n, d)
     n = len(x)
-    check(n_components <= n, f"n_components must be at most the number of descriptors {n}, got {n_components}")
+    check(n_components <= n, f"n_components must be at most the number of descriptors, {n}, got {n_components}")
     largest = float(np.abs(x).max())
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean = x.mean(axis=0)
@@ -63,10 +63,10 @@ def start(
         *found, total = _k_means(scaled, n_components, init, seed + run)
         if total < smallest * (1 - TIE):
             (centres, labels), smallest = found, total
-    shares = np.bincount(labels, minlength=n_components)
+    sizes = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
-    weights = np.maximum(shares, 1.0)  # a duplicate centre has no members, but may gain some in EM
+    weights = np.maximum(sizes, 1.0)  # a duplicate centre has no members, but may gain some in EM
     return Parameters(weights / weights.sum(), means, variances)
 
 
@@ -75,7 +75,7 @@ def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np
     if init == "faiss":
         centres = _faiss(x, n_components, seed)
     else:
-        from sklearn.cluster import kmeans_plusplus  # takes 0.5 s, which a prediction does not need
+        from sklearn.cluster import kmeans_plusplus  # importing it takes 0.5 s, and a prediction does not need it
 
         centres, _ = kmeans_plusplus(x, n_components, random_state=seed)
         for _ in range(LLOYD_STEPS if init == "k-means" else 0):
@@ -85,7 +85,7 @@ def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np
 
 
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """The variances, set to 0 where they are no larger than the rounding error of a constant's mean."""
+    """The variances, set to 0 where they are no larger than the rounding error of the mean of a constant."""
     return np.where(variances > (1e-13 * means) ** 2, variances, 0.0)
 
 
@@ -97,9 +97,9 @@ def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows."""
     members = labels == np.arange(len(otherwise))[:, None]  # (k, n)
-    shares = members.sum(axis=1)
+    sizes = members.sum(axis=1)
     sums = members.astype(np.float64) @ x
-    return np.where(shares[:, None] > 0, sums / np.maximum(shares, 1)[:, None], otherwise)
+    return np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], otherwise)
 
 
 def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:

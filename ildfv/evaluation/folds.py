@@ -17,7 +17,7 @@ from ildfv.evaluation.profiles import Profile, quantities, weights
 from ildfv.parsing import JSON_MOST, parse_json, read_bytes
 
 FRACTION = 0.2  # fraction of the training patients that is used for validation
-VERSION = 2  # of folds.json; increment it also if the method of the inner split changes
+VERSION = 2  # version of folds.json; increment it also if the method of the inner split changes
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The TRIPOD+AI and CLAIM checklists. Items that the software can answer are filled in; the author writes the others.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
-Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers are those of the checklists. The short item
-names are not.
+Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers, but not the short
+item names, are those of the checklists.
 """
 
 from __future__ import annotations

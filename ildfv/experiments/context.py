@@ -192,5 +192,5 @@ class Context:
         return random.permutation(names)[: max(2, round(share * len(names)))]
 
     def _slices_of(self, patients: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Those of the slices `indices` that belong to these patients."""
+        """The slices among `indices` that belong to these patients."""
         return indices[np.isin(self.slices.patients[indices], patients)]

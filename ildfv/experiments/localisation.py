@@ -1,4 +1,4 @@
-"""Localisation, future work in the paper: whether the maps of a slice's score show where the pattern is.
+"""Localisation (future work in the paper): whether the maps of a slice's score show where the pattern is.
 
 The score of Fisher vectors is an exact sum over locations. These contributions are compared with the label maps of
 held-out slices, which are not used for fitting. As controls, a map of the lung and a map of its density are evaluated
@@ -29,7 +29,7 @@ from ildfv.patterns import PATTERNS
 
 TITLES = {
     "pixel_auc": "Pixel AUC: probability that a pixel of the pattern has a higher value than another pixel",
-    "pointing_game": "Pointing game: fraction of slices whose highest pixel shows the pattern",
+    "pointing_game": "Pointing game: fraction of slices on which the highest value of the map is on the pattern",
     "dice": "Dice at the threshold that is best on training slices",
 }
 WITHIN = {"lung": "inside the lung", "slice": "whole slice"}
@@ -80,7 +80,7 @@ def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str
 
 
 def shown(context: Context, indices: np.ndarray) -> np.ndarray:
-    """Those of the slices `indices` whose label map shows any pattern."""
+    """The slices among `indices` whose label map shows any pattern."""
     return indices[(context.slices.counts[indices] > 0).any(axis=1)]
 
 

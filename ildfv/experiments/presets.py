@@ -21,7 +21,7 @@ class Preset:
     folds: int  # number of folds to create, if the workspace has none
     run: int | None  # number of folds that are held out in turn; None: all
     train: Mapping  # fields of TrainSettings
-    difficulty: str = "hard"  # of the phantoms: "hard" or "easy"
+    difficulty: str = "hard"  # difficulty of the phantoms: "hard" or "easy"
     network: str = "cnnf"
     # By name, networks that are compared with `network`, with fields of TrainSettings.
     networks: Mapping[str, Mapping] = field(default_factory=dict)

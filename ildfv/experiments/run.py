@@ -160,7 +160,7 @@ def _seeds_note(preset: Preset, found: Findings) -> list[str]:
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
-    """(the given workspace, that of the current folder, or one of phantoms; whether it is the one of phantoms)."""
+    """(the given workspace, or that in the current folder, or that of generated phantoms; whether it is the last)."""
     if workspace is not None:
         return Path(workspace), False
     if Path(SETTINGS).exists():

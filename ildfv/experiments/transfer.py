@@ -1,4 +1,4 @@
-"""Transfer to another data set, future work in the paper: systems of one workspace are tested on another workspace."""
+"""Transfer to another data set (future work in the paper): systems of one workspace are tested on another workspace."""
 
 from __future__ import annotations
 

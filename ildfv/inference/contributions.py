@@ -131,7 +131,7 @@ class _Slices:
         if not fisher.improved:
             return np.ones_like(self.raw)
         size = np.abs(self.raw)
-        norms = np.sqrt(size.sum(axis=(1, 2, 3), keepdims=True))  # of √|r|
+        norms = np.sqrt(size.sum(axis=(1, 2, 3), keepdims=True))  # norms of √|r|
         root = np.sqrt(np.maximum(size, floor))
         return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0) / np.maximum(norms, MIN_NORM)
 

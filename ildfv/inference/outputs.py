@@ -19,7 +19,7 @@ from ildfv.streaming.threads import in_order, split_cores
 ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
 # From DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
 RAS = np.diag([-1.0, -1.0, 1.0])
-KEPT_BITS = 12  # of the 23 mantissa bits of a value: the error is 0.01 %, and the files have half the size
+KEPT_BITS = 12  # kept bits of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
 COMPRESSION = 1  # the fastest level; higher levels gain little, because the last bits of maps are mostly noise
 DESCRIPTION = 79  # maximum number of bytes of a NIfTI description
 
@@ -43,7 +43,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
 def _write_maps(
     folder: Path, prediction: Prediction, maps: np.ndarray, head: str | None, kind: str, picture: str
 ) -> None:
-    """Writes PATTERN-<kind>.nii.gz and, of the slice N with the head's highest score, PATTERN-<picture>-N.png."""
+    """Writes PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png for the slice N with the head's highest score."""
     assert head is not None
     best = prediction.heads[head].best
 
@@ -81,7 +81,7 @@ def _placed(plane: np.ndarray, rows: csr_array, columns: csr_array) -> np.ndarra
 
 def _shares(n: int, side: int) -> np.ndarray:
     """Along one axis, the fraction of each of 224 input pixels that overlaps each of n pixels of the scan, (n, 224)."""
-    start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # of the scan's pixels, in input pixels
+    start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # starts of the scan's pixels, in input pixels
     edges = np.arange(SIZE)
     overlap = np.minimum(start + SIZE / side, edges + 1) - np.maximum(start, edges)
     return np.clip(overlap, 0, None)

@@ -23,7 +23,7 @@ OPACITY = 0.75
 CLIP = 99.5  # percentile of the absolute contributions from which they are drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
 PLAIN = {EITHER: "cannot be decided"}  # words of conformal sets for readers
-WIDTH, HEIGHT = 640, 56  # of a profile, in SVG units
+WIDTH, HEIGHT = 640, 56  # size of a profile, in SVG units
 
 
 def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:

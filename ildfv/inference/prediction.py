@@ -23,12 +23,12 @@ class HeadAnswer:
 
     For each slice and pattern, (m, C): scores; probability, NaN without calibration; presence; pixels, the estimated
     number of pixels of the scan's own grid, NaN if it cannot be estimated; area in cm²; sets, the conformal sets in
-    words, or None for the reason in no_sets.
+    words, or None, in which case no_sets has the reason.
 
-    For each pattern, (C,): scan_probability, that any slice shows the pattern, calibrated on the highest scores of
-    held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and upper third of the
-    lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square error of the mean area
-    of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
+    For each pattern, (C,): scan_probability, the probability that any slice shows the pattern, calibrated on the
+    highest scores of held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and
+    upper third of the lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square
+    error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
 
     performance: a sentence on the expected performance of the head. sets_level: coverage of the conformal sets.
     """

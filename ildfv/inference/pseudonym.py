@@ -1,6 +1,6 @@
 """Names of scans that do not contain identifiers of the patient.
 
-This is a module of its own because importing `predict` imports every estimator.
+This is a separate module because importing `predict` imports every estimator.
 """
 
 from __future__ import annotations

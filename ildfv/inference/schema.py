@@ -158,8 +158,8 @@ class Head(Part):
     has a curve from score to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices
     did not determine them. scan_sigmoids: sigmoids for the highest score of a scan. parts, inputs: the features of a
     Fisher head, in the order of the columns of the tensor `head.<name>.coef`. fill: replacement of each input where it
-    is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: None for the
-    reason in `no_conformal`.
+    is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
+    `no_conformal` has the reason.
     """
 
     name: str

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any  # of the library of the maps: NumPy, torch, CuPy, …
+Array = Any  # an array of the same library as the maps: NumPy, torch, CuPy, …
 MIN_WEIGHT = 1e-6  # components of lower weight give zeros, as in VLFeat: 1/√w would only amplify noise
 MIN_NORM = 1e-12  # vectors of lower norm are divided by this value, so that a zero vector stays zero
 MIN_MASS = 0.1  # components whose posteriors have a lower sum count as empty: their variance cannot be estimated

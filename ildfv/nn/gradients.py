@@ -1,6 +1,7 @@
 """Exact gradients of a loss through the moments of a mixture, given its gradients with respect to the moments.
 
-With G0, G1, G2 the gradients with respect to s0, s1, s2, descriptor i contributes Σ_k γ_ik q_ik to first order, where
+Let G0, G1, G2 be the gradients with respect to s0, s1, s2. To first order, descriptor i contributes Σ_k γ_ik q_ik to
+the loss, where
 
     q_ik = G0_k + Σ_d G1_kd t_ikd + G2_kd t_ikd²,    R_ik = γ_ik (q_ik − Σ_j γ_ij q_ij)
     ∂/∂x_i     = Σ_k [γ_ik (G1_k + 2 G2_k t_ik) − R_ik t_ik] / sd_k
@@ -19,8 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block, which stay in cache; twice as fast as with 32 MB
-FEWEST = 256  # minimum descriptors of a block, for wide mixtures, whose parameters do not fit in the cache anyway
+BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block: they fit in the cache, which is twice as fast as 32 MB
+FEWEST = 256  # minimum number of descriptors of a block; the parameters of a wide mixture alone exceed the cache
 
 
 def gradients(

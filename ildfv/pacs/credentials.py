@@ -56,5 +56,5 @@ def _from_file(path: Path) -> dict[str, str]:
     except ValueError:  # its message may quote a line of the file
         raise InputError(f"{rule}, got other content in {path}") from None
     check(bool(content) and set(content) <= set(KEYS), f"{rule}, got other keys in {path}")
-    check(all(isinstance(value, str) for value in content.values()), f"{rule} as strings, got others in {path}")
+    check(all(isinstance(value, str) for value in content.values()), f"{rule} as strings, got other values in {path}")
     return content

@@ -44,14 +44,14 @@ def predict_and_deliver(
     store : bool
         Store the objects at the destination, or on the server of the scan.
     keep_identity, fresh, cam : bool
-        As in `inbox.predict_all`.
+        As for `inbox.predict_all`.
 
     Returns
     -------
     answered, failed : list of dict
-        As in `inbox.predict_all`.
+        As for `inbox.predict_all`.
     delivered : list of dict
-        As in `ObjectDelivery`.
+        As for `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
     # First, so that an invalid predictor is reported before a scan is read or received.

@@ -129,7 +129,7 @@ class Storing:
             return False
 
     def _listed(self, instances: Iterable[Instance]) -> set[str]:
-        """The SOPInstanceUIDs of those instances that the server lists."""
+        """The given instances that the server lists."""
         import requests
 
         wanted: dict[tuple[str, str], set[str]] = defaultdict(set)

@@ -10,7 +10,7 @@ from ildfv.kernels.drawing import nearest_points, spline_rows
 
 # The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
-Box = tuple[slice, slice]  # of rows and columns
+Box = tuple[slice, slice]  # range of rows and range of columns
 WHOLE = np.s_[:, :]  # all rows and columns
 
 

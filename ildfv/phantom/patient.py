@@ -29,9 +29,9 @@ class Patient:
     seed: int
     number: int
     female: bool
-    half_width: float  # of the rib cage, inside
+    half_width: float  # inner half-width of the rib cage
     half_depth: float
-    height: float  # from the lowest recess of the lungs (z = 0) to the apex
+    height: float  # distance from the lowest recess of the lungs (z = 0) to the apex
     fat: float  # maximum subcutaneous thickness
     heart: float  # size relative to the average
     dome: float  # height of the right diaphragm above the recess

@@ -104,7 +104,7 @@ class Trees:
         inside = lung_points(chest, rng)
         carina = np.array([2.0, -2.0, 0.66 * p.height])
         top = np.array([1.0, -8.0, 1.15 * p.height])
-        self.arteries = []  # of each lung, one `Tubes` per level
+        self.arteries = []  # for each lung, one `Tubes` per level
         vessels, airways = [], [Tubes(top[None], carina[None], np.array([8.2 if p.female else 9.2]))]
         for side in (-1, 1):
             lung = inside[np.sign(inside[:, 0]) == side]

@@ -22,7 +22,7 @@ _FIELDS: dict[tuple[str, str], Any] = {}
 
 
 def descriptors(layer: str, device: str) -> Descriptors:
-    """The descriptors of a layer in `UNTRAINED`, which are called like the activations of a network."""
+    """The descriptors of a layer in `UNTRAINED`, an object that is called with images, as `Activations` is."""
     from ildfv.train.descriptors import KINDS
 
     return KINDS[layer](device)

@@ -55,7 +55,7 @@ class EncodeSettings:
     components: int = 32  # number k of components of the mixture
     dimensions: int = 512  # maximum number of PCA dimensions; it is also limited by the number of fit slices
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
-    tolerance: float = 1e-3  # EM stops when a pass gains less than this, nats per descriptor
+    tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
     method: str = "stepwise"  # two stepwise passes reach a higher likelihood than 100 exact ones (bench/NOTES.md)
     improved: bool = True  # whether vectors are normalised: signed square root, then unit L2 norm
     seed: int | None = None  # None: the seed of the workspace

@@ -55,7 +55,7 @@ class Training:
     settings: Any
     words: int
     progress: Progress
-    weights: Weights | None = None  # of descriptors, by slice index
+    weights: Weights | None = None  # weights of descriptors, by slice index
     memory: MapMemory | None = None
 
     def mixture(self) -> GaussianMixture:

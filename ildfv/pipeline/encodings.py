@@ -69,7 +69,7 @@ class Encoding:
     @property
     def inputs(self) -> dict:
         """The inputs that the encoding was made from. InputError: the document does not record them."""
-        rule = f"{self.folder / FINISHED} must record its inputs, which experiments of ildfv 0.1 did not"
+        rule = f"{self.folder / FINISHED} must record its inputs (those of experiments of ildfv 0.1 do not)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} and encode again")
         return self.info["inputs"]
 
@@ -91,7 +91,7 @@ def _read(parts: Parts, name: str) -> np.ndarray:
 
 
 def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, region: str) -> Encoding:
-    """The newest encoding of a layer and region, given by the user, or of any layer if `layer` is None.
+    """The newest encoding of the layer and region that the user gave, or of any layer if `layer` is None.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
 
 
 def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
-    """The encoding of the workspace that was finished last, of the given fold and layer if they are not None.
+    """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
 
     Raises
     ------

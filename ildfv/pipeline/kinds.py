@@ -77,7 +77,7 @@ def _check_order(root: Path, path: Path) -> None:
         for name in (TENSORS, FINISHED):
             file = root / folder / name
             if file.exists() and sha256(file) != digest and not _is_corrupt(file):
-                raise InputError(f"{path} must have the checksums of the existing files, which differs for {file}")
+                raise InputError(f"{path} must have the checksums of the existing files, got another for {file}")
 
 
 def _is_corrupt(file: Path) -> bool:

@@ -21,9 +21,10 @@ PATIENCE = 60.0  # seconds to wait for another command that holds the lock of th
 
 
 def record(workspace: Workspace, path: Path) -> None:
-    """Records a model or an encoding, given by its last file, as finished last, unless it is already recorded.
+    """Records that a model or an encoding was finished after all others, unless it is already recorded.
 
-    If a run is killed before it records this, the resumed run records it.
+    path: the last file that was written to its folder. If a run is killed before it calls this, the resumed
+    run does.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):
@@ -43,7 +44,8 @@ def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
     document = read_json(path)
     try:
         got = document["version"]
-        check(got == VERSION, f"{path} must have version {VERSION}, got {got!r}: use the ildfv that wrote it")
+        remedy = "use the version of ildfv that wrote it"
+        check(got == VERSION, f"{path} must have version {VERSION}, got {got!r}: {remedy}")
         return {str(row["folder"]): (str(row["sha256"]), int(row["number"])) for row in document["finished"]}
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
@@ -52,7 +54,9 @@ def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
 
 
 def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path:
-    """The file that was recorded last, of several last files of models or encodings. A single file is returned as is.
+    """The file of the model or encoding that was finished last. A single file is returned without a check.
+
+    found: the last file that was written to the folder of each model or encoding.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def _check_name(name: str) -> None:
 
 
 def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Path:
-    """The folder of the model that was finished last for this fold, of the given name if it is not None.
+    """The folder of the model that was finished last for this fold; if a name is given, the model of this name.
 
     InputError: there is no such model, or there are several and the order is not recorded.
     """

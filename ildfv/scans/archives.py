@@ -22,8 +22,8 @@ from ildfv.scans.libraries import format_error
 
 SUFFIX = ".zip"
 MAX_FILES = 200_000  # several hundred scans with one file per slice
-MAX_BYTES = 64 << 30  # unpacked
-MAX_RATIO = 100  # unpacked to packed size; zip reduces CT to a third, an uncompressed label map to a hundredth
+MAX_BYTES = 64 << 30  # unpacked bytes
+MAX_RATIO = 100  # ratio of unpacked to packed size; zip reduces CT to a third, an uncompressed label map to a hundredth
 SMALL = 1 << 30  # unpacked bytes that are always allowed, because the ratio of a single label map may be larger
 CHUNK = 1 << 20  # bytes
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}

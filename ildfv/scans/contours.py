@@ -22,7 +22,7 @@ from ildfv.scans.libraries import format_error
 from ildfv.scans.overlay import Overlay
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-DECIMALS = 3  # of voxel coordinates: without rounding, a contour through a voxel centre might not contain this voxel
+DECIMALS = 3  # of voxel coordinates; without rounding, a contour through a voxel centre might not contain this voxel
 NESTED, DISJOINT = 0.9, 0.1  # fraction of the smaller contour inside the larger one; values in between are ambiguous
 
 

@@ -9,7 +9,7 @@ from ildfv.kernels.slices import histogram
 EMPHYSEMA = -950.0  # HU; LAA-950 is the share of lung with lower values (Gevenois et al. 1995)
 PERCENTILE = 15  # P15, the usual percentile density (Shaker et al. 2011)
 HIGH = (-600.0, -250.0)  # HU; high-attenuation area (Lederer et al. 2009)
-BINS, RANGE = 32, (-1000.0, 200.0)  # of the histogram; values outside count in the first and last bin
+BINS, RANGE = 32, (-1000.0, 200.0)  # histogram in HU; values outside count in the first and last bin
 SCALARS = ("laa-950", "p15", "mean-density", "haa")
 COLUMNS = (*SCALARS, *(f"bin-{i}" for i in range(BINS)))
 

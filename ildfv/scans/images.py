@@ -21,7 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
 FIELD = 350.0  # mm; assumed length of the longer side, a usual field of view of chest CT
 MIN_SIDE = 64  # pixels; smaller images are icons or show too little of the texture of a lung
-MAX_ASPECT = 4  # longer by shorter side; images cropped to the lungs reach 2
+MAX_ASPECT = 4  # ratio of the longer to the shorter side; images cropped to the lungs reach 2
 JPEG_COLOUR = 3  # grey levels by which rounding may change channels of a grey JPEG that was saved as colour
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
@@ -89,7 +89,7 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
     try:
         return canonical_volume(hu[None], image_geometry(path), patient_id, series_id, path)
     except InputError as error:
-        raise InputError(f"{error}; --grey {grey.low:g},{grey.high:g} must be the window of the image") from error
+        raise InputError(f"{error}; check that --grey {grey.low:g},{grey.high:g} is the window of the image") from error
 
 
 def mask_values(path: Path) -> np.ndarray:

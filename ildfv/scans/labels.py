@@ -129,7 +129,7 @@ class Codes:
 
 
 def label_integers(values: np.ndarray) -> np.ndarray:
-    """The label values as uint16. Floats are accepted if all of them are within 1e-3 of an integer, and are rounded."""
+    """The label values as uint16. Floats are rounded; all must be within 1e-3 of an integer."""
     if values.size == 0:
         raise InputError("a label map must not be empty, got no voxels")
     low, high = values.min(), values.max()

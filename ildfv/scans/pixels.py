@@ -40,7 +40,7 @@ UNCORRECTED: dict[str, Any] = {
     "correct_unused_bits": False,
 }
 FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG markers with the image size; F7: JPEG-LS
-MAX_COMPRESSION_RATIO = 10_000  # decoded to encoded bytes; a constant slice in JPEG 2000 reaches 3000
+MAX_COMPRESSION_RATIO = 10_000  # ratio of decoded to encoded bytes; a constant slice in JPEG 2000 reaches 3000
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 COMPRESSED = {syntax: decoder for syntax, decoder in DECODERS.items() if syntax not in UNCOMPRESSED}
 

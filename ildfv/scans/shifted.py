@@ -17,7 +17,7 @@ MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
 MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-DISPLACED = 0.05  # share of pixels: above soft tissue, more after a shift up; in soft tissue, fewer after a shift down
+DISPLACED = 0.05  # share of pixels: after a shift up, more are above soft tissue; after a shift down, fewer are in it
 NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice with less air and padding but more dense pixels is also shifted
 MIN_SLICES = 3  # of two slices, either could be the shifted one
 

@@ -9,7 +9,11 @@ from ildfv.errors import InputError, check
 from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
 FINGERPRINT = "claim.json"  # not renamed, so that workspaces of earlier versions stay valid
-HASHED = ("slices", "folds", "model_sha256")  # inputs that are identified by a hash of their content
+HASHED = {  # for messages: inputs that are identified by a hash of their content, which is of no use to the user
+    "slices": "other slices than the current ones",
+    "folds": "other folds than the current ones",
+    "model_sha256": "another model than the current one",
+}
 
 
 def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measured: dict | None = None) -> dict:
@@ -51,9 +55,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
             return stored
         if not fresh:
             name = differing[0]
-            what = f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}"
-            if name in HASHED:  # the values are hashes, which tell the user nothing
-                what = f"{name.removesuffix('_sha256')} other than the current ones"
+            what = HASHED.get(name, f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}")
             rule = f"{folder} was made with {what}: restore the old settings to resume, or use --fresh"
             raise InputError(rule, faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):

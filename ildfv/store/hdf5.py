@@ -120,7 +120,7 @@ def _check_type(item, name: str, kinds: str) -> None:
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
     """InputError: arrays, attributes or numbers of items differ from the schema and `count`."""
     for key, dataset in file.items():
-        check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis of items, got a single value")
+        check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]
         check(count is None or length == count, f"{name}: array {key!r} must hold {count} items, got {length}")
     for key, (kinds, shape) in schema.arrays.items():

@@ -1,4 +1,4 @@
-"""A lock that allows one process to write to a folder. Other writers fail with the name of this process."""
+"""A lock that allows one process to write to a folder. The error that other writers get names this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items computed ahead of the consumer in a thread."""
+"""Items computed in a thread before the consumer requests them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import threading
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
-DEPTH = 2  # items computed ahead
+DEPTH = 2  # maximum number of items computed in advance
 Item = TypeVar("Item")
 
 
 def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
-    """The items in order, computed in a separate thread, up to `depth` items ahead of the consumer.
+    """The items in order, computed in a separate thread, up to `depth` items in advance.
 
     If the computation of an item raises an exception, it is raised here instead of the item. If the consumer stops
     early, the thread ends.

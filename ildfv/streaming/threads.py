@@ -23,7 +23,7 @@ MAX_WORKERS = 8  # more would wait for the GIL, and each holds a batch in memory
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, threads: int | None = None
 ) -> Generator[Result, None, None]:
-    """function(item) of each item, in order, computed by `workers` threads slightly ahead of the consumer.
+    """function(item) of each item, in order, computed by `workers` threads a few items in advance.
 
     threads: OpenMP threads of each worker; None: the default of the process. `items` is iterated in the calling thread.
     An exception is raised instead of the result that it prevented. If the consumer stops early, items that have not

@@ -107,7 +107,8 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_layer(self, layer: str, rows: np.ndarray) -> None:
         k = self.n_components
-        check(len(rows) >= k, f"n_components must be at most the number of descriptors {len(rows)} of {layer}, got {k}")
+        rule = f"n_components must be at most the number of descriptors of {layer}, {len(rows)}"
+        check(len(rows) >= k, f"{rule}, got {k}")
         decorrelation = PCA(min(WIDEST, *rows.shape)).fit(rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # more passes hardly change the vectors
@@ -207,7 +208,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
-        """The encoder for which `to_tensors` returned `tensors`, and the method `info` returned `info`."""
+        """The encoder, restored from the results of `to_tensors` and `info`."""
         try:
             settings: dict[str, Any] = {
                 name: tuple(v) if isinstance(v, list) else v for name, v in info["settings"].items()
@@ -220,7 +221,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
                 encoder.decorrelations_[layer] = PCA.from_tensors(pca, part["pca"])
                 encoder.fisher_[layer] = FisherVector.from_tensors(fisher, part["fisher"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"model must be that of a TextureEncoder, got {type(error).__name__}: {error}") from error
+            raise InputError(f"model must be a saved TextureEncoder, got {type(error).__name__}: {error}") from error
         return encoder
 
 

@@ -13,7 +13,7 @@ LEAST = 32  # pixels along a side, for which the last stage of common networks h
 PROBE = 224  # side in pixels of the image that is used to find layers
 STAGES = 4  # number of layers that "auto" selects, one per resolution
 RANDOM = "random"
-MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
+MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # those of ImageNet
 
 
 class Network:

@@ -74,7 +74,7 @@ class Protocol:
             return list(StratifiedKFold(number, shuffle=True, random_state=self.seed).split(labels, labels))
         groups = np.asarray(collection.groups)
         n_groups = len(set(groups))
-        check(n_groups >= number, f"--folds must be at most the number of groups {n_groups}, got {number}")
+        check(n_groups >= number, f"--folds must be at most the number of groups, {n_groups}, got {number}")
         splitter = StratifiedGroupKFold(number, shuffle=True, random_state=self.seed)
         found = list(splitter.split(labels, labels, groups))
         for train, test in found:

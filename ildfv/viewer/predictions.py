@@ -48,7 +48,7 @@ def read_answer(folder: Path) -> Answer:
     content = read_json(path)
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
     check(kind == KIND, f"{path} must be of kind {KIND!r}, got {kind!r}")
-    check(version == VERSION, f"{path} must have version {VERSION}, got {version!r}: use another ildfv")
+    check(version == VERSION, f"{path} must have version {VERSION}, got {version!r}: use another version of ildfv")
     try:
         patterns = [str(name) for name in content["patterns"]]
         positions = np.array(content["positions_mm"], float)
@@ -80,5 +80,5 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
 
 
 def _performance(heads: dict[str, Any]) -> list[str]:
-    """The sentences on the expected performance of the heads that have one."""
+    """For each head that has one, the sentence on its expected performance."""
     return [f"{name}: {head['performance']}" for name, head in heads.items() if head.get("performance")]

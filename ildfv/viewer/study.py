@@ -29,7 +29,7 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer; a context manager, which removes the folders of unpacked archives (`temporary`) on exit.
+    """The cases of a viewer. The end of its `with` block removes the temporary folders.
 
     report: the page of `ildfv report`, or None if the workspace has none.
     """

@@ -123,7 +123,7 @@ def test_a_window_that_is_not_low_and_high_is_refused(text):
 
 def test_a_window_that_gives_implausible_hu_is_refused_with_a_question(tmp_path):
     path = save(tmp_path / "a.png", grey(chest()))
-    with pytest.raises(InputError, match="--grey 0,255 must be the window of the image"):
+    with pytest.raises(InputError, match="check that --grey 0,255 is the window of the image"):
         hu_of(path, Grey(0, 255))
 
 

@@ -109,7 +109,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
             "series,instance,emphysema\n{s},4711,1\n",
             "line 2: instance must be an InstanceNumber of the series, got 4711",
         ),
-        ("series,position,fibrosis\n{s},{z},1\n", 'columns from .*, got "fibrosis"'),
+        ("series,position,fibrosis\n{s},{z},1\n", 'columns must be among .*, got "fibrosis"'),
         (
             "series,position,instance,emphysema\n{s},{z},1,1\n",
             "must have at most one of the columns position, instance, file",

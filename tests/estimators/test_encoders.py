@@ -195,7 +195,7 @@ def test_an_encoder_is_a_step_of_a_pipeline():
 
 X = maps()
 REFUSED = {
-    "n_clusters must be at most the number of descriptors 48, got 49": lambda: VLAD(49).fit(X),
+    "n_clusters must be at most the number of descriptors, 48, got 49": lambda: VLAD(49).fit(X),
     "n_clusters must be at least 1, got 0": lambda: BagOfWords(0).fit(X),
     "n_clusters must be a whole number, got 2.5": lambda: BagOfWords(2.5).fit(X),
     "centres must have shape (any, any), got (5,)": lambda: VLAD(centres=np.ones(5)).transform(X),

@@ -147,5 +147,5 @@ def test_a_sample_is_drawn_in_proportion_to_weights():
 
 def test_sample_weight_of_a_stream_is_refused_with_the_remedy():
     x = clusters(100)
-    with pytest.raises(InputError, match=r"let it yield ildfv\.weighted\.Weighted"):
+    with pytest.raises(InputError, match=r"let the stream yield ildfv\.weighted\.Weighted"):
         GaussianMixture(2).fit(lambda: iter([x]), sample_weight=np.ones(100))

@@ -310,7 +310,7 @@ def test_scores_of_another_fold_are_detected(made, tmp_path):
     shutil.copytree(theirs, ours)
     (fault,) = verify_workspace(context.workspace.root)["faults"]
     assert str(ours) in fault
-    with pytest.raises(InputError, match=f"{ours} must contain scores of .* without fold 0, got others: remove it"):
+    with pytest.raises(InputError, match=f"{ours} must contain scores of .* without fold 0, got other scores"):
         predictions(Context(context.workspace.root, TINY, device="cpu"), context.base)
 
 

@@ -11,7 +11,7 @@ from ildfv.errors import InputError
 
 CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat"}  # DLPack's type codes
-LETTERS = {"i": "int", "u": "uint", "f": "float"}  # of `__cuda_array_interface__`
+LETTERS = {"i": "int", "u": "uint", "f": "float"}  # letters of `__cuda_array_interface__`
 
 
 class Place(NamedTuple):

@@ -11,7 +11,9 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-TENSOR_K = 128  # components from which on scores take most of the time: estimated in bench/NOTES-cuda.md, not measured
+TENSOR_K = (
+    128  # number of components from which scores take most of the time: estimated in bench/NOTES-cuda.md, not measured
+)
 SLACK = 2.0**-12  # as in mma.h: bound on the error of a score by split products, per unit of Σt² + Σb²
 CLOSE = 4.0  # standard deviations from the centre; with means farther away, moments as matrix products lose digits
 MAX_D, MAX_K = 4096, 1024
@@ -91,7 +93,7 @@ def cut(n: int, k: int) -> tuple[int, int]:
     """Number of pieces of a map with n descriptors, and descriptors per piece (the last may have fewer).
 
     Both depend on n and k only, so that the order of additions is the same in any batch on any device. Pieces are
-    larger for a larger k, because their sums are.
+    larger for a larger k, because their sums are larger too.
     """
     rows = TILES["float32"].rows
     pieces = -(-n // max(PIECE, 4 * k))

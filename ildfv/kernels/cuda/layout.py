@@ -109,7 +109,7 @@ def listed(batch: Batch) -> Batch:
 
 
 class Pieces(NamedTuple):
-    """The pieces of some maps, in order. Those of uniform maps are described by strides, others by a table."""
+    """The pieces of some maps, in order. Pieces of uniform maps are described by strides, other pieces by a table."""
 
     element: str
     total: int

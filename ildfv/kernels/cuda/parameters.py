@@ -97,7 +97,7 @@ class PreparedMixture:
         return found[0]
 
 
-_alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # by the id of its array of means
+_alive: WeakValueDictionary[int, PreparedMixture] = WeakValueDictionary()  # keyed by the id of the array of means
 _recent: tuple[
     PreparedMixture, ...
 ] = ()  # most recently used first; replaced as a whole, because other threads read it
