@@ -7,6 +7,7 @@ torch nor CuPy: a caller that passes one of their arrays has already imported th
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -17,7 +18,7 @@ is_torch = array_api_compat.is_torch_array
 is_cupy = array_api_compat.is_cupy_array
 
 
-def namespace(*arrays):
+def namespace(*arrays: Any) -> Any:
     """The array API namespace of `arrays`: array_api_compat.numpy, .torch, .cupy or the library's own."""
     return array_api_compat.array_namespace(*arrays)
 
@@ -37,14 +38,14 @@ def to_numpy(a, dtype=None) -> np.ndarray:
     return np.asarray(a, dtype=dtype)
 
 
-def like(a, template, dtype=None):
+def like(a: Any, template: Any, dtype: str | None = None) -> Any:
     """`a` converted to the array library and the device of `template`. dtype: name of the dtype; None: that of `a`."""
     xp = namespace(template)
-    dtype = None if dtype is None else getattr(xp, dtype)
-    return xp.asarray(np.asarray(a, order="C"), dtype=dtype, device=array_api_compat.device(template))
+    kind = None if dtype is None else getattr(xp, dtype)
+    return xp.asarray(np.asarray(a, order="C"), dtype=kind, device=array_api_compat.device(template))
 
 
-def to_float64(a):
+def to_float64(a: Any) -> Any:
     """`a` as float64 in the same library."""
     xp = namespace(a)
     return xp.astype(a, xp.float64, copy=False)

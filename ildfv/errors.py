@@ -81,14 +81,14 @@ def check(holds: bool, message: str, faq: str = "") -> None:
         raise InputError(message, faq)
 
 
-def check_integer(value, name: str, least: float = -inf) -> int:
+def check_integer(value: Any, name: str, least: float = -inf) -> int:
     """`value` as int; InputError unless it is an integer of at least `least`. True and 2.0 are not accepted."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
-def check_number(value, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
+def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
     """`value` as float; InputError with `rule` in its message unless `value` is a real number and `holds(value)`."""
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")

@@ -70,7 +70,7 @@ class Sums:
         return self
 
     @classmethod
-    def from_state(cls, state: State, *args, **options) -> Self:
+    def from_state(cls, state: State, *args: Any, **options: Any) -> Self:
         """New sums with the values of `state`. args, options: arguments of the constructor."""
         return cls(*args, **options).load(state)
 
@@ -86,7 +86,7 @@ class Sums:
                 self._sums[name] = like(self._sums[name], value)  # sums are kept on the device of the data
         self._sums[name][rows] += value  # in place: sums may be large
 
-    def _check_same_shapes(self, state: dict) -> None:
+    def _check_same_shapes(self, state: State) -> None:
         mine = {name: tuple(value.shape) for name, value in self._sums.items()}
         theirs = {name: tuple(np.shape(value)) for name, value in state.items()}
         check(mine == theirs, f"sums must have shapes {mine} to be merged, got {theirs}")
@@ -100,14 +100,14 @@ class Persistent:
 
     _tensors: tuple[str, ...] = ()
     _numbers: tuple[str, ...] = ()
-    get_params: Callable[..., dict]  # scikit-learn's
+    get_params: Callable[..., dict[str, Any]]  # scikit-learn's
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """The learned arrays by name without the trailing underscore."""
         self._check_fitted()
         return {name[:-1]: np.asarray(getattr(self, name)) for name in self._tensors if hasattr(self, name)}
 
-    def info(self) -> dict:
+    def info(self) -> dict[str, Any]:
         """Settings and learned numbers as JSON values, without initial arrays and callables."""
         self._check_fitted()
         params = self.get_params(deep=False)
@@ -118,7 +118,7 @@ class Persistent:
         return {"estimator": type(self).__name__, "settings": settings, "learned": numbers}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
         """The fitted estimator, restored from the results of `to_tensors` and `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         estimator = cls(**info["settings"])
@@ -183,7 +183,7 @@ def as_array(estimator: Any, x: Any, *, layouts: Any = (2,), reset: bool = False
     return x
 
 
-def _discard_feature_names(estimator) -> None:
+def _discard_feature_names(estimator: Any) -> None:
     """Delete the feature names of an earlier fit, because the new input has none."""
     if hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_

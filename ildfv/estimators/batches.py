@@ -73,7 +73,7 @@ class Batches:
         if empty and self.n_features is not None:
             raise InputError(f"{self.name} must be restartable, got no batches in its second pass")
 
-    def first(self):
+    def first(self) -> Any:
         """The first batch, validated, or None. The next pass starts with it and does not read it again."""
         source, consumed = self._peeked or self._new_pass(), []
         for item in source:

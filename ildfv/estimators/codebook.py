@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -43,7 +43,7 @@ class Codebook(Persistent, BaseEstimator):
 
     _tensors = ("centres_", "scale_")
 
-    def __init__(self, n_clusters=32, *, centres=None, scale=None, random_state=0):
+    def __init__(self, n_clusters: int = 32, *, centres: Any = None, scale: Any = None, random_state: int = 0) -> None:
         self.n_clusters = n_clusters
         self.centres = centres
         self.scale = scale

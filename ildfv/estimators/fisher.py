@@ -85,7 +85,7 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @default_errstate
-    def fit(self, X, y=None, sample_weight=None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the mixture, unless a fitted one was given.
 
         Parameters
@@ -144,7 +144,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         if any(getattr(one, "requires_grad", False) for one in arrays):
             message = "FisherVector.transform does not propagate gradients: pass X.detach(), or use FisherVector2d"
             warnings.warn(message, stacklevel=4)
-        return fisher_vectors(maps, mixture, self)
+        found: AnyArray = fisher_vectors(maps, mixture, self)
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the outputs: "u_3_17" is dimension 17 of the first moment of component 3.
@@ -162,7 +163,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         k, d = self.fitted_mixture().means_.shape
         u, v = (np.array([[f"{name}_{i}_{j}" for j in range(d)] for i in range(k)])[None] for name in "uv")
         w = np.array([[f"w_{i}" for i in range(k)]])[..., None]
-        return concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+        names: np.ndarray = concatenated([w, u, v] if self.weight_part else [u, v], self.order)[0].astype(object)
+        return names
 
     def fitted_mixture(self) -> FittedMixture:
         """The mixture that `transform` uses: the one fitted by `fit` or, without `fit`, the one given.
@@ -203,13 +205,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         """The mixture's arrays by name."""
         return self._saved_mixture().to_tensors()
 
-    def info(self) -> dict:
+    def info(self) -> dict[str, Any]:
         """Settings, and the description of the mixture, as JSON values."""
         settings = {name: value for name, value in self.get_params(deep=False).items() if name != "mixture"}
         return {"estimator": type(self).__name__, "settings": settings, "mixture": self._saved_mixture().info()}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
         """The encoder, restored from the results of `to_tensors` and `info`."""
         check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
         return cls(GaussianMixture.from_tensors(tensors, info["mixture"]), **info["settings"])

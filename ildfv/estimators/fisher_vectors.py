@@ -53,7 +53,7 @@ class FittedFisher(Settings, Protocol):
     def fitted_mixture(self) -> FittedMixture: ...
 
 
-def fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
+def fisher_vectors(maps: Any, mixture: FittedMixture, settings: Settings) -> Any:
     """Fisher vectors of maps in the layouts of `as_descriptors`, which may be `Weighted`; the batch size is halved when
     the memory of a GPU is exhausted."""
     descriptor_counts(maps)
@@ -68,7 +68,11 @@ def _fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
     _check_within_range(m.log_likelihood)
     usual = settings.power == 0.5 and not settings.intra
     make = fisher.vectors if usual and on_gpu(m.s1) and build.available() else vectors
-    options = {"improved": settings.improved, "order": settings.order, "weight_part": settings.weight_part}
+    options: dict[str, Any] = {
+        "improved": settings.improved,
+        "order": settings.order,
+        "weight_part": settings.weight_part,
+    }
     if not usual:
         options |= {"power": settings.power, "intra": settings.intra}
     return make(m, descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)

@@ -19,8 +19,10 @@ SMALL_BYTES = 1 << 20  # size of a batch in bytes; joining larger ones would sav
 def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterator[tuple[str, Any]]:
     """(name, batch) pairs like `named`, with consecutive small batches joined into batches of at least `rows` rows.
 
-    Joined batches have the layout (m, d), and only batches of one library, device, dtype and kind (weighted or not) are
-    joined. Batches above SMALL_BYTES or of at least `rows` descriptors are returned unchanged.
+    Batches of layout (m, d) are joined if they have the same library, device, dtype and kind (weighted or not). All
+    others are returned unchanged, as are those above SMALL_BYTES or of at least `rows` descriptors. In particular, maps
+    (b, d, h, w) of a network are: the kernel's sums over a batch are rounded to float32, so joined batches would make
+    the result depend on how batches are divided among ranks.
 
     copy: whether small batches are copied when they are read. Necessary if the stream may reuse their memory.
 
@@ -33,7 +35,8 @@ def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterat
     held = 0  # descriptors in `waiting`
     for name, batch in named:
         n = count(batch)
-        alone = n >= rows or n * features(batch) * itemsize(batch) > SMALL_BYTES
+        listed = len(split(batch)[0].shape) == 2
+        alone = not listed or n >= rows or n * features(batch) * itemsize(batch) > SMALL_BYTES
         if waiting and (alone or _kind(batch) != _kind(waiting[0][1])):
             yield _join(waiting)
             waiting, held = [], 0

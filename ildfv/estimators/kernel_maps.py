@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_float64, to_numpy
@@ -11,7 +13,7 @@ from ildfv.kernels import Moments, moments
 from ildfv.weighted import Weighted, split
 
 
-def with_weights(maps, weights):
+def with_weights(maps: Any, weights: Any) -> Any:
     """The maps as `Weighted`: one object for an array, one per map for a list. Without weights, the maps unchanged."""
     if weights is None:
         return maps
@@ -30,7 +32,7 @@ def moments_of(maps, mixture, threshold: float) -> Moments:
     return moments(list(arrays), mixture, threshold=threshold, weights=None if each[0] is None else each)
 
 
-def as_descriptors(maps):
+def as_descriptors(maps: Any) -> Any:
     """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d), integers as float64."""
     if isinstance(maps, Weighted):
         return Weighted(as_descriptors(maps.maps), maps.weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
@@ -80,7 +82,7 @@ def _without_ignored(one: Weighted):
     return xp.where(keep, maps, xp.zeros_like(maps))
 
 
-def descriptors(x):
+def descriptors(x: Any) -> Any:
     """The descriptors of checked maps, (b, n, d); a view if the library supports it."""
     if x.ndim == 3:
         return x

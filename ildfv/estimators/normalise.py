@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ildfv.arrays import namespace
 from ildfv.errors import check_number
 from ildfv.kernels.reference import MIN_NORM
@@ -20,7 +22,7 @@ def rooted(x, power: float):
     return xp.sign(x) * (xp.sqrt(xp.abs(x)) if power == 0.5 else xp.abs(x) ** power)
 
 
-def unit(x):
+def unit(x: Any) -> Any:
     """Rows (b, m) scaled to unit L2 norm; zero vectors remain zero."""
     xp = namespace(x)
     norms = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True))

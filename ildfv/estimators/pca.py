@@ -162,7 +162,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
 
     def _fit_krylov(self, batches: Batches, centre: np.ndarray) -> Self:
         d = len(centre)
-        found: dict = {}
+        found: dict[str, Any] = {}
 
         def product(block: np.ndarray) -> np.ndarray:
             sums = ProductSums(block, centre=centre)

@@ -101,7 +101,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         tags.input_tags.two_d_array = False
         return tags
 
-    def _transform_list(self, maps, weights):
+    def _transform_list(self, maps: Any, weights: Any) -> Any:
         check(len(maps) > 0, "maps must hold at least one map, got none")
         for i, one in enumerate(maps):
             check(np.ndim(one) == 3, f"maps[{i}] must have rows and columns, (d, h, w), got shape {np.shape(one)}")
@@ -113,14 +113,14 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             vectors = [self.transform(one[None, ...], to_numpy(omega)[None, :]) for one, omega in pairs]
         return namespace(*vectors).concat(vectors, axis=0)
 
-    def _weighted(self, maps, weights) -> list:
+    def _weighted(self, maps: Any, weights: Any) -> list[Any]:
         encoder = self.encoder_ if hasattr(self, "encoder_") else self._given_encoder()
         b, _, h, w = maps.shape
         grid = Weighted(maps, to_numpy(weights)).weights.reshape(b, 1, h, w)
         pairs = zip(self._cells(maps), self._cells(grid), strict=True)
         return [encoder.transform(cell, weights=omega.reshape(b, -1)) for cell, omega in pairs]
 
-    def _cells(self, maps: Any) -> Iterator:
+    def _cells(self, maps: Any) -> Iterator[Any]:
         xp, (h, w) = namespace(maps), maps.shape[2:]
         for g in self.grids:
             rows, columns = (np.linspace(0, n, g + 1).round().astype(int).tolist() for n in (h, w))
@@ -130,7 +130,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
                     # reshaped through a single axis, which copies the cell: all cells then have the same memory layout
                     yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
 
-    def _given_encoder(self):
+    def _given_encoder(self) -> Any:
         if self.encoder is None or not _ready(self.encoder):
             raise NotFittedError("This SpatialPyramid is not fitted yet: call fit first, or pass a fitted encoder")
         return self.encoder
@@ -146,8 +146,8 @@ def n_cells(grids: Any) -> int:
     return sum(g * g for g in grids)
 
 
-def _ready(encoder) -> bool:
+def _ready(encoder: Any) -> bool:
     """Whether the encoder can transform without `fit`: it is fitted, or all that `fit` would learn was passed to it."""
     if hasattr(encoder, "__sklearn_is_fitted__"):
-        return encoder.__sklearn_is_fitted__()
+        return bool(encoder.__sklearn_is_fitted__())
     return hasattr(encoder, "mixture_") or hasattr(getattr(encoder, "mixture", None), "weights_")

@@ -127,7 +127,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             sums.update(x[start:stop, :], labels[start:stop, :])
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
-    def _new_sums(self, x, labels) -> RegressionSums:
+    def _new_sums(self, x: Any, labels: Any) -> RegressionSums:
         """Empty sums, centred on the means of these rows; with several ranks, which need equal centres, on zero."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
@@ -201,8 +201,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         check_finite(x, "X")
         kind = getattr(namespace(x), floating(x))
         x = to_float64(x)  # if features are far from zero, adding the intercept in float32 would lose digits
-        predicted = x @ like(self.coef_.T, x) + like(self.intercept_, x)
-        return namespace(x).astype(predicted, kind, copy=False)
+        scores = x @ like(self.coef_.T, x) + like(self.intercept_, x)
+        predicted: AnyArray = namespace(x).astype(scores, kind, copy=False)
+        return predicted
 
     @default_errstate
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -246,7 +247,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         return tags
 
 
-def is_stream_of_pairs(x) -> bool:
+def is_stream_of_pairs(x: Any) -> bool:
     """Whether x, passed without y, is an iterable of pairs rather than an array for which y was forgotten."""
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
 
@@ -279,7 +280,7 @@ def _shared_with_ranks(sums: RegressionSums | None, flat: bool, reduce: Reduce) 
     return RegressionSums(p, c), bool(one_dimensional)
 
 
-def _as_columns(y: Any) -> tuple:
+def _as_columns(y: Any) -> tuple[Any, bool]:
     """Y as (m, c), and whether it was one-dimensional."""
     check(is_array(y), f"Y must be an array, got {type(y).__name__}")
     check_real(y, "Y")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ildfv.arrays import namespace
-from ildfv.estimators.base import RandomState
 from ildfv.estimators.codebook import CodebookEncoder
 from ildfv.estimators.normalise import blocks_to_unit, check_power, rooted, unit
 
@@ -55,7 +54,7 @@ class VLAD(CodebookEncoder):
         scale: Any = None,
         power: float = 0.5,
         intra: bool = False,
-        random_state: RandomState = 0,
+        random_state: int = 0,
     ) -> None:
         super().__init__(n_clusters, centres=centres, scale=scale, random_state=random_state)
         self.power = power

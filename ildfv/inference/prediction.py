@@ -172,7 +172,7 @@ class Prediction:
         )
         for name, answer in self.heads.items():
             for z, (position, lung) in enumerate(zip(self.positions, self.lung, strict=True)):
-                row: list = [name, z, f"{position:.3f}", f"{lung:.2f}"]
+                row: list[Any] = [name, z, f"{position:.3f}", f"{lung:.2f}"]
                 for c in range(len(self.patterns)):
                     values = (answer.scores, answer.probability, answer.presence, answer.pixels, answer.area)
                     row += [*(_cell(a[z, c]) for a in values), "" if answer.sets is None else answer.sets[z][c]]
@@ -212,7 +212,7 @@ def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _numbers(values: np.ndarray) -> list:
+def _numbers(values: np.ndarray) -> list[Any]:
     """The values as nested lists, with None for values that are not finite."""
     if values.ndim > 1:
         return [_numbers(row) for row in values]

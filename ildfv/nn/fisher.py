@@ -143,7 +143,7 @@ class FisherVector2d(nn.Module):
         self._ready = True
         return self
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch has no types for it
     def initialise(self, maps: Tensor | Iterable[Tensor], *, random_state: int = 0) -> Self:
         """Initialise the layer with a mixture that is fitted to feature maps by EM.
 

@@ -60,7 +60,7 @@ def moments_backward(
         _rows(maps), log_weights, means, variances, found, by_moments, threshold, counts
     )
     by_maps = torch.empty_like(maps, memory_format=torch.contiguous_format)
-    by_maps.copy_(by_rows.mT.unflatten(2, maps.shape[2:]) if maps.ndim == 4 else by_rows)
+    by_maps.copy_(torch.unflatten(by_rows.mT, 2, maps.shape[2:]) if maps.ndim == 4 else by_rows)
     return by_maps, by_log_weights, by_means, by_variances
 
 
@@ -77,7 +77,7 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.flatten(2).mT.contiguous() if maps.ndim == 4 else maps
 
 
-def _save_for_backward(ctx, inputs, output) -> None:
+def _save_for_backward(ctx: Any, inputs: Any, output: Any) -> None:
     maps, log_weights, means, variances, counts, ctx.threshold = inputs
     ctx.weighted = counts is not None
     ctx.save_for_backward(maps, log_weights, means, variances, *output, *([counts] if ctx.weighted else []))

@@ -142,7 +142,7 @@ class Storing:
                 try:
                     listed |= uids & set(all_pages(search, INSTANCE))
                 except requests.HTTPError as error:  # some servers answer 404 for a series without instances
-                    if error.response.status_code != GONE:
+                    if error.response is None or error.response.status_code != GONE:
                         raise
         return listed
 

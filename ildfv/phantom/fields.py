@@ -111,7 +111,7 @@ class Cells:
         inside = (np.abs(points[:, 2] - (x.min() + x.max()) / 2) < np.ptp(x) / 2 + 3 * self.spacing) & (
             np.abs(points[:, 1] - (y.min() + y.max()) / 2) < np.ptp(y) / 2 + 3 * self.spacing
         )
-        distance, index = nearest_points(points[inside], x, y, np.float32(z), spacing=self.spacing, count=count)
+        distance, index = nearest_points(points[inside], x, y, float(np.float32(z)), spacing=self.spacing, count=count)
         return distance, self.sizes[layers].reshape(-1)[inside][index]
 
 

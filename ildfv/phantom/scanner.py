@@ -91,8 +91,9 @@ class Scanner:
             share = np.zeros_like(lung)
             width = self.patient.feather * FEATHER[k] / self.patient.pixel
             share[region] = gaussian(here[region].astype(np.float32), width)
-            pixels = np.nonzero((share > 0.02) & inside)
-            if not len(pixels[0]):  # smoothing the border can remove a region of a few pixels
+            rows, columns = np.nonzero((share > 0.02) & inside)
+            pixels = rows, columns
+            if not len(rows):  # smoothing the border can remove a region of a few pixels
                 continue
             s, before = share[pixels], lung[pixels]
             texture = self.textures.mixed(k, pixels, z, box, healthy[pixels])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class MapStream:
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
-        given = {"weights": self.weights, "memory": self.memory}
+        given: dict[str, Any] = {"weights": self.weights, "memory": self.memory}
         for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), **given):
             maps, weights = split(batch)
             for i, one in enumerate(to_numpy(maps)):  # (d, h, w)

@@ -150,7 +150,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (b,)
         """
-        return self.classes_[self.scores(X).argmax(axis=1)]
+        found: np.ndarray = self.classes_[self.scores(X).argmax(axis=1)]
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder as model.safetensors and model.json.

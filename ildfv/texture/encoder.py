@@ -196,7 +196,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             for name, value in estimator.to_tensors().items()
         }
 
-    def info(self) -> dict:
+    def info(self) -> dict[str, Any]:
         """Settings and learned numbers as JSON values."""
         self._check_fitted()
         settings = {
@@ -207,7 +207,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         return {"settings": settings, "layers": list(self.layers_), "range": span, "parts": parts}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict) -> Self:
+    def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
         """The encoder, restored from the results of `to_tensors` and `info`."""
         try:
             settings: dict[str, Any] = {
@@ -225,6 +225,6 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         return encoder
 
 
-def _pictures(items: list) -> Iterator[Picture]:
+def _pictures(items: list[Any]) -> Iterator[Picture]:
     """The images, read one at a time, so that memory does not grow with their number."""
     return (as_picture(one, f"images[{i}]") for i, one in enumerate(items))

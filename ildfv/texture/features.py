@@ -122,4 +122,5 @@ def _scaled(values: np.ndarray, scale: float) -> np.ndarray:
         sigma = 0.5 * np.sqrt(scale**-2 - 1)  # the blur that prevents aliasing at the lower resolution
         values = gaussian_filter(values, (sigma, sigma, 0) if values.ndim == 3 else sigma, mode="nearest")
     factors = (scale, scale, 1) if values.ndim == 3 else scale
-    return zoom(values, factors, order=1, mode="nearest", grid_mode=True)
+    resized: np.ndarray = zoom(values, factors, order=1, mode="nearest", grid_mode=True)
+    return resized

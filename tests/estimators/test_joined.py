@@ -39,11 +39,11 @@ def test_memory_is_bounded():
     assert sum(sizes) == 20 * SMALL_BYTES
 
 
-def test_batches_of_all_layouts_keep_the_order_of_their_descriptors():
+def test_maps_of_a_network_are_not_joined():
     maps = RNG.standard_normal((2, 3, 4, 5)).astype(np.float32)  # (b, d, h, w)
-    rows = maps.transpose(0, 2, 3, 1).reshape(40, 3)
-    ((_, batch),) = joined([X[:5], rows.reshape(2, 20, 3), maps])
-    np.testing.assert_array_equal(batch, np.concatenate([X[:5], rows, rows]))
+    rows = maps.transpose(0, 2, 3, 1).reshape(2, 20, 3)
+    found = [batch for _, batch in joined([X[:5], X[5:9], rows, maps, maps, X])]
+    assert [batch.shape for batch in found] == [(9, 3), (2, 20, 3), (2, 3, 4, 5), (2, 3, 4, 5), (600, 3)]
 
 
 def test_dtypes_are_not_mixed():
