@@ -28,6 +28,7 @@ native = Extension(
     # No -march=native: a wheel must run on other machines; the kernel selects its instruction set at run time.
     extra_compile_args=[
         "-O3",
+        "-g0",  # Python's own flags contain -g, and debug information is the larger part of a wheel
         "-std=c++17",
         "-fno-math-errno",
         "-ffp-contract=fast",
