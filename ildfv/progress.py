@@ -75,7 +75,8 @@ class Lines:
 def _status(done: int, total: int | None, finished: int, seconds: float) -> str:
     """Text with counts, rate and times. finished: how many of the `done` items were finished in these seconds."""
     speed = finished / seconds if seconds > 0 else 0.0
-    text = f"{done:,}{f' of {total:,}' if total else ''}, {speed:,.1f}/s, {_clock(seconds)}"
+    rate = f"{speed:,.1f}/s" if speed >= 1 or not speed else f"{1 / speed:,.1f} s each"
+    text = f"{done:,}{f' of {total:,}' if total else ''}, {rate}, {_clock(seconds)}"
     if total and speed and done < total:
         text += f", {_clock((total - done) / speed)} left"
     return text

@@ -34,6 +34,12 @@ def test_relative_links_lead_to_files_and_headings(page):
             assert anchor in anchors(target), f"{page.name} links to {name}{anchor}, which has no such heading"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_show_only_the_output_of_the_command(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if re.match(r"\[rc \d|DONE$|(real|user|sys)\t", line)]
+
+
 def test_a_wrong_anchor_is_noticed(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("(faq-own)=\n### Is it so?\n\n```\n# no heading\n```\n")

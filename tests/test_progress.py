@@ -54,7 +54,7 @@ def test_items_of_an_earlier_run_are_excluded_from_the_rate(monkeypatch, caplog)
     with Lines(every=0).task("Encoding", total=2000, done=1000) as advance:
         advance(10)
     assert "Encoding: 1,010 of 2,000, 1.0/s, 10 s, 16:30 left" in caplog.text
-    assert "Encoding: done, 1,010 of 2,000, 0.5/s, 20 s" in caplog.text
+    assert "Encoding: done, 1,010 of 2,000, 2.0 s each, 20 s" in caplog.text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05")])

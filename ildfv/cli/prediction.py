@@ -154,8 +154,12 @@ def predict(
     from ildfv.inference.predictor import Predictor
     from ildfv.pacs.predict import predict_and_deliver
     from ildfv.pipeline.devices import resolve
+    from ildfv.store.outputs import check_folder
 
     check(not cam or (out is not None and not follow_up), "--cam needs --out, and is not available with --follow-up")
+    for folder in (out, dicom):
+        if folder is not None:
+            check_folder(folder)
     loaded = Predictor.load(predictor, device=resolve(device), weights=weights or ())
     progress = output.progress(verbose)
     if follow_up:

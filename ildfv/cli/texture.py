@@ -98,6 +98,7 @@ def classify(
     Example: `ildfv texture classify textures --train-per-class 40 --repeats 10 --page textures.html`
     """
     from ildfv.errors import check
+    from ildfv.store.outputs import check_folder
     from ildfv.texture.classifier import TextureClassifier
     from ildfv.texture.collection import by_folder, by_table
     from ildfv.texture.evaluate import evaluate
@@ -109,6 +110,8 @@ def classify(
         from ildfv.texture.page import check_page, write_page
 
         check_page(page)
+    if model is not None:
+        check_folder(model)
     given = train_per_class is not None or leave_one_group_out or folds is not None
     protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
     if layout is not None:

@@ -12,7 +12,7 @@ from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
 from ildfv.phantom.patient import EASY
 from ildfv.phantom.scanner import Scanner
 from ildfv.progress import SILENT, Progress
-from ildfv.store.outputs import write_output
+from ildfv.store.outputs import check_folder, write_output
 from ildfv.streaming.processes import Died, as_completed
 
 # Thin sections about 10 mm apart, as in interspaced high-resolution CT: 24 cover lungs of 205 … 290 mm.
@@ -63,6 +63,7 @@ def write_phantoms(
     check(workers is None or workers >= 1, f"workers must be 1 or more, got {workers}")
     check(difficulty in DIFFICULTIES, f"difficulty must be {' or '.join(DIFFICULTIES)}, got {difficulty!r}")
     folder = Path(folder)
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     table = (files("ildfv.scans") / "codes/phantom.toml").read_bytes()
     write_output(folder / "codes.toml", table, table, "the code table of phantoms")

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ildfv.errors import InputError
+from ildfv.store.outputs import check_folder
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
     folder = Path(folder)
     holder = folder / ".holder"
     with ExitStack() as stack:
+        check_folder(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")

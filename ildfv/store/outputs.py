@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -42,6 +43,28 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
     with open_regular(path) as file:
         ours = marker in file.read(HEAD)
     check(ours, f"{rule}, got another file: name a new one, or remove this one first")
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that `folder` is a writable folder or can be created.
+
+    Call it before the computation, so that a wrong path is reported early.
+
+    Raises
+    ------
+    InputError
+        The path or one of its parents is not a folder, or is not writable.
+    """
+    there = Path(folder).absolute()
+    while not there.exists() and not there.is_symlink():
+        there = there.parent
+    found = "" if there == Path(folder).absolute() else f" {there}"
+    check(
+        there.is_dir(), f"{folder} must be a folder or a new name, got a path that is not a folder{found}: name another"
+    )
+    check(
+        os.access(there, os.W_OK | os.X_OK), f"{folder} must be writable, got no permission{found}: name another folder"
+    )
 
 
 def write_output(path: Path, data: bytes, marker: bytes, kind: str) -> None:

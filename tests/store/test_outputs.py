@@ -8,9 +8,46 @@ from typer.testing import CliRunner
 from ildfv.cli.app import app
 from ildfv.errors import InputError
 from ildfv.phantom import write_phantoms
-from ildfv.store.outputs import check_output, write_output
+from ildfv.store.outputs import check_folder, check_output, write_output
 
 MARKER, KIND = b"<marker>", "a page"
+
+
+def test_a_folder_for_output_exists_or_can_be_created(tmp_path):
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "new" / "below"):
+        check_folder(folder)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "broken", "broken/below"])
+def test_a_folder_for_output_is_not_a_file_or_below_one(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="must be a folder or a new name, got a path that is not a folder"):
+        check_folder(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["phantom", "file", "--patients", "1"],
+        ["prepare", "scans", "-w", "file"],
+        ["predict", "scans", "-p", "predictor", "--out", "file"],
+        ["predict", "scans", "-p", "predictor", "--dicom", "file/below"],
+        ["texture", "classify", "images", "--model", "file"],
+        ["texture", "encode", "images", "--out", "file"],
+    ],
+)
+def test_commands_refuse_a_file_as_output_folder_before_they_compute(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    for name in ("scans", "images"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"not an image")
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, InputError)
+    assert "must be a folder or a new name" in str(result.exception)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_new_file_and_an_earlier_output_are_written(tmp_path):
