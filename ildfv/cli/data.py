@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -48,7 +49,8 @@ def phantom(
         "scans": [str(s) for s in scans],
     }
     if not output.emit(result, as_json=as_json):
-        output.out.print(f"{patients} phantom scans of {slices} slices in {folder}. Next: ildfv prepare {folder}")
+        made = f"{patients} phantom scans of {slices} slices in {folder}"
+        output.out.print(f"{made}. Next: ildfv prepare {quote(str(folder))}", soft_wrap=True)
 
 
 def stats(

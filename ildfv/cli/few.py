@@ -110,4 +110,5 @@ def _difference(value: float | None, interval) -> str:
     """The difference with its interval, such as `+0.199 (+0.111 to +0.305)`."""
     if value is None:
         return "–"
-    return f"{value:+.3f}" + (f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "")
+    shown = [f"{round(one, 3) + 0.0:+.3f}" for one in (value, *(interval or ()))]  # + 0.0: no "-0.000"
+    return shown[0] + (f" ({shown[1]} to {shown[2]})" if interval else "")

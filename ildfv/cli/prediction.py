@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -74,7 +75,7 @@ def export(
         output.out.print(f"{out}: {names}; primary {info.primary}. {info.use}", soft_wrap=True)
         for one in info.heads:
             output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
-        output.out.print(f"Next: ildfv predict SCAN --predictor {out}", soft_wrap=True)
+        output.out.print(f"Next: ildfv predict SCAN --predictor {quote(str(out))}", soft_wrap=True)
 
 
 def predict(

@@ -116,20 +116,20 @@ def _check_number(n_folds: int, n_patients: int) -> None:
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,
-        f"there must be at least 3 patients with a label map, for fitting, validation and test, got {n_patients}: "
-        "add scans of further patients with label maps",
+        f"there must be at least 3 patients with labels, for fitting, validation and test, got {n_patients}: "
+        "add labelled scans of further patients",
         faq="few-patients",
     )
     check(
         n_folds <= n_patients,
-        f"--folds must be at most the number of patients with a label map, {n_patients}, got {n_folds}: "
+        f"--folds must be at most the number of labelled patients, {n_patients}, got {n_folds}: "
         f"use --folds {n_patients}",
         faq="few-patients",
     )
     largest = -(-n_patients // n_folds)
     check(
         n_patients - largest >= 2,
-        f"--folds must leave at least 2 of the {n_patients} patients with a label map for training, got {n_folds}: "
+        f"--folds must leave at least 2 of the {n_patients} patients with labels for training, got {n_folds}: "
         f"use --folds {n_patients}",
         faq="few-patients",
     )

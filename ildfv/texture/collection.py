@@ -41,7 +41,11 @@ class Collection:
         """InputError unless there are at least two classes and each has at least `least` images."""
         check(len(self.classes) > 1, f"a texture set must have at least 2 classes, got only {self.classes[0]}")
         for name, number in self.counts().items():
-            check(number >= least, f"class {name} must have at least {least} images, got {number}")
+            check(
+                number >= least,
+                f"class {name} must have at least {least} images for these splits, got {number}: add images, or choose "
+                "fewer folds or training images per class",
+            )
 
     def duplicates(self) -> list[list[int]]:
         """Lists of indices of images with equal pixels, in any file format, compared by SHA-256 of size and values."""

@@ -135,7 +135,7 @@ def test_folds_are_restored_from_json():
 
 def test_too_few_patients_give_a_one_line_error():
     patients, counts = cohort(4)
-    rule = "--folds must be at most the number of patients with a label map, 4, got 5: use --folds 4"
+    rule = "--folds must be at most the number of labelled patients, 4, got 5: use --folds 4"
     with pytest.raises(InputError, match=rule):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
