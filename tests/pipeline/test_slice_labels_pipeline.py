@@ -88,7 +88,7 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
         regress_encoding(sparse.root, layer="filters", target="step")
     with pytest.raises(InputError, match="labelled by presence: use step"):
         regress_encoding(sparse.root, layer="filters", head="ridge")
-    with pytest.raises(InputError, match="labelled by presence: use step"):
+    with pytest.raises(InputError, match="labelled only by presence: use target step"):
         regress_encoding(sparse.root, layer="filters", head="ridge", target="fraction")
 
 
