@@ -86,5 +86,5 @@ def test_a_predictor_is_given_with_a_workspace(encoded, scan):
 def test_a_folder_that_is_no_predictor_is_refused(encoded, tmp_path):
     from ildfv.viewer.study import open_study
 
-    with pytest.raises(InputError, match="is not a predictor"):
+    with pytest.raises(InputError, match="must be a predictor, but has no"):
         open_study([encoded[0]], predictor=tmp_path)
