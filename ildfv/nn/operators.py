@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.library import custom_op
+from torch import Tensor, library
 
 from ildfv.kernels import moments as kernel
 from ildfv.nn.gradients import gradients
@@ -20,7 +19,7 @@ class _Mixture:
         self.means_, self.variances_ = means.detach(), variances.detach()
 
 
-@custom_op("ildfv::moments", mutates_args=())
+@library.custom_op("ildfv::moments", mutates_args=())
 def moments(
     maps: Tensor,
     log_weights: Tensor,
@@ -44,7 +43,7 @@ def _(maps: Any, log_weights: Any, means: Any, variances: Any, counts: Any, thre
     return tuple(maps.new_empty(shape, dtype=kind) for shape in ((b, k), (b, k, d), (b, k, d)))
 
 
-@custom_op("ildfv::moments_backward", mutates_args=())
+@library.custom_op("ildfv::moments_backward", mutates_args=())
 def moments_backward(
     maps: Tensor,
     log_weights: Tensor,

@@ -8,7 +8,7 @@ from ildfv.errors import InputError
 
 torch = pytest.importorskip("torch")
 
-from torch.library import opcheck  # noqa: E402
+from torch import library  # noqa: E402
 
 from ildfv.nn import FisherVector2d  # noqa: E402
 from ildfv.nn.operators import moments  # noqa: E402
@@ -118,8 +118,8 @@ def test_the_operator_is_correct_for_torch_library():
     maps = maps_of(2, D, 3, 3).requires_grad_()
     layer = FisherVector2d.from_mixture(a_mixture(), dtype=torch.float64)
     arguments = (maps, layer.logits.log_softmax(0).detach(), layer.means, layer.log_variances.exp().detach())
-    opcheck(moments, (*arguments, None, 1e-6))
-    opcheck(moments, (*arguments, torch.ones(2, 9, dtype=torch.float64), 1e-6))
+    library.opcheck(moments, (*arguments, None, 1e-6))
+    library.opcheck(moments, (*arguments, torch.ones(2, 9, dtype=torch.float64), 1e-6))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
