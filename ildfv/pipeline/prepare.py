@@ -13,16 +13,14 @@ from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
-from ildfv.datasets.settings import ScanSettings
-from ildfv.datasets.table import read_table
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError
-from ildfv.pipeline.code_table import chosen_codes, codes_note
+from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_slice_labels
+from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
-from ildfv.scans.labels import Codes
 from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
@@ -96,18 +94,16 @@ def prepare_scans(
     labelled = None if labels is None else read_label_file(labels)  # checked before anything is written
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
-        if table is not None:
-            read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
-        chosen = chosen_codes(view, codes)
-        settings = ScanSettings(
-            codes=None if chosen is None else Codes.load(chosen),
+        chosen, settings = scan_settings(
+            view,
+            codes=codes,
             table=table,
+            patients=patients,
             packed=packed,
             unlabelled_is_negative=unlabelled_is_negative,
             resample=resample,
             patient_from=patient_from,
             grey=grey,
-            patients=patients,
             lung_masks=lung_masks,
             hu=hu,
         )

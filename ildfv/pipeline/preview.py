@@ -8,14 +8,12 @@ from ildfv.datasets.input import find_scans
 from ildfv.datasets.label_file import read_label_file
 from ildfv.datasets.report import joined, unused_dict
 from ildfv.datasets.search import check_scans
-from ildfv.datasets.settings import ScanSettings
-from ildfv.datasets.table import read_table
 from ildfv.datasets.unpacked import unpacked
-from ildfv.pipeline.code_table import chosen_codes, codes_note
+from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.prepare_labels import listed_patients
+from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
-from ildfv.scans.labels import Codes
 
 
 def preview_scans(
@@ -44,17 +42,15 @@ def preview_scans(
     check_scans(scans)
     labelled = None if labels is None else read_label_file(labels)
     with unpacked(scans, packed=packed, progress=progress) as view:
-        if table is not None:
-            read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
-        chosen = chosen_codes(view, codes)
-        settings = ScanSettings(
-            codes=None if chosen is None else Codes.load(chosen),
+        chosen, settings = scan_settings(
+            view,
+            codes=codes,
             table=table,
+            patients=listed_patients(labelled),
             packed=packed,
             resample=resample,
             patient_from=patient_from,
             grey=grey,
-            patients=listed_patients(labelled),
             lung_masks=lung_masks,
         )
         progress.note(codes_note(view.shown(chosen)))
