@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 MAX_ITER = 2000
-TOLERANCE = 1e-6  # for the gradient of the mean loss; at 1e-4 the result would depend on the initial weights
+TOLERANCE = 1e-8  # for the gradient of the mean loss; at 1e-6 scores differ by up to 4e-3 from the exact solution
 
 
 def ridge_path(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
