@@ -57,7 +57,7 @@ def test_torchrun_example_in_one_process(capsys):
 
 @pytest.mark.slow
 def test_torchrun_example_in_two_processes():
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         [*torchrun, EXAMPLES / "torchrun_two_processes.py"], capture_output=True, text=True, env=environment
