@@ -65,7 +65,9 @@ def test_the_folder_of_an_archive_is_removed_when_the_command_ends(ending, archi
     temporary.mkdir()
     command = [sys.executable, "-m", "ildfv", "view", archive, "--json"]
     environment = os.environ | {"TMPDIR": str(temporary)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    # A test run in the background of a shell ignores SIGINT, and its children inherit this.
+    options = {"env": environment, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as server:
         while "}" not in server.stdout.readline():
             assert server.poll() is None
         assert list(temporary.iterdir())
