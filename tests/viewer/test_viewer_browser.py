@@ -23,7 +23,13 @@ PATIENCE = 60  # seconds to wait for the page
 def serve(*arguments) -> tuple[subprocess.Popen, str]:
     """The process of a viewer and its address."""
     command = [sys.executable, "-m", "ildfv", "view", *map(str, arguments), "--json"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore SIGINT
+    )
     document = ""
     while not document.rstrip().endswith("}"):
         line = server.stdout.readline()
