@@ -42,8 +42,8 @@ class Entity:
         kinds = {path: _kind(path) for path in files}
         for kind, syntax in sorted(set(kinds.values())):
             entity.add_requested_context(kind, syntax)
-        association = entity.associate(self.address.host, self.address.port, ae_title=self.address.title)
-        if association.is_rejected:
+        association, is_rejected = self._associate(entity)
+        if is_rejected:
             raise InputError(
                 f"{self.address} rejected the association: check its title, and that it accepts {title} ({TITLE})"
             )
@@ -62,6 +62,25 @@ class Entity:
             if association.is_established:
                 association.release()
         return len(files)
+
+    def _associate(self, entity):
+        """The association, and whether the other side rejected it.
+
+        `Association.is_rejected` stays False if the rejection arrives, and the connection closes, before pynetdicom
+        looks at the connection, which happens on a busy machine: the received PDUs are asked.
+        """
+        from pynetdicom import evt
+        from pynetdicom.pdu import A_ASSOCIATE_RJ
+
+        rejections = []
+
+        def received(event) -> None:
+            if isinstance(event.pdu, A_ASSOCIATE_RJ):
+                rejections.append(event.pdu)
+
+        host, port, title = self.address.host, self.address.port, self.address.title
+        association = entity.associate(host, port, ae_title=title, evt_handlers=[(evt.EVT_PDU_RECV, received)])
+        return association, bool(rejections)
 
     def _send(self, association, path: Path, stored: int, of: int) -> None:
         sent = f"({progress_text(stored, of)})"
