@@ -44,7 +44,10 @@ def experiment(
         bool, typer.Option("--list", help="List the experiments and the tables and figures they reproduce.")
     ] = False,
     preset: Annotated[
-        str, typer.Option(help="small: all steps on little data; paper: five folds, for a GPU.")
+        str,
+        typer.Option(
+            help="small: all steps on little data; medium: 200 patients, for growth on a CPU; paper: five folds, GPU."
+        ),
     ] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
     network: Annotated[list[str] | None, NETWORKS] = None,
