@@ -3,7 +3,7 @@
 #
 # The score of a linear classifier on an improved Fisher vector is a sum over the locations of the image: each location
 # has an exact share of the score. Here a classifier learns brick and grass from scikit-image's pictures, and its map
-# shows which part of a picture made of both speaks for brick.
+# shows which parts of a picture made of both are evidence for brick.
 #
 #     python examples/contribution_map.py
 #
@@ -39,9 +39,9 @@ def training_patches(n: int = 10) -> tuple[list[np.ndarray], list[str]]:
 
 def mixed_picture(side: int = 128) -> np.ndarray:
     """Brick on the left half, grass on the right half, both from the lower half of the pictures; uint8 (side, side)."""
-    found = data.brick()[300 : 300 + side, 100 : 100 + side].copy()
-    found[:, side // 2 :] = data.grass()[300 : 300 + side, 100 + side // 2 : 100 + side]
-    return found
+    picture = data.brick()[300 : 300 + side, 100 : 100 + side].copy()
+    picture[:, side // 2 :] = data.grass()[300 : 300 + side, 100 + side // 2 : 100 + side]
+    return picture
 
 
 def coloured(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -53,30 +53,30 @@ def coloured(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 # %% [markdown]
-# The map sums to the score minus the score of a zero vector, which no location contributes to.
+# The map sums to the score minus the offset, which is the score of a zero vector.
 
 
 # %%
 def main(file: Path = Path("contribution-map.png")) -> dict[str, float]:
-    """The score of brick, the sum of its map, and the sums over both halves of the picture."""
+    """The score of brick without the offset, the sum of its map, and the sums over both halves of the picture."""
     model = TextureClassifier(n_components=COMPONENTS, scales=(1.0,)).fit(*training_patches())
     picture = mixed_picture()
     brick = list(model.classes_).index("brick")
     values = contribution_maps(model, as_picture(picture, "mixed"))[brick]  # (h, w)
-    zero = model.head_.scores(np.zeros((1, model.head_.functional().shape[1])))[0, brick]
-    score = model.scores([picture])[0, brick] - zero
+    offset = model.head_.scores(np.zeros((1, model.head_.functional().shape[1])))[0, brick]
+    score = model.scores([picture])[0, brick] - offset
     assert np.isclose(values.sum(), score, rtol=1e-4, atol=1e-6), (values.sum(), score)
     half = picture.shape[1] // 2
-    found = {
+    sums = {
         "score": float(score),
         "sum": float(values.sum()),
         "left": float(values[:, :half].sum()),
         "right": float(values[:, half:].sum()),
     }
     Image.fromarray(np.hstack([np.repeat(picture[..., None], 3, axis=2), coloured(picture, values)])).save(file)
-    print(f"score of brick {score:+.3f} = {found['left']:+.3f} (brick half) {found['right']:+.3f} (grass half)")
+    print(f"score of brick {score:+.3f} = {sums['left']:+.3f} (brick half) {sums['right']:+.3f} (grass half)")
     print(f"written to {file}")
-    return found
+    return sums
 
 
 # %%

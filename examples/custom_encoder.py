@@ -1,13 +1,14 @@
 # %% [markdown]
 # # An encoder of your own
 #
-# An encoder is a scikit-learn transformer from maps (b, d, h, w) to vectors (b, length). This one pools the covariance
-# of the descriptors of a map (a "bilinear" or second-order pooling). It works in a scikit-learn pipeline, and in a
-# workspace as a further kind next to `fisher`, `vlad` and `mean`.
+# An encoder is a scikit-learn transformer from maps (b, d, h, w) to vectors (b, length). This one computes the
+# covariance of the descriptors of each map ("bilinear" or second-order pooling). It works in a scikit-learn pipeline,
+# and in a workspace as an additional encoder besides `fisher`, `vlad` and `mean`.
 #
 #     python examples/custom_encoder.py
 #
-# Prints the cross-validated accuracy of this encoder and of the library's on the same descriptors of photographs.
+# Prints the cross-validated accuracy of this encoder and of two encoders of the library, on the same descriptors of
+# photographs.
 
 # %%
 from __future__ import annotations
@@ -60,7 +61,7 @@ class CovariancePooling(TransformerMixin, BaseEstimator):
 
 
 # %% [markdown]
-# In a workspace: a function that fits the encoder on the maps of the fit slices, registered under a name. Then
+# For use in a workspace, register a function under a name; it fits the encoder on the maps of the fit slices. Then
 # `ildfv.pipeline.encode.encode(…, encoder="covariance")` fits PCA on its vectors, stores the projections of all slices
 # and can be resumed, as for Fisher vectors. `Training` gives access to the slices, the layer and the settings.
 
@@ -69,7 +70,7 @@ class CovariancePooling(TransformerMixin, BaseEstimator):
 def fit_covariance(training: Training) -> Encoder:
     """The encoder of a workspace's layer, fitted on its training slices."""
     maps = training.activations(training.slices.images(training.indices))  # (m, d, h, w); few slices: all at once
-    rows = [one.reshape(len(one), -1).T for one in np.asarray(maps)]
+    rows = [map_.reshape(len(map_), -1).T for map_ in np.asarray(maps)]
     d = training.activations.d
     return Encoder(CovariancePooling().fit(rows), d * (d + 1) // 2)
 
@@ -79,7 +80,7 @@ ENCODERS["covariance"] = Kind(fit_covariance)
 
 # %%
 def main(n: int = PATCHES) -> dict[str, float]:
-    """Mean accuracy of three folds by encoder."""
+    """The accuracy of each encoder, averaged over three folds."""
     rng, images, labels = np.random.default_rng(0), [], []
     for label, pixels in enumerate((data.brick(), data.grass(), data.gravel())):
         for top, left in rng.integers(0, 512 - SIDE, (n, 2)):
@@ -91,12 +92,12 @@ def main(n: int = PATCHES) -> dict[str, float]:
         "Fisher vector": FisherVector(GaussianMixture(8, method="stepwise", max_iter=3, tol=0.1, random_state=0)),
         "mean": Pooling("mean"),
     }
-    found = {}
+    accuracies = {}
     for name, encoder in encoders.items():
         model = make_pipeline(encoder, LogisticRegression(C=10, max_iter=1000))
-        found[name] = float(cross_val_score(model, maps, labels, cv=3).mean())
-        print(f"{name}: {100 * found[name]:.1f} % of {len(labels)} patches")
-    return found
+        accuracies[name] = float(cross_val_score(model, maps, labels, cv=3).mean())
+        print(f"{name}: {100 * accuracies[name]:.1f} % of {len(labels)} patches")
+    return accuracies
 
 
 # %%

@@ -3,8 +3,8 @@
     python examples/finetune_fisher_layer.py
 
 Training patches come from the left half of each picture, test patches from the right half. A small convolutional
-network is trained with (a) global average pooling and (b) the Fisher layer instead, initialised by the first
-batch; both with the same number of steps. Prints the accuracy on the test patches. Takes about a minute on a CPU.
+network is trained with global average pooling, and with a Fisher layer instead, which is initialised by the first
+batch; the number of steps is the same. Prints the accuracy on the test patches. Takes about a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from torch import nn
 from ildfv.nn import FisherVector2d
 
 SIDE, BATCH, STEPS, TEST = 32, 24, 40, 300  # pixels, patches, steps, test patches
-CONTRAST = (
-    0.35  # contrast of the patches, in noise of standard deviation 1: with more, the task is too easy for a comparison
-)
+# Contrast of the patches, in noise of standard deviation 1. With a higher contrast, the task is too easy for a comparison.
+CONTRAST = 0.35
 
 
 def patches(rng: np.random.Generator, n: int, half: int) -> tuple[torch.Tensor, torch.Tensor]:
     """n patches (n, 1, SIDE, SIDE) of one half of the pictures, each standardised, with their classes."""
     pictures = [p.astype(np.float32) for p in (data.brick(), data.grass(), data.gravel())]
     labels = rng.integers(0, 3, n)
-    found = np.empty((n, 1, SIDE, SIDE), np.float32)
+    images = np.empty((n, 1, SIDE, SIDE), np.float32)
     for i, label in enumerate(labels):
         top, left = rng.integers(0, 512 - SIDE), rng.integers(0, 256 - SIDE) + 256 * half
         patch = pictures[label][top : top + SIDE, left : left + SIDE]
         patch = np.rot90(patch, rng.integers(4))
-        found[i, 0] = CONTRAST * (patch - patch.mean()) / (patch.std() + 1e-6) + rng.standard_normal(patch.shape)
-    return torch.from_numpy(found), torch.from_numpy(labels)
+        images[i, 0] = CONTRAST * (patch - patch.mean()) / (patch.std() + 1e-6) + rng.standard_normal(patch.shape)
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def features() -> nn.Sequential:
@@ -57,12 +56,9 @@ def train(network: nn.Module, name: str) -> float:
     with torch.no_grad():
         network(patches(rng, 64, 0)[0])  # initialises the Fisher layer
     mixture = [p for m in network.modules() if isinstance(m, FisherVector2d) for p in m.parameters()]
-    rest = [p for p in network.parameters() if not any(p is one for one in mixture)]
-    slow = {
-        "params": mixture,
-        "lr": 3e-4,
-        "weight_decay": 0.0,
-    }  # it is already fitted, and weight decay would pull means to 0
+    rest = [p for p in network.parameters() if not any(p is parameter for parameter in mixture)]
+    # The mixture is already fitted, and weight decay would pull its means to 0.
+    slow = {"params": mixture, "lr": 3e-4, "weight_decay": 0.0}
     optimiser = torch.optim.AdamW([{"params": rest}, *([slow] if mixture else [])], lr=3e-3, weight_decay=1e-2)
     for _ in range(STEPS):
         x, y = patches(rng, BATCH, 0)
@@ -79,18 +75,18 @@ def train(network: nn.Module, name: str) -> float:
 
 
 def main() -> dict[str, float]:
-    """Accuracies by pooling."""
-    found = {}
+    """The accuracy with each kind of pooling."""
+    accuracies = {}
     torch.manual_seed(0)
-    found["mean"] = train(
+    accuracies["mean"] = train(
         nn.Sequential(features(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 3)), "average pooling"
     )
     for trainable in (False, True):
         torch.manual_seed(0)
         layer = FisherVector2d(24, 8, trainable=trainable)
         name = "Fisher layer, trained" if trainable else "Fisher layer, fixed mixture"
-        found[name] = train(nn.Sequential(features(), layer, nn.Linear(layer.n_outputs, 3)), name)
-    return found
+        accuracies[name] = train(nn.Sequential(features(), layer, nn.Linear(layer.n_outputs, 3)), name)
+    return accuracies
 
 
 if __name__ == "__main__":

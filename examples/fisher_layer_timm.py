@@ -1,13 +1,13 @@
 # %% [markdown]
 # # A Fisher-vector layer on a network of timm
 #
-# The first blocks of a ResNet of timm, `FisherVector2d` instead of global pooling, and a linear layer are trained
-# together on patches of scikit-image's brick, grass and gravel. The weights of the network are random, so nothing is
-# downloaded; with `pretrained=True`, timm downloads those of ImageNet.
+# A network of three parts is trained on patches of scikit-image's brick, grass and gravel: the first blocks of a ResNet
+# of timm, `FisherVector2d` instead of global pooling, and a linear layer. The weights of the ResNet are random at the
+# start, so nothing is downloaded; with `pretrained=True`, timm downloads ImageNet weights.
 #
 #     python examples/fisher_layer_timm.py
 #
-# Prints the loss of every fifth step and the accuracy on patches of the other half of the pictures.
+# Prints the loss at every fifth step, and the accuracy on patches of the other half of each picture.
 
 # %%
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FisherNetwork(nn.Module):
 
     def __init__(self, name: str, n_classes: int, *, pretrained: bool = False):
         super().__init__()
-        declare_operators()  # timm imports torchvision, which fails with another build of torch than its own
+        declare_operators()  # timm imports torchvision, which fails if it was built for another build of torch
         import timm
 
         self.backbone = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=(1,), in_chans=1)
@@ -41,22 +41,22 @@ class FisherNetwork(nn.Module):
 
 def patches(n: int, half: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """n patches (n, 1, SIDE, SIDE) of one half of the pictures, each standardised, and their classes."""
-    pictures = [torch.from_numpy(one.astype("float32")) for one in (data.brick(), data.grass(), data.gravel())]
+    pictures = [torch.from_numpy(p.astype("float32")) for p in (data.brick(), data.grass(), data.gravel())]
     labels = torch.randint(0, 3, (n,), generator=random)
     tops = torch.randint(0, 512 - SIDE, (n,), generator=random).tolist()
     lefts = (torch.randint(0, 256 - SIDE, (n,), generator=random) + 256 * half).tolist()
-    found = torch.stack(
+    images = torch.stack(
         [
             pictures[label][None, top : top + SIDE, left : left + SIDE]
             for label, top, left in zip(labels.tolist(), tops, lefts, strict=True)
         ]
     )
-    return (found - found.mean((2, 3), keepdim=True)) / (found.std((2, 3), keepdim=True) + 1e-6), labels
+    return (images - images.mean((2, 3), keepdim=True)) / (images.std((2, 3), keepdim=True) + 1e-6), labels
 
 
 # %%
 def main(steps: int = STEPS, name: str = "resnet18") -> dict[str, float]:
-    """First and last loss of the training, and the accuracy on test patches."""
+    """The first and the last training loss, and the accuracy on test patches."""
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(0)
     network = FisherNetwork(name, n_classes=3)

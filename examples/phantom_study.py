@@ -1,13 +1,13 @@
 # %% [markdown]
 # # A study on phantoms, from scans to the prediction for a new scan
 #
-# The commands `phantom`, `prepare`, `folds`, `encode`, `regress`, `export` and `predict`, called as functions. All
-# scans are generated; the numbers show that the program runs and say nothing about patients.
+# This script calls the commands `phantom`, `prepare`, `folds`, `encode`, `regress`, `export` and `predict` as functions.
+# All scans are generated; the numbers show that the program runs and say nothing about patients.
 #
 #     python examples/phantom_study.py
 #
-# Files are in the folder phantom-study. An interrupted run is resumed by the same call. For your scans, leave out
-# `write_phantoms`.
+# Files are written to the folder phantom-study. An interrupted run is resumed by the same call. With scans of your own,
+# omit `write_phantoms`.
 
 # %%
 from __future__ import annotations
@@ -28,7 +28,8 @@ PATIENTS, SLICES, COMPONENTS = 9, 6, 8
 
 
 # %% [markdown]
-# From scans to slices: DICOM series with label maps are checked, windowed and counted.
+# From scans to slices: `prepare_scans` checks the DICOM series and their label maps, windows the slices and counts the
+# pixels of each pattern.
 
 
 # %%
@@ -44,13 +45,13 @@ def prepared(folder: Path, patients: int, slices: int) -> Path:
 
 
 # %% [markdown]
-# Mixture, PCA and regression are fitted on training patients, thresholds and calibration on held-out training patients,
-# and the scores are those of the patients of fold 0.
+# Mixture, PCA and regression are fitted on training patients; thresholds and calibration on training patients held out
+# from that fit. The scores are those of the patients of fold 0, who are used for neither.
 
 
 # %%
 def scored(study: Path) -> dict:
-    """The results on the held-out patients, as JSON values."""
+    """The results on the held-out patients, as a JSON document."""
     encode_slices(study, EncodeSettings(layer="filters", region="lung", components=COMPONENTS), device="cpu")
     results = regress_encoding(study, layer="filters", region="lung", head="ridge", target="step")
     assert results is not None  # None only under torchrun, on ranks other than 0
@@ -66,7 +67,7 @@ def scored(study: Path) -> dict:
 
 # %%
 def predicted(study: Path, folder: Path, slices: int) -> dict:
-    """The answer for a new phantom, as JSON values; also written with a page and maps."""
+    """The prediction for a new phantom, as a JSON document. Files with its page and maps are also written."""
     export_predictor(study, folder / "predictor", layer="filters", region="lung")
     (new,) = write_phantoms(folder / "new", patients=1, slices_per_scan=slices, seed=1)
     answer = Predictor.load(folder / "predictor").predict(new / "ct")
@@ -80,7 +81,7 @@ def predicted(study: Path, folder: Path, slices: int) -> dict:
 
 # %%
 def main(folder: Path = Path("phantom-study"), patients: int = PATIENTS, slices: int = SLICES) -> dict:
-    """The results on held-out phantoms and the answer for a new one."""
+    """The results on held-out phantoms and the prediction for a new one."""
     study = prepared(folder, patients, slices)
     return {"results": scored(study), "answer": predicted(study, folder, slices)}
 

@@ -5,10 +5,10 @@
 
 KTH-TIPS2-b: trained on one sample of each class, tested on the other three, 4 splits. FMD: 10 folds, 10 repeats. DTD:
 the 10 published splits, trained on train and val. The classifier is a linear SVM whose penalty is chosen within the
-training images; mixtures are fitted on the training images of each split. Prints the accuracy and that published
-for RADAM-light with MobileNetV2 and a linear SVM (Scabini et al., Pattern Recognition 143, 2023).
+training images; mixtures are fitted on the training images of each split. Prints the accuracy, and the published accuracy
+of RADAM-light with MobileNetV2 and a linear SVM (Scabini et al., Pattern Recognition 143, 2023).
 
-Images are read at their original size, while RADAM resizes them to 224×224. In both, the network is not fine-tuned.
+Images are read at their original size, while RADAM resizes them to 224×224. Neither method fine-tunes the network.
 """
 
 from __future__ import annotations
@@ -41,28 +41,29 @@ def splits(name: str, folder: Path, collection: Collection, repeats: int) -> Ite
             yield from StratifiedKFold(10, shuffle=True, random_state=seed).split(labels, labels)
     else:
         place = {f"{path.parent.name}/{path.name}": i for i, path in enumerate(collection.paths)}
-        lists = next((one for one in (folder / "labels", folder / "dtd" / "labels") if one.is_dir()), folder / "labels")
+        candidates = (folder / "labels", folder / "dtd" / "labels")
+        lists = next((path for path in candidates if path.is_dir()), candidates[0])
         for number in range(1, 11):
             parts = {}
             for part in ("train", "val", "test"):
                 file = lists / f"{part}{number}.txt"
                 check(file.is_file(), f"{file} must exist: DTD's labels are part of its archive")
                 names = file.read_text(encoding="utf-8").split()
-                unknown = [one for one in names if one not in place]
+                unknown = [name for name in names if name not in place]
                 check(not unknown, f"{file} must list images of {folder}, got {unknown[:1]}")
-                parts[part] = np.array([place[one] for one in names])
+                parts[part] = np.array([place[name] for name in names])
             yield np.concatenate([parts["train"], parts["val"]]), parts["test"]
 
 
 def main(arguments: list[str] | None = None) -> dict:
-    """The result, which is also printed."""
+    """The accuracies of all splits and their mean, which are also printed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=list(PUBLISHED))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--backbone", default="timm:mobilenetv2_100")
     parser.add_argument("--layers", default="auto")
     parser.add_argument("--components", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=10, help="of FMD's 10 folds")
+    parser.add_argument("--repeats", type=int, default=10, help="repeats of the 10 folds of FMD")
     parser.add_argument("--json", type=Path, help="file for the result")
     given = parser.parse_args(arguments)
     collection, accuracies = read_layout(given.set, given.folder), []

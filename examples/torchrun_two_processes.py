@@ -3,9 +3,9 @@
 #
 #     torchrun --nproc-per-node 2 examples/torchrun_two_processes.py
 #
-# Each process holds one half of the data. EM, PCA and regression sum their statistics over the processes, so both have
-# the same model, which agrees with that of one process on all data. The script asserts both. Started without torchrun
-# it fits on all data in one process.
+# Each process has one half of the data. EM, PCA and regression sum their statistics over the processes. Both processes
+# therefore fit the same models, which agree with the models that one process fits on all data; the script asserts both
+# statements. Without torchrun it fits on all data in one process.
 #
 # In a workspace, `torchrun --nproc-per-node 2 -m ildfv encode --workspace study` does the same.
 
@@ -30,7 +30,7 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def fitted(own: list, start: GaussianMixture, reduce) -> dict[str, np.ndarray]:
-    """The parameters of all three models from a process's batches. reduce: sums over processes, None for one."""
+    """The parameters of all three models. own: the batches of this process; reduce: sums over processes, None for one."""
     x = [rows for rows, _ in own]
     begin = {"weights_init": start.weights_, "means_init": start.means_, "variances_init": start.variances_}
     mixture = GaussianMixture(COMPONENTS, reduce=reduce, **begin).fit(x)
@@ -41,23 +41,24 @@ def fitted(own: list, start: GaussianMixture, reduce) -> dict[str, np.ndarray]:
 
 # %%
 def main() -> dict[str, float]:
-    """The largest difference of each model from that of one process."""
+    """For each model, the largest difference from the model of one process."""
     distributed.start()
     try:
-        every = batches()
+        all_batches = batches()
         # The start must be the same in all processes: here every process computes it from the same batch.
-        start = GaussianMixture(COMPONENTS, max_iter=0, random_state=0).fit(every[0][0])
-        together = fitted(distributed.share(every), start, distributed.sum_arrays if distributed.size() > 1 else None)
-        alone = fitted(every, start, None)
+        start = GaussianMixture(COMPONENTS, max_iter=0, random_state=0).fit(all_batches[0][0])
+        reduce = distributed.sum_arrays if distributed.size() > 1 else None
+        together = fitted(distributed.share(all_batches), start, reduce)
+        alone = fitted(all_batches, start, None)
         for other in distributed.gather(together):
             assert all(np.array_equal(other[name], together[name]) for name in together)  # to the last bit
-        found = {name: float(np.abs(together[name] - alone[name]).max()) for name in together}
-        assert max(found.values()) < 1e-6, found
+        differences = {name: float(np.abs(together[name] - alone[name]).max()) for name in together}
+        assert max(differences.values()) < 1e-6, differences
         if distributed.is_main():
-            print(f"{distributed.size()} process(es), {len(every)} batches: equal models in all of them")
-            for name, difference in found.items():
+            print(f"{distributed.size()} process(es), {len(all_batches)} batches: equal models in all processes")
+            for name, difference in differences.items():
                 print(f"{name}: differs from one process on all data by {difference:.1e}")
-        return found
+        return differences
     finally:
         distributed.stop()
 

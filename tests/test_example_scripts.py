@@ -63,7 +63,7 @@ def test_torchrun_example_in_two_processes():
         [*torchrun, EXAMPLES / "torchrun_two_processes.py"], capture_output=True, text=True, env=environment
     )
     assert ended.returncode == 0, ended.stderr
-    assert "2 process(es), 8 batches: equal models in all of them" in ended.stdout
+    assert "2 process(es), 8 batches: equal models in all processes" in ended.stdout
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def phantom(
         "scans": [str(s) for s in scans],
     }
     if not output.emit(result, as_json=as_json):
-        made = f"{patients} phantom scans of {slices} slices in {folder}"
+        made = f"{patients} phantom scan{'s' * (patients != 1)} of {slices} slice{'s' * (slices != 1)} in {folder}"
         output.out.print(f"{made}. Next: ildfv prepare {quote(str(folder))}", soft_wrap=True)
 
 
