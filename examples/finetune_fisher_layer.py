@@ -19,7 +19,7 @@ from torch import nn
 from ildfv.nn import FisherVector2d
 
 SIDE, BATCH, STEPS, TEST = 32, 24, 40, 300  # pixels, patches, steps, test patches
-# Contrast of the patches, in noise of standard deviation 1. With a higher contrast, the task is too easy for a comparison.
+# Contrast of the patches, in noise of standard deviation 1. With more contrast, the task is too easy for a comparison.
 CONTRAST = 0.35
 
 

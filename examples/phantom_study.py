@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A study on phantoms, from scans to the prediction for a new scan
 #
-# This script calls the commands `phantom`, `prepare`, `folds`, `encode`, `regress`, `export` and `predict` as functions.
-# All scans are generated; the numbers show that the program runs and say nothing about patients.
+# The commands `phantom`, `prepare`, `folds`, `encode`, `regress`, `export` and `predict` are called as functions. All
+# scans are generated; the numbers show that the program runs and say nothing about patients.
 #
 #     python examples/phantom_study.py
 #

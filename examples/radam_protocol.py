@@ -5,8 +5,8 @@
 
 KTH-TIPS2-b: trained on one sample of each class, tested on the other three, 4 splits. FMD: 10 folds, 10 repeats. DTD:
 the 10 published splits, trained on train and val. The classifier is a linear SVM whose penalty is chosen within the
-training images; mixtures are fitted on the training images of each split. Prints the accuracy, and the published accuracy
-of RADAM-light with MobileNetV2 and a linear SVM (Scabini et al., Pattern Recognition 143, 2023).
+training images; mixtures are fitted on the training images of each split. Prints the accuracy, and that published for
+RADAM-light with MobileNetV2 and a linear SVM (Scabini et al., Pattern Recognition 143, 2023).
 
 Images are read at their original size, while RADAM resizes them to 224×224. Neither method fine-tunes the network.
 """

@@ -30,7 +30,7 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def fitted(own: list, start: GaussianMixture, reduce) -> dict[str, np.ndarray]:
-    """The parameters of all three models. own: the batches of this process; reduce: sums over processes, None for one."""
+    """The parameters of all three models. own: batches of this process; reduce: sums over processes, None for one."""
     x = [rows for rows, _ in own]
     begin = {"weights_init": start.weights_, "means_init": start.means_, "variances_init": start.variances_}
     mixture = GaussianMixture(COMPONENTS, reduce=reduce, **begin).fit(x)

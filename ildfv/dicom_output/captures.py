@@ -21,7 +21,7 @@ ZOOM = 2
 LINE, TEXT, MARGIN = 22, 16, 8  # pixels
 INK, PAPER = (235, 235, 235), (0, 0, 0)
 WIDTH = 2 * SIZE * ZOOM
-WRAP = 105  # characters of a line
+WRAP = 105  # maximum number of characters in a line
 
 
 def captures(origin: Origin) -> list[SCImage]:
@@ -30,7 +30,7 @@ def captures(origin: Origin) -> list[SCImage]:
     for c, pattern in enumerate(origin.prediction.patterns):
         z = int(origin.prediction.head.best[c])
         pictures.append((_example(origin, c, z), pattern, z))
-    return [_capture(origin, i + 1, *one) for i, one in enumerate(pictures)]
+    return [_capture(origin, i + 1, *picture) for i, picture in enumerate(pictures)]
 
 
 def _capture(origin: Origin, number: int, picture: np.ndarray, what: str, z: int | None) -> SCImage:
@@ -47,15 +47,15 @@ def _capture(origin: Origin, number: int, picture: np.ndarray, what: str, z: int
     image.DerivationDescription = f"ildfv {what}. {origin.use}"
     image.BurnedInAnnotation = "NO"  # the picture does not identify the patient
     shown = range(len(origin.prediction.positions)) if z is None else [z]
-    image.SourceImageSequence = [_reference(origin, one) for one in shown]
+    image.SourceImageSequence = [_reference(origin, index) for index in shown]
     return image
 
 
 def _reference(origin: Origin, z: int) -> Dataset:
-    one, item = origin.source.instances[origin.source.stored_index(z)], Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
-    if one.frame is not None:
-        item.ReferencedFrameNumber = one.frame
+    instance, item = origin.source.instances[origin.source.stored_index(z)], Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance.sop_class, instance.uid
+    if instance.frame is not None:
+        item.ReferencedFrameNumber = instance.frame
     return item
 
 
@@ -63,17 +63,17 @@ def _page(origin: Origin) -> np.ndarray:
     prediction, answer = origin.prediction, origin.prediction.head
     lines = [f"ildfv, {answer.name}: {origin.use}.", f"{len(prediction.positions)} slices.", ""]
     for c, pattern in enumerate(prediction.patterns):
-        shown = answer.presence[:, c]
-        found = f"on {shown.sum()} slices" if shown.any() else "not found"
+        n = int(answer.presence[:, c].sum())
+        where = f"on {n} slices" if n else "not found"
         lines.append(
-            f"{pattern}: {found}; highest probability {_percent(answer.probability[:, c].max())}; "
+            f"{pattern}: {where}; highest probability {_percent(answer.probability[:, c].max())}; "
             f"look first at slice {_number(origin, int(answer.best[c]))}"
         )
     return _drawn([*lines, "", *_wrapped([*prediction.notes, *prediction.statements])])
 
 
 def _example(origin: Origin, c: int, z: int) -> np.ndarray:
-    """The slice, and the slice with its contributions, side by side below a caption."""
+    """The slice without and with its contributions, side by side below a caption."""
     prediction, answer = origin.prediction, origin.prediction.head
     plain = np.repeat(prediction.images[z, NORMAL][..., None], 3, axis=2)
     shown = [plain]

@@ -1,4 +1,4 @@
-"""UIDs of the objects, which depend only on the predictor and on the slices that it was applied to.
+"""UIDs of the objects. They depend only on the predictor and on the slices that it was applied to.
 
 The same scan and predictor give the same UIDs on every machine: an object stored twice is one object in the PACS.
 """

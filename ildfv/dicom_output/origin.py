@@ -17,13 +17,13 @@ MANUFACTURER, MODEL = "ildfv", "ildfv predict"
 USE = "Research use only"
 PHANTOM = "PHANTOM-trained predictor"
 NUMBERS = {"report": 9001, "segmentation": 9002, "capture": 9003, "map": 9011}  # SeriesNumber
-OWN_SERIES = "map"  # kind with one series per object, because OHIF shows only one parametric map of a series
-SERIAL = 16  # digits of the predictor's checksum that serve as serial number of the device
+OWN_SERIES = "map"  # each object of this kind has its own series, because OHIF shows only one parametric map per series
+SERIAL = 16  # number of digits of the predictor's checksum that are the serial number of the device
 
 
 def identifiers_of(checksum: str, source: Source) -> Identifiers:
-    """UIDs of the objects of a predictor's prediction for a source."""
-    return Identifiers(checksum, [f"{one.uid}#{one.frame or ''}" for one in source.instances])
+    """UIDs of the objects of a prediction. checksum: SHA-256 of the predictor; source: the scan it was applied to."""
+    return Identifiers(checksum, [f"{instance.uid}#{instance.frame or ''}" for instance in source.instances])
 
 
 class Origin:

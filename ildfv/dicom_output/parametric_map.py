@@ -11,7 +11,7 @@ from ildfv.dicom_output.origin import Origin
 from ildfv.inference.outputs import to_scan_grid
 
 MIDDLE, LARGEST = 1 << 15, (1 << 16) - 1  # stored value of a zero contribution, and the largest stored value
-STEPS = LARGEST - MIDDLE  # the largest absolute contribution has this distance from the middle
+STEPS = LARGEST - MIDDLE  # distance from the middle of the stored value of the largest absolute contribution
 
 
 def parametric_map(origin: Origin, c: int) -> ParametricMap:

@@ -1,7 +1,8 @@
 """Regions of a pattern: the pixels of the lung that contribute most to its score, on the slices that show it.
 
-Threshold: the contribution that every pixel of the slice would need for the slice to just reach the decision threshold,
-and at least 0. A region therefore depends on the predictor and on the slice alone, not on the rest of the scan.
+A pixel belongs to the region if its contribution is above a limit: the contribution that each pixel would need if all
+pixels contributed equally and the slice just reached the decision threshold, or 0 if that is negative. A region
+therefore depends on the predictor and on the slice alone, not on the rest of the scan.
 Contributions from outside the lung, where no pattern can occur, are excluded; the maps include them.
 """
 
@@ -31,7 +32,7 @@ def regions(prediction: Prediction) -> np.ndarray:
     assert prediction.contributions_head is not None
     answer = prediction.heads[prediction.contributions_head]
     m, patterns = answer.presence.shape
-    found = np.zeros((patterns, m, *prediction.shape), bool)
+    masks = np.zeros((patterns, m, *prediction.shape), bool)
     rows, columns = (covering(n, max(prediction.shape)) for n in prediction.shape)
     for z in np.flatnonzero(answer.presence.any(axis=1)):
         lung = near_lung(prediction, int(z))
@@ -39,8 +40,8 @@ def regions(prediction: Prediction) -> np.ndarray:
             planes = prediction.contributions[z, c]
             limit = pixel_threshold(planes, answer.scores[z, c], answer.thresholds[c])
             region = (ndimage.gaussian_filter(planes, SMOOTHING) > limit) & lung
-            found[c, z] = region[np.ix_(rows, columns)]
-    return found
+            masks[c, z] = region[np.ix_(rows, columns)]
+    return masks
 
 
 def near_lung(prediction: Prediction, z: int) -> np.ndarray:
@@ -52,7 +53,7 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
 
 
 def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -> float:
-    """The contribution that each contributing pixel would need for the slice to reach `threshold`, at least 0.
+    """The equal contribution of all contributing pixels with which the slice just reaches `threshold`; at least 0.
 
     planes: contributions (224, 224); their sum is score − offset.
     """
@@ -66,6 +67,6 @@ def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -
 def covering(n: int, side: int) -> np.ndarray:
     """For each of n scan pixels along an axis, the pixel of the network's input that contains its centre, (n,).
 
-    side: that of the square around the slice, in scan pixels.
+    side: side length of the square around the slice, in scan pixels.
     """
     return ((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(np.int64)

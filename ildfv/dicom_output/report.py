@@ -26,7 +26,7 @@ from ildfv.inference.prediction import HeadAnswer
 
 
 def report(origin: Origin) -> ComprehensiveSR:
-    """The report of the default head: per pattern one group for the scan, then one for each image."""
+    """The report of the primary head: for each pattern one group for the scan, then groups for each image."""
     prediction, answer = origin.prediction, origin.prediction.head
     device = DeviceObserverIdentifyingAttributes(
         uid=origin.identifiers.uid("device"),
@@ -80,7 +80,7 @@ def _of_image(origin: Origin, answer: HeadAnswer, z: int, c: int) -> Measurement
 def _group(
     origin: Origin, answer: HeadAnswer, c: int, what: str, present: bool, measured: list, image: Instance
 ) -> MeasurementsAndQualitativeEvaluations:
-    """A measurement group; `measured` has None for values that are undefined. image: the one it refers to."""
+    """A measurement group. measured: None for values that are undefined. image: the image that it refers to."""
     pattern, threshold = origin.prediction.patterns[c], answer.thresholds[c]
     rule = "no threshold" if threshold is None else f"present from score {threshold:.6g}"
     return MeasurementsAndQualitativeEvaluations(
@@ -89,7 +89,7 @@ def _group(
         finding_category=codes.MORPHOLOGY,
         finding_sites=[FindingSite(codes.LUNG)],
         algorithm_id=origin.algorithm(answer.name, rule),
-        measurements=[one for one in measured if one is not None],
+        measurements=[measurement for measurement in measured if measurement is not None],
         qualitative_evaluations=[
             QualitativeEvaluation(codes.PRESENCE, codes.PRESENT if present else codes.ABSENT),
         ],
@@ -104,17 +104,17 @@ def _measure(name, value: float, unit) -> Measurement | None:
 
 
 def _decimal(value: float) -> float:
-    """The value in at most 16 characters, as a decimal string of DICOM must be."""
+    """The value rounded so that it has at most 16 characters, the limit of a DICOM decimal string."""
     return float(f"{value:.9g}")
 
 
 def _evidence(origin: Origin) -> list[Dataset]:
     """The source images, each file once, with their original UIDs."""
-    found = {}
-    for image, one in zip(origin.source.images, origin.source.instances, strict=True):
-        if one.uid not in found:
+    headers = {}
+    for image, instance in zip(origin.source.images, origin.source.instances, strict=True):
+        if instance.uid not in headers:
             header = Dataset()
             header.update(dict(image.items()))
-            header.SOPClassUID, header.SOPInstanceUID = one.sop_class, one.uid
-            found[one.uid] = header
-    return list(found.values())
+            header.SOPClassUID, header.SOPInstanceUID = instance.sop_class, instance.uid
+            headers[instance.uid] = header
+    return list(headers.values())

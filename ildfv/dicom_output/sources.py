@@ -92,23 +92,24 @@ class Source:
 
 
 def refer(dataset: Dataset, source: Source) -> None:
-    """Replaces references to the images of single frames by references to frames of their file, each file once."""
-    known = {str(image.SOPInstanceUID): one for image, one in zip(source.images, source.instances, strict=True)}
-    if all(one.frame is None for one in source.instances):
+    """Replaces references to the temporary images of frames by references to their multi-frame file, each file once."""
+    pairs = zip(source.images, source.instances, strict=True)
+    known = {str(image.SOPInstanceUID): instance for image, instance in pairs}
+    if all(instance.frame is None for instance in source.instances):
         return
     for element in dataset:
         if element.VR != "SQ":
             continue
         kept, seen = [], set()
         for item in element.value:
-            one = known.get(str(item.get("ReferencedSOPInstanceUID", "")))
-            if one is not None:
-                item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class, one.uid
+            instance = known.get(str(item.get("ReferencedSOPInstanceUID", "")))
+            if instance is not None:
+                item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance.sop_class, instance.uid
                 if element.keyword == "SourceImageSequence" and "PurposeOfReferenceCodeSequence" in item:
-                    item.ReferencedFrameNumber = one.frame  # the frame of the image that this frame was derived from
-                elif one.uid in seen:
+                    item.ReferencedFrameNumber = instance.frame  # the frame that this one was derived from
+                elif instance.uid in seen:
                     continue
-                seen.add(one.uid)
+                seen.add(instance.uid)
             refer(item, source)
             kept.append(item)
         if len(kept) < len(element.value):
@@ -116,9 +117,9 @@ def refer(dataset: Dataset, source: Source) -> None:
 
 
 def restore_identity(dataset: Dataset, original: Dataset) -> None:
-    """Copies the patient and study of the source to an object unchanged, even if values are invalid.
+    """Copies the patient and study of the source to an object, unchanged even if values are invalid.
 
-    A PACS compares them with those of the source; a corrected value would appear as another patient.
+    A PACS compares these values with those of the source; a corrected value would appear as another patient.
     """
     for name in (*IDENTITY, "SpecificCharacterSet"):
         if name in original:
@@ -141,7 +142,7 @@ def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: flo
         replaced["SOPInstanceUID"] = f"2.25.{index + 1}"
         replaced["ImagePositionPatient"] = _decimal(frame.position)
     for name, value in replaced.items():
-        # New elements: the copy shares the others with the original.
+        # New elements, because the copy shares the existing ones with the original.
         image.add(DataElement(name, dictionary_VR(name), value))
     return image
 

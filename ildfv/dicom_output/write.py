@@ -24,7 +24,7 @@ from ildfv.scans.libraries import quiet
 from ildfv.store.atomic import TEMPORARY, check_space, sync
 
 REPORT = "report.dcm"
-HEADER = 1 << 20  # bytes that are reserved for the header of an object
+HEADER = 1 << 20  # bytes of free space required for the header of an object
 
 
 def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[Path]:
@@ -36,7 +36,7 @@ def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[
     Parameters
     ----------
     folder : path
-        Created by this function. It does not exist after a failed or killed run.
+        Created by this function, when all objects are complete.
     prediction : Prediction
         The prediction for the scan that was read from `series`.
     series : Series
@@ -52,7 +52,7 @@ def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[
         origin = Origin(prediction, Source.of(series))
         if folder.exists():
             same = _holds(folder, origin.identifiers)
-            check(same, f"{folder} has objects of another predictor or of other slices: use another --dicom")
+            check(same, f"{folder} has objects of another predictor or of other slices: use another --dicom folder")
             return paths(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = folder.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{folder.name}")
@@ -93,9 +93,9 @@ def paths(folder: Path) -> list[Path]:
 def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
     """The objects with their file names, one in memory at a time."""
     if origin.prediction.contributions is not None:
-        found = segmentation(origin)
-        if found is not None:
-            yield "segmentation.dcm", found
+        regions = segmentation(origin)
+        if regions is not None:
+            yield "segmentation.dcm", regions
         for c, pattern in enumerate(origin.prediction.patterns):
             yield f"map-{pattern.replace(' ', '-')}.dcm", parametric_map(origin, c)
     for i, picture in enumerate(captures(origin)):

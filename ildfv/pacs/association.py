@@ -9,8 +9,8 @@ from pathlib import Path
 from ildfv.errors import InputError, OutOfReachError, check
 from ildfv.pacs.address import MAX_AET, EntityAddress
 
-TITLE = "ILDFV_AET"  # environment variable with the title of ildfv, which many servers check
-OURS = "ILDFV"
+TITLE = "ILDFV_AET"  # environment variable with the calling AE title, which many servers check
+OURS = "ILDFV"  # the calling AE title by default
 SECONDS = 30  # timeout of every response
 SUCCESS, WARNINGS, RESOURCES = 0x0000, (0xB000, 0xB006, 0xB007), 0xA700
 
@@ -45,7 +45,8 @@ class Entity:
         association, is_rejected = self._associate(entity)
         if is_rejected:
             raise InputError(
-                f"{self.address} rejected the association: check its title, and that it accepts {title} ({TITLE})"
+                f"{self.address} rejected the association: check its AE title, and that it accepts the calling AE "
+                f"title {title} ({TITLE})"
             )
         if not association.is_established:
             raise OutOfReachError(f"{self.address} must be reachable, got no association")
@@ -66,8 +67,9 @@ class Entity:
     def _associate(self, entity):
         """The association, and whether the other side rejected it.
 
-        `Association.is_rejected` stays False if the rejection arrives, and the connection closes, before pynetdicom
-        looks at the connection, which happens on a busy machine: the received PDUs are asked.
+        `Association.is_rejected` is not used: on a busy machine, a rejection can arrive and the connection can close
+        before pynetdicom checks the connection, and the flag then stays False. Instead, a handler looks for a
+        rejection among the received PDUs.
         """
         from pynetdicom import evt
         from pynetdicom.pdu import A_ASSOCIATE_RJ
@@ -83,13 +85,13 @@ class Entity:
         return association, bool(rejections)
 
     def _send(self, association, path: Path, stored: int, of: int) -> None:
-        sent = f"({progress_text(stored, of)})"
+        outcome = f"({progress_text(stored, of)})"
         status = association.send_c_store(path).get("Status")
         if status is None:
-            raise OutOfReachError(f"{self.address} must be reachable, got a closed connection {sent}")
+            raise OutOfReachError(f"{self.address} must be reachable, got a closed connection {outcome}")
         if status != SUCCESS and status not in WARNINGS:
             why = "out of resources" if status & 0xFF00 == RESOURCES else "refused"
-            raise InputError(f"{self.address} refused {path.name}, status 0x{status:04X}: {why} {sent}")
+            raise InputError(f"{self.address} refused {path.name}, status 0x{status:04X}: {why} {outcome}")
 
 
 def progress_text(stored: int, of: int) -> str:

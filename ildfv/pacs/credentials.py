@@ -1,4 +1,4 @@
-"""Credentials for a DICOMweb server: from the environment or a file, not from arguments, which other users can see."""
+"""Credentials for a DICOMweb server, from the environment or a file. Other users could see command-line arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USER, PASSWORD, TOKEN, FILE = (
     "ILDFV_PACS_CREDENTIALS",
 )
 KEYS = {"user": USER, "password": PASSWORD, "token": TOKEN}  # in the file, and as environment variables
-MOST = 1 << 16  # bytes of the file
+MOST = 1 << 16  # maximum number of bytes read from the file
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Credentials:
 
 
 def credentials() -> Credentials:
-    """The credentials of the environment; ILDFV_PACS_CREDENTIALS names a TOML file with user and password, or token.
+    """The credentials in the environment, or in the TOML file that ILDFV_PACS_CREDENTIALS names.
 
     Raises
     ------

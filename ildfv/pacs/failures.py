@@ -59,7 +59,7 @@ def _failure(response) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost reason of a failed connection, without the URL, which the message has already."""
+    """The innermost reason of a failed connection, without the URL, which the message already contains."""
     text = str(error)
     known = {
         "Connection refused": "connection refused",

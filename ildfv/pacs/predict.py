@@ -54,7 +54,7 @@ def predict_and_deliver(
         As for `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
-    # First, so that an invalid predictor is reported before a scan is read or received.
+    # Loaded first, so that an invalid predictor is reported before a scan is read or received.
     loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
     if cam:
         loaded.check_cam()
@@ -80,7 +80,8 @@ def predict_and_deliver(
                 continue
             good, bad = predict_all([folder], loaded, delivery=delivery, **options)
             answered += good
-            failed += [{"source": _shown(study), "reason": one["reason"]} for one in bad]  # not the temporary folder
+            # The address as source, not the temporary folder.
+            failed += [{"source": _shown(study), "reason": failure["reason"]} for failure in bad]
             delivered += [] if delivery is None else delivery.delivered
     return answered, failed, delivered
 
@@ -88,7 +89,7 @@ def predict_and_deliver(
 def _sorted(
     sources: Sequence[str], store: bool
 ) -> tuple[list[Path], list[WebAddress], WebAddress | EntityAddress | None]:
-    """Paths, studies on a PACS, and the destination or None. InputError: sources that do not go together."""
+    """Paths, studies on a PACS, and the destination or None. InputError: the combination of sources is not allowed."""
     paths: list[Path] = []
     studies: list[WebAddress] = []
     destinations: list[WebAddress | EntityAddress] = []
@@ -101,7 +102,7 @@ def _sorted(
         else:
             destinations.append(address)
     for address in destinations:
-        check(store, f"{address} has no study: add /studies/UID to read one, or --store to store there")
+        check(store, f"{address} has no study: add /studies/UID to read one, or --store to store objects there")
     check(len(destinations) <= 1, f"--store takes one destination, got {len(destinations)}")
     check(bool(paths or studies), "predict needs a scan: a path, or dicomweb://host/path/studies/UID")
     check(

@@ -20,7 +20,7 @@ from ildfv.pacs.failures import one_line
 from ildfv.pacs.pages import all_pages
 
 ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked requests without storing anything.
-ATTEMPTS, PAUSE = 10, 0.5  # reading back stored objects: attempts, seconds between; some servers index late
+ATTEMPTS, PAUSE = 10, 0.5  # attempts to find a stored object, and seconds between them: some servers index with a delay
 INSTANCE = "00080018"  # SOPInstanceUID
 GONE = 404
 SUCCESS = 2  # first digit of an HTTP status
@@ -64,12 +64,12 @@ class Storing:
         ------
         InputError
             Wrong credentials, refused or missing instances. The message states whether the instances that were stored
-            are removed, or which ones are not.
+            have been removed, and which ones have not.
         OutOfReachError
             The server does not respond.
         """
         instances = [_instance(path) for path in files]
-        earlier = self._listed(instances)  # stored by an earlier run: not removed
+        earlier = self._listed(instances)  # stored by an earlier run; these are never removed
         attempted: list[Instance] = []
         try:
             for path, instance in zip(files, instances, strict=True):
@@ -101,30 +101,30 @@ class Storing:
         try:
             listed = self._listed(attempted)
         except InputError:  # the last search failed; all objects but the last one had been listed before
-            listed = {one.uid for one in attempted[:-1]}
-        stored = [one for one in attempted if one.uid in listed - earlier]
-        remaining = [one for one in stored if not self._removed(one)]
+            listed = {instance.uid for instance in attempted[:-1]}
+        stored = [instance for instance in attempted if instance.uid in listed - earlier]
+        remaining = [instance for instance in stored if not self._removed(instance)]
         if not remaining:
             done = f"{len(stored)} object{'s' * (len(stored) > 1)} of this run removed, " if stored else ""
             return f"{done}{len(earlier)} of {len(instances)} objects are stored; {AGAIN}"
-        names = ", ".join(one.name for one in remaining)
+        names = ", ".join(instance.name for instance in remaining)
         count = f"{len(remaining) + len(earlier)} of {len(instances)} objects are stored"
         return f"{count}, because the server did not remove {names}; {AGAIN} for the others"
 
-    def _removed(self, one: Instance) -> bool:
+    def _removed(self, instance: Instance) -> bool:
         """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it is gone."""
         import requests
 
-        url = f"{self.address.url}/studies/{one.study}/series/{one.series}/instances/{one.uid}"
+        url = f"{self.address.url}/studies/{instance.study}/series/{instance.series}/instances/{instance.uid}"
         orthanc = self.address.url.rpartition("/")[0]
         try:
             if self._session.delete(url, timeout=TIMEOUT).status_code // 100 == SUCCESS:
-                return one.uid not in self._listed([one])
-            found = self._session.post(f"{orthanc}/tools/lookup", data=one.uid, timeout=TIMEOUT).json()
+                return instance.uid not in self._listed([instance])
+            found = self._session.post(f"{orthanc}/tools/lookup", data=instance.uid, timeout=TIMEOUT).json()
             paths = [item["Path"] for item in found if item["Type"] == "Instance"]
             for path in paths:
                 self._session.delete(f"{orthanc}{path}", timeout=TIMEOUT)
-            return bool(paths) and one.uid not in self._listed([one])
+            return bool(paths) and instance.uid not in self._listed([instance])
         except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # no such interface
             return False
 
@@ -133,8 +133,8 @@ class Storing:
         import requests
 
         wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for one in instances:
-            wanted[one.study, one.series].add(one.uid)
+        for instance in instances:
+            wanted[instance.study, instance.series].add(instance.uid)
         listed: set[str] = set()
         with one_line(self.address, "the list of stored objects", storing=True):
             for (study, series), uids in wanted.items():
@@ -152,7 +152,7 @@ class Storing:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(PAUSE)
-            missing = {one.uid for one in instances} - self._listed(instances)
+            missing = {instance.uid for instance in instances} - self._listed(instances)
             if not missing:
                 break
         return missing
@@ -161,5 +161,5 @@ class Storing:
 def _instance(path: Path) -> Instance:
     from pydicom import dcmread
 
-    found = dcmread(path, stop_before_pixels=True)
-    return Instance(str(found.StudyInstanceUID), str(found.SeriesInstanceUID), str(found.SOPInstanceUID), path.name)
+    header = dcmread(path, stop_before_pixels=True)
+    return Instance(str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.SOPInstanceUID), path.name)

@@ -63,17 +63,16 @@ class WebServer:
         """
         assert address.study is not None
         with one_line(address, f"study {address.study}"):
-            found = self._series_of(address.study)
-            check(bool(found), f"{address} has no study {address.study}")
-            chosen, notes = _chosen(found, series or address.series, f"study {address.study} on {address}")
-            count = 0
-            with progress.task("Receiving", total=found[chosen][1]) as advance:
+            available = self._series_of(address.study)
+            check(bool(available), f"{address} has no study {address.study}")
+            chosen, notes = _chosen(available, series or address.series, f"study {address.study} on {address}")
+            count, expected = 0, available[chosen][1]
+            with progress.task("Receiving", total=expected) as advance:
                 for dataset in self._client.iter_series(address.study, chosen, media_types=ANY_SYNTAX):
                     check_space(folder, len(dataset.get("PixelData", b"")))
                     dataset.save_as(folder / f"{count:06d}.dcm", enforce_file_format=True)
                     count += 1
                     advance(1)
-        expected = found[chosen][1]
         check(count >= expected, f"{address} must send all {expected} instances of series {chosen}, got {count}")
         return notes
 
@@ -86,24 +85,24 @@ class WebServer:
         from pydicom import Dataset
 
         fields = ["Modality", "NumberOfSeriesRelatedInstances"]
-        found = {}
+        series = {}
         search = partial(self._client.search_for_series, study_instance_uid=study, fields=fields)
         for item in all_pages(search, SERIES).values():
-            one = Dataset.from_json(item)
-            count = int(one.get("NumberOfSeriesRelatedInstances") or 0)
-            found[str(one.SeriesInstanceUID)] = (str(one.get("Modality") or ""), count)
-        return found
+            attributes = Dataset.from_json(item)
+            count = int(attributes.get("NumberOfSeriesRelatedInstances") or 0)
+            series[str(attributes.SeriesInstanceUID)] = (str(attributes.get("Modality") or ""), count)
+        return series
 
 
-def _chosen(found: dict[str, tuple[str, int]], series: str | None, where: str) -> tuple[str, list[str]]:
-    """The series to read, and notes on the choice."""
+def _chosen(available: dict[str, tuple[str, int]], series: str | None, where: str) -> tuple[str, list[str]]:
+    """The series to read, and notes on the choice. available: modality and number of instances of each series."""
     if series is not None:
-        check(series in found, f"{where} has no series {series}")
+        check(series in available, f"{where} has no series {series}")
         return series, []
-    ct = sorted((uid for uid in found if found[uid][0] == "CT"), key=lambda uid: (-found[uid][1], uid))
-    kinds = ", ".join(sorted({modality or "none" for modality, _ in found.values()}))
+    ct = sorted((uid for uid in available if available[uid][0] == "CT"), key=lambda uid: (-available[uid][1], uid))
+    kinds = ", ".join(sorted({modality or "none" for modality, _ in available.values()}))
     check(bool(ct), f"{where} must have a CT series, got {kinds}")
     if len(ct) == 1:
         return ct[0], []
-    sizes = ", ".join(str(found[uid][1]) for uid in ct)
+    sizes = ", ".join(str(available[uid][1]) for uid in ct)
     return ct[0], [f"{len(ct)} CT series with {sizes} images: the largest is used (/series/UID selects another)"]

@@ -120,8 +120,8 @@ class _Served:
         return JSONResponse(self._map(request).describe())
 
     def map(self, request: Request) -> Response:
-        one = self._map(request)
-        return self._plane(request, f"map{request.path_params['number']}", one.read)
+        map_ = self._map(request)
+        return self._plane(request, f"map{request.path_params['number']}", map_.read)
 
     def similar(self, request: Request) -> Response:
         if self.study.similar is None:

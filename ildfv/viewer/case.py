@@ -44,7 +44,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class System:
-    """The scores of one system on the m slices; NaN where it has none.
+    """The scores of one system on the m slices; NaN on slices that it has not scored.
 
     scores, probability (NaN without calibration): (m, C). thresholds: per pattern, None if undetermined.
     """
@@ -105,7 +105,7 @@ class Case:
             "slices": len(self),
             "phantom": self.phantom,
             "truth": None if self.truth is None else packed(self.truth),
-            "predicted": {one.name: packed(one.presence()) for one in self.systems if np.isfinite(one.scores).any()},
+            "predicted": {s.name: packed(s.presence()) for s in self.systems if np.isfinite(s.scores).any()},
         }
 
     def document(self) -> dict[str, Any]:
@@ -126,18 +126,16 @@ class Case:
             "phantom": self.phantom,
             "systems": [
                 {
-                    "name": one.name,
-                    "scores": numbers(one.scores),
-                    "probability": numbers(one.probability),
-                    "thresholds": list(one.thresholds),
-                    "presence": one.presence().tolist(),
+                    "name": system.name,
+                    "scores": numbers(system.scores),
+                    "probability": numbers(system.probability),
+                    "thresholds": list(system.thresholds),
+                    "presence": system.presence().tolist(),
                 }
-                for one in self.systems
+                for system in self.systems
             ],
             "truth": None if self.truth is None else self.truth.tolist(),
-            "maps": [
-                {"kind": one.kind, "pattern": one.pattern, "unit": one.unit, "title": one.title} for one in self.maps
-            ],
+            "maps": [{"kind": m.kind, "pattern": m.pattern, "unit": m.unit, "title": m.title} for m in self.maps],
             "labels": self.labels is not None,
             "statements": list(self.statements),
             "notes": list(self.notes),

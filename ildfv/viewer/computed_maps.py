@@ -26,7 +26,7 @@ AT_ONCE = 16  # slices; their maps take 13 MB
 
 
 class ComputedMaps:
-    """The contribution maps of the scans in a workspace for the Fisher head of a predictor.
+    """Contribution maps of the scans in a workspace, for the head of a predictor that uses Fisher vectors.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        The folder is not a predictor, or the predictor has no Fisher head, or has other patterns.
+        The folder is not a predictor, or the predictor has no head of Fisher vectors, or it has other patterns.
     """
 
     def __init__(self, folder: Path, slices: Slices):
@@ -60,9 +60,9 @@ class ComputedMaps:
         """A note for the user on the predictor and its training data."""
         info = self.predictor.info
         patients = info.training.get("fit_patients")
-        trained = "" if patients is None else f", which was trained on {patients} patients of a workspace"
+        trained = "" if patients is None else f", which was trained on {patients} patients"
         return (
-            f"Contribution maps explain the score of {self.head} by predictor {self.predictor.checksum[:12]}{trained}. "
+            f"Contribution maps explain the score of {self.head} of predictor {self.predictor.checksum[:12]}{trained}. "
             "Scores in the tables and strips are those of the workspace."
         )
 
@@ -80,14 +80,14 @@ class ComputedMaps:
         first, last = int(self._slices.starts[part]), int(self._slices.starts[part + 1])
         area = float(self._slices.scans("pixel_area")[part])
         per_cm2 = np.float32(100 / (area * (GRID / SIZE) ** 2))
-        found = [Quantiser() for _ in PATTERNS]
+        quantisers = [Quantiser() for _ in PATTERNS]
         for start in range(first, last, AT_ONCE):
             images = self._slices.images(range(start, min(last, start + AT_ONCE)))
             maps = self.predictor.contributions(images, area, self.head, dtype=np.float32)  # (b, C, h, w)
-            for of_slice in maps:
-                for one, plane in zip(found, of_slice, strict=True):
-                    one.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)
-        return [one.finish() for one in found]
+            for planes in maps:
+                for quantiser, plane in zip(quantisers, planes, strict=True):
+                    quantiser.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)
+        return [quantiser.finish() for quantiser in quantisers]
 
 
 class ComputedMap:

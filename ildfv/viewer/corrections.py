@@ -49,9 +49,9 @@ class Corrections:
 
         InputError: the case cannot be corrected, or the values are not labels.
         """
-        one = self.cases[case]
-        check(one.source is not None, f"the scan cannot be corrected: {one.not_correctable}")
-        check(0 <= z < len(one), f"slice must be in [0, {len(one)}), got {z}")
+        scan = self.cases[case]
+        check(scan.source is not None, f"the scan cannot be corrected: {scan.not_correctable}")
+        check(0 <= z < len(scan), f"slice must be in [0, {len(scan)}), got {z}")
         if values is not None:
             check(
                 len(values) == len(PATTERNS) and all(type(v) in (int, type(None)) and v in CELLS for v in values),

@@ -49,13 +49,13 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         first, _, rest = scope["path"].removeprefix("/").partition("/")
         known = secrets.compare_digest(first.encode(), self.token.encode())
-        own = found.get("host", "") in self.hosts
-        origin = found.get("origin")
-        same = origin is None or origin.removeprefix("http://") in self.hosts
-        if not (known and own and same):
+        own_host = headers.get("host", "") in self.hosts
+        origin = headers.get("origin")
+        own_origin = origin is None or origin.removeprefix("http://") in self.hosts
+        if not (known and own_host and own_origin):
             await _respond(send, 403, REFUSED.encode())
             return
         if scope["path"] == f"/{self.token}":

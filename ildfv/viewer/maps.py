@@ -21,7 +21,7 @@ from ildfv.inference.page import CLIP, SMOOTHING
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.windows import SIZE
 
-SIDE = 256  # approximate maximum side of a map in pixels; more would add nothing, as the input of the network has 224
+SIDE = 256  # approximate maximum side of a map, pixels; more adds no detail, because the network's input has 224
 SAMPLE = 8  # every 8th row and column of a slice determines the scale
 LEVELS = 127
 KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map (Grad-CAM)"}

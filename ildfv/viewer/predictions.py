@@ -39,11 +39,11 @@ def answer_folders(path: Path) -> list[Path]:
     """The folders of predictions: `path` itself or its sub-folders; [] if there is none."""
     if (path / ANSWER).is_file():
         return [path]
-    return sorted(one.parent for one in path.glob(f"*/{ANSWER}")) if path.is_dir() else []
+    return sorted(file.parent for file in path.glob(f"*/{ANSWER}")) if path.is_dir() else []
 
 
 def read_answer(folder: Path) -> Answer:
-    """The prediction in a folder. InputError: another document, another version, or numbers that do not match."""
+    """The prediction in a folder. InputError: another document, another version, or arrays of the wrong shape."""
     path = folder / ANSWER
     content = read_json(path)
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
@@ -80,5 +80,5 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
 
 
 def _performance(heads: dict[str, Any]) -> list[str]:
-    """For each head that has one, the sentence on its expected performance."""
+    """The sentence on the expected performance of each head that has one."""
     return [f"{name}: {head['performance']}" for name, head in heads.items() if head.get("performance")]

@@ -27,7 +27,7 @@ from ildfv.viewer.maps import maps_in
 from ildfv.viewer.predictions import Answer
 
 TOLERANCE = 0.01  # mm between positions of the same slice
-NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them: `ildfv view PREDICTION SCAN`."
+NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them, run `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
 ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
 MATCHED = "The prediction was assigned to the scan by slice positions, because it was made from another path."
@@ -63,7 +63,7 @@ def scan_cases(
     Parameters
     ----------
     places : mapping of path to path
-        Given path → where its files are: the path itself, or the folder of an unpacked archive.
+        From the given path to the folder with its files: the path itself, or the folder of an unpacked archive.
     answers : sequence of Answer
     codes : str, optional
         TOML file or shipped table of label codes; None: label maps are not read.
@@ -71,7 +71,7 @@ def scan_cases(
     Raises
     ------
     InputError
-        A path has no usable scan, or no scan belongs to any of the predictions.
+        A path has no usable scan, or none of the scans belongs to a prediction.
     """
     table = None if codes is None else Codes.load(codes)
     scans, archived = [], set()
@@ -82,10 +82,11 @@ def scan_cases(
         check(bool(found.scans), f"{path} must contain a CT scan, a prediction or a workspace, got none: {why}")
         scans += found.scans
         archived |= {pseudonym(scan) for scan in found.scans if place != path}
-    given = {pseudonym(scan): scan for scan in scans}
+    scan_by_name = {pseudonym(scan): scan for scan in scans}
     by_name = {answer.scan: answer for answer in answers}
     check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: omit one")
-    pairs: list[tuple[Scan, Answer | None, bool]] = [(scan, by_name.get(name), True) for name, scan in given.items()]
+    pairs: list[tuple[Scan, Answer | None, bool]]
+    pairs = [(scan, by_name.get(name), True) for name, scan in scan_by_name.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
     # The pseudonym of a volume file depends on its path, which may differ; that of a DICOM series does not.
     if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
@@ -93,7 +94,7 @@ def scan_cases(
         pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
     if answers and scans:
         rule = f"a scan must belong to a prediction ({', '.join(by_name)})"
-        check(bool(used), f"{rule}, got {', '.join(given)}: give the scan that was predicted")
+        check(bool(used), f"{rule}, got {', '.join(scan_by_name)}: give the scan that was predicted")
     cases = [_scan_case(scan, answer, table, same, pseudonym(scan) in archived) for scan, answer, same in pairs]
     return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
 

@@ -13,7 +13,7 @@ from ildfv.errors import InputError, check
 from ildfv.viewer.case import Case
 
 LIMIT = 96 << 20  # bytes of the slices in memory
-PAUSE = 0.001  # seconds between slices: other requests wait for the same lock
+PAUSE = 0.001  # seconds between slices, so that other requests can take the lock
 
 
 class Volume:
@@ -79,9 +79,9 @@ class Volume:
 
 
 class Volumes:
-    """The volume of the case whose sections were requested last; only one is kept.
+    """The volume of the case whose sections were requested last; only this one is kept.
 
-    exclusive: calls a function that reads a plane, while no other thread reads one.
+    exclusive: calls a function that reads a plane while no other thread reads a plane.
     """
 
     def __init__(self, exclusive: Callable[[Callable[[], np.ndarray]], np.ndarray]):
@@ -114,7 +114,7 @@ def averaged(hu: np.ndarray, step: int) -> np.ndarray:
 
 
 def _step(shape: tuple[int, int, int], limit: int) -> int:
-    """The smallest step with which int16 slices take at most `limit` bytes, or one that gives one pixel per slice."""
+    """The smallest step with which int16 slices take at most `limit` bytes; if there is none, one pixel per slice."""
     m, rows, columns = shape
     most = max(rows, columns)
     fits = (k for k in range(1, most) if 2 * m * -(-rows // k) * -(-columns // k) <= limit)

@@ -29,7 +29,7 @@ class Similar:
         case = self.cases[number]
         check(0 <= z < len(case), f"slice must be in [0, {len(case)}), got {z}")
         ((_, own),) = self.encoding.parts([case.name])
-        numbers = {one.name: i for i, one in enumerate(self.cases)}
+        numbers = {other_case.name: i for i, other_case in enumerate(self.cases)}
         best: dict[str, tuple[float, int, int]] = {}  # patient → distance, case, slice
         for name, rows in self.encoding.parts():
             other = numbers[name]
@@ -39,8 +39,8 @@ class Similar:
             distances = np.linalg.norm(rows - own[z], axis=1)
             nearest = int(distances.argmin())
             best[patient] = min(best.get(patient, (np.inf, 0, 0)), (float(distances[nearest]), other, nearest))
-        found = [{"distance": d, "case": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
-        return {"layer": self.encoding.layer, "fold": self.encoding.fold, "results": found}
+        results = [{"distance": d, "case": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
+        return {"layer": self.encoding.layer, "fold": self.encoding.fold, "results": results}
 
 
 def similar_of(workspace: Workspace, cases: Sequence[Case], slices_key: str) -> tuple[Similar | None, list[str]]:

@@ -29,7 +29,7 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer. The end of its `with` block removes the temporary folders.
+    """The cases of a viewer. Temporary folders are removed at the end of its `with` block.
 
     report: the page of `ildfv report`, or None if the workspace has none.
     """
@@ -99,7 +99,7 @@ def open_study(
         check(len(paths) == 1, f"a workspace must be viewed alone, got {len(paths)} paths")
         check(codes is None, f"--codes must be given with a scan, got the workspace {paths[0]}")
         return _workspace_study(paths[0], corrections, predictor)
-    rule = "--predictor must be given with a workspace: predict a scan with `ildfv predict --out`, and view the result"
+    rule = "--predictor must be given with a workspace: for a scan, run `ildfv predict --out` and view the result"
     check(predictor is None, rule)
     for path in paths:
         check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder of `ildfv predict --out`")
@@ -110,9 +110,9 @@ def open_study(
         others = {path: place for path, place in places.items() if not folders[path]}
         check(codes is None or bool(others), "--codes must be given with a scan, got none")
         cases = scan_cases(others, answers, codes=codes, progress=progress)
-        one = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
+        title = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
         saved = None if corrections is None else Corrections(corrections, cases)
-        return Study(title=one, mode="scans", cases=cases, corrections=saved, temporary=temporary.pop_all())
+        return Study(title=title, mode="scans", cases=cases, corrections=saved, temporary=temporary.pop_all())
 
 
 def _workspace_study(root: Path, corrections: Path | None, predictor: Path | None) -> Study:

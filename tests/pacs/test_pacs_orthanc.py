@@ -161,6 +161,7 @@ def test_a_wrong_title_of_the_entity_gives_a_one_line_error(orthanc, predictor, 
     address = orthanc.entity.replace("ORTHANC", "OTHER")
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]
     assert failed["reason"] == (
-        f"{address} rejected the association: check its title, and that it accepts ILDFV (ILDFV_AET)"
+        f"{address} rejected the association: check its AE title, and that it accepts the calling AE title "
+        "ILDFV (ILDFV_AET)"
     )
     assert orthanc.instances() == {}

@@ -49,7 +49,7 @@ export class Cases {
     return Array.from({ length: text.length / n }, (_, z) => text[z * n + c]);
   }
 
-  // The slices of a case that match the filters; null if there is no filter of slices.
+  // The slices of a case that match the filters; null if the filters do not concern slices.
   slices(one) {
     const { system, pattern, outcome } = this.fields;
     if (!outcome.value && pattern.value === "") return null;

@@ -7,7 +7,7 @@ import { chooseMap } from "./overlays.js";
 import { $, pane, second, sections, state, study } from "./page.js";
 import { setWindow } from "./windows.js";
 
-let drift = 0; // offset of the compared scan, in slices, from scrolling it alone
+let drift = 0; // offset of the compared scan in slices, after it has been scrolled alone
 
 export function caseName(one) {
   return one.patient ? `${one.patient.slice(0, 6)}${one.fold == null ? "" : `, fold ${one.fold}`}` : one.name;

@@ -4,8 +4,8 @@ import { WINDOWS } from "./colours.js";
 
 export const $ = (id) => document.getElementById(id);
 export const state = {
-  scan: null, // the open case as the server describes it, and its number
-  number: null,
+  scan: null, // the open case as the server describes it
+  number: null, // index of the open case
   pattern: 0,
   system: null,
   window: WINDOWS[0],

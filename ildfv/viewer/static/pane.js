@@ -67,7 +67,7 @@ export class Pane {
     if (this.scan) this.go(this.z);
   }
 
-  // The map with this number of the scan, or null for none. Resolves when its grid is known.
+  // Shows the map with this number of the scan, or no map for null. Resolves when the grid of the map is known.
   async choose(number) {
     const scan = this.scan;
     this.wish = number;

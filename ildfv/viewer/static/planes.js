@@ -5,20 +5,20 @@ import { bytes } from "./api.js";
 const AT_ONCE = 4; // concurrent requests: browsers allow six per server, two remain for the rest of the page
 const FORWARD = 16; // slices in the direction of scrolling
 const BACKWARD = 4;
-// Planes of one request: 4 in one request take a third of the CPU time of 4 requests. The plane on the screen is
-// requested first and alone.
+// Planes per request: one request for 4 planes takes a third of the CPU time of 4 requests. The displayed plane is
+// requested first, in a separate request.
 const BLOCK = 8;
 
 export class Planes {
-  // address: of plane z; with ?count=n of n planes from z on. make: from an ArrayBuffer to a plane. size: bytes of a
-  // plane. limit: bytes kept. changed: called when planes arrived.
+  // address: returns the URL of plane z; with ?count=n it gives n planes from z on. make: converts an ArrayBuffer to a
+  // plane. size: bytes of a plane. limit: bytes kept. changed: called when planes have arrived.
   constructor({ address, make, count, size, limit, changed }) {
     Object.assign(this, { address, make, count, changed });
     this.most = Math.max(FORWARD + BACKWARD + 8, Math.floor(limit / size));
     this.kept = new Map(); // in the order of use, the oldest first
     this.requests = new Set();
     this.running = new Set(); // planes of these requests
-    this.single = new Set(); // planes of a block that failed
+    this.single = new Set(); // planes of a block that failed: requested one by one
     this.failed = new Map();
     this.wanted = [];
     this.last = 0;

@@ -7,10 +7,10 @@ import { Viewport } from "./viewport.js";
 
 const KEPT = 16 << 20; // bytes of sections that the browser keeps, per direction
 const POLL = 250; // ms between requests while the server reads the slices
-const QUIET = 400; // ms without another section before one is announced
+const QUIET = 400; // ms without a change before the section is announced to screen readers
 
-// Sections in one direction. up: the change of the index for a step up. placed: called with the index and, after a
-// click, with the row and column.
+// Sections in one direction. up: the change of the index for a step up. placed: called with the index of a section or,
+// after a click, with the row and column of the pixel.
 class Section {
   constructor(id, title, marks, up, { windowed, placed }) {
     Object.assign(this, { id, title, up, placed, element: $(id) });

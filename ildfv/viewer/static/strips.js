@@ -4,7 +4,7 @@ import { make, number } from "./dom.js";
 
 const HEIGHT = 34;
 const EDGE = 4; // pixels above and below the line
-const QUIET = 100; // ms without another slice before values for screen readers change
+const QUIET = 100; // ms without a change of the slice before values for screen readers are updated
 
 export class Strips {
   constructor(element, { jump, choose }) {
@@ -73,7 +73,7 @@ export class Strips {
     this.telling = setTimeout(() => this.tell(z), QUIET);
   }
 
-  // Values for screen readers, not for every slice of a scroll.
+  // Values for screen readers, not for every slice while scrolling.
   tell(z) {
     this.rows.forEach(({ track }, c) => {
       track.setAttribute("aria-valuenow", String(z + 1));

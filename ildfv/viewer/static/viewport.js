@@ -5,8 +5,8 @@ import { make, number } from "./dom.js";
 import { listen } from "./gestures.js";
 
 const MOST = 16; // maximum zoom, relative to the size that fits
-const SHARP = 4; // screen pixels per pixel of the slice from which pixels are shown as squares
-const GAP = 10; // CSS pixels between the crosshair and its pixel
+const SHARP = 4; // from this number of screen pixels per pixel of the slice, pixels are shown as squares
+const GAP = 10; // CSS pixels between the lines of the crosshair and the marked pixel
 const COLOURS = diverging();
 
 export class Viewport {
