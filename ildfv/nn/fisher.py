@@ -1,4 +1,4 @@
-"""A layer that computes Fisher vectors, trained with its network or fixed."""
+"""A layer that computes Fisher vectors. Its mixture is trained with the network, or fixed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FisherVector2d(nn.Module):
     DistributedDataParallel, the first batch of rank 0 determines the mixture on all ranks. Call `initialise` before
     `torch.compile(fullgraph=True)`.
 
-    Under autocast, maps of float16 and bfloat16 are read without conversion; sums, parameters and outputs are float32.
+    Under autocast, float16 and bfloat16 maps are read without conversion; sums, parameters and outputs are float32.
     Gradients are exact (computed in float64 and rounded once); second derivatives are not available.
 
     References
@@ -152,7 +152,7 @@ class FisherVector2d(nn.Module):
         maps : Tensor of shape (b, d, h, w) or (b, n, d), or iterable of such batches
             The first batches. If a process group is initialised, the batches of rank 0 are used for all ranks.
         random_state : int
-            Seed of the start of EM.
+            Seed of the initialisation of EM.
 
         Returns
         -------
@@ -160,15 +160,15 @@ class FisherVector2d(nn.Module):
         """
         batches = [maps] if isinstance(maps, Tensor) else list(maps)
         check(len(batches) > 0, "maps must contain at least one batch, got none")
-        for one in batches:
-            self._check(one)
-        spread = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if not spread or torch.distributed.get_rank() == 0:
+        for batch in batches:
+            self._check(batch)
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()  # processes
+        if not several or torch.distributed.get_rank() == 0:
             start = GaussianMixture(self.n_components, max_iter=PASSES, tol=0.01, random_state=random_state)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # an initial mixture need not have converged
-                self.set_mixture(start.fit([one.detach() for one in batches]))
-        if spread:
+                self.set_mixture(start.fit([batch.detach() for batch in batches]))
+        if several:
             for value in (self.logits, self.means, self.log_variances):
                 torch.distributed.broadcast(value.data, src=0)
             self.initialised.fill_(True)

@@ -10,7 +10,7 @@ the loss, where
     ∂/∂var_k   = [Σ_i R_ik (t_ik² − 1) − G1_k s1_k − 2 G2_k s2_k] / (2 var_k)
 
 All sums over dimensions and descriptors are matrix products with x and x², so that no array of size n·k·d is needed.
-They are computed in float64, because the expansion of t² loses a factor (mean/sd)² of precision, too much for float32.
+They are computed in float64: the expansion of t² loses precision by a factor (mean/sd)², which is too much for float32.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block: they fit in the cache, which is twice as fast as 32 MB
-FEWEST = 256  # minimum number of descriptors of a block; the parameters of a wide mixture alone exceed the cache
+BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block: they fit in the cache, twice as fast as with 32 MB
+FEWEST = 256  # minimum number of descriptors in a block; the parameters of a wide mixture alone exceed the cache
 
 
 def gradients(

@@ -1,4 +1,4 @@
-"""Fisher vectors from moments in torch, so that autograd can differentiate their normalisation.
+"""Fisher vectors from moments, computed in torch so that autograd can differentiate the normalisation.
 
 The formulas are those of `ildfv.estimators.fisher.vectors`, which supports all array libraries but not autograd.
 """

@@ -32,8 +32,8 @@ def moments(
 
     float64 for float64 maps, otherwise float32. Differentiable once, with respect to all tensors except `counts`.
     """
-    found = kernel(maps, _Mixture(log_weights, means, variances), threshold=threshold, weights=counts)
-    return found.s0, found.s1, found.s2
+    sums = kernel(maps, _Mixture(log_weights, means, variances), threshold=threshold, weights=counts)
+    return sums.s0, sums.s1, sums.s2
 
 
 @moments.register_fake

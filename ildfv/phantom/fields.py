@@ -86,7 +86,7 @@ class Field:
 
 
 class Cells:
-    """Random points about `spacing` mm apart; networks, cysts and holes are functions of the distances to them.
+    """Random points about `spacing` mm apart. Networks, cysts and holes are functions of the distances to these points.
 
     `stretch` > 1 elongates the cells along z, like lobules and honeycomb cysts.
     """

@@ -1,7 +1,7 @@
 """Patients of difficulty "hard": early and mixed disease, conditions that resemble it, and several CT scanners.
 
 The values below were chosen with bench/bench_phantoms.py. The goal was that simple baselines and Fisher vectors have
-AUCs close to those published for clinical scans; bench/NOTES.md states how far it is reached.
+AUCs close to those published for clinical scans; bench/NOTES.md states how close they are.
 """
 
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ import numpy as np
 from ildfv.phantom.patient import HARD, Patient, deal, draw_patient
 from ildfv.phantom.textures import EMPHYSEMA, HOLE
 
-# Like patient.DECK, with normal lungs and more combinations. Of twelve patients 2 are normal, 4 each have ground glass,
-# reticular and honeycomb, and 5 have emphysema.
+# Like patient.DECK, with normal lungs and more combinations. Of 12 patients, 2 are normal, 4 have ground glass,
+# 4 reticular, 4 honeycomb and 5 emphysema.
 HARD_DECK = [(), (), (0,), (1,), (3,), (3,), (0, 1), (0, 3), (1, 2), (0, 2, 3), (1, 2, 3), (2,)]
 
-# By pattern, from the earliest to the most advanced case: contrast as a share of the easy phantoms', and extent as a
-# share of the lung volume. With small extents, many slices with disease are below the threshold of presence.
+# By pattern, from the earliest to the most advanced case: contrast as a share of the contrast in easy phantoms, and
+# extent as a share of the lung volume. With small extents, many diseased slices are below the threshold of presence.
 CONTRASTS = ((0.70, 1.0), (0.70, 1.0), (0.60, 1.0), (0.30, 0.44))
 EXTENTS = ((0.06, 0.45), (0.06, 0.38), (0.05, 0.36), (0.08, 0.60))
 HOLES = (0.65, 0.95)  # share of an emphysema region that the holes fill
@@ -31,7 +31,7 @@ class Protocol:
     kernel: str
     blur: float  # mm, as in Patient
     sharp: float
-    thickness: tuple[float, ...]  # mm, those in use
+    thickness: tuple[float, ...]  # mm, the section thicknesses in use
     noise: float  # HU in the lung at 1.25 mm and 100 mAs
     offset: float  # HU
 
@@ -70,7 +70,7 @@ def draw_hard_patient(seed: int, number: int) -> Patient:
     return replace(
         base,
         lung=lung,
-        gradient=base.gradient + 0.5 * inspiration,  # a lung that is less inflated has denser dependent parts
+        gradient=base.gradient + 0.5 * inspiration,  # the dependent parts of a less inflated lung are denser
         patterns=patterns,
         extents=tuple(extents),
         levels=tuple(levels),

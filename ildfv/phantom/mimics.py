@@ -12,7 +12,7 @@ DEPTH = 13.0  # mm below the pleura over which atelectasis fades
 
 
 def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray, box: Box) -> np.ndarray:
-    """HU that dependent atelectasis adds in a part of the plane, most at the posterior pleura.
+    """HU that dependent atelectasis adds in a part of the plane. It is largest at the posterior pleura.
 
     Atelectasis resembles ground glass.
 
@@ -64,9 +64,9 @@ def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
 
 
 def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
-    """`hu` (512, 512), on one slice in three with motion of the chest during the rotation.
+    """`hu` (512, 512); one slice in three shows motion of the chest during the rotation.
 
-    Double contours resemble reticular lines and bronchial walls.
+    The double contours resemble reticular lines and bronchial walls.
     """
     rng = patient.rng("motion", round(1000 * z))
     if rng.random() > 1 / 3:

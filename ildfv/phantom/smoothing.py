@@ -1,4 +1,4 @@
-"""Gaussian smoothing of a slice, with the same bits as by `scipy.ndimage` and several times as fast."""
+"""Gaussian smoothing of a slice, bit-identical to `scipy.ndimage` and several times as fast."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ildfv.kernels.drawing import smooth_lines
 
 
 def gaussian(image: np.ndarray, sigma: float, *, truncate: float = 3.0) -> np.ndarray:
-    """`image` smoothed along both axes; the same bits as from `scipy.ndimage.gaussian_filter`.
+    """`image` smoothed along both axes, bit-identical to `scipy.ndimage.gaussian_filter`.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ LINE = 480.0  # HU added at the centre of a reticular line
 WALL, LUMEN = -130.0, -930.0  # honeycomb
 HOLE = -990.0  # emphysema
 
-# By pattern, the pattern whose texture is mixed into its regions: fibrosis with haze, honeycombing with a network.
+# By pattern, the pattern whose texture is mixed into its regions: reticular lines with ground glass and vice versa,
+# honeycombing with reticular lines.
 COMPANION = {GROUND_GLASS: RETICULAR, RETICULAR: GROUND_GLASS, HONEYCOMB: RETICULAR}
 
 
@@ -52,7 +53,7 @@ class Textures:
         return p.lung + p.gradient * p.grid.y[box[0]] / (2 * p.half_depth) + 11 * clouds + 8 * mottle
 
     def mixed(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
-        """Like `pattern`, with the patient's contrast for it and with the texture of its companion mixed in."""
+        """Like `pattern`, with the texture of its companion mixed in and with the patient's contrast for it."""
         p = self.patient
         texture = self.pattern(pattern, pixels, z, box, healthy)
         if p.admixture and pattern in COMPANION:

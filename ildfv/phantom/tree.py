@@ -9,7 +9,7 @@ from ildfv.phantom.fields import WHOLE, Box, Grid
 
 LEVELS = 12  # bifurcations of a vessel tree: 2¹² end branches per lung and kind
 LARGE = 1.1  # mm; vessels of at least this radius remain visible in diseased lung, smaller ones fade in fibrosis
-AIRWAY_LEVELS = 5  # about the generations of bronchi that CT resolves
+AIRWAY_LEVELS = 5  # about as many generations of bronchi as CT resolves
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ class Trees:
 
 
 def lung_points(chest: Chest, rng: np.random.Generator, step: float = 6.0) -> np.ndarray:
-    """Random points at least 3 mm inside the lungs, more than two trees in each need, (n, 3) mm."""
+    """Random points at least 3 mm inside the lungs, (n, 3) mm; more in each lung than a tree has end branches."""
     p = chest.patient
     grid = Grid(int(2 * p.reach / step), step)
-    found = []
+    planes = []
     for z in np.arange(step / 2, p.height, step):
         row, column = np.nonzero(chest.lung(grid, z) < -3)
-        found.append(np.stack([grid.axis[column], grid.axis[row], np.full(len(row), z)], axis=1))
-    centres = np.concatenate(found)
+        planes.append(np.stack([grid.axis[column], grid.axis[row], np.full(len(row), z)], axis=1))
+    centres = np.concatenate(planes)
     per_side = min((centres[:, 0] < 0).sum(), (centres[:, 0] > 0).sum())
     copies = -(-int(1.1 * 2**LEVELS) // int(per_side))  # jitter moves a few points across the midline
     points = np.repeat(centres, copies, axis=0)

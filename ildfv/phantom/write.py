@@ -32,7 +32,7 @@ def write_phantoms(
     """The folders of the patients, each with `ct/*.dcm` (a DICOM CT series) and `labels.nii.gz` (its label map).
 
     Patient n of a seed has the same bytes for any number of patients or workers. File names do not follow slice order.
-    Patients that an earlier run has finished are kept.
+    Patients that an earlier run has written completely are kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Division of a series into acquisitions, such as two breath-holds, contrast phases or reconstruction kernels.
+"""Division of a series into acquisitions, such as different breath-holds, contrast phases or reconstruction kernels.
 
 Contiguous acquisitions of different parts of the chest belong to one scan. Acquisitions that interleave or repeat
 positions do not: if they were joined, every second slice would come from another breath-hold.
@@ -18,7 +18,7 @@ from ildfv.scans.headers import Frame, Header
 from ildfv.scans.identifiers import ACQUISITION_TAGS, EVENT_TAGS, PRIVATE_TAGS
 
 ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
-MIN_SWEEP = 3  # distinct values of such a tag in a sweep; fewer may be in order by chance
+MIN_SWEEP = 3  # smallest number of distinct values of such a tag in a sweep; fewer may be in order by chance
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ def acquisitions(headers: Sequence[Header]) -> list[Acquisition]:
     along = np.array([np.dot(frame.position, normal) for _, frame in frames])
     labels = []
     for name, values in _values(frames).items():
-        found = (_sweeps(values, along) if name in ORDERED else None) or values
-        numbers = name in (*ORDERED, *EVENT_TAGS) and 2 * len(set(values)) > len(values)
-        if found is values and (name == "InstanceNumber" or numbers):
+        groups = (_sweeps(values, along) if name in ORDERED else None) or values
+        is_counter = name in (*ORDERED, *EVENT_TAGS) and 2 * len(set(values)) > len(values)
+        if groups is values and (name == "InstanceNumber" or is_counter):
             continue  # the tag only numbers the slices
-        if _overlap(found, along):
-            labels.append([f"{name} {_shown(name, value)}" for value in found])
+        if _overlap(groups, along):
+            labels.append([f"{name} {_shown(name, value)}" for value in groups])
     if not labels:
         return [Acquisition("", tuple(headers))]
     names = [", ".join(values) for values in zip(*labels, strict=True)]
@@ -95,7 +95,8 @@ def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
     starts, direction = [0], 0.0
     for i, move in enumerate(np.sign(moves)):
         if direction and move != direction:
-            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)  # a sweep back may start beyond the end of the other
+            # The movement to the start of the next sweep may have either direction.
+            starts.append(i if jumps[i - 1] > jumps[i] else i + 1)
             direction = move if starts[-1] == i else 0.0
         else:
             direction = move

@@ -48,8 +48,8 @@ def meaning(
     Raises
     ------
     InputError
-        If bits above BitsStored are neither 0 nor copies of the sign bit nor declared overlays, or if the stream
-        contradicts the header, so that values are uncertain.
+        If bits above BitsStored are not 0, copies of the sign bit or declared overlays, or if the stream contradicts
+        the header, so that values are uncertain.
     """
     check_declared(dataset)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
@@ -62,8 +62,7 @@ def meaning(
     above = np.uint16(~((1 << bits) - 1) & 0xFFFF & ~overlays)  # bits that must be 0 or copies of the sign
     value = words & np.uint16((1 << bits) - 1)
     negative = (value >> np.uint16(bits - 1)).astype(bool) if signed else np.zeros(words.shape, bool)
-    found = words & above
-    wrong = found != np.where(negative, above, np.uint16(0))
+    wrong = (words & above) != np.where(negative, above, np.uint16(0))
     if wrong.any():
         wrong &= ~_is_padding(words, dataset)
     if wrong.any():
@@ -80,7 +79,7 @@ def meaning(
 
 
 def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signed_stream: bool | None) -> np.ndarray:
-    """The decoded words, sign-extended from `precision` bits. InputError: the stream and the header contradict."""
+    """The decoded words, sign-extended from `precision` bits. InputError: the stream contradicts the header."""
     top = (words >> np.uint16(min(precision, WORD) - 1)) & np.uint16(1)
     if signed_stream is not None and signed_stream != signed and top.any() and not (signed and precision == WORD):
         declared = "signed" if signed_stream else "unsigned"

@@ -1,4 +1,4 @@
-"""Files with bounded reads, for parsers that would allocate any length that a header declares."""
+"""Files with bounded reads, for parsers that allocate whatever length a header declares."""
 
 from __future__ import annotations
 

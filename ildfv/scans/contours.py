@@ -78,7 +78,7 @@ def _structures(dataset, names: Mapping[int, str], codes: Codes) -> Iterator[tup
 def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int, list[np.ndarray]]:
     """The distinct contours of each slice, as rows and columns (n, 2)."""
     inverse, allowed = np.linalg.inv(scan.steps), tolerance(float(scan.spacing[0]))
-    found: dict[int, list[np.ndarray]] = defaultdict(list)
+    by_slice: dict[int, list[np.ndarray]] = defaultdict(list)
     for points in contours:
         index = (points - scan.origin) @ inverse  # (n, 3): slice, row, column
         if not len(index):
@@ -90,9 +90,9 @@ def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int
                 f"contours of {name!r} must be on slices of the scan, got one at {points[:, 2].mean():.2f} mm along z"
             )
         polygon = np.round(index[:, 1:], DECIMALS)
-        if not any(np.array_equal(polygon, other) for other in found[z]):
-            found[z].append(polygon)
-    return found
+        if not any(np.array_equal(polygon, other) for other in by_slice[z]):
+            by_slice[z].append(polygon)
+    return by_slice
 
 
 def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np.ndarray:

@@ -36,8 +36,8 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
     rows, columns = int(required(dataset, "Rows")), int(required(dataset, "Columns"))
     n_frames = int(dataset.get("NumberOfFrames") or 1)
     for name, allowed in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2"), ("BitsAllocated", 16)):
-        if (found := required(dataset, name)) != allowed:
-            raise InputError(f"{name} must be {allowed}, got {found}")
+        if (value := required(dataset, name)) != allowed:
+            raise InputError(f"{name} must be {allowed}, got {value}")
     check_declared(dataset)
     _check_pixels(dataset, rows, columns, n_frames, pixel_bytes)
     instance, unnamed = instance_of(dataset, path)
@@ -84,7 +84,7 @@ def _frame_of(index: int, dataset, group, shared) -> Frame:
 
 
 def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measures, thickness, rescale) -> Frame:
-    """One slice, from the datasets that contain each group of values. In a single-frame file, they are all the same."""
+    """One slice, from the dataset that contains each group of values: in a single-frame file, always the same one."""
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # without them, pydicom silently returns stored values
             raise InputError(f"{name} must be present: without it stored values are not Hounsfield units")

@@ -87,7 +87,7 @@ def _original(dataset) -> bool:
 
 
 def _page(dataset) -> str:
-    """The reason for ignoring a report or protocol page, which has neither a position nor pixels of a slice, or ""."""
+    """The reason for ignoring a report or protocol page, which is no slice and has no position; "" for other images."""
     if any(dataset.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
         return ""
     if dataset.get("PerFrameFunctionalGroupsSequence"):
@@ -106,4 +106,4 @@ def _several(dataset, name: str) -> list[str]:
     """The values of a tag in upper case."""
     value = dataset.get(name)
     values = [] if value is None else [value] if isinstance(value, str) else list(value)
-    return [str(one).upper().strip() for one in values]
+    return [str(value).upper().strip() for value in values]

@@ -62,14 +62,14 @@ def assemble(headers: Sequence[Header]) -> Series:
 
     Raises `InputError` with the rule that the files violate.
     """
-    found, _ = separate(headers)
-    if len(found) > 1:
-        names = "; ".join(acquisition.name for acquisition in found[:3])
+    separated, _ = separate(headers)
+    if len(separated) > 1:
+        names = "; ".join(acquisition.name for acquisition in separated[:3])
         raise InputError(
-            f"a series must be one acquisition, got {len(found)} that interleave or repeat slices: {names}",
+            f"a series must be one acquisition, got {len(separated)} that interleave or repeat slices: {names}",
             faq="series-split",
         )
-    return assemble_acquisition(found[0])
+    return assemble_acquisition(separated[0])
 
 
 def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) -> Series:
@@ -80,11 +80,13 @@ def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) ->
     headers = acquisition.headers
     for what in ("patient", "rows", "columns"):
         # The message lists file names instead of values, because a PatientID identifies a person.
-        found = {getattr(header, what): header.path.name for header in reversed(headers)}
-        if len(found) > 1:
+        file_of = {getattr(header, what): header.path.name for header in reversed(headers)}
+        if len(file_of) > 1:
             name = "PatientID" if what == "patient" else what
-            where = ", ".join(sorted(found.values())[:3])
-            raise InputError(f"{name} must be the same in all slices of a series, got {len(found)} values, in {where}")
+            files = ", ".join(sorted(file_of.values())[:3])
+            raise InputError(
+                f"{name} must be the same in all slices of a series, got {len(file_of)} values, in {files}"
+            )
     frames = [(header.path, frame) for header in headers for frame in header.frames]
     normal = normal_of(frames[0][1])
     frames.sort(key=lambda item: float(np.dot(item[1].position, normal)))

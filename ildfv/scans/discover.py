@@ -9,11 +9,11 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     # Imported lazily: `scans` is below `datasets` and must not import it until the alias is used.
-    found = getattr(import_module("ildfv.datasets.discovery"), name)
+    value = getattr(import_module("ildfv.datasets.discovery"), name)
     if not name.startswith("__"):
         warnings.warn(
             f"ildfv.scans.discover has moved: import {name} from ildfv.datasets.discovery",
             DeprecationWarning,
             stacklevel=2,
         )
-    return found
+    return value

@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may deviate as much
+POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may deviate by as much
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
@@ -56,8 +56,8 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
         raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
     between = spacings.mean(axis=0)
     if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:
-        found = sorted({frame.spacing for frame in frames})[:3]
-        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {found}")
+        distinct = sorted({frame.spacing for frame in frames})[:3]
+        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {distinct}")
     row, column = mean[:3], mean[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if max(abs(length - 1) for length in lengths) > 0.01 or abs(row @ column) > 0.01:
@@ -68,10 +68,10 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
 def _line(
     frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float, accept_uneven: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Position of the first slice (3,) and step from one slice to the next (3,), mm, of a least-squares line; and None.
+    """The line of the slice positions: the first position (3,) and the step to the next slice (3,), mm; and None.
 
-    For uneven slices, the line passes through the first and the last slice, and the third value is the position of each
-    slice along the line in steps, (m,).
+    It is a least-squares line. For uneven slices, it passes through the first and the last slice instead, and the third
+    value is the position of each slice along the line in steps, (m,).
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:

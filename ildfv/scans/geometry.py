@@ -11,7 +11,7 @@ import numpy as np
 
 from ildfv.errors import InputError
 
-MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; larger in gantry tilts and oblique reformats
+MAX_TILT = 5.0  # degrees between a grid axis and its patient axis; gantry tilts and oblique reformats have more
 MAX_GAP = 10.0  # largest gap in mm between uneven slices that `prepare --resample` interpolates
 MAX_RESAMPLED_TILT = 30.05  # largest tilt in degrees that `prepare --resample` accepts: 30° with rounded cosines
 SQUARE_TOLERANCE = 0.01  # relative difference between the two in-plane spacings

@@ -14,7 +14,7 @@ def required(dataset, name: str):
 
 
 def numbers(dataset, name: str, n: int) -> tuple:
-    """The n finite numbers of a tag. InputError: the value is missing or different."""
+    """The n finite numbers of a tag. InputError: the value is missing, or is not n finite numbers."""
     values = tuple(float(value) for value in required(dataset, name))
     if len(values) != n or not all(abs(value) < float("inf") for value in values):
         raise InputError(f"{name} must be {n} finite numbers, got {values}")

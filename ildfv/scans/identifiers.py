@@ -8,7 +8,7 @@ from pathlib import Path
 from ildfv.errors import InputError
 from ildfv.store.atomic import sha256
 
-ACQUISITION_TAGS = (  # in an acquisition, their values are constant or increase from slice to slice
+ACQUISITION_TAGS = (  # within an acquisition, their values are constant or increase from slice to slice
     "StudyInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
@@ -73,8 +73,8 @@ def patient_id(dataset) -> str:
 
 def instance_of(dataset, path: Path) -> tuple[str, bool]:
     """The SOPInstanceUID, or a checksum of a file without one; and whether the result is the checksum."""
-    found = str(dataset.get("SOPInstanceUID") or "").strip()
-    return (found, False) if found else (f"sha256:{sha256(path)}", True)
+    uid = str(dataset.get("SOPInstanceUID") or "").strip()
+    return (uid, False) if uid else (f"sha256:{sha256(path)}", True)
 
 
 def acquisition_of(dataset, content=None) -> tuple[str, ...]:
@@ -83,17 +83,17 @@ def acquisition_of(dataset, content=None) -> tuple[str, ...]:
     for name in ACQUISITION_TAGS:
         value = None if content is None else content.get(IN_FRAMES.get(name, name))
         values.append(_text(dataset.get(name) if value is None else value))
-    found = dict(zip(ACQUISITION_TAGS, values, strict=True))
+    by_tag = dict(zip(ACQUISITION_TAGS, values, strict=True))
     if content is None or not content.get("FrameAcquisitionDateTime"):
         date = "" if dataset.get("AcquisitionDateTime") else str(dataset.get("AcquisitionDate") or "")
-        found["AcquisitionTime"] = date + str(dataset.get("AcquisitionDateTime") or found["AcquisitionTime"])
+        by_tag["AcquisitionTime"] = date + str(dataset.get("AcquisitionDateTime") or by_tag["AcquisitionTime"])
     if content is not None:
-        found["InstanceNumber"] = ""  # belongs to the file, not to the frame
-    return tuple(found.values())
+        by_tag["InstanceNumber"] = ""  # belongs to the file, not to the frame
+    return tuple(by_tag.values())
 
 
 def _text(value) -> str:
-    """A value to compare: numbers without trailing zeros, several values joined, "" for none."""
+    """A value as text for comparison: numbers without trailing zeros, "" for none."""
     if value is None:
         return ""
     if isinstance(value, (float, int)):  # also DSfloat and IS of pydicom, whose str() depends on the spelling
@@ -115,7 +115,7 @@ def _terms(dataset) -> list[str]:
     """The values of SpecificCharacterSet."""
     value = dataset.get("SpecificCharacterSet")
     values = [] if value is None else [value] if isinstance(value, str) else list(value)
-    return [str(one).strip() for one in values]
+    return [str(value).strip() for value in values]
 
 
 def _decoded(raw: bytes, declared: list[str]) -> str | None:

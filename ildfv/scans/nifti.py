@@ -51,7 +51,7 @@ def nifti_values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path):
-    """The image, in the format of its magic bytes. nibabel.load would use the suffix and not recognise ".Nii.Gz"."""
+    """The image, in the format that its magic bytes name. nibabel.load goes by the suffix and rejects ".Nii.Gz"."""
     from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener

@@ -1,7 +1,7 @@
 """NRRD volumes (raw, gzip or bzip2), in one file or with a detached header: the grid from the header, and the voxels.
 
-pynrrd parses the header. The data are read by this module, with a size limit, because a small compressed file could
-otherwise exhaust the memory.
+pynrrd parses the header. This module reads the data with a size limit, because a small compressed file could otherwise
+exhaust the memory.
 """
 
 from __future__ import annotations

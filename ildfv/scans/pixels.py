@@ -64,7 +64,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in DECODERS:
         raise InputError(f"transfer syntax must be one that is used for CT, got {syntax.name}")
-    if "PixelData" not in dataset:  # the tag exists, because `read_header` found it
+    if "PixelData" not in dataset:  # the tag exists, because `read_header` has checked it
         raise InputError("PixelData must be complete, got a truncated file")
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
@@ -72,7 +72,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
         raise MissingPackageError(f"{name} needs {package}: pip install {package}")
     try:
         stream = {} if package is None else _stream_of(dataset, index)
-        # Without the name of a plugin, pydicom would choose among all installed ones.
+        # Without the name of a plugin, pydicom would choose one of those that are installed.
         values, _ = decoder.as_array(
             dataset, index=index, decoding_plugin="" if syntax in UNCOMPRESSED else plugin, **UNCORRECTED
         )

@@ -20,8 +20,8 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     """Lung of these slices, bool (m, 224, 224).
 
     method: "rule", the rule of `scans.lungs`, which needs no further package and suits phantoms; or "lungmask", the
-    U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both get HU that are clipped to
-    −1400 … 200 in steps of 6 HU, which is sufficient.
+    U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
+    window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
     """
     indices = np.asarray(indices)
     return lungs_of(slices.images(indices), np.asarray(slices.pixel_area)[indices], method)
@@ -35,7 +35,8 @@ def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -
     if method == "lungmask":
         return np.asarray(_lungmask()(hu)) > 0
     areas = pixel_area * (GRID / SIZE) ** 2  # mm² of a prepared pixel
-    return np.stack([_without_gas(lung_mask(one, float(area)), one) for one, area in zip(hu, areas, strict=True)])
+    slices = zip(hu, areas, strict=True)
+    return np.stack([_without_gas(lung_mask(slice_, float(area)), slice_) for slice_, area in slices])
 
 
 def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:

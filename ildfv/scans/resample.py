@@ -48,9 +48,11 @@ class Resampling:
         centre = (scan.origin + middle @ scan.steps)[::-1]  # mm, z, y, x
         corners = scan.corners()[:, ::-1]
         reach = np.array([centre - corners.min(axis=0), corners.max(axis=0) - centre]) / spacing  # (2, 3)
-        steps = np.ceil(reach - ROUNDING).astype(int)  # before and after the centre: rows and columns contain the scan
-        steps[:, 0] = np.floor(reach[:, 0] + ROUNDING)  # slices are inside the scan
-        spare = np.maximum(0, np.array(scan.shape) - steps.sum(axis=0) - 1)  # a tilted scan spans fewer rows: keep all
+        # Steps before and after the centre. Rows and columns extend beyond the scan; slices stay inside it.
+        steps = np.ceil(reach - ROUNDING).astype(int)
+        steps[:, 0] = np.floor(reach[:, 0] + ROUNDING)
+        # A tilted scan spans fewer rows than it has: the grid keeps their number.
+        spare = np.maximum(0, np.array(scan.shape) - steps.sum(axis=0) - 1)
         spare[0] = 0
         steps += [(spare + 1) // 2, spare // 2]
         shape = tuple(int(n) for n in steps.sum(axis=0) + 1)
@@ -108,7 +110,10 @@ class Resampling:
         return text + (f"; omitted slices that the scan covers only partially: {left}" if left else "")
 
     def _places(self, z: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For slice z: voxel indices in the scan (3, rows, columns); whether they are inside in plane; along slices."""
+        """Voxel indices in the scan of the pixels of slice z, (3, rows, columns); two masks of the pixels in the scan.
+
+        The masks (rows, columns) are True inside the rows and columns of the scan, and between its end slices.
+        """
         _, rows, columns = self.grid.shape
         inverse = np.linalg.inv(self.scan.steps)
         start = (self.grid.origin + z * self.grid.steps[0] - self.scan.origin) @ inverse

@@ -87,7 +87,7 @@ def _kind(seg) -> str:
 
 
 def _group(seg, group, name: str):
-    """The functional group of that name, of the frame or shared."""
+    """The functional group of that name, from the frame or from the shared groups."""
     shared = (seg.get("SharedFunctionalGroupsSequence") or [{}])[0]
     sequence = group.get(name) or shared.get(name)
     if not sequence:

@@ -1,4 +1,4 @@
-"""The headers of DICOM SEG and RT Structure Set objects: the scan that they segment, and names of their segments."""
+"""The headers of DICOM SEG and RT Structure Set objects: the segmented scan, and the names of the segments."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
 MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-DISPLACED = 0.05  # share of pixels: after a shift up, more are above soft tissue; after a shift down, fewer are in it
+DISPLACED = (
+    0.05  # share of pixels: a slice shifted up has more above soft tissue, one shifted down fewer in soft tissue
+)
 NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice with less air and padding but more dense pixels is also shifted
 MIN_SLICES = 3  # of two slices, either could be the shifted one
 
@@ -27,13 +29,13 @@ def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
     if len(sample) < MIN_SLICES:
         return
     values = sample.reshape(len(sample), -1)
-    found = _shifts(values)
-    bad = np.flatnonzero(found)
+    shifts = _shifts(values)
+    bad = np.flatnonzero(shifts)
     shown = ", ".join(f"{positions[i]:g}" for i in bad[:5]) + (", …" if len(bad) > 5 else "")
     check(
         not len(bad),
         f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about "
-        f"{np.median(found[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
+        f"{np.median(shifts[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
         "or leave these slices out",
     )
 
@@ -43,9 +45,9 @@ def _shifts(values: np.ndarray) -> np.ndarray:
     high = _share(values, SOFT[1], np.inf)
     soft, air = _share(values, *SOFT), _share(values, *AIR)
     suspects = np.flatnonzero((high > DISPLACED) | (soft < DISPLACED))
-    found = np.zeros(len(values))
+    shifts = np.zeros(len(values))
     if not len(suspects):
-        return found
+        return shifts
     roots = np.sqrt(_histograms(values))
     usual = np.median(roots, axis=0)
     usual /= max(float(np.linalg.norm(usual)), 1e-9)
@@ -65,8 +67,8 @@ def _shifts(values: np.ndarray) -> np.ndarray:
             and _share(values[i : i + 1], DENSE, np.inf)[0] > MUCH_DENSE
             and shift > 0
         ):
-            found[i] = shift
-    return found
+            shifts[i] = shift
+    return shifts
 
 
 def _share(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -78,5 +80,5 @@ def _histograms(values: np.ndarray) -> np.ndarray:
     """The blurred histogram of each slice, with sum 1, (slices, bins)."""
     bins = (HIGHEST - LOWEST) // BIN + 1
     index = ((np.clip(values, LOWEST, HIGHEST) - LOWEST) // BIN).astype(np.intp)
-    found = [np.convolve(np.bincount(row, minlength=bins), BLUR, mode="same") for row in index]
-    return np.stack([one / one.sum() for one in found])
+    counts = [np.convolve(np.bincount(row, minlength=bins), BLUR, mode="same") for row in index]
+    return np.stack([histogram / histogram.sum() for histogram in counts])

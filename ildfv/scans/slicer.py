@@ -34,21 +34,21 @@ class SlicerSegment:
 
 def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegment, ...]:
     """The segments that the fields of an NRRD header name; empty if the file is not a segmentation of 3D Slicer."""
-    found: dict[int, dict[str, str]] = {}
+    by_number: dict[int, dict[str, str]] = {}
     for field, text in fields.items():
         if match := SEGMENT_FIELD.fullmatch(field):
-            found.setdefault(int(match[1]), {})[match[2]] = str(text).strip()
+            by_number.setdefault(int(match[1]), {})[match[2]] = str(text).strip()
     segments = []
-    for number, (_, described) in enumerate(sorted(found.items())):
+    for number, (_, described) in enumerate(sorted(by_number.items())):
         name = described.get("Name", "")
-        try:  # 3D Slicer before 5.0 writes neither: each segment has a separate layer
+        try:  # versions of 3D Slicer before 5.0 write neither field: each segment then has a separate layer
             value, layer = int(described.get("LabelValue", 1)), int(described.get("Layer", number))
         except ValueError as error:
             raise InputError(f"LabelValue and Layer of a segment must be integers, got {error}") from error
         if not name or not 0 <= layer < layers:
             raise InputError(f"segments must have a name and a layer below {layers}, got {name!r} in {layer}")
         segments.append(SlicerSegment(name, value, layer))
-    if len({(one.value, one.layer) for one in segments}) != len(segments):
+    if len({(segment.value, segment.layer) for segment in segments}) != len(segments):
         raise InputError("segments must differ in LabelValue or Layer, got two segments with equal values")
     return tuple(segments)
 

@@ -14,8 +14,8 @@ from ildfv.scans.shifted import check_slices
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
 MAX_GZIP_RATIO = 1032  # largest compression ratio of deflate
-PADDING = -3024  # HU that replaces lower values: the lowest padding of scanners; other writers use down to -32768
-MAX_RESCALE = 1 << 32  # stored values have at most 32 bits, which a larger slope or intercept cannot map to HU
+PADDING = -3024  # HU that replaces lower values: the lowest padding of scanners; other software uses down to -32768
+MAX_RESCALE = 1 << 32  # stored values have at most 32 bits; a larger slope or intercept cannot give HU
 MAX_HU = 20000  # HU that replaces higher values: metal on an extended scale, or wrapped padding
 DENSE = ((700, 0.1), (MAX_HU, 0.01))  # (HU, largest fraction of voxels above): cortical bone, metal
 AIR, SOFT = (-1100.0, -700.0), (-200.0, 250.0)  # HU ranges that every chest scan has: air or lung, and soft tissue
@@ -133,9 +133,9 @@ def sampled(hu: np.ndarray) -> np.ndarray:
 
 
 def clipped(hu: np.ndarray) -> np.ndarray:
-    """The values, clipped to −3024 … 20 000; int16 if all values are integers.
+    """The values, clipped to −3024 … 20 000 HU; int16 if all values are integers.
 
-    The windows are well inside the limits, so that windowed slices do not change.
+    The limits are far outside the windows, so windowed slices do not change.
     """
     if hu.min() >= PADDING and hu.max() <= MAX_HU:
         return hu

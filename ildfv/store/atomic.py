@@ -28,8 +28,8 @@ SPARE = 16 << 20  # bytes to leave free: HDF5 can crash with SIGSEGV when the di
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A temporary path to write to; it is renamed to `path` on success and removed on an error.
 
-    The mode of the file follows the umask, regardless of the writer, or is 0600 if `private`. A private file must also
-    be created with that mode, as `write_bytes` does.
+    The mode of the file follows the umask, regardless of the writer, or is 0600 if `private`. The caller must create a
+    private file with this mode, as `write_bytes` does.
     """
     path = Path(path)
     # The suffix is kept, because some writers choose the format by the suffix, or append a missing suffix.
@@ -43,7 +43,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            # The message should contain the final name; messages of h5py contain the temporary name.
+            # The message must contain the final name; an error of h5py has the temporary name in its message.
             named = str(temporary) in str(error.strerror)
             raise OSError(error.errno, os.strerror(error.errno) if named else error.strerror, str(path)) from error
         raise
@@ -51,7 +51,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode of a new file under the umask. A file is created, because reading the umask would change it."""
+    """The mode of a new file under the umask. A file is created, because the umask can only be read by setting it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:

@@ -9,7 +9,7 @@ from ildfv.errors import InputError, check
 from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
 FINGERPRINT = "claim.json"  # not renamed, so that workspaces of earlier versions stay valid
-HASHED = {  # for messages: inputs that are identified by a hash of their content, which is of no use to the user
+HASHED = {  # words for inputs that are stored as a hash, because a hash in a message would tell the user nothing
     "slices": "other slices than the current ones",
     "folds": "other folds than the current ones",
     "model_sha256": "another model than the current one",
@@ -47,15 +47,15 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
     folder = Path(folder)
     path = folder / FINGERPRINT
     if path.exists():
-        found = read_json(path)
-        check(isinstance(found, dict), f"{path} must hold a JSON object, got {type(found).__name__}")
-        stored = {name: found.pop(name, value) for name, value in measured.items()}
-        differing = [name for name in {**found, **inputs} if found.get(name) != inputs.get(name)]
+        earlier = read_json(path)
+        check(isinstance(earlier, dict), f"{path} must hold a JSON object, got {type(earlier).__name__}")
+        stored = {name: earlier.pop(name, value) for name, value in measured.items()}
+        differing = [name for name in {**earlier, **inputs} if earlier.get(name) != inputs.get(name)]
         if not differing:
             return stored
         if not fresh:
             name = differing[0]
-            what = HASHED.get(name, f"{name} = {found.get(name)!r}, now {inputs.get(name)!r}")
+            what = HASHED.get(name, f"{name} = {earlier.get(name)!r}, now {inputs.get(name)!r}")
             rule = f"{folder} was made with {what}: restore the old settings to resume, or use --fresh"
             raise InputError(rule, faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):

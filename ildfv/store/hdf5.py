@@ -58,7 +58,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     """
     if isinstance(file, Path):
         check_regular(file)
-    # Without a chunk cache, which would only take memory, because every chunk is read once.
+    # No chunk cache: every chunk is read only once.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
         _check_content(opened, f"{name}")
@@ -96,7 +96,7 @@ def _check_storage(dataset: h5py.Dataset, name: str) -> None:
 
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
-    """InputError: there are more than `OBJECTS` attributes, or an attribute is no number or text of fixed length."""
+    """InputError: there are more than `OBJECTS` attributes, or one is neither a number nor a text of fixed length."""
     check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
     for key in owner.attrs:
         attribute = owner.attrs.get_id(key)
@@ -125,8 +125,8 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
         check(count is None or length == count, f"{name}: array {key!r} must hold {count} items, got {length}")
     for key, (kinds, shape) in schema.arrays.items():
         check(key in file, f"{name} must hold an array {key!r}, got none")
-        dtype, found = file[key].dtype, file[key].shape[1:]
-        check(found == shape, f"{name}: items of {key!r} must have shape {shape}, got {found}")
+        dtype, item_shape = file[key].dtype, file[key].shape[1:]
+        check(item_shape == shape, f"{name}: items of {key!r} must have shape {shape}, got {item_shape}")
         check(dtype.kind in kinds, f"{name}: array {key!r} must be of kind {kinds}, got {dtype}")
     for key, kinds in schema.attributes.items():
         check(key in file.attrs, f"{name} must have an attribute {key!r}, got none")

@@ -52,8 +52,8 @@ class DocumentKind:
     def read(self, path: Path) -> Any:
         """The typed document in `path`. InputError: checksum mismatch, another kind, or a schema violation."""
         values = read_checksummed(path)
-        found = values.get("kind")
-        check(found == self.name, f"{path} must be of kind {self.name!r}, got {found!r}")
+        kind = values.get("kind")
+        check(kind == self.name, f"{path} must be of kind {self.name!r}, got {kind!r}")
         return self.load(values, name=str(path))
 
 

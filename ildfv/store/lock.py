@@ -1,4 +1,4 @@
-"""A lock that allows one process to write to a folder. The error that other writers get names this process."""
+"""A lock that allows one process to write to a folder. If the lock is held, the error message names its holder."""
 
 from __future__ import annotations
 

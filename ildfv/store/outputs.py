@@ -1,4 +1,4 @@
-"""Files that a user names as output: an existing file is replaced only if it is an earlier output of the same kind."""
+"""Output files named by the user: an existing file is replaced only if it is an earlier output of the same kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = 4096  # bytes at the start of a file that must contain its marker
 
 
 def check_output(path: Path, marker: bytes, kind: str) -> None:
-    """Checks that `path` does not exist or is a file of this kind that ildfv wrote.
+    """Checks that `path` does not exist, or is a file of this kind that ildfv wrote.
 
     Call it before the computation, so that a wrong path is reported early; `write_output` calls it again.
 
@@ -55,16 +55,14 @@ def check_folder(folder: Path) -> None:
     InputError
         The path or one of its parents is not a folder, or is not writable.
     """
-    there = Path(folder).absolute()
-    while not there.exists() and not there.is_symlink():
-        there = there.parent
-    found = "" if there == Path(folder).absolute() else f" {there}"
-    check(
-        there.is_dir(), f"{folder} must be a folder or a new name, got a path that is not a folder{found}: name another"
-    )
-    check(
-        os.access(there, os.W_OK | os.X_OK), f"{folder} must be writable, got no permission{found}: name another folder"
-    )
+    existing = Path(folder).absolute()
+    while not existing.exists() and not existing.is_symlink():
+        existing = existing.parent
+    where = "" if existing == Path(folder).absolute() else f" ({existing})"
+    rule = f"{folder} must be a folder or a new name"
+    check(existing.is_dir(), f"{rule}, got a path that is not a folder{where}: name another folder")
+    allowed = os.access(existing, os.W_OK | os.X_OK)
+    check(allowed, f"{folder} must be writable, got no write permission{where}: name another folder")
 
 
 def write_output(path: Path, data: bytes, marker: bytes, kind: str) -> None:

@@ -144,8 +144,8 @@ class Parts:
             try:
                 if not path.exists():
                     faults.append(f"{path}: missing")
-                elif (found := sha256(path)) != row.sha256:
-                    faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {found[:12]}…")
+                elif (actual := sha256(path)) != row.sha256:
+                    faults.append(f"{path}: SHA-256 must be {row.sha256[:12]}…, got {actual[:12]}…")
                 else:
                     self.file(name).close()  # opening checks its content and the number of items
             except OutOfReachError:
@@ -169,18 +169,18 @@ class WritableParts(Parts):
                 )
         sweep(self.folder)
         if not (self.folder / MANIFEST).exists():
-            found = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run leaves at least an empty manifest
+            count = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run leaves at least an empty manifest
             check(
-                found == 0,
-                f"{self.folder} has {found} parts but no {MANIFEST}: restore this file, or remove the folder",
+                count == 0,
+                f"{self.folder} has {count} parts but no {MANIFEST}: restore this file, or remove the folder",
             )
             self.flush()
-        for orphan in self.folder.glob("*.h5"):  # the process was killed before it wrote the row
+        for orphan in self.folder.glob("*.h5"):  # a process was killed before it wrote the row of this part
             if orphan.stem not in self.rows:
                 orphan.unlink()
 
     def add(self, *rows: Row) -> None:
-        """Adds finished parts to the manifest. It is written if the last write was seconds ago; else by `flush`."""
+        """Adds finished parts to the manifest, which is written at most every `FLUSH_SECONDS`, and by `flush`."""
         self.rows |= {row.name: row for row in rows}
         if time.monotonic() - self._written > FLUSH_SECONDS:
             self.flush()
@@ -194,7 +194,7 @@ class WritableParts(Parts):
             self.path(name).unlink(missing_ok=True)
 
     def replace(self, row: Row, folder: Path) -> None:
-        """Replaces a part by the finished part in `folder`. If the process is killed meanwhile, neither is listed."""
+        """Replaces a part by the finished part in `folder`. If the process is killed in between, neither is listed."""
         self.drop(row.name)
         os.replace(folder / f"{row.name}.h5", self.path(row.name))
         sync(self.folder)

@@ -54,7 +54,7 @@ class RemotePath:
         try:
             yield
         except FileNotFoundError as error:
-            # The HTTP file system also raises it if the server does not respond; then it has another error as cause.
+            # The HTTP file system also raises it if the server does not respond; its cause is then another error.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error
@@ -65,7 +65,7 @@ class RemotePath:
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file for reading. Its errors are translated by `reached`, like the errors of `RemotePath`."""
+    """A remote file for reading. `reached` translates its errors, as for `RemotePath`."""
 
     def __init__(self, file, reached: Callable[[], AbstractContextManager]):
         self.file, self.reached = file, reached
