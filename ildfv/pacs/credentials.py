@@ -42,7 +42,7 @@ def credentials() -> Credentials:
         values = _from_file(Path(path))
     found = Credentials(**values)
     check(not (found.token and found.user), "credentials must be a token, or a user and a password, got both")
-    check(bool(found.user) == bool(found.password), "credentials must have both a user and a password, got one")
+    check(bool(found.user) == bool(found.password), "credentials must have both a user and a password, got one of them")
     return found
 
 
