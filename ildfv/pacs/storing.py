@@ -30,7 +30,7 @@ AGAIN = "run the command again"
 
 @dataclass(frozen=True)
 class Instance:
-    """An object by its study, series and SOPInstanceUID. name: that of its file."""
+    """Study, series and SOPInstanceUID of an object. name: the name of its file."""
 
     study: str
     series: str

@@ -52,7 +52,7 @@ class WebServer:
             A study, or one of its series.
         folder : path
         series : str, optional
-            SeriesInstanceUID; by default that of the address, or the CT series with the most instances.
+            SeriesInstanceUID; by default the series in the address, or the CT series with the most instances.
 
         Raises
         ------

@@ -32,7 +32,7 @@ def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 
 def _at_border(hu: np.ndarray, pixel_area: float) -> np.ndarray:
-    """Lung at the border: aerated regions with a mean above that of gas that contain no corner of the image."""
+    """Lung at the border: aerated regions that contain no corner of the image and are denser than gas on average."""
     regions, n = ndimage.label(hu < AERATED)
     area = np.bincount(regions.ravel(), minlength=n + 1)
     mean = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1) / np.maximum(area, 1)

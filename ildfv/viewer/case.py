@@ -28,7 +28,7 @@ class LabelMaps(Protocol):
 
 
 class Maps(Protocol):
-    """Signed maps of one pattern, quantised to −127 … 127, on a coarser grid than that of the slices."""
+    """Signed maps of one pattern, quantised to −127 … 127, on a coarser grid than the slices."""
 
     kind: str  # "contributions" or "cam"
     pattern: int

@@ -88,7 +88,7 @@ def scan_cases(
     pairs: list[tuple[Scan, Answer | None, bool]]
     pairs = [(scan, by_name.get(name), True) for name, scan in scan_by_name.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
-    # The pseudonym of a volume file depends on its path, which may differ; that of a DICOM series does not.
+    # The pseudonym of a volume file depends on its path, which may have changed. A DICOM series keeps its pseudonym.
     if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
         _check_same_slices(scans[0], answers[0])
         pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
