@@ -34,7 +34,7 @@ class Tubes:
         low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
         hit = (low - margin < z) & (high + margin > z)
         a, b, radius, margin = self.start[hit], self.end[hit], radius[hit], margin[hit]
-        (top, bottom), (left, right) = (one.indices(grid.size)[:2] for one in box)
+        (top, bottom), (left, right) = (axis_slice.indices(grid.size)[:2] for axis_slice in box)
         share = np.zeros((bottom - top, right - left), np.float32)
         if not len(a):
             return share
@@ -51,7 +51,7 @@ class Tubes:
         count = size[:, 0] * size[:, 1]
         # The pixels of all boxes in one array, to avoid a loop over tubes; arrays of pixels are one-dimensional.
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        width, ax, ay, az = (np.repeat(one, count) for one in (size[:, 0], *axis.T))
+        width, ax, ay, az = (np.repeat(values, count) for values in (size[:, 0], *axis.T))
         line = within // width
         column = np.repeat(first[:, 0], count) + (within - line * width)
         row = np.repeat(first[:, 1], count) + line

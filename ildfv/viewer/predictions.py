@@ -80,5 +80,5 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
 
 
 def _performance(heads: dict[str, Any]) -> list[str]:
-    """The sentence on the expected performance of each head that has one."""
+    """The sentences on the expected performance of the heads, where they are known."""
     return [f"{name}: {head['performance']}" for name, head in heads.items() if head.get("performance")]

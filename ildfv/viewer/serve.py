@@ -17,7 +17,7 @@ SHUTDOWN = 1  # seconds for open requests when the server ends
 def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
     """Serves the study until SIGINT or SIGTERM. ready: called with the address, which contains a new token.
 
-    port: 0 for any free one. InputError: the port is in use or reserved.
+    port: 0 selects any free port. InputError: the port is in use or reserved.
     """
     import uvicorn
 
