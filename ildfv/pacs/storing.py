@@ -1,4 +1,4 @@
-"""Storage of DICOM objects on a DICOMweb server (STOW-RS): all of them, or none if the server can remove instances.
+"""Storage of DICOM objects on a DICOMweb server (STOW-RS): all of them or, if the server allows removal, none.
 
 DICOM has no transactions. If an object cannot be stored, those that the same call has stored are removed: by DELETE on
 their DICOMweb resource, or by the REST interface of Orthanc, whose DICOMweb plug-in refuses DELETE.

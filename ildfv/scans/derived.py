@@ -87,7 +87,7 @@ def _original(dataset) -> bool:
 
 
 def _page(dataset) -> str:
-    """The reason for ignoring a report or protocol page, which is no slice and has no position; "" for other images."""
+    """The reason for ignoring an image that is a report or protocol page without a position; "" for other images."""
     if any(dataset.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
         return ""
     if dataset.get("PerFrameFunctionalGroupsSequence"):
