@@ -86,7 +86,8 @@ def check_real(a, name: str) -> None:
 def check_finite(a, name: str, axis: str = "row") -> None:
     """Raises InputError if `a` contains NaN or infinity.
 
-    The message contains the first such index along the leading axis. axis: what this axis is called in the message.
+    The message contains the index of the first such value along the leading axis. axis: the name of that axis in the
+    message.
     """
     if "float" not in dtype_name(a):
         return

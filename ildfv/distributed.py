@@ -1,8 +1,8 @@
 """Communication between the ranks of a torchrun launch. Without torchrun there is one rank.
 
 Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to divide items among them.
-Rank 0 alone writes manifests and models. torch is imported only under torchrun, and NumPy where it is used, because
-the command line imports this module.
+Only rank 0 writes manifests and models. The command line imports this module, so torch is imported only under torchrun
+and NumPy only inside functions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def is_last_start() -> bool:
 
 
 def start() -> None:
-    """Initialises the process group; without torchrun it does nothing. Call it once at the start of a script."""
+    """Initialises the process group under torchrun; otherwise does nothing. Call it once at the start of a script."""
     if size() == 1:
         return
     import torch
@@ -65,12 +65,12 @@ def start() -> None:
 
 
 def _timeout() -> timedelta:
-    given = os.environ.get(TIMEOUT, "10")
+    text = os.environ.get(TIMEOUT, "10")
     try:
-        minutes = float(given)
+        minutes = float(text)
     except ValueError:
         minutes = nan
-    check(0 < minutes < inf, f"{TIMEOUT} must be a positive number of minutes, got {given!r}")
+    check(0 < minutes < inf, f"{TIMEOUT} must be a positive number of minutes, got {text!r}")
     return timedelta(minutes=minutes)
 
 
@@ -173,7 +173,7 @@ def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """This rank's contiguous share of the items. Joined in rank order, the shares of all ranks are the items in order.
 
     If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
-    are fewer items than ranks, each value of `turn` assigns the items to different ranks; 0 starts at rank 0.
+    are fewer items than ranks, the rank that has the first item; values that are too large wrap around.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)

@@ -1,4 +1,4 @@
-"""Checks of the installed packages, devices and backends, with a remedy for each that does not work."""
+"""Checks of the installed packages, devices and backends, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[dict]:
-    """One finding per part: {"what", "state": ok | absent | broken, "detail", "advice"}.
+    """One finding per component: {"what", "state": ok | absent | broken, "detail", "advice"}.
 
-    Kernels and decoders are run, and torch is imported, because installed packages may not work.
+    Kernels and decoders are run and torch is imported, because a package can be installed but broken.
     """
     checks = (_machine, _native, _extras, _torch, _torchvision, _cuda_kernel, _decoders, _faiss)
     return [finding._asdict() for check in checks for finding in check()]
@@ -100,8 +100,8 @@ def _gpu() -> list[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda
         advice = None if built else "with an NVIDIA GPU: pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'"
-        found = f"torch is built for CUDA {built}, but finds no device" if built else "torch is built for the CPU"
-        return [Finding("GPU", "absent", found, advice)]
+        detail = f"torch is built for CUDA {built}, but finds no device" if built else "torch is built for the CPU"
+        return [Finding("GPU", "absent", detail, advice)]
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return [Finding("GPU", "ok", ", ".join(names))]
 

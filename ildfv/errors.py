@@ -61,17 +61,17 @@ class LostRankError(RuntimeError):
 
 
 def linked(message: str, faq: str) -> str:
-    """The message, followed by the address of its explanation; a message that has an address is unchanged."""
+    """The message followed by the address of its FAQ entry. A message that already contains one is unchanged."""
     return message if FAQ in message else f"{message}. See {FAQ}{faq}"
 
 
 def explained(error: BaseException) -> str:
-    """The message of an error with the link that it or the first of its causes carries."""
-    one: BaseException | None = error
-    while one is not None:
-        if faq := getattr(one, "faq", ""):
+    """The message of an error, followed by the address of its FAQ entry or, if it has none, that of a cause."""
+    current: BaseException | None = error
+    while current is not None:
+        if faq := getattr(current, "faq", ""):
             return linked(str(error), faq)
-        one = one.__cause__
+        current = current.__cause__
     return str(error)
 
 

@@ -139,7 +139,7 @@ class Bars:
 
 
 class WithoutNotes:
-    """Passes tasks to the `Progress` that is shown, but discards notes."""
+    """Forwards tasks to another `Progress` and discards notes."""
 
     def __init__(self, shown: Progress):
         self.shown = shown
@@ -166,7 +166,7 @@ def _private_opener(path: str, flags: int) -> int:
 
 
 class EventLog:
-    """Writes JSON lines to a file, in addition to the `Progress` that is shown: {"time", "pid", "event", …}.
+    """Writes JSON lines {"time", "pid", "event", …} to a file and forwards all calls to another `Progress`.
 
     The events "start", "advance", "end" and "failed" of a task have "task", "done" and "total". The events "note" and
     "error" (the error that ends a command) have "text". "pid" distinguishes commands that run at the same time. Nothing
@@ -186,7 +186,7 @@ class EventLog:
             with open(self.path, "a", encoding="utf-8", opener=_private_opener) as file:
                 file.write("\n" * self._incomplete + json.dumps({**stamp, **event}) + "\n")
             self._incomplete = False
-        except OSError as error:  # errors while writing do not name the file
+        except OSError as error:  # an error raised by `write` does not name the file
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     @contextmanager

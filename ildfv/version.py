@@ -12,10 +12,10 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "pydicom", "cupy-
 
 def versions() -> dict[str, str]:
     """Versions of ildfv, Python and the installed packages on which results depend, by name; also the machine type."""
-    found = {"ildfv": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    result = {"ildfv": __version__, "python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            result[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return result
