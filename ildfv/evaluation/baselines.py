@@ -14,7 +14,7 @@ BEATS, NOT_BETTER, UNKNOWN = "yes", "does not beat it", "undetermined: no interv
 
 @dataclass(frozen=True)
 class Verdict:
-    """One system against the baseline with the highest AUC on the same slices.
+    """The comparison of a system with the baseline that has the highest AUC on the same slices.
 
     measure: a pattern, or "mean_auc", the mean over the patterns for which both systems have an AUC. difference: AUC of
     the system minus AUC of the baseline. interval: 95 % interval of the difference.
@@ -57,10 +57,10 @@ def worth_comparing(a: str, b: str) -> bool:
 
 
 def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
-    """Verdicts on every system that is not a baseline, for the mean AUC and for each pattern where it has an AUC.
+    """Verdicts on every system that is not a baseline, for the mean AUC and for each pattern for which it has an AUC.
 
-    The results must be on the same slices. Each system is compared with the best baseline. The best baseline is chosen
-    on the same test slices, which favours the baselines.
+    The results must be on the same slices. Each system is compared with the best baseline, which is chosen on these
+    slices; this favours the baselines.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
     best = best_baselines(results)
@@ -75,7 +75,7 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
             key = MEAN if measure == MEAN else f"{measure}/auc"
             if test := tests.get((r.system, baseline)):
                 found.append(_verdict(r.system, baseline, measure, 1, test[key]))
-            elif test := tests.get((baseline, r.system)):  # without either test, the slices differ
+            elif test := tests.get((baseline, r.system)):  # if neither test exists, the slices differ
                 found.append(_verdict(r.system, baseline, measure, -1, test[key]))
     return found
 
@@ -83,7 +83,7 @@ def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> l
 def best_baselines(results: Sequence[Results]) -> dict[str, str]:
     """The name of the baseline with the highest AUC, by pattern, and with the highest mean AUC, by "mean_auc".
 
-    Patterns for which no baseline has an AUC are left out.
+    Patterns for which no baseline has an AUC are omitted.
     """
     found = {}
     for measure in dict.fromkeys([MEAN, *(label for r in results for label in r.labels)]):
@@ -94,15 +94,15 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
 
 
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
-    """A sentence by system name, for each system that does not beat the best baseline everywhere.
+    """By system name, a sentence on each system that does not beat the best baseline everywhere.
 
     The sentence lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without
     an interval are listed as undetermined.
     """
     lines = {}
-    for system in dict.fromkeys(one.system for one in found):
-        own = [one for one in found if one.system == system]
-        lost, unknown = ([one for one in own if one.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
+    for system in dict.fromkeys(verdict.system for verdict in found):
+        own = [verdict for verdict in found if verdict.system == system]
+        lost, unknown = ([v for v in own if v.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
         parts = []
         if lost:
             parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
@@ -114,7 +114,7 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
 
 
 def _listed(found: Sequence[Verdict]) -> str:
-    return "; ".join(f"{'mean AUC' if one.measure == MEAN else one.measure} {one}" for one in found)
+    return "; ".join(f"{'mean AUC' if v.measure == MEAN else v.measure} {v}" for v in found)
 
 
 def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:

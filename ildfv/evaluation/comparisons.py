@@ -21,7 +21,7 @@ def compare(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests, by patient, between two systems on the same slices: `compare_over_seeds` for one seed."""
+    """Tests of two systems on the same slices, paired by patient; `compare_over_seeds` with one seed."""
     return compare_over_seeds([(a, b)], n_resamples=n_resamples, seed=seed)
 
 
@@ -31,7 +31,7 @@ def compare_over_seeds(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired tests, by patient, between two systems on the same slices, each fitted with one or several seeds.
+    """Tests of two systems on the same slices, paired by patient. Each system is fitted with one or several seeds.
 
     Macro F and mean AUC are means over the patterns for which both systems have a value with every seed. p values are
     not corrected for the number of tests. With several seeds, the differences are means over the seeds, and their
@@ -40,7 +40,7 @@ def compare_over_seeds(
     Parameters
     ----------
     pairs : sequence of (predictions, predictions)
-        The two systems, on one or several folds, with each seed.
+        For each seed, the two systems on one or several folds.
     seed : int
         Seed of the resampling.
 
@@ -52,13 +52,13 @@ def compare_over_seeds(
     check(len(pairs) > 0, "pairs must hold the predictions of at least one seed, got none")
     folds = [(by_fold(a), by_fold(b)) for a, b in pairs]
     (first, second), reference = folds[0], Pooled.of(folds[0][0])
-    for one in (side for pair in folds for side in pair):
+    for predictions in (side for pair in folds for side in pair):
         check(
-            reference.has_slices_of(Pooled.of(one)) and list(one[0].labels) == list(first[0].labels),
+            reference.has_slices_of(Pooled.of(predictions)) and list(predictions[0].labels) == list(first[0].labels),
             f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order",
         )
     measures, n = [(system_measures(a), system_measures(b)) for a, b in folds], len(reference.names)
-    systems = [one for pair in measures for one in pair]
+    systems = [system for pair in measures for system in pair]
     for mean, name in MEANS.items():
         common = patterns_with(name, n, first[0].labels, *systems)
         for found in systems:

@@ -50,11 +50,11 @@ def mean_pr(curves: Sequence[Curve], weights: Sequence[float]) -> Curve:
 
 
 def thinned_roc(curve: Curve, points: int) -> Curve:
-    """A ROC curve of at most `points` points, with the same ends and the same area, still ascending.
+    """An ascending ROC curve of at most `points` points, with the same end points and the same area.
 
-    Half of the points are points of the curve, evenly spaced by arc length. Between two neighbouring ones, one new
-    point replaces all omitted points. The new point is on the falling diagonal of the rectangle that the two points
-    span: at a fraction s of the rectangle's height, the area under the new path is s times that of the rectangle.
+    Half of the points are points of the curve, evenly spaced by arc length. Between two neighbours among these, one new
+    point replaces all omitted points. It is on the falling diagonal of the rectangle that the two neighbours span: at a
+    fraction s of the rectangle's height, the area under the new path is s times that of the rectangle.
     """
     x, y = curve
     if len(x) <= points:
@@ -72,7 +72,7 @@ def thinned_roc(curve: Curve, points: int) -> Curve:
 
 
 def thinned_pr(curve: Curve, points: int) -> Curve:
-    """A precision–recall curve of at most `points` points, with the same ends and the same area.
+    """A precision–recall curve of at most `points` points, with the same end points and the same area.
 
     The points are points of the curve, evenly spaced by arc length. The precision at each is the mean precision since
     the previous one.
@@ -88,7 +88,7 @@ def thinned_pr(curve: Curve, points: int) -> Curve:
 
 
 def _spaced(x: np.ndarray, y: np.ndarray, number: int) -> np.ndarray:
-    """Ascending indices of at most `number` points, evenly spaced by arc length, including both ends."""
+    """Ascending indices of at most `number` points, evenly spaced by arc length, including the first and last."""
     along = np.concatenate([[0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     chosen = np.searchsorted(along, np.linspace(0, along[-1], number))
     chosen[-1] = len(x) - 1

@@ -25,8 +25,8 @@ class Document(BaseModel):
     """Base of the types that are stored as JSON. Unknown fields and NaN are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    current_version: ClassVar[int | None] = None  # the required value of the field "version"; None without this field
-    older: ClassVar[str] = ""  # ends the error for other versions: how older documents differ, and the remedy
+    current_version: ClassVar[int | None] = None  # required value of the field "version"; None: no such field
+    older: ClassVar[str] = ""  # end of the error for other versions: how older documents differ, and the remedy
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that were set, as JSON values in file order."""
@@ -34,13 +34,13 @@ class Document(BaseModel):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "document") -> Self:
-        """The validated document. name: of the document in errors.
+        """The validated document. name: the name of the document in errors.
 
         InputError names the first field that violates the schema.
         """
         found = values.get("version") if isinstance(values, Mapping) else None
         if cls.current_version is not None and found != cls.current_version and isinstance(found, int):
-            raise InputError(f"{name} must be of version {cls.current_version}, got {found}: {cls.older}")
+            raise InputError(f"{name} must have version {cls.current_version}, got {found}: {cls.older}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -125,8 +125,8 @@ class OverallResults(Document):
 
     f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean over
     slices of the F of each slice. patients: number of patients that each measure depends on; for a mean over patterns,
-    the smallest number of any pattern. agreeing: the sample metrics with healthy slices that are predicted healthy
-    counted as 1.
+    the smallest number of any pattern. agreeing: the sample metrics if healthy slices that are predicted healthy count
+    as 1.
     """
 
     accuracy: float | None
@@ -165,7 +165,7 @@ class IntervalSettings(Document):
 class Results(Document):
     """The results of one system on the test slices of one fold, or of several folds pooled.
 
-    fold: None if folds are pooled. threshold: number of pixels from which a pattern counts as present. empty: how the
+    fold: None if folds are pooled. threshold: minimum number of pixels of a present pattern. empty: how the
     sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
     slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.
     """
@@ -222,7 +222,7 @@ class PairedTest(Document):
 
 
 class Comparison(Document):
-    """Paired tests, by patient, between systems a and b.
+    """Tests of systems a and b, paired by patient.
 
     tests: by measure, such as "f", "mean_auc" and "ground glass/auc". seeds: number of seeds that both systems were
     fitted with. With one seed, the intervals and p values cover only the variation between patients, not the variation

@@ -28,7 +28,7 @@ class Folds:
 
     members: the patients of each fold, sorted. profiles: by patient, in an order that depends on the patients' slices
     and not on their names; the inner splits use this order and therefore do not depend on the salt of the names.
-    labels: names of the patterns. threshold: number of pixels from which a pattern counts as present. unlabelled:
+    labels: names of the patterns. threshold: minimum number of pixels of a present pattern. unlabelled:
     patients without a label map, which are in no fold and are not used. sha256: checksum of the file that the folds
     were read from, or "" if they were not read from a file; results and fitted components store it.
     """
@@ -98,8 +98,8 @@ class Folds:
     def table(self) -> list[dict]:
         """One dict per fold.
 
-        fold: its number. patients, slices: how many it has. slices_with, patients_with: how many of them have each
-        pattern. validation: number of validation patients if this fold is held out.
+        fold: number of the fold. patients, slices: how many patients and slices it has. slices_with, patients_with:
+        how many of these have each pattern. validation: number of validation patients if this fold is held out.
         """
         rows = []
         for k, members in enumerate(self.members):
@@ -119,9 +119,10 @@ class Folds:
     def warnings(self) -> list[str]:
         """A line for each pattern that is absent from a fold, or from the fit or validation part of a fold.
 
-        On a test fold without the pattern, its recall, F and AUC are undefined. Without the pattern in the validation
-        part it has no decision threshold, and without it in the fit part it cannot be learned. Patterns that no slice
-        shows are listed in one line. Further lines name the folds with an unusually large validation part.
+        If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
+        lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned.
+        Patterns that no slice shows are listed in one line. Further lines name the folds with an unusually large
+        validation part.
         """
         return fold_warnings(self, FRACTION)
 
@@ -152,8 +153,8 @@ class Folds:
             version = document.get("version")
             check(
                 version == VERSION,
-                f"folds.json must be of version {VERSION}, got {version}, with which other validation patients were "
-                "selected: run `ildfv folds --fresh` and train again",
+                f"folds.json must have version {VERSION}, got {version}, which selects other validation patients: "
+                "run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
             check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")

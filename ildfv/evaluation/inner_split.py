@@ -24,9 +24,10 @@ def split_off(
 ) -> np.ndarray:
     """Whether each patient is selected for validation, bool (P,). At least one patient is selected, and one is not.
 
-    A pattern that at least two patients have is a gap if all or none of these patients are selected. The selection has
-    as few gaps as possible. If `size` patients leave a gap, more are selected, up to half of the patients, but no more
-    than needed. Among selections with equally few gaps, the one that divides `amounts` most evenly is returned.
+    A gap is a pattern of at least two patients of whom all or none are selected, so that one of the two parts lacks the
+    pattern. The selection has as few gaps as possible. If `size` patients leave a gap, more are selected, up to half of
+    the patients, but no more than needed. Of the selections with the fewest gaps, the one that divides `amounts` most
+    evenly is returned.
 
     Parameters
     ----------
@@ -83,6 +84,6 @@ def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -
 
 
 def _gaps(counts: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Number of gaps of each selection, see `split_off`. counts (…, C): selected patients with each pattern."""
+    """Number of gaps of each selection, see `split_off`. counts (…, C): number of selected patients per pattern."""
     total = shown.sum(0)
     return (((counts == 0) | (counts == total)) & (total >= 2)).sum(-1)

@@ -34,8 +34,8 @@ def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True
     """95 % interval of a measure, or None.
 
     It is None if the measure depends on fewer than `MIN_PATIENTS` patients or is undefined on too many resamples. If a
-    proportion is exactly 0 or 1, all resamples are equal; the bound of Clopper and Pearson for m patients without an
-    error is used then. The interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)] for 0.
+    proportion is exactly 0 or 1, all resamples are equal; then the Clopper–Pearson bound for m patients without an
+    error is used. The interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)] for 0.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True
     weights : array, shape (B, P)
         Patient weights of the resamples, from `resampled`.
     proportion : bool
-        Whether the measure is in [0, 1]; otherwise the interval is symmetric about the value.
+        Whether the measure is in [0, 1]. If not, the interval is symmetric about the value.
     """
     m, value = measure.patients, float(measure(np.ones((1, weights.shape[1])))[0])
     if m < MIN_PATIENTS or not np.isfinite(value):
@@ -85,8 +85,8 @@ def paired(
     which depend on the scores of the other patients. With few patients it tests exchangeability rather than equal AUC:
     if two systems have equal AUC but scores of different variance, the rejection rate can exceed the level.
     """
-    one = np.ones((1, n_patients))
-    observed, m = float(a(one)[0] - b(one)[0]), min(a.patients, b.patients)
+    ones = np.ones((1, n_patients))
+    observed, m = float(a(ones)[0] - b(ones)[0]), min(a.patients, b.patients)
     if not np.isfinite(observed):
         return PairedTest(difference=None, interval=None, p=None, patients=m)
     weights = resampled(n_patients, n_resamples, seed=seed)
@@ -111,8 +111,8 @@ def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proporti
 
     proportion: whether the measures are in [0, 1]; if so, the interval is limited to [−1, 1].
     """
-    one, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
-    first, second = float(a(one)[0]), float(b(one)[0])
+    ones, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
+    first, second = float(a(ones)[0]), float(b(ones)[0])
     perfect = proportion and first == second and first in (0.0, 1.0)
     if m < MIN_PATIENTS or perfect or not np.isfinite(first - second):
         return None
@@ -137,12 +137,12 @@ def paired_over_seeds(
     Parameters
     ----------
     pairs : sequence of (Measure, Measure)
-        The two systems with each seed, on the same slices.
+        For each seed, the measures of the two systems on the same slices.
     """
     if len(pairs) == 1:
         return paired(*pairs[0], n_patients, n_resamples=n_resamples, seed=seed, proportion=proportion)
-    one, weights = np.ones((1, n_patients)), resampled(n_patients, n_resamples, seed=seed)
-    differences = np.array([float(a(one)[0] - b(one)[0]) for a, b in pairs])
+    ones, weights = np.ones((1, n_patients)), resampled(n_patients, n_resamples, seed=seed)
+    differences = np.array([float(a(ones)[0] - b(ones)[0]) for a, b in pairs])
     n, m = len(pairs), min(min(a.patients, b.patients) for a, b in pairs)
     if not np.isfinite(differences).all():
         return PairedTest(difference=None, interval=None, p=None, patients=m, seeds=n, seed_sd=None)

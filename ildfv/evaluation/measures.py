@@ -122,7 +122,7 @@ class Auc:
         return self.fold[:, None] == self.fold
 
     def wins(self, other: Auc) -> np.ndarray:
-        """M, (P, P), with the positives scored by this system and the negatives by `other`. Cached by `other`."""
+        """M, (P, P), with the positives scored by this system and the negatives by `other`; cached per `other`."""
         if other in self._wins:
             return self._wins[other]
         order = np.argsort(self.ranks[self.truth], kind="stable")
@@ -145,7 +145,7 @@ class Auc:
 
     @property
     def patients(self) -> int:
-        """The smaller of two numbers: patients whose positive slices, and whose negative slices, are in pairs."""
+        """The number of patients with positive slices in pairs, or of those with negative ones if that is smaller."""
         return int(min((self.paired.sum(1) > 0).sum(), (self.paired.sum(0) > 0).sum()))
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
@@ -187,9 +187,9 @@ class Mean:
 def percentiles(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Percentile rank of each score within its fold, in (0, 1], shape (N,). Equal scores have their mean rank."""
     ranks = np.empty(len(scores))
-    for one in np.unique(fold):
-        mine = fold == one
-        ranks[mine] = rankdata(np.asarray(scores)[mine]) / mine.sum()
+    for number in np.unique(fold):
+        here = fold == number
+        ranks[here] = rankdata(np.asarray(scores)[here]) / here.sum()
     return ranks
 
 

@@ -42,7 +42,7 @@ class Predictions:
         known = (np.asarray(self.presence) >= 0).any(axis=1)
         check(
             bool(known.all()),
-            f"every slice must have a label, got {int((~known).sum())} slices without: exclude these slices",
+            f"every slice must have a label, got {int((~known).sum())} slices without one: exclude these slices",
         )
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 

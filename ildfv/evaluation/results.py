@@ -57,7 +57,7 @@ def evaluate(
     data : {"phantom", "user"}
         Whether the slices are phantoms or the user's scans.
     threshold : int
-        Number of pixels from which a pattern counts as present in `Predictions.presence`.
+        Minimum number of pixels of a pattern that counts as present in `Predictions.presence`.
     n_resamples : int
         Number of bootstrap resamples of the patients, for the intervals.
     seed : int
@@ -68,8 +68,8 @@ def evaluate(
     Returns
     -------
     Results
-        Undefined values are None: an AUC without positives or without negatives; an F without positives, because it
-        does not measure then whether the system finds the pattern; an interval of a measure that depends on fewer than
+        Undefined values are None: an AUC without positives or without negatives; an F without positives, because such
+        an F does not measure whether the system finds the pattern; an interval of a measure that depends on fewer than
         five patients or is defined on fewer than 90 % of the resamples. macro_f and mean_auc are means over the
         patterns for which F or AUC is defined.
 
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """Lines that name the patterns without a decision threshold; patterns with the same such folds share a line."""
+    """Lines on the patterns without a decision threshold. Patterns that lack one in the same folds share a line."""
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)

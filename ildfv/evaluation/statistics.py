@@ -1,4 +1,4 @@
-"""Number of slices and patients with each pattern, and with each combination of patterns."""
+"""Numbers of slices and patients with each pattern, and with each combination of patterns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def statistics(
 
     presence (N, C): 1 present, 0 absent, −1 unknown. Slices without any label are only counted as unlabelled. Slices
     with an unknown pattern are excluded from the healthy slices, from by_number and from the combinations. patients
-    (N,): patient of each slice. labels: names of the C patterns. threshold: number of pixels from which a pattern
-    counts as present, copied to the result.
+    (N,): patient of each slice. labels: names of the C patterns. threshold: minimum number of pixels of a present
+    pattern, copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) slices with both patterns; the diagonal is the slices of Table 1}
+     "co_occurrence": (C, C) numbers of slices with both patterns; the diagonal has those of Table 1}
     A patient is healthy if none of the patient's slices shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)

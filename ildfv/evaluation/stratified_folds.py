@@ -32,11 +32,11 @@ def make_folds(
     patients : sequence of str, shape (N,)
         Patient of each slice.
     presence : array of int, shape (N, C)
-        1 if the slice shows the pattern, 0 if not, −1 if that is unknown.
+        1 if the slice shows the pattern, 0 if not, −1 if unknown.
     labels : sequence of str, length C
         Names of the patterns.
     threshold : int
-        Number of pixels from which a pattern counts as present. It is stored with the folds.
+        Minimum number of pixels of a present pattern. It is stored with the folds.
     n_folds : int
         Number of folds.
     seed : int
@@ -44,9 +44,9 @@ def make_folds(
     series : sequence of str, shape (N,), optional
         Scan of each slice, to check that no scan belongs to two patients.
     content : array, shape (N, M), optional
-        Numbers that describe each slice, such as its position and pixel counts. They order the patients that have equal
-        numbers of slices and patterns. A seed then gives the same folds for any salt of the patients' names. Without
-        `content`, such patients are ordered by name.
+        Numbers that describe each slice, such as its position and pixel counts. They determine the order of patients
+        with equal numbers of slices and patterns, so that a seed gives the same folds for any salt of the patients'
+        names. Without `content`, such patients are ordered by name.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
 
 
 def _check_number(n_folds: int, n_patients: int) -> None:
-    """Raises InputError if a fold would leave fewer than two training patients. The message has a valid `--folds`."""
+    """Raises InputError if a fold would leave fewer than two training patients; the message names a valid value."""
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,

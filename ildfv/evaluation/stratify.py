@@ -8,7 +8,7 @@ import numpy as np
 
 PASSES = 50  # maximum number of passes of exchanges; cohorts of 20 to 700 patients converge in fewer than ten
 STARTS = 16  # random starts
-WORK = 2000  # maximum of starts × patients: large cohorts get fewer starts, because they need only one
+WORK = 2000  # maximum of starts × patients: one start is enough for large cohorts
 
 
 def partition(
@@ -38,7 +38,7 @@ def partition(
     rng = np.random.default_rng(seed)
     starts = max(1, min(STARTS, WORK // max(len(x), 1)))
     found = [_partition_once(x, room.copy(), target, rng) for _ in range(starts)]
-    return min(found, key=lambda one: one[0])[1]
+    return min(found, key=lambda result: result[0])[1]
 
 
 def _partition_once(
@@ -68,7 +68,7 @@ def _partition_once(
 def _exchange(i: int, x: np.ndarray, part: np.ndarray, excess: np.ndarray) -> bool:
     """Exchanges patient i with the patient of another part that lowers the cost most. False: no exchange lowers it."""
     a = part[i]
-    step = x - x[i]  # (P, Q): change of part a if i is exchanged for each patient; the other part changes by −step
+    step = x - x[i]  # (P, Q): change of part a if i is exchanged for each patient; that patient's part changes by −step
     gain = 2 * np.einsum("pq,pq->p", step, step) + 2 * np.einsum("pq,pq->p", step, excess[a] - excess[part])
     gain[part == a] = np.inf
     j = int(np.argmin(gain))

@@ -54,6 +54,6 @@ def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
 
 
 def patterns_with(name: str, n_patients: int, labels: Sequence[str], *systems: dict[str, Measure]) -> list[str]:
-    """The patterns for which this measure is defined in every system."""
-    one = np.ones((1, n_patients))
-    return [p for p in labels if all(np.isfinite(measures[f"{p}/{name}"](one)[0]) for measures in systems)]
+    """The patterns for which this measure is defined for every system."""
+    ones = np.ones((1, n_patients))
+    return [p for p in labels if all(np.isfinite(measures[f"{p}/{name}"](ones)[0]) for measures in systems)]

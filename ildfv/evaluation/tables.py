@@ -1,4 +1,4 @@
-"""Tables of text and estimates, which documents store and a report shows."""
+"""Tables of text and estimates, which are stored in documents and shown in reports."""
 
 from __future__ import annotations
 

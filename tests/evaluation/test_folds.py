@@ -320,7 +320,7 @@ def test_a_seed_gives_the_same_folds_whatever_the_salt_of_the_names():
 def test_folds_of_version_1_are_refused_with_a_remedy():
     patients, counts = cohort(20)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
-    with pytest.raises(InputError, match=r"must be of version 2, got 1, .*: run `ildfv folds --fresh` and train again"):
+    with pytest.raises(InputError, match=r"must have version 2, got 1, .*: run `ildfv folds --fresh` and train again"):
         Folds.from_json(edited(folds, lambda d: d.update(version=1)), PATTERNS)
 
 

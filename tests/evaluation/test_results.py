@@ -228,7 +228,7 @@ def test_several_seeds_are_compared_by_their_mean():
 
 def test_a_document_of_an_older_version_is_refused_with_a_remedy():
     values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
-    rule = "doc.json must be of version 2, got 1: .*repeat the `ildfv train` or `ildfv regress` command that wrote it"
+    rule = "doc.json must have version 2, got 1: .*repeat the `ildfv train` or `ildfv regress` command that wrote it"
     with pytest.raises(InputError, match=rule) as error:
         Results.from_dict(values | {"version": 1}, name="doc.json")
     assert "\n" not in str(error.value)
@@ -255,7 +255,7 @@ def test_long_curves_are_thinned_with_their_ends_kept():
     [
         ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
         ({"presence": np.full((150, 4), 2)}, "presence must be 1, 0 or −1"),
-        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 slices without"),
+        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 slices without one"),
         ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
     ],
 )
