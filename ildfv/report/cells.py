@@ -107,7 +107,7 @@ def verdict_of(present: bool, predicted: bool | None) -> str:
 def groups(settings: Mapping) -> list[tuple[str, dict]]:
     """The settings as tables (caption, rows): one for plain values, and one for each mapping of settings.
 
-    A mapping that contains only mappings gives one table for each of these.
+    A mapping that contains only mappings gives one table for each of them.
     """
     plain_rows = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
     tables = [("Settings", plain_rows)] if plain_rows else []

@@ -1,4 +1,4 @@
-"""A chart of a measure with intervals against a number: the type stored in documents, and its drawing as SVG."""
+"""Charts of a measure with intervals as a function of a number: the type stored in documents, and the SVG."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ def draw(chart: Chart, *, mark: str = "") -> Markup:
     for slot, (name, estimates) in enumerate(chart.series.items()):
         shift = 4 * (slot - (len(chart.series) - 1) / 2)  # so that intervals at the same x do not overlap
         points = [
-            (x, at_x(x) + shift, one.value, one.interval)
-            for x, one in zip(chart.x, estimates, strict=True)
-            if one.value is not None
+            (x, at_x(x) + shift, estimate.value, estimate.interval)
+            for x, estimate in zip(chart.x, estimates, strict=True)
+            if estimate.value is not None
         ]
         texts += [f"{name}, {x:g}: {with_interval(value, interval)}" for x, _, value, interval in points]
         line = "L".join(f"{x:.1f} {at_y(value):.1f}" for _, x, value, _ in points)
         whiskers = "".join(
-            f'<path class="whisker" d="M{x:.1f} {at_y(ends[0]):.1f}V{at_y(ends[1]):.1f}"/>'
-            for _, x, _, ends in points
-            if ends is not None
+            f'<path class="whisker" d="M{x:.1f} {at_y(interval[0]):.1f}V{at_y(interval[1]):.1f}"/>'
+            for _, x, _, interval in points
+            if interval is not None
         )
         dots = "".join(
             f'<circle cx="{x:.1f}" cy="{at_y(value):.1f}" r="4"><title>{escape(f"{name}, {n:g}: ")}'
-            f"{with_interval(value, ends)}</title></circle>"
-            for n, x, value, ends in points
+            f"{with_interval(value, interval)}</title></circle>"
+            for n, x, value, interval in points
         )
         path = f'<path class="line" d="M{line}"/>' if line else ""
         drawn.append(f'<g class="s s{slot} d{slot}">{path}{whiskers}{dots}</g>')
@@ -89,12 +89,12 @@ def draw(chart: Chart, *, mark: str = "") -> Markup:
 
 
 def _range(chart: Chart) -> tuple[float, float]:
-    """(low, 1.0), the ends of the y axis. low: the largest of 0, 0.2, … 0.8 below all values and intervals."""
+    """(low, 1.0), the limits of the y axis. low: the largest of 0, 0.2, … 0.8 below all values and intervals."""
     values: Sequence[float] = [
         v
         for estimates in chart.series.values()
-        for one in estimates
-        for v in (one.value, *(one.interval or ()))
+        for estimate in estimates
+        for v in (estimate.value, *(estimate.interval or ()))
         if v is not None
     ]
     least = min(values, default=0.0)

@@ -109,7 +109,7 @@ class Figure:
 
 
 class TableDocument(Protocol):
-    """A document whose tables and charts are shown under a heading of their own. folds: the held-out folds."""
+    """A document whose tables and charts are shown under their own heading. folds: the held-out folds."""
 
     @property
     def title(self) -> str: ...
@@ -162,7 +162,7 @@ class ReportContent:
     def __post_init__(self) -> None:
         check(self.data in DATA, f'data must be "phantom" or "user", got {self.data!r}')
         others = sorted({results.data for results in self.results} - {self.data})
-        check(not others, f"results must be on {self.data} data, as the report is, got {', '.join(others)}")
+        check(not others, f"results must be on {self.data} data like the report, got {', '.join(others)}")
 
 
 RULE = (

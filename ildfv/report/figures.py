@@ -39,7 +39,7 @@ class Point:
 
 @dataclass(frozen=True)
 class _CurveKind:
-    """A kind of curve. curve, x, y, area: the fields of `PatternResults` and of its curve."""
+    """A kind of curve. curve, area: names of fields of `PatternResults`. x, y: names of fields of the curve."""
 
     title: str
     curve: str
@@ -116,7 +116,7 @@ def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: s
     """
     found = [v for _, points in groups for point in points for v in (point.value, *(point.interval or ()))]
     low = min([v for v in found if v is not None], default=0.0)
-    # With these starts, four equal steps up to 1 end at round numbers.
+    # From each of these values, four equal steps up to 1 give round tick labels.
     start = max(s for s in (0.0, 0.2, 0.6, 0.8) if s <= max(low, 0.0))
     left, right, step, gap = 92, 372, 17, 16
 
@@ -127,14 +127,14 @@ def forest(label: str, groups: Sequence[tuple[str, Sequence[Point]]], *, mark: s
     for group, points in groups:
         top = y
         for s in points:
-            value, ends = s.value, s.interval
-            texts.append(f"{group}, {s.name}: {with_interval(value, ends)}")
+            value, interval = s.value, s.interval
+            texts.append(f"{group}, {s.name}: {with_interval(value, interval)}")
             row = f'<text class="value" x="{right + 46}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>'
             if value is not None:
-                if ends is not None:
-                    row += f'<path class="whisker" d="M{x(ends[0]):.1f} {y:.1f}H{x(ends[1]):.1f}"/>'
+                if interval is not None:
+                    row += f'<path class="whisker" d="M{x(interval[0]):.1f} {y:.1f}H{x(interval[1]):.1f}"/>'
                 row += f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="4"/>'
-            tip = escape(f"{s.name}: {with_interval(value, ends)}")
+            tip = escape(f"{s.name}: {with_interval(value, interval)}")
             rows.append(f'<g class="{_slot(s)}"><title>{tip}</title>{row}</g>')
             y += step
         middle = (top + y - step) / 2 + 4
@@ -164,9 +164,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0 turns −0.0 into 0.0
 
 
-def with_interval(value: float | None, ends: Sequence[float] | None) -> str:
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     """Text such as 0.912 (0.884–0.931), or 0.912 if there is no interval."""
-    return number(value) if value is None or ends is None else f"{number(value)} ({number(ends[0])}–{number(ends[1])})"
+    if value is None or interval is None:
+        return number(value)
+    return f"{number(value)} ({number(interval[0])}–{number(interval[1])})"
 
 
 class _Frame:

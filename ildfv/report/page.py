@@ -56,7 +56,7 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
 
 
 def check_page(path: str | Path) -> None:
-    """Raises InputError if `path` exists and is not a page written by ildfv, which must not be overwritten."""
+    """Raises InputError if `path` is a file that must not be overwritten, because ildfv did not write it."""
     check_output(Path(path), MARKER, KIND)
 
 
@@ -95,7 +95,7 @@ def render(content: ReportContent) -> str:
         undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
         charts=charts(shown, drawn, mark=mark),
         examples=[_example_variables(example) for example in content.examples],
-        label_maps=[_label_map_variables(one) for one in content.label_maps],
+        label_maps=[_label_map_variables(label_map) for label_map in content.label_maps],
         without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
         rule=content.examples_rule or RULE,
         verdicts=VERDICTS,
@@ -116,7 +116,7 @@ def shown_results(results: Sequence[Results]) -> list[Results]:
 
 
 def spreads(results: Sequence[Results]) -> list[Spread]:
-    """The spread over folds of each system that has the documents of at least two single folds."""
+    """The spread over folds of each system that has documents of at least two single folds."""
     by_system: dict[str, list[Results]] = {}
     for document in results:
         if document.fold is not None:
@@ -150,7 +150,7 @@ def charts(shown: Sequence[Results], drawn: Mapping[str, int], *, mark: str = ""
 def best(shown: Sequence[Results]) -> dict[tuple[str, str], float]:
     """The largest value of each column of the results tables, by (measure, pattern or "overall").
 
-    Columns with fewer than two values are left out.
+    Columns with fewer than two values are omitted.
     """
     columns: dict[tuple[str, str], list[float | None]] = {}
     for document in shown:
@@ -196,16 +196,16 @@ def _folds_text(shown: Sequence[Results]) -> str:
     return "; ".join(f"{text} ({', '.join(names)})" for text, names in systems.items())
 
 
-def _label_map_variables(one: LabelMap) -> dict:
+def _label_map_variables(label_map: LabelMap) -> dict:
     """The template variables of one label map."""
-    h, w = one.image.shape
+    h, w = label_map.image.shape
     return {
-        "uri": png_uri(one.image),
+        "uri": png_uri(label_map.image),
         "height": h,
         "width": w,
-        "truth": outlines(one.truth, len(PATTERNS)),
-        "predicted": outlines(one.predicted, len(PATTERNS)),
-        "caption": one.caption,
+        "truth": outlines(label_map.truth, len(PATTERNS)),
+        "predicted": outlines(label_map.predicted, len(PATTERNS)),
+        "caption": label_map.caption,
     }
 
 

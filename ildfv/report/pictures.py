@@ -56,17 +56,18 @@ def _path(points: np.ndarray) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in ring[corner]) + "Z"
 
 
-def label_map_png(one: LabelMap, *, mark: str = "") -> bytes:
+def label_map_png(label_map: LabelMap, *, mark: str = "") -> bytes:
     """A PNG of the slice, the reference label map and the predicted label map, in a row, with titles and a legend.
 
     mark: text printed in the top right corner, such as the kind of data.
     """
-    h, w = one.image.shape
-    panels = [_tinted(one.image, labels) for labels in (np.zeros_like(one.truth), one.truth, one.predicted)]
+    h, w = label_map.image.shape
+    maps = np.zeros_like(label_map.truth), label_map.truth, label_map.predicted
+    panels = [_tinted(label_map.image, labels) for labels in maps]
     step = w * SCALE + GAP
     sheet = Image.new("RGB", (3 * step - GAP, h * SCALE + 3 * LINE), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
-    draw.text((4, 4), one.caption, "black", font)
+    draw.text((4, 4), label_map.caption, "black", font)
     draw.text((sheet.width - 4, 4), mark, (138, 90, 0), font, anchor="ra")
     for i, (title, panel) in enumerate(zip(TITLES, panels, strict=True)):
         draw.text((i * step + 4, LINE + 4), title, "black", font)

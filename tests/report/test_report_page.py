@@ -156,7 +156,7 @@ def test_healthy_patients_and_healthy_slices_are_distinguished_and_one_is_singul
     counted = statistics(presence, ["p", "p", "q", "r"], labels=PATTERNS, threshold=6000)
     content = ReportContent(data="user", statistics=counted)
     text = " ".join(Page(render(content)).text.split())
-    assert "none of thempatients: on all of their slices266.7 %1" in text
+    assert "no patternpatients: on none of their slices266.7 %1" in text
     assert "1 slice without a label map (1 patient has no label map at all) is excluded." in text
 
 
@@ -164,7 +164,7 @@ def test_a_users_own_data_is_not_called_phantom():
     results = [evaluate(predictions(), data="user", threshold=6000, n_resamples=20)]
     html = render(ReportContent(data="user", results=results))
     assert "phantom" not in html.lower()
-    with pytest.raises(InputError, match="results must be on user data, as the report is, got phantom"):
+    with pytest.raises(InputError, match="results must be on user data like the report, got phantom"):
         ReportContent(data="user", results=[document()])
 
 
@@ -271,7 +271,7 @@ def test_tables_have_captions_and_headers():
 
 def test_correct_and_incorrect_examples_are_distinguished():
     html = render(full())
-    right, wrong = html.split("<h3>Wrong")[0].split("<h3>Right")[1], html.split("<h3>Wrong")[1]
+    right, wrong = html.split("<h3>Inc")[0].split("<h3>Correctly")[1], html.split("<h3>Incorrectly")[1]
     assert right.count('<figure class="example">') == wrong.count('<figure class="example">') == 1
     assert 'class="hit"' in right
     assert 'class="miss"' in wrong
