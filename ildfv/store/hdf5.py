@@ -28,7 +28,7 @@ class Schema:
     """The required content of a part.
 
     arrays: by name, the kinds of dtype ("u", "iu", …) and the shape of one item. attributes: by name, the kinds of
-    dtype; all are single values.
+    dtype; each is a single value.
     """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     Raises
     ------
     InputError
-        The file contains other objects than plain arrays and attributes, or does not match `schema` and `count`.
+        The file contains objects other than plain arrays and attributes, or does not match `schema` and `count`.
     OSError, KeyError, RuntimeError
         Errors of h5py for a truncated or damaged file.
     """
@@ -84,7 +84,7 @@ def _check_content(file: h5py.File, name: str) -> None:
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
-    """InputError: the values are not plain numbers stored in this file, with filters that are built into HDF5."""
+    """InputError: the values are not plain numbers in this file, or are stored with a filter not in `FILTERS`."""
     created = dataset.id.get_create_plist()
     layout = created.get_layout()
     check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
@@ -112,13 +112,13 @@ def _check_type(item, name: str, kinds: str) -> None:
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy does not have
-        raise InputError(f"{name} must hold plain numbers or texts, got a type that NumPy lacks: {error}") from error
+        raise InputError(f"{name} must hold plain numbers or strings, got a type that NumPy lacks: {error}") from error
     plain = dtype.kind in kinds and dtype.subdtype is None
-    check(plain, f"{name} must hold plain numbers or texts, got {_type_name(dtype)}")
+    check(plain, f"{name} must hold plain numbers or strings, got {_type_name(dtype)}")
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
-    """InputError: arrays, attributes or numbers of items differ from the schema and `count`."""
+    """InputError: an array, an attribute or the number of items does not match the schema and `count`."""
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]
@@ -147,5 +147,5 @@ def _kind(found: object) -> str:
 def _type_name(dtype) -> str:
     """The name of a type, for messages."""
     if dtype.kind == "O":
-        return "references or texts of any length"
+        return "references or strings of variable length"
     return "a compound type" if dtype.kind == "V" else str(dtype)

@@ -39,10 +39,10 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
     mode = path.stat().st_mode
     what = FILE_TYPES.get(stat.S_IFMT(mode), "another file")
     rule = f"{path} must be a new file or {kind}"
-    check(stat.S_ISREG(mode), f"{rule}, got {what}: name another file")
+    check(stat.S_ISREG(mode), f"{rule}, got {what}: choose another path")
     with open_regular(path) as file:
         ours = marker in file.read(HEAD)
-    check(ours, f"{rule}, got another file: name a new one, or remove this one first")
+    check(ours, f"{rule}, got another file: choose another path, or remove this file first")
 
 
 def check_folder(folder: Path) -> None:

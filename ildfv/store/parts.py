@@ -53,7 +53,7 @@ def write_part(
     """Writes the file `folder/name.h5` and returns its manifest row; processes may call it for distinct names.
 
     arrays: all with the same first dimension, the number of items. Strings in `attributes` are read back as bytes.
-    Equal content gives equal bytes; checksums in the file detect a flipped bit when it is read.
+    Equal content gives equal bytes. Checksums in the file reveal a flipped bit when the arrays are read.
     """
     folder = Path(folder)
     counts = {len(array) for array in arrays.values()}
