@@ -15,10 +15,10 @@ from ildfv.experiments.tables import OURS, SOURCE
 from ildfv.patterns import PATTERNS
 
 EXPLAINED = (
-    "Baselines are fitted on the fit patients. Five baselines are logistic regressions on one number: the fraction of "
-    "lung below −950 HU, the 15th percentile, the mean density, the fraction from −600 to −250 HU, or the lung area. "
-    "One is a ridge regression on a histogram of lung HU with 32 bins. The prevalence baseline gives every slice the "
-    "same score."
+    "Baselines are fitted on the fit patients. Five baselines are logistic regressions on one number each: the "
+    "fraction of lung below −950 HU, the 15th percentile, the mean density, the fraction from −600 to −250 HU, or the "
+    "lung area. One is a ridge regression on a histogram of lung HU with 32 bins. The prevalence baseline gives every "
+    "slice the same score."
 )
 NOTE = (
     "AUC of the system minus AUC of the baseline with the highest AUC in that column, with the 95 % interval of the "
@@ -34,29 +34,29 @@ def baselines(context: Context, threshold: int = T4000) -> list[Baseline]:
 
 def pairs(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> list[tuple[System, System]]:
     """The pairs (system, baseline) to compare: each system with every baseline that is the best in some column."""
-    best = best_baselines([documents(context, one)["pooled"] for one in rivals])
-    chosen = [one for one in rivals if one.label in best.values()]
+    best = best_baselines([documents(context, rival)["pooled"] for rival in rivals])
+    chosen = [rival for rival in rivals if rival.label in best.values()]
     return [(system, rival) for system in systems for rival in chosen]
 
 
 def against(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> Table:
-    """The table of the differences. Each cell states whether the system beats the best baseline of its column."""
-    results = [documents(context, one)["pooled"] for one in (*systems, *rivals)]
-    found = verdicts(results, [compare(context, a, b) for a, b in pairs(context, systems, rivals)])
-    by_cell = {(one.system, one.measure): one for one in found}
+    """The table of differences in AUC. Each cell states whether the system beats the best baseline of its column."""
+    results = [documents(context, system)["pooled"] for system in (*systems, *rivals)]
+    comparisons = [compare(context, a, b) for a, b in pairs(context, systems, rivals)]
+    by_cell = {(verdict.system, verdict.measure): verdict for verdict in verdicts(results, comparisons)}
     measures = {f"AUC {pattern}": pattern for pattern in PATTERNS} | {"mean AUC": MEAN}
     rows: list[list[Cell]] = [
-        [one.label, OURS, context.slices.data, *(_text(by_cell.get((one.label, m))) for m in measures.values())]
-        for one in systems
+        [system.label, OURS, context.slices.data, *(_text(by_cell.get((system.label, m))) for m in measures.values())]
+        for system in systems
     ]
     return Table("Against the best baseline", [*SOURCE, *measures], rows, NOTE)
 
 
-def _text(one: Verdict | None) -> str | None:
+def _text(verdict: Verdict | None) -> str | None:
     """Text such as "+0.031 (−0.010 to +0.080) against p15; does not beat it"; None without a difference."""
-    if one is None or one.difference is None:
+    if verdict is None or verdict.difference is None:
         return None
-    span = "" if one.interval is None else f" ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"
-    outcome = "beats it" if one.beats else one.outcome
-    numbers = f"{one.difference:+.3f}{span}".replace("-", "−")
-    return f"{numbers} against {one.baseline.removeprefix(PREFIX)}; {outcome}"
+    span = "" if verdict.interval is None else f" ({verdict.interval[0]:+.3f} to {verdict.interval[1]:+.3f})"
+    outcome = "beats it" if verdict.beats else verdict.outcome
+    numbers = f"{verdict.difference:+.3f}{span}".replace("-", "−")
+    return f"{numbers} against {verdict.baseline.removeprefix(PREFIX)}; {outcome}"

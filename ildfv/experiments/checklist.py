@@ -1,8 +1,8 @@
 """The TRIPOD+AI and CLAIM checklists. Items that the software can answer are filled in; the author writes the others.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
-Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers, but not the short
-item names, are those of the checklists.
+Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers are those of the checklists; the short
+item names are ours.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
     """A table of the items of the checklists, with their state and content.
 
-    If the results are from several presets and an answer differs between them, it is given for each preset.
+    An answer that differs between the presets is given for each preset.
     """
-    found = _merged({one.title: answers(one.context) for one in shown})
+    merged = _merged({one.title: answers(one.context) for one in shown})
     rows: list[list[Cell]] = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED
-        rows.append([name, tripod or None, claim or None, state, None if key is None else found[key]])
+        rows.append([name, tripod or None, claim or None, state, None if key is None else merged[key]])
     note = (
         "Item numbers of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of the 2024 update of CLAIM (Tejani et "
         "al., Radiol Artif Intell 2024;6(4):e240300). The answers are generated from this workspace and do not replace "

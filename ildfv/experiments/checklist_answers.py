@@ -37,8 +37,8 @@ FIXED = {
     "patients",
     "explainability": "label maps of the patch baseline; exact contribution maps of Fisher vectors, compared with "
     "label maps in the experiment localisation",
-    "clusters": "patients are the clusters: intervals resample, and tests swap, whole patients; centres are not "
-    "distinguished",
+    "clusters": "patients are the clusters: confidence intervals resample whole patients, and permutation tests swap "
+    "whole patients; centres are not distinguished",
     "updating": "none: models are not changed after testing",
     "calculation": "with ildfv.train.trainer.predict, and with FisherVector, PCA and MultivariateRegression of ildfv",
     "imbalance": "slices are not resampled; losses are not weighted, except the losses named balanced, whose weights β "
@@ -46,7 +46,7 @@ FIXED = {
     "performance": "see the tables of these experiments: values pooled over held-out folds, 95 % intervals, and mean ± "
     "SD over folds",
     "differences": "none intended: both are folds of one workspace, split by patient and stratified by pattern",
-    "external": "see the experiment transfer, if a second workspace was given; other results are from one workspace",
+    "external": "see the experiment “transfer” if a second workspace was given; other results are from one workspace",
     "failures": "see the experiment examples: correctly and incorrectly predicted slices, drawn at random with a fixed "
     "rule and seed",
     "code": "this package, MIT licence; encodings, scores and the networks that are kept are stored in experiments/ of "
@@ -71,8 +71,8 @@ def answers(context: Context) -> dict[str, str]:
         "outcome": "a pattern is present on a slice if it covers at least T pixels of the label map on the original "
         f"grid; T = {base.threshold} unless a table states another T"
         + ("; the label maps are from the phantom generator" if phantom else ""),
-        "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; these folds "
-        f"are held out in turn: {', '.join(map(str, context.held_out()))}. One fifth of the remaining patients are "
+        "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; folds held "
+        f"out, one at a time: {', '.join(map(str, context.held_out()))}. One fifth of the remaining patients are "
         "validation patients",
         "counts": _counts(context),
         "model": f"{preset.network} with random initial weights, seed {base.settings.seed}; its layers are encoded by "
@@ -91,7 +91,7 @@ def answers(context: Context) -> dict[str, str]:
 
 
 def _thresholds(context: Context) -> str:
-    """The decision thresholds of the CNN as text. If it was not scored, it is not trained for the checklist."""
+    """The decision thresholds of the CNN as text. A CNN that has no scores yet is not trained for the checklist."""
     if not is_scored(context, context.base):
         return "are listed in the result documents"
     return "of the CNN, " + "; ".join(
@@ -105,7 +105,7 @@ def _thresholds(context: Context) -> str:
 
 
 def _counts(context: Context) -> str:
-    """Numbers of patients, slices, and slices with each pattern in the parts of each held-out fold's split, as text."""
+    """For each held-out fold, text with the numbers of patients, slices and slices per pattern in each part."""
     texts = []
     for split in map(context.split, context.held_out()):
         parts = []

@@ -96,13 +96,13 @@ class Context:
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
-        """A network trained with the preset's settings. settings: fields of `TrainSettings` that differ from these."""
-        given: dict[str, Any] = {
+        """A network trained with the preset's settings. settings: fields of `TrainSettings` that override these."""
+        defaults: dict[str, Any] = {
             "network": self.preset.network,
             "seed": self.workspace.settings.seed,
             "threshold": threshold,
         }
-        chosen = TrainSettings(**(given | dict(self.preset.train) | settings))
+        chosen = TrainSettings(**(defaults | dict(self.preset.train) | settings))
         return Cnn(label, chosen, threshold, patients, share, keep_weights)
 
     def regression(self, label: str, loss: str = "smooth-l1", **options) -> Cnn:
@@ -142,7 +142,7 @@ class Context:
     # -- folds and splits ---------------------------------------------------------------------------------------------
 
     def held_out(self, system: System | None = None) -> list[int]:
-        """The folds that are held out in turn. system: may limit their number."""
+        """The folds to hold out, one at a time. A system may limit their number."""
         limits = (self.folds.n_folds, self.preset.run, None if system is None else system.folds)
         return list(range(min(n for n in limits if n is not None)))
 
@@ -153,9 +153,9 @@ class Context:
     def split(self, fold: int, patients: int | None = None, share: float = 1.0) -> Split:
         """The split of a fold, with all or some of the patients.
 
-        patients: number of fit patients, drawn with the workspace's seed; a smaller number gives a subset of a larger
-        number. All fit patients are used if there are not as many. share: fraction of the patients of each fold that
-        are used.
+        patients: number of fit patients, drawn with the workspace's seed; a smaller number selects a subset of those
+        that a larger number selects. If there are fewer fit patients, all are used. share: fraction of each fold's
+        patients that are used.
         """
         key = (fold, patients, share)
         if key not in self._splits:

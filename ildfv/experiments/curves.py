@@ -23,17 +23,17 @@ def systems(context: Context, threshold: int) -> list[System]:
 
 def run(context: Context) -> Findings:
     shown = {threshold: systems(context, threshold) for threshold in THRESHOLDS}
-    every = [system for one in shown.values() for system in one]
+    listed = [system for group in shown.values() for system in group]
     note = (
         "The curves are in experiments.html. Brier scores use probabilities from a sigmoid that is fitted on "
         "validation slices. Regressions of counts are fitted once, for T = 4000, and evaluated at both values of T."
     )
     tables = [
-        measured(context, "Areas under the ROC curves of Fig. 5", every, AUC, note=note),
-        measured(context, "Brier scores (lower is better)", every, BRIER),
+        measured(context, "Areas under the ROC curves of Fig. 5", listed, AUC, note=note),
+        measured(context, "Brier scores (lower is better)", listed, BRIER),
     ]
-    pairs = [(other, one[0]) for one in shown.values() for other in one[1:]]
-    return Findings(tables, every, pairs)
+    pairs = [(other, group[0]) for group in shown.values() for other in group[1:]]
+    return Findings(tables, listed, pairs)
 
 
 EXPERIMENT = Experiment("curves", "ROC, precision–recall and calibration curves", "Figure 5", run)

@@ -26,7 +26,7 @@ RULE = (
 
 
 def systems(context: Context) -> list[System]:
-    """The best system of Fig. 5, whose predictions determine which slices are chosen, and the network's regression."""
+    """The best system of Fig. 5, whose predictions determine which slices are chosen, and the smooth L1 network."""
     candidates = curves.systems(context, T6000)
     aucs = [documents(context, one)["pooled"].overall.mean_auc for one in candidates]
     best = max(range(len(candidates)), key=lambda i: -1.0 if aucs[i] is None else aucs[i])
@@ -34,7 +34,7 @@ def systems(context: Context) -> list[System]:
 
 
 def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, seed: int) -> tuple[list[int], list[int]]:
-    """(rows of right slices, rows of wrong slices) by RULE, or fewer if there are not enough.
+    """(rows of correctly, rows of incorrectly predicted slices), chosen by RULE; fewer if there are not enough.
 
     truth, predicted: bool (N, 4).
     """
@@ -55,7 +55,7 @@ def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, se
 
 
 def pictures(context: Context) -> list[Example]:
-    """The slices of Fig. 6 with the predictions of these systems."""
+    """The slices of Fig. 6, with the predictions of both `systems`."""
     found = [predictions(context, system) for system in systems(context)]
     first = found[0]
     folds = np.concatenate([np.full(len(p.scores), i) for i, p in enumerate(first)])
@@ -84,7 +84,7 @@ def run(context: Context) -> Findings:
         for call in example.predictions
     ]
     right = sum(example.is_right(example.predictions[0]) for example in shown)
-    missing = f"Only {right} of {RIGHT} such right slices exist." if right < RIGHT else ""
+    missing = f"Correctly predicted slices with at least two patterns: {right}." if right < RIGHT else ""
     columns = ["slice", "source", "data", "present", "system", "predicted"]
     note = f"{RULE} {missing} The slices are in experiments.html.".replace("  ", " ")
     return Findings([Table("Slices of Fig. 6", columns, rows, note)])

@@ -49,7 +49,7 @@ def patterns(context: Context) -> Figure:
 
 
 def windows(context: Context) -> Figure:
-    """Fig. 2: the three windows of the slice with the most patterns; of several, that with the most labelled pixels."""
+    """Fig. 2: the three windows of the slice with the most patterns; ties are broken by the most labelled pixels."""
     counts = context.slices.counts
     present = (counts >= T6000).sum(axis=1)
     index = int(np.lexsort((counts.sum(axis=1), present))[-1])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
-    """The folder of the network trained without the fold, which is trained if it does not exist."""
+    """The folder of the network trained without the fold. The network is trained if the folder has none."""
     from ildfv.train.trainer import train
 
     folder, split = context.place("models", system, fold), context.split_of(system, fold)
@@ -43,7 +43,7 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
 
 
 def patch_network(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the patch baseline's network trained without the fold, which is trained if it does not exist."""
+    """The folder of the patch baseline's network for the fold. The network is trained if the folder has none."""
     from ildfv.train.patches import PatchSet
     from ildfv.train.trainer import train
 
@@ -65,7 +65,7 @@ def patch_network(context: Context, system: Patches, fold: int) -> Path:
 
 
 def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
-    """The system's encoding of all slices, whose encoder and PCA are fitted on the fold's fit slices."""
+    """The system's encoding of all slices. Its encoder and PCA are fitted on the fold's fit slices."""
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
@@ -73,9 +73,9 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     if (folder / FINISHED).exists():  # the network is not needed and may have been removed
         return Encoding(folder)
     split, model = context.split_of(system, fold), network(context, system.network, fold)
-    every = Activations(load(model, context.device), system.settings.layer)
-    settings = system.settings.fitted(every)
-    activations = every if system.descriptors == 1 else Thinned(every, system.descriptors, settings.seed or 0)
+    layer = Activations(load(model, context.device), system.settings.layer)
+    settings = system.settings.fitted(layer)
+    activations = layer if system.descriptors == 1 else Thinned(layer, system.descriptors, settings.seed or 0)
     context.progress.note(f"Encoding {system.label} without fold {fold}")
     encode(
         folder,
@@ -145,7 +145,7 @@ def fisher_model(context: Context, system: Encoded, fold: int) -> FisherModel:
 
 
 def regression(context: Context, system: Encoded, fold: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from images (b, 3, 224, 224) to scores (b, 4), by the models fitted without the fold.
+    """The function that computes scores (b, 4) of images (b, 3, 224, 224) with the models fitted without the fold.
 
     The system must be scored first, see `scoring.scores`.
     """

@@ -22,7 +22,7 @@ def _folder_remedy(root: Path, path: Path) -> str:
 
 
 def _check_scores(root: Path, path: Path) -> None:
-    """Raises InputError if the scores in experiments/<key>/scores/<system>/fold-<k>/ are of another system or fold."""
+    """Raises InputError if experiments/<key>/scores/<system>/fold-<k>/ has the scores of another system or fold."""
     info = load_info(path.parent)
     found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
     folder = "/".join(path.parts[-3:-1])
@@ -30,7 +30,7 @@ def _check_scores(root: Path, path: Path) -> None:
 
 
 def _removed_weights(root: Path, folder: Path) -> bool:
-    """Whether the network was scored, after which its weights are removed to save space."""
+    """Whether the weights may be missing: they are removed to save space once the scores are stored."""
     place = folder.relative_to(root).parts  # experiments/<key>/models/<system>/fold-<k>
     scored = len(place) == 5 and place[2] == "models"
     return scored and has_model(root.joinpath(*place[:2], "scores", *place[3:]))

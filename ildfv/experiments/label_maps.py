@@ -50,7 +50,7 @@ def where(context: Context, system: Patches) -> str:
 
 
 def folder(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the label maps that are predicted by the network trained without the fold."""
+    """The folder of the label maps predicted by the network trained without the fold."""
     return context.place("label-maps", system, fold)
 
 
@@ -123,10 +123,10 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
 
 
 def pictures(context: Context, system: Patches) -> list[LabelMap]:
-    """The slices chosen by RULE, with reference and predicted label maps. Patterns that no slice shows are left out.
+    """The slices chosen by RULE, with reference and predicted label maps. Patterns that are on no slice are omitted.
 
-    The list is empty if the maps of a scan are missing or corrupt. They may be removed to save disk space; the next run
-    of the experiment speed writes them again.
+    The list is empty if the maps of a scan are missing or corrupt. Users may remove the maps to save disk space; the
+    next run of the experiment `speed` writes them again.
     """
     fold = context.held_out(system)[0]
     indices, found = context.split(fold).test, []
@@ -158,10 +158,10 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
 
 
 def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
-    """Yields (pattern or "none of them", row of `indices`) of each selected slice. No slice is selected twice."""
+    """Yields (pattern or "no pattern", row of `indices`) of each selected slice. No slice is selected twice."""
     present = context.slices.counts[indices] >= threshold  # (t, 4)
     random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
-    for title, shows in [*zip(PATTERNS, present.T, strict=True), ("none of them", ~present.any(axis=1))]:
+    for title, shows in [*zip(PATTERNS, present.T, strict=True), ("no pattern", ~present.any(axis=1))]:
         rows = np.flatnonzero(shows & free)
         if len(rows):
             row = int(rows[random.integers(len(rows))])

@@ -11,9 +11,9 @@ from ildfv.experiments.tables import AUC, AUC_ROW, F_ROW, OVERALL, F, measured, 
 from ildfv.pipeline.regions import LUNG
 
 NETWORK = (
-    "The network of all Fisher vectors, which is also the column CNN, is the smooth L1 regression of pixel counts "
-    "(Table 4). The linear regression is of pixel counts too. T = 4000; the paper does not state the T of its Tables 5 "
-    "and 7."
+    "All Fisher vectors are from the layers of one network, the smooth L1 regression of pixel counts (Table 4); the "
+    "column CNN shows the results of this network itself. The linear regression on Fisher vectors also predicts pixel "
+    "counts. T = 4000; the paper does not state the T of its Tables 5 and 7."
 )
 FC6 = (
     "fc6 is encoded as one descriptor per slice, the 4096 outputs of the layer; the paper does not state how fc6 is "
@@ -42,7 +42,7 @@ def columns(context: Context, network: Cnn, suffix: str = "") -> dict[str, Syste
 
 
 def in_lung(context: Context, layer: str) -> Encoded:
-    """Fisher vectors of the layer, pooled in the lung: descriptors have the lung fraction of their field as weight."""
+    """Fisher vectors of the layer whose descriptors are weighted by the lung fraction of their receptive field."""
     return context.encoded(f"{layer}, Fisher vector, lung only", layer, region=LUNG)
 
 
@@ -62,8 +62,10 @@ def run(context: Context) -> Findings:
         of_systems(context, paper.table(5), shown, AUC_ROW, f"{NETWORK} {FC6}"),
         of_systems(context, paper.table(6), shown, F_ROW, f"{NETWORK} {OVERALL}"),
         differences,
-        measured(context, "AUC with intervals, of baselines too", [*systems, *simple], AUC, note=f"{LUNG_ONLY} {FLAT}"),
-        measured(context, "F with intervals, of baselines too", [*systems, *simple], F, note=f"{LUNG_ONLY} {FLAT}"),
+        measured(
+            context, "AUC with intervals, including baselines", [*systems, *simple], AUC, note=f"{LUNG_ONLY} {FLAT}"
+        ),
+        measured(context, "F with intervals, including baselines", [*systems, *simple], F, note=f"{LUNG_ONLY} {FLAT}"),
     ]
     whole = [fisher(context, one.settings.layer) for one in lung]
     together: list[tuple[System, System]] = [

@@ -62,7 +62,7 @@ def run(context: Context) -> Findings:
     note = (
         f"Measured on held-out slices that show the pattern on at least {MIN_PIXELS} pixels of the prepared slice. In "
         "a map, the contribution of each location is spread over its receptive field and keeps its sign. Inside the "
-        "lung, the lung mask is not better than chance (pixel AUC 0.5)."
+        "lung, a map of the lung is not better than chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
     return Findings(tables, [context.base, *vectors], notes=notes)

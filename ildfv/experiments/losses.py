@@ -17,8 +17,9 @@ from ildfv.experiments.tables import F_ROW, LABEL_SETS, OVERALL, F, measured, of
 
 LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 NOTE = (
-    "Classification uses the balanced loss, because in the paper the row of Table 4 equals the row with balancing in "
-    "Table 8. Both regressions are of pixel counts; they are trained once and evaluated at both values of T. Smooth L1 "
+    "Classification uses the balanced loss, because the classification row of the paper's Table 4 equals the row with "
+    "balancing of Table 8. Both regressions predict pixel counts; each network is trained once and evaluated at both "
+    "values of T. Smooth L1 "
     "is quadratic up to an error of one pixel. Network outputs are in units of 4000 pixels and the losses are rescaled "
     f"accordingly, so that the same learning rate can be used for all losses. {OVERALL}"
 )
@@ -29,7 +30,7 @@ TARGETS = (
 
 
 def printed_systems(context: Context, threshold: int) -> dict[str, Cnn]:
-    """The network of each row of Table 3 or 4, by row."""
+    """The networks of Table 3 or 4, by row label."""
     at = f", T = {threshold}"
     l2 = context.regression(f"L2 on counts{at}", "l2")
     return {

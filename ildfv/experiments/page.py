@@ -20,8 +20,8 @@ from ildfv.version import versions
 
 FILE = "experiments.html"
 NOTE = (
-    "This page shows the results of the command `ildfv experiment`. In the tables of the paper, the large number of "
-    "each cell is from this run and the small number is from the paper; the first column states the data of both. All "
+    "This page shows the results of the command `ildfv experiment`. In the tables of the paper, the large number in "
+    "each cell is from this run and the small number is from the paper; the first column states the data of both. The "
     "other tables are not in the paper."
 )
 CHOICES = (
@@ -72,7 +72,7 @@ def _examples(context: Context) -> list[Example]:
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:
-    """(some label maps of the patch baseline if they still exist, a note on their selection and location)."""
+    """(example label maps of the patch baseline, empty if they were removed; a note on their choice and location)."""
     patches = context.patches(speed.PATCHES)
     note = (
         f"The slices are {label_maps.RULE}. NIfTI label maps of all held-out scans are in "

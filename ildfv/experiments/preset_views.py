@@ -1,7 +1,7 @@
 """The stored results of a workspace, grouped by the preset with which they were computed.
 
-The current command may have another preset, for example `experiment statistics --preset paper` in a workspace with
-results of preset small.
+This preset may differ from that of the current command, for example if `experiment statistics --preset paper` is run in
+a workspace with results of preset small.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def documents(context: Context) -> dict[str, ExperimentDocument]:
 def by_preset(context: Context, found: Mapping[str, ExperimentDocument]) -> list[PresetView]:
     """One view per preset of the documents `found` that have held-out folds.
 
-    If there are no such documents, the only view is that of the given context.
+    Without such documents, there is one view, of the given context.
     """
     presets: dict[str, tuple[Preset, list[str]]] = {}
     for name, document in found.items():
@@ -50,9 +50,9 @@ def by_preset(context: Context, found: Mapping[str, ExperimentDocument]) -> list
     ]
 
 
-def _preset(document: ExperimentDocument, otherwise: Preset) -> Preset:
+def _preset(document: ExperimentDocument, default: Preset) -> Preset:
     """The preset of the document. Fields that older documents lack are taken from the preset of the same name."""
-    preset = PRESETS.get(document.preset, otherwise)
+    preset = PRESETS.get(document.preset, default)
     known = {name: value for name, value in document.extent.items() if name in preset.extent}
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
     return replace(preset, name=document.preset, **known)

@@ -1,7 +1,7 @@
-"""Presets of the extent of the experiments.
+"""Presets, which define the extent of the experiments.
 
-Preset small is a quick check on a CPU, medium has enough patients for the experiment growth on a CPU, and paper needs a
-GPU.
+Preset `small` is a quick check on a CPU, `medium` has enough patients for the experiment `growth` on a CPU, and `paper`
+needs a GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from ildfv.errors import InputError
 
-# Fields that are only used to create phantoms and folds, and not if a workspace has them already.
+# Fields that are only used to create phantoms and folds, and ignored if the workspace already has them.
 TO_MAKE = ("patients", "slices_per_scan", "difficulty", "folds")
 
 
@@ -23,11 +23,11 @@ class Preset:
     patients: int  # number of phantoms, if there is no workspace
     slices_per_scan: int
     folds: int  # number of folds to create, if the workspace has none
-    run: int | None  # number of folds that are held out in turn; None: all
+    run: int | None  # number of folds that are held out, one at a time; None: all
     train: Mapping  # fields of TrainSettings
     difficulty: str = "hard"  # difficulty of the phantoms: "hard" or "easy"
     network: str = "cnnf"
-    # By name, networks that are compared with `network`, with fields of TrainSettings.
+    # Networks that are compared with `network`: by name, fields of TrainSettings.
     networks: Mapping[str, Mapping] = field(default_factory=dict)
     network_folds: int | None = None  # number of folds that are held out in this comparison
     target_thresholds: tuple[int, ...] = (6000, 4000)  # values of T at which the targets of Fig. 3 are compared
@@ -115,7 +115,7 @@ PRESETS = {preset.name: preset for preset in (SMALL, MEDIUM, PAPER)}
 
 
 def preset_named(name: str) -> Preset:
-    """The preset of that name. InputError: there is none of that name."""
+    """The preset of that name; InputError if there is none."""
     if name not in PRESETS:
         raise InputError(f'preset must be one of {", ".join(PRESETS)}, got "{name}"')
     return PRESETS[name]

@@ -33,7 +33,7 @@ class System(Protocol):
 
     @property
     def keep_weights(self) -> bool:
-        """Whether the weights of the network are needed after the scores are computed."""
+        """Whether to keep the weights of the network after the scores are computed."""
 
     @property
     def inputs(self) -> dict:
@@ -51,9 +51,9 @@ class System(Protocol):
 class Cnn:
     """The scores of a network.
 
-    threshold: T of the evaluation. patients: number of fit patients on which it is trained; None: all. share: fraction
-    of all patients on which it is trained and tested. keep_weights: whether the weights are needed for an encoding
-    after the scores are computed.
+    threshold: T of the evaluation. patients: number of fit patients on which the network is trained; None: all. share:
+    fraction of all patients on which it is trained and tested. keep_weights: whether the weights are kept after the
+    scores are computed, because an encoding needs them.
     """
 
     label: str
@@ -179,7 +179,7 @@ class Baseline:
 
 
 def patients_of(system: System) -> tuple[int | None, float]:
-    """(number of fit patients of a system or None for all, the fraction of all patients that it uses)."""
+    """(number of fit patients of a system, None for all; the fraction of all patients that it uses)."""
     network = system.network if isinstance(system, Encoded) else system
     return (network.patients, network.share) if isinstance(network, Cnn) else (None, 1.0)
 

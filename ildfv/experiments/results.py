@@ -55,7 +55,7 @@ def documents(context: Context, system: System) -> dict:
 
 
 def compare(context: Context, a: System, b: System) -> Comparison:
-    """Paired tests, by patient, between two systems, over the folds that both have and over the preset's seeds."""
+    """Tests of two systems, paired by patient, over the folds that both have and over the preset's seeds."""
 
     def compared() -> Comparison:
         pairs = []

@@ -49,9 +49,9 @@ def run_experiments(
     """Runs experiments and returns {"workspace": path, "page": path, "experiments": list of `ExperimentDocument`}.
 
     workspace: None for the workspace in the current folder or, if there is none, for a new workspace of phantoms in
-    ildfv-experiments/. other: the second workspace of the experiment transfer. If it is None and phantoms are created,
-    a second workspace of easy phantoms is created too. InputError: an experiment is impossible with these slices; it
-    is raised after all other experiments are finished.
+    ildfv-experiments/. other: the second workspace of the experiment `transfer`. If it is None and phantoms are
+    created, a second workspace of easy phantoms is created too. An experiment that is impossible with these slices
+    raises InputError, after all other experiments are finished.
     """
     wanted = chosen(names)
     check_preset(preset)
@@ -160,7 +160,7 @@ def _seeds_note(preset: Preset, found: Findings) -> list[str]:
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
-    """(the given workspace, or that in the current folder, or that of generated phantoms; whether it is the last)."""
+    """(the given workspace, or that in the current folder, or one of generated phantoms; whether it has phantoms)."""
     if workspace is not None:
         return Path(workspace), False
     if Path(SETTINGS).exists():

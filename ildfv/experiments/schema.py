@@ -75,9 +75,9 @@ def write_experiment(
 
 
 def _drop_older(folder: Path, experiment: str, listed: Collection[str]) -> None:
-    """Removes tables and images of earlier runs of this experiment that are not `listed`.
+    """Removes the tables and images of this experiment's earlier runs, except those `listed`.
 
-    Images are named PREFIX-i.png, with prefixes that belong to one experiment. Images of other experiments are kept.
+    Images are named PREFIX-i.png, and each prefix belongs to one experiment. Images of other experiments are kept.
     """
     prefixes = {re.escape(prefix) for prefix in PICTURES.get(experiment, ())}
     tables = rf"{re.escape(experiment)}-([1-9]\d*|tests)\.csv"

@@ -35,7 +35,7 @@ class Scores(NamedTuple):
 def scores(context: Context, system: System, fold: int) -> Scores:
     """The system's scores with the fold held out. They are computed once and stored in scores/.
 
-    After that, weights that are no longer needed are removed, unless the preset keeps all networks.
+    Weights that are no longer needed are then removed, unless the preset keeps all networks.
     """
     folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
     if has_model(folder):
@@ -60,7 +60,7 @@ def is_scored(context: Context, system: System) -> bool:
 
 @singledispatch
 def _computed(system, context: Context, fold: int) -> Scores:
-    """The scores. Models that do not exist yet are fitted first, on the fold's training patients."""
+    """Computes the scores. Models that do not exist yet are fitted first, on the fold's training patients."""
     raise TypeError(f"no scoring function is registered for {type(system).__name__}")
 
 
@@ -116,5 +116,5 @@ def _(system: Baseline, context: Context, fold: int) -> Scores:
 
 
 def features(context: Context) -> dict[str, np.ndarray]:
-    """The features (N, p) of the baselines by name; without densities if the slices were prepared without them."""
+    """The features (N, p) of the baselines by name. Densities are omitted if the slices were prepared without them."""
     return context.remember(("features",), lambda: baselines.features(context.slices, context.progress))

@@ -1,4 +1,4 @@
-"""Table 7: training and testing on a small set. Also, fractions of the descriptors: 1 %, one third (paper), and all."""
+"""Table 7: training and testing on a small set. Another table: 1 %, one third (paper) and all of the descriptors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(context: Context) -> Findings:
     note = (
         f"Small set: {100 * share:g} % of the patients of each fold, at least two, drawn at random. Systems are "
         f"trained, validated and tested only on these patients ({len(tested)} test slices of {n} patients). The small "
-        "set of the paper is 18k of 240k slices, 7.5 %. The experiment growth compares small and whole sets on the "
+        "set of the paper is 18k of 240k slices, 7.5 %. The experiment “growth” compares small and whole sets on the "
         f"same test patients. {FC6}"
     )
     systems = [*small.values()]

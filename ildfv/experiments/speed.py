@@ -95,7 +95,7 @@ def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cel
 
 
 def throughput(context: Context, network: Network, indices: np.ndarray) -> Table:
-    """A table of the minutes for the paper's number of test slices, extrapolated from some held-out slices."""
+    """A table of the time for the paper's number of test slices in minutes, extrapolated from held-out slices."""
     from ildfv.train.trainer import predict
 
     some = indices[:BATCHED]
@@ -116,7 +116,7 @@ def throughput(context: Context, network: Network, indices: np.ndarray) -> Table
 
 
 def each(context: Context, timed: Mapping[str, np.ndarray]) -> Table:
-    """A table of the median, minimum and maximum milliseconds per slice of each step."""
+    """A table of the median, minimum and maximum time of each step, in milliseconds per slice."""
     rows: list[list[Cell]] = [
         [label, OURS, context.slices.data, *(round(1000 * float(f(found)), 2) for f in (np.median, np.min, np.max))]
         for label, found in timed.items()
@@ -149,7 +149,7 @@ def busy() -> str:
 
 
 def seconds(work: Callable[[int], object], n: int) -> np.ndarray:
-    """The seconds of each of the calls work(0) … work(n − 1), (n,), after one call that is not timed."""
+    """The duration of each of the calls work(0) … work(n − 1) in seconds, (n,). One call before them is not timed."""
     work(0)
     found = []
     for i in range(n):

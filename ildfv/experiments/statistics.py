@@ -14,7 +14,7 @@ from ildfv.experiments.tables import OURS, printed
 from ildfv.patterns import PATTERNS, UNLABELLED, presence
 
 HEALTHY = (
-    "Positive for healthy: slices with at least T pixels labelled healthy. These slices may also show patterns. With "
+    "A slice is positive for healthy if at least T of its pixels are labelled healthy; it may also have patterns. With "
     "this definition, Tables 1 and 2 of the paper agree."
 )
 UNKNOWN = (
@@ -57,12 +57,12 @@ def run(context: Context) -> Findings:
         printed(context, second, counted, head="number of patterns", note="Healthy: no pattern of at least T pixels."),
     ]
     for threshold, one in found.items():
-        shown = {**one["per_pattern"], "none of them": one["healthy"]}
+        shown = {**one["per_pattern"], "no pattern": one["healthy"]}
         shown["all"] = {"slices": one["slices"], "patients": one["patients"]}
         rows: list[list[Cell]] = [
             [label, OURS, context.slices.data, n["slices"], n["patients"]] for label, n in shown.items()
         ]
-        note = "None of them: slices without a pattern, and patients with no pattern on any of their slices."
+        note = "No pattern: slices without a pattern, and patients with no pattern on any of their slices."
         title = f"Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
     notes = [

@@ -22,7 +22,7 @@ def run(context: Context) -> Findings:
     p, layer = context.preset, context.preset.layer
     components, dimensions = systems(context)
     span = min(len(context.split(fold).fit) for fold in context.held_out())
-    limit = f" PCA has fewer dimensions than there are fit slices ({span})." if span < max(dimensions) else ""
+    limit = f" PCA has at most as many dimensions as there are fit slices ({span})." if span < max(dimensions) else ""
     shown = {
         f"Number of components k of {layer}, PCA to {p.dimensions}": (components, "components", ""),
         f"Dimensions after PCA of {layer}, k = {p.components}": (dimensions, "dimensions after PCA", limit),
@@ -38,8 +38,8 @@ def run(context: Context) -> Findings:
         charts.append(Chart(title=title, x_label=label, y_label="measure", x=list(by_size), series=series))
         first, *others = by_size.values()
         compared += [(other, first) for other in others]
-    every = [*components.values(), *dimensions.values()]
-    return Findings(tables, every, compared, charts=charts)
+    systems_of_both = [*components.values(), *dimensions.values()]
+    return Findings(tables, systems_of_both, compared, charts=charts)
 
 
 EXPERIMENT = Experiment("sweep", "Number of components and dimension after PCA", "Section 4.5", run)

@@ -35,8 +35,8 @@ SOURCE = ("system", "source", "data")
 OURS = "this run"
 EMPTY = "Slices without a present or predicted pattern are excluded from accuracy, precision, recall and F."
 OVERALL = (
-    "F of a pattern is for the decision threshold that is best on validation slices. Overall F is the harmonic mean of "
-    f"precision and recall, which are means over slices (Eq. 8–10). {EMPTY}"
+    "F of a pattern is for the decision threshold with the largest F on validation slices. Overall F is the harmonic "
+    f"mean of precision and recall, which are means over slices (Eq. 8–10). {EMPTY}"
 )
 
 
@@ -89,7 +89,7 @@ def of_systems(
 ) -> Table:
     """A table of the paper whose rows or columns are systems, with the numbers of this run.
 
-    systems: systems by row and measures: keys by column, or systems by column and keys by row.
+    If systems are the rows, `systems` is by row and `measures` by column; if systems are the columns, the reverse.
     """
     in_rows = systems.keys() <= theirs.rows.keys()
     ours = {

@@ -58,7 +58,7 @@ def run(context: Context) -> Findings:
 
 
 def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slices) -> Predictions:
-    """Predictions for the labelled slices of another workspace, by the system fitted without the fold."""
+    """Predictions of the system fitted without the fold, for the labelled slices of another workspace."""
     from ildfv.train.networks import load
     from ildfv.train.trainer import predict
 

@@ -122,10 +122,10 @@ def test_pictures_show_the_pattern_in_their_caption(context, system):
         scores(context, system, fold)  # computing the scores writes the volumes
     found = label_maps.pictures(context, system)
     titles = [one.caption.split(":")[0] for one in found]
-    assert titles == [title for title in (*PATTERNS, "none of them") if title in titles] != []
+    assert titles == [title for title in (*PATTERNS, "no pattern") if title in titles] != []
     for title, one in zip(titles, found, strict=True):
         shown = {PATTERNS[k - 1] for k in np.unique(one.truth) if k}
-        assert title in shown or title == "none of them"
+        assert title in shown or title == "no pattern"
     assert [one.caption for one in label_maps.pictures(context, system)] == [one.caption for one in found]
 
 
