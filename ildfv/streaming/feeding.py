@@ -39,7 +39,7 @@ def outputs(
     note: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
     """The network's outputs for each batch of slice indices, float32, without gradients."""
-    # The mode is per thread, and on a GPU the network runs in a separate thread, so the network itself is wrapped.
+    # Inference mode is set per thread, and on a GPU the network runs in a separate thread, so the network is wrapped.
     inference = torch.inference_mode()(network)
     if device.type == "cpu":
         yield from (_to_host(inference(torch.from_numpy(read(batch)))) for batch in batches)

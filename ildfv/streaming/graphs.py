@@ -11,7 +11,7 @@ import torch
 from ildfv.kernels.cuda import memory
 
 MAX_GRAPHED_SLICES = 64  # for larger batches, launches take less time than the computation
-EAGER_CALLS = 3  # calls with a shape before a graph is captured
+EAGER_CALLS = 3  # calls per shape before a graph is captured
 MAX_GRAPHS = 2  # one for full batches, one for another size; each holds the memory of a forward pass
 
 
@@ -57,22 +57,22 @@ def captured(compute: Callable, images: torch.Tensor) -> Callable:
 
     RuntimeError: the computation cannot be captured.
     """
-    given = images.clone()
+    static_input = images.clone()  # the graph reads its input from this memory
     current = torch.cuda.current_stream(images.device)
     side = torch.cuda.Stream(images.device)
     side.wait_stream(current)
     with torch.cuda.stream(side):
-        compute(given)  # warm-up: libraries must choose algorithms and allocate memory before the capture
+        compute(static_input)  # warm-up: libraries must choose algorithms and allocate memory before the capture
     current.wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with memory.emptying, torch.cuda.stream(side):  # torch.cuda.graph would not restore the stream after a failure
         torch.cuda.synchronize(images.device)
         torch.cuda.empty_cache()
-        result = _recorded(graph, lambda: compute(given), images.device)
+        result = _recorded(graph, lambda: compute(static_input), images.device)
     current.wait_stream(side)
 
     def replay(images: torch.Tensor) -> torch.Tensor:
-        given.copy_(images)
+        static_input.copy_(images)
         graph.replay()
         return result.clone()  # the next replay overwrites `result`
 
@@ -108,7 +108,7 @@ def _end_failed_capture(graph: torch.cuda.CUDAGraph, device: torch.device, pool:
 def _end_allocation(device: torch.device, pool: tuple[int, int]) -> None:
     """Ends allocation from the pool of an invalidated capture, which torch's `capture_end` does not end.
 
-    Until it ends, every `torch.cuda.empty_cache()` of the process fails. torch has no public function for it.
+    Otherwise every later `torch.cuda.empty_cache()` of the process would fail. torch has no public function for this.
     """
     index = torch.cuda.current_device() if device.index is None else device.index
     torch._C._cuda_endAllocateToPool(index, pool)

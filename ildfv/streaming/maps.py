@@ -15,7 +15,7 @@ from ildfv.streaming.threads import in_order, split_cores
 from ildfv.weighted import Weighted, split
 
 BATCH_SIZE = 16  # slices per batch: conv1 maps of 16 slices take 12 MB
-SAMPLE_SLICES = 256  # minimum number of slices from which descriptors are sampled, if there are as many
+SAMPLE_SLICES = 256  # minimum number of slices from which descriptors are sampled, if there are that many
 
 
 class SliceSource(Protocol):
@@ -29,9 +29,9 @@ class SliceSource(Protocol):
 
 
 def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
-    """The indices in ascending order, divided into batches. A batch has slices of one part only.
+    """The indices in ascending order, divided into batches. Each batch has slices of a single part.
 
-    The batches of a part, and with them the bytes of its file, are then the same on any rank and after any restart.
+    The batches of a part, and therefore the bytes of its file, are the same on any rank and after any restart.
     """
     return [
         rows[start : start + batch_size]
@@ -41,7 +41,7 @@ def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[
 
 
 def by_part(slices: SliceSource, indices: np.ndarray) -> dict[int, np.ndarray]:
-    """The ascending indices, grouped by the number of the part that contains them, without parts that have none."""
+    """The ascending indices, grouped by the number of the part that contains them; other parts are omitted."""
     edges = np.searchsorted(indices, slices.starts)  # (parts + 1,)
     return {part: indices[edges[part] : edges[part + 1]] for part in np.flatnonzero(np.diff(edges)).tolist()}
 
@@ -93,11 +93,11 @@ class MapStream:
             if self.weights is None:
                 return on_gpu(self.activations, images, device, then=self.then, note=self.note)
             maps = on_gpu(self.activations, images, device, then=lambda maps: maps, note=self.note)
-            return (self.then(self._weighted(one, batch)) for one, batch in zip(maps, self.batches, strict=True))
+            return (self.then(self._weighted(result, batch)) for result, batch in zip(maps, self.batches, strict=True))
         workers, threads = split_cores()
-        return in_order(self._one, self.batches, workers=workers, threads=threads)
+        return in_order(self._result, self.batches, workers=workers, threads=threads)
 
-    def _one(self, batch: np.ndarray):
+    def _result(self, batch: np.ndarray):
         return self.then(self.memory.maps(batch, self._maps))
 
     def _maps(self, batch: np.ndarray):
@@ -107,10 +107,10 @@ class MapStream:
         return maps if self.weights is None else Weighted(maps, self.weights(batch))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors, (size, d), with the same number from each of a selection of evenly spaced slices.
+        """At most `size` descriptors, (size, d), an equal number from each of several evenly spaced slices.
 
-        This is for the initialisation of a mixture, and much faster than a pass over all slices. SAMPLE_SLICES slices
-        are read. If slices have few descriptors (`activations.n`), up to an eighth of all slices are read.
+        They initialise a mixture. This is much faster than a pass over all slices: SAMPLE_SLICES slices are read or, if
+        slices have few descriptors (`activations.n`), up to an eighth of all slices.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices
@@ -118,11 +118,11 @@ class MapStream:
         chosen = indices[np.unique(np.linspace(0, len(indices) - 1, number).astype(np.int64))]
         random = np.random.default_rng(seed)
         drawn = []
-        given: dict[str, Any] = {"weights": self.weights, "memory": self.memory}
-        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), **given):
+        options: dict[str, Any] = {"weights": self.weights, "memory": self.memory}
+        for batch in MapStream(self.slices, self.activations, batches(self.slices, chosen), **options):
             maps, weights = split(batch)
-            for i, one in enumerate(to_numpy(maps)):  # (d, h, w)
-                descriptors = one.reshape(len(one), -1)  # (d, n)
+            for i, activation_map in enumerate(to_numpy(maps)):  # (d, h, w)
+                descriptors = activation_map.reshape(len(activation_map), -1)  # (d, n)
                 if weights is not None and not weights[i].any():
                     continue
                 shares = None if weights is None else weights[i] / weights[i].sum()

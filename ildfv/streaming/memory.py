@@ -10,13 +10,13 @@ import numpy as np
 
 from ildfv.weighted import split
 
-# Maps of 1,700 slices of "filters" or of 1,300 slices of conv1. Recipes for more slices take hours in any case, and
-# memory stays independent of the number of slices.
+# Enough for the maps of 1,700 slices of "filters" or of 1,300 slices of conv1. Recipes for more slices take hours in
+# any case, and a limit keeps memory independent of their number.
 BUDGET = 1 << 30  # bytes
 
 
 class MapMemory:
-    """The maps of batches of slices, at most `budget` bytes of them; the batches that were computed first are kept.
+    """The maps of batches of slices, at most `budget` bytes in total; the batches that were computed first are kept.
 
     Maps are returned for the same batch only: the last bits of a network's activations depend on the other slices of
     its batch. Results are therefore the same for any budget. The maps must not be modified.
@@ -32,13 +32,13 @@ class MapMemory:
         """compute(batch), or its result of an earlier call. batch: indices of slices."""
         key = np.asarray(batch, np.int64).tobytes()
         if key not in self._kept:
-            found = compute(batch)
-            size = n_bytes(found)
+            result = compute(batch)
+            size = n_bytes(result)
             with self._lock:
                 if key not in self._kept and self.used + size <= self.budget:
-                    self._kept[key] = found
+                    self._kept[key] = result
                     self.used += size
-            return found
+            return result
         return self._kept[key]
 
 

@@ -50,4 +50,4 @@ def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None,
                 return
             yield item
     finally:
-        stopped.set()  # without join: the garbage collector may run this in a thread that holds a lock: deadlock
+        stopped.set()  # no join: the garbage collector may run this in a thread that holds a lock, and join would block

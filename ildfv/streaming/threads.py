@@ -26,7 +26,7 @@ def in_order(
     """function(item) of each item, in order, computed by `workers` threads a few items in advance.
 
     threads: OpenMP threads of each worker; None: the default of the process. `items` is iterated in the calling thread.
-    An exception is raised instead of the result that it prevented. If the consumer stops early, items that have not
+    An exception in `function` is raised in place of the result. If the consumer stops early, items that have not
     started are cancelled, and running ones are not waited for.
     """
     pending: deque = deque()
@@ -69,6 +69,6 @@ def _limit_openmp(threads: int) -> None:
     from threadpoolctl import ThreadpoolController
 
     if "torch" in sys.modules:
-        sys.modules["torch"].get_num_threads()  # initialises torch's threads, which later would undo the limit
+        sys.modules["torch"].get_num_threads()  # initialises torch's threads, which would later undo the limit
     ThreadpoolController().select(user_api="openmp").limit(limits=threads)  # OpenMP keeps the limit per thread
     cpu.limit_calling_thread(threads)
