@@ -46,12 +46,12 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
     """
     first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
     kind = _library(first)
-    each = maps if isinstance(maps, (list, tuple)) else (maps,)
-    if {type(one) for one in each} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays
-        for i, one in enumerate(each):
-            other = _library(one)
+    arrays = maps if isinstance(maps, (list, tuple)) else (maps,)
+    if {type(a) for a in arrays} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays
+        for i, a in enumerate(arrays):
+            other = _library(a)
             check(other == kind, f"maps must all be of one library, got {kind} and, in map {i}, {other}")
-            masked = isinstance(one, np.ma.MaskedArray)
+            masked = isinstance(a, np.ma.MaskedArray)
             check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")
     fitted = all(hasattr(mixture, name) for name in names)

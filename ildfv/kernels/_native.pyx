@@ -159,7 +159,7 @@ def window_slice(const Hounsfield[:, ::1] hu, const float[:, ::1] levels, const 
 
 def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, double least_area, double least_mean,
                  bint at_border, unsigned char[:, ::1] mask):
-    """Writes the lung, or with `at_border` lung-like regions at the border, to `mask`. Returns the number of pixels."""
+    """Writes the lung to `mask`, or with `at_border` lung-like regions at the border. Returns the number of pixels."""
     cdef LungRule rule = LungRule(below, pixel_area, least_area, least_mean)
     cdef int64_t pixels
     with nogil:
@@ -211,7 +211,7 @@ def spline_rows(const float[:, ::1] plane, const int64_t[:, ::1] index, const fl
 
 def nearest_points(const float[:, ::1] points, const float[::1] x, const float[::1] y, double z, double spacing,
                    float[:, ::1] distance, int64_t[:, ::1] index):
-    """Writes the nearest points of each (x, y) in the plane z; there must be as many as columns of `distance`."""
+    """Writes the points nearest to each (x, y) in the plane z. `distance` must not have more columns than points."""
     with nogil:
         c_nearest_points(&points[0, 0], points.shape[0], &x[0], &y[0], x.shape[0], z, spacing, distance.shape[1],
                          &distance[0, 0], &index[0, 0])

@@ -245,7 +245,7 @@ def _raise_for_shapes(views: list[np.ndarray]) -> None:
 
 
 def _addressable(a: np.ndarray) -> np.ndarray:
-    """`a`, or a copy if the kernel cannot read `a`: its byte order is not native, or its items are not aligned."""
+    """`a`, or a copy if the kernel cannot read it: its byte order is not native, or its items are not aligned."""
     if a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative:
         return a
     usable = a.dtype.isnative and a.flags.aligned and not any(stride % a.itemsize for stride in a.strides)

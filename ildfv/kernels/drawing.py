@@ -1,4 +1,4 @@
-"""Loops of the phantoms' drawing in C++: smoothing, spline fields and nearest points."""
+"""C++ loops for drawing phantoms: smoothing, spline fields and nearest points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loops over CT slices in C++: windows, connected regions of the lung, histograms, and look-up of label codes."""
+"""C++ loops over CT slices: windows, connected regions of the lung, histograms, and look-up of label codes."""
 
 from __future__ import annotations
 

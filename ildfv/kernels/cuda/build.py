@@ -86,7 +86,7 @@ def source_of(kernel: str) -> tuple[str, int | None]:
 
 
 class _Stream:
-    """A stream of any library for launches by CuPy, whose own wrappers are deprecated or may destroy the stream."""
+    """Wraps a stream of any library for CuPy. CuPy's own wrappers are deprecated or may destroy the stream."""
 
     def __init__(self, address: int):
         self.ptr = address

@@ -12,7 +12,7 @@ THREADS = 256
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tuple:
-    """Masses (k,), means (k, d) and variances (k, d), NumPy float64, from sums on a GPU at the given parameters.
+    """Masses (k,), means (k, d) and variances (k, d), NumPy float64, from the sums on a GPU for the given parameters.
 
     s0 (k,), s1 (k, d), s2 (k, d): float64. inertia: the given parameters count as this many additional descriptors. The
     results are bitwise identical to those of the CPU. InputError for other shapes or dtypes.

@@ -11,15 +11,16 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-TENSOR_K = (
-    128  # number of components from which scores take most of the time: estimated in bench/NOTES-cuda.md, not measured
-)
-SLACK = 2.0**-12  # as in mma.h: bound on the error of a score by split products, per unit of Σt² + Σb²
-CLOSE = 4.0  # standard deviations from the centre; with means farther away, moments as matrix products lose digits
+# Minimum number of components for which scores take most of the time: estimated in bench/NOTES-cuda.md, not measured.
+TENSOR_K = 128
+SLACK = 2.0**-12  # as in mma.h: bound on the error of a score computed from split products, per unit of Σt² + Σb²
+# Maximum distance of the means from the centre in standard deviations. If it is larger, moments that are computed as
+# matrix products lose digits.
+CLOSE = 4.0
 MAX_D, MAX_K = 4096, 1024
 PIECE = 512  # descriptors per block: 64 slices then occupy 132 multiprocessors, and writing sums takes little time
 ROUND_BYTES = 256 << 20  # limit on the memory for the sums of the pieces of one round
-# Shared memory that the driver reserves for each block from sm_80 on. The limit of a device excludes that of one block.
+# Shared memory that the driver reserves for each block from sm_80 on. A device's limit excludes that of one block.
 RESERVED_BYTES = 1 << 10
 GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the number of pieces added at once when pooling, and on their memory
 

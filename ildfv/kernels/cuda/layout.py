@@ -96,7 +96,7 @@ def merged(batch: Batch) -> Batch:
 
 
 def listed(batch: Batch) -> Batch:
-    """The batch with a table, also if its maps are uniform."""
+    """The batch with a table, even if its maps are uniform."""
     if batch.table is not None:
         return batch
     by_map, by_row, by_dim = batch.strides
@@ -148,7 +148,7 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
         weights = batch.weights and batch.weights + maps.start * batch.n * bytes_of_a_weight(batch.element)
         return Pieces(batch.element, len(maps) * each, each, address, batch.n, rows, batch.strides, weights=weights)
     table, of_each = [], []
-    bytes_of_one = bytes_of_a_weight(batch.element)
+    weight_bytes = bytes_of_a_weight(batch.element)
     for address, n, by_row, by_dim, weights in batch.table[maps.start : maps.stop].tolist():
         each, rows = cut(n, k)
         of_each.append(each)
@@ -158,7 +158,7 @@ def pieces_of(batch: Batch, k: int, maps: range) -> Pieces:
                 min(rows, n - start),
                 by_row,
                 by_dim,
-                weights and weights + start * bytes_of_one,
+                weights and weights + start * weight_bytes,
             )
             for start in range(0, n, rows)
         ]

@@ -1,6 +1,6 @@
 """The memory pool of a GPU, and its free memory. If torch uses the GPU, CuPy allocates from torch's pool.
 
-With two pools, each would hold free memory that the other one needs. Without torch, CuPy keeps its own pool.
+With two pools, each could hold free memory that the other needs. Without torch, CuPy keeps its own pool.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class OomRetry:
     """Callable: items → the results of compute(part) for consecutive parts of the items, in order.
 
     The first part has all items. If memory runs out, the part size is halved, `note` is called, and that part is
-    retried; later parts keep the reduced size. A failed call of `compute` must have no effects that remain. If a part
-    of one item fails, the error is raised.
+    retried; later parts keep the reduced size. A failed call of `compute` must leave no effects. If a part of one item
+    fails, the error is raised.
     """
 
     def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None, size: int | None = None):

@@ -59,7 +59,7 @@ class Run:
         """Moments of each map, and the log likelihoods of the pieces."""
         out, sums_of_maps = self._results(batch.b, self.real)
 
-        def some(maps: range):
+        def launch_round(maps: range):
             pieces, own = pieces_of(batch, self.k, maps), sums_of_maps.part(maps.start, self.k, self.d)
             if pieces.each == 1:
                 self._pieces(pieces, own)
@@ -70,7 +70,7 @@ class Run:
             return logs, lambda piece: maps.start + pieces.map_of(piece)
 
         room = launches.ROUND_BYTES // launches.piece_bytes(self.k, self.d, self.real)
-        logs = self._retried(some, rounds(batch, self.k, room), batch.n)
+        logs = self._retried(launch_round, rounds(batch, self.k, room), batch.n)
         return self._moments(out), logs
 
     def pooled(self, batch: Batch) -> tuple[Moments, Logs]:
@@ -81,7 +81,7 @@ class Run:
         pieces, group = pieces_of(batch, self.k, range(batch.b)), launches.group(self.k, self.d, self.real)
         total: tuple[list, Sums] | None = None
 
-        def some(groups: range):
+        def launch_round(groups: range):
             nonlocal total
             part = pieces.part(groups.start * group, min(groups.stop * group, pieces.total))
             sums, logs = self._scratch(part.total, self.real)
@@ -97,7 +97,7 @@ class Run:
             return logs, lambda piece: 0
 
         room = max(1, launches.ROUND_BYTES // (group * launches.piece_bytes(self.k, self.d, self.real)))
-        logs = self._retried(some, runs(-(-pieces.total // group), room), 0)
+        logs = self._retried(launch_round, runs(-(-pieces.total // group), room), 0)
         assert total is not None  # there is at least one map, so at least one piece
         return Moments(*(a[0] for a in total[0])), logs
 
@@ -110,7 +110,7 @@ class Run:
         by_map, _, by_dim = batch.strides
         centre, scale, shift, constant = self.parameters
 
-        def some(maps: range) -> None:
+        def launch_round(maps: range) -> None:
             count = len(maps)
             partial = self.device.empty((chunks, count, k), self.real)
             place, own = self.device.address(partial), sums.part(maps.start, k, d)
@@ -125,7 +125,7 @@ class Run:
                 (*common, constant, weights, self.threshold, place, chunks, *own[:4]),
             )  # fmt: skip
 
-        self._retried(some, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
+        self._retried(launch_round, runs(batch.b, max(1, launches.ROUND_BYTES // (chunks * k * tile.bytes))), 1)
         return self._moments(out), [(out[3], lambda i: i)]
 
     def _retried(self, compute: Callable, rounds: Iterable[range], n: int) -> list:
@@ -135,7 +135,7 @@ class Run:
         """
         kind = (*self.device.key, self.variant, self.real, self.k, self.d, n, compute.__qualname__)
         retry = OomRetry(compute, note=_warn, size=_round_sizes.get(kind))
-        results = [result for one in rounds for result in retry(one)]
+        results = [result for round in rounds for result in retry(round)]
         if retry.size is not None:
             _round_sizes[kind] = retry.size
         return results
