@@ -14,7 +14,7 @@ struct Segment {
     int64_t map, begin, end;
 };
 
-// Sums in double over blocks, maps or jobs. The memory of components that were not touched is uninitialised.
+// Sums in double precision over blocks, maps or jobs. The memory of components that were not touched is uninitialised.
 struct Partial {
     double *s0, *s1, *s2;    // (k,), (k, d), (k, d)
     unsigned char* touched;  // (k,)
@@ -24,8 +24,8 @@ struct Partial {
 // C linear functionals of the moments of each map, packed for a kernel, and the contributions of its descriptors.
 struct Functionals {
     int64_t count;              // C
-    const void* const* lines;   // (b,) → (k, C, d_padded / W, 2, W): of t and of t² − 1, lanes = dimensions
-    const double* const* sums;  // (b,) → (k, C): Σ of the second over dimensions
+    const void* const* lines;   // (b,) → (k, C, d_padded / W, 2, W): factors of t and of t² − 1, lanes = dimensions
+    const double* const* sums;  // (b,) → (k, C): Σ over dimensions of the factors of t² − 1
     double* const* out;         // (b,) → (n, C)
 };
 

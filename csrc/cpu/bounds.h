@@ -81,8 +81,8 @@ inline int row_of(int pair) { return pair & (PANEL - 1); }
 inline int component_of(int pair) { return (int)((unsigned)pair / PANEL); }
 
 // The two likeliest components of W rows from `row` on. This is approximate: the last bits of a likelihood are replaced
-// by the number of its component, and both components are never in the same lane. If there is no second component, the
-// first is repeated. The likelihoods of both are set to −∞, because these pairs need no bound.
+// by the number of its component, and the two components are never in the same lane. If there is no second component,
+// the first is repeated. The likelihoods of both are set to −∞, because these pairs need no bound.
 template <class real>
 inline void guess(const Constants<real>& constants, real* likelihoods, int row, int* best, int* second) {
     constexpr int W = Lanes<real>::count;
@@ -105,7 +105,7 @@ inline void guess(const Constants<real>& constants, real* likelihoods, int row, 
     const vec<real> next = lane_tops<real>(folded);
     const integers one = (integers)first & mask, two = next > all(LOWEST<real>) ? (integers)next & mask : one;
     const integers rows = Lanes<real>::iota() + row;
-    int places[2 * W];  // of the two, within the likelihoods
+    int places[2 * W];  // indices of both components in `likelihoods`
     write_numbers(places, one / W * W * PANEL + rows * W + one % W);
     write_numbers(places + W, two / W * W * PANEL + rows * W + two % W);
     for (const int place : places) likelihoods[place] = -(real)INFINITY;

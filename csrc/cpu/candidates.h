@@ -20,7 +20,7 @@ inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, v
            (real)0.5 * (lane_sums<real>(sums) - (real)constants.d);
 }
 
-// Exact scores of n pairs. Reads and writes whole vectors of pairs, also if n is not a multiple of W.
+// Exact scores of n pairs. Reads and writes whole vectors of pairs, even if n is not a multiple of W.
 template <class real>
 __attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
                                            int n, real* score) {

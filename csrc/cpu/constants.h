@@ -150,7 +150,7 @@ void prepare(const Mixture& m, const View& view, void* memory) {
             pair[W] = (real)(sqrt(0.5) * b);
             squares += b * b;
         }
-        // Each of up to 1024 subtractions from few_c has an error of at most 2⁻²⁴ of it.
+        // Each of up to 1024 subtractions from few_c has an error of at most 2⁻²⁴ · |few_c|.
         to.slack[q] = (real)(BOUND * few_c + 1e-4 * fabs(few_c) + 1e-10 * squares + 0.5 * (double)(d - to.few) -
                              others + 1e-6 * fabs(others));
     }

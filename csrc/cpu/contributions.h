@@ -13,7 +13,7 @@ int64_t lines_bytes(int64_t k, int64_t d, int64_t count) {
     return k * count * round_up(d, Lanes<real>::count) * 2 * (int64_t)sizeof(real);
 }
 
-// first, second (count, k, d) as lines (k, count, d_padded / W, 2, W), and the sums of the second over d, (k, count).
+// first, second (count, k, d) as lines (k, count, d_padded / W, 2, W), and the sums of `second` over d, (k, count).
 template <class real>
 void lay_out_functionals(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines,
                          double* sums) {

@@ -50,7 +50,7 @@ void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t fro
         }
 }
 
-// Lists the same posteriors as entries of their components.
+// Lists these posteriors as entries of their components.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;

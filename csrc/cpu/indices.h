@@ -50,8 +50,8 @@ inline vec<double> pick(const double* values, const int* index) {
     return v;
 }
 
-// Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. The memory behind them,
-// up to 16 of each, may be overwritten.
+// Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. Up to 16 numbers and
+// values after them may be overwritten.
 template <class real>
 inline int compress(int* to_number, real* to_value, const int* number, vec<real> value, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
@@ -71,8 +71,8 @@ inline int compress(int* to_number, real* to_value, const int* number, vec<real>
     return n;
 }
 
-// Writes first + i·STEP for every bit i that is set in `keep`; returns their count. The memory behind them, up to 16
-// numbers, may be overwritten.
+// Writes first + i·STEP for every bit i that is set in `keep`; returns their count. Up to 16 numbers after them may be
+// overwritten.
 template <int STEP>
 inline int compress(int* to, int first, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64

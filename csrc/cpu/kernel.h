@@ -27,9 +27,9 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
 constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of several segments
 constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
 
-// One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments that are
-// no longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that
-// equal maps have bitwise equal sums.
+// One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments, none of
+// which is longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that equal
+// maps have bitwise equal sums.
 template <class real>
 struct Job {
     const Task& task;
@@ -89,15 +89,15 @@ struct Job {
     }
 
     // The first row of a block if all rows can be used in place, else null.
-    const real* where_it_lies(int64_t number) {
-        const bool can =
+    const real* rows_in_place(int64_t number) {
+        const bool usable =
             sizeof(real) == 4 && task.element == FLOAT32 && number == 1 && constants.d == constants.d_padded;
-        return can ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
+        return usable ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
     }
 
     // The rows of a block: in place if possible, else packed, minus the base.
     Rows<real> rows_of(int64_t number) {
-        if (const real* here = *constants.raw ? where_it_lies(number) : nullptr) {
+        if (const real* here = *constants.raw ? rows_in_place(number) : nullptr) {
             const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
             s.ahead = (const char*)(here + AHEAD * stride);
             s.ahead_bytes = task.d * (int64_t)sizeof(real);
@@ -177,7 +177,7 @@ struct Job {
         const real* taken = *constants.near ? constants.none : constants.centre;
         const real* left = *constants.near ? constants.centre : constants.none;
         Rows<real> x{s.rows, s.row_stride, left};
-        const real* here = *constants.near ? where_it_lies(number) : nullptr;
+        const real* here = *constants.near ? rows_in_place(number) : nullptr;
         if (here) x = {here, task.maps[segments[shares[0].segment].map].row_stride, left};
         for (int64_t i = 0; i < number; ++i) {
             if (!shares[i].crowded) continue;
@@ -212,22 +212,22 @@ struct Job {
     int64_t run() {
         // At threshold 0 all pairs are relevant. With few components, even two of them per row are too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
-        bool hopeless = always, crowded = always;
+        bool very_crowded = always, crowded = always;
         while (segment < count) {
-            if (at == segments[segment].begin) hopeless = crowded = always;
+            if (at == segments[segment].begin) very_crowded = crowded = always;
             int64_t number = cut(crowded ? smaller(SHORT, s.block) : s.block);
-            for (int64_t i = 0; i < number; ++i) shares[i].crowded = hopeless;
-            if (!hopeless && !add_sparse(number)) return IMPRECISE;
+            for (int64_t i = 0; i < number; ++i) shares[i].crowded = very_crowded;
+            if (!very_crowded && !add_sparse(number)) return IMPRECISE;
             if (shares[0].crowded && shares[0].n > SHORT) {  // repeat as a short block
                 segment = shares[0].segment;
                 at = shares[0].from;
-                hopeless = shares[0].hopeless;
+                very_crowded = shares[0].very_crowded;
                 number = cut(SHORT);
                 shares[0].crowded = true;
             }
             if (!add_dense(number)) return IMPRECISE;
             crowded = shares[number - 1].crowded;
-            hopeless = always || (number == 1 && (hopeless || shares[0].hopeless));
+            very_crowded = always || (number == 1 && (very_crowded || shares[0].very_crowded));
         }
         return bad;
     }

@@ -30,7 +30,7 @@ struct Turn {
 };
 
 constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than there are threads, few enough to keep all sums
-constexpr int64_t ENOUGH_MAPS = 8;  // from this number on, each map is left to one thread
+constexpr int64_t ENOUGH_MAPS = 8;  // with at least this many maps, each map is processed by one thread
 
 // Like jobs, chunks depend only on the maps. How many chunks of a map one thread processes does not change the result.
 void share(const std::vector<Segment>& segments, const std::vector<Job>& jobs, int64_t b, bool pooled,

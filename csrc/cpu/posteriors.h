@@ -69,18 +69,19 @@ struct Share {
     int64_t row;               // row of the first of them in the block
     int64_t pairs;             // candidates in the rows processed so far
     bool crowded;              // so many that computing all pairs is faster
-    bool hopeless;             // so many that later blocks are assumed to be crowded
+    bool very_crowded;         // so many that later blocks are assumed to be crowded
 };
 
-// With more than this share of all pairs, computing all of them is faster.
-constexpr double SPARSE = 0.35, HOPELESS = 0.8;
+// Fractions of all pairs: above SPARSE, computing all pairs is faster; above VERY_CROWDED, later blocks are assumed to
+// be crowded.
+constexpr double SPARSE = 0.35, VERY_CROWDED = 0.8;
 
 // Adds the pairs found in the last panel to those of a share, and updates `crowded` from the rows processed so far.
-inline void judge(Share& share, int64_t found, int64_t seen, int64_t k) {
+inline void update_crowding(Share& share, int64_t found, int64_t seen, int64_t k) {
     share.pairs += found;
     const int64_t enough = smaller(share.n, 64);
     if ((double)share.pairs > SPARSE * (double)((seen > enough ? seen : enough) * k)) share.crowded = true;
-    share.hopeless = share.crowded && (double)share.pairs > HOPELESS * (double)(seen * k);
+    share.very_crowded = share.crowded && (double)share.pairs > VERY_CROWDED * (double)(seen * k);
 }
 
 // Lists the posteriors of the shares' rows as entries of their components; those of crowded shares are not used. A
@@ -90,7 +91,7 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
                        real threshold, real depth, Scratch<real>& s) {
     s.entries = 0;
     Panel<real> panel;
-    int64_t first = 0, done = 0;  // rows before the panel: in the block, in *shares
+    int64_t first = 0, done = 0;  // number of rows before the panel: in the block, and in share i
     for (int64_t i = 0; i < count;) {
         const int64_t begin = i, before = done;
         int64_t rows = 0;
@@ -104,13 +105,13 @@ void sparse_posteriors(const Constants<real>& constants, const Rows<real>& x, Sh
         const Rows<real> here{x.at + first * x.stride, x.stride, x.shift};
         find_pairs(constants, here, rows, depth, s, panel);
         if (before + rows <= shares[begin].n) {
-            judge(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
+            update_crowding(shares[begin], 2 * rows + panel.others, before + rows, constants.k);
         } else {                    // the panel has several complete shares
             int found[PANEL] = {};  // pairs of each row
             for (int p = 0; p < panel.others; ++p) ++found[row_of(s.pairs[p])];
             for (int64_t c = begin, row = 0; row < rows; row += shares[c++].n)
-                judge(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n), shares[c].n,
-                      constants.k);
+                update_crowding(shares[c], std::accumulate(found + row, found + row + shares[c].n, 2 * shares[c].n),
+                                shares[c].n, constants.k);
         }
         if (count == 1 && shares[0].crowded) return;
         panel_posteriors(constants, here, (int)first, (int)rows, threshold, depth, s, panel);

@@ -65,7 +65,7 @@ struct Scratch {
     int* entry_component;
     real* entry_value;
     int64_t entries;  // number of entries
-    int* starts;      // (k + 1,): start of each component's entries in
+    int* starts;      // (k + 1,): start of each component's entries in sorted_row and sorted_value
     int* sorted_row;  // (k · capacity,): the entries sorted by component
     real* sorted_value;
     int* some_row;  // (capacity,): entries of one segment

@@ -22,7 +22,7 @@ void window_slice(const In* hu, int64_t height, int64_t width, const float* low,
 
 // Criteria for a connected region to be lung.
 struct LungRule {
-    double below;       // HU of its pixels
+    double below;       // HU; its pixels must be below
     double pixel_area;  // mm²
     double least_area;  // mm² of the region
     double least_mean;  // HU; the mean must be above

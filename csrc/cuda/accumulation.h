@@ -26,7 +26,8 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
-constexpr int AT_ONCE = 4;  // descriptors loaded together for a component with few: the speed is limited by loads
+// Descriptors loaded together for a component with few active ones, because loads limit the speed.
+constexpr int AT_ONCE = 4;
 
 // s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
 template <class S>

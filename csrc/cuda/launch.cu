@@ -27,7 +27,7 @@ const void* kernel_of(const char* name) {
 }
 
 // Returns the status of a runtime call and clears the error. A failure that leaves the context usable, such as running
-// out of memory, is the thread's last error until it is read: PyTorch or CuPy would report it as an error of their own.
+// out of memory, is the thread's last error until it is read: PyTorch or CuPy would report it as their own error.
 cudaError_t cleared(cudaError_t status) {
     if (status != cudaSuccess) cudaGetLastError();
     return status;

@@ -197,8 +197,8 @@ __device__ __forceinline__ void keep_screened(float* gamma, int kp, float (&leas
         }
 }
 
-// near (T, words): a bit for each component whose posterior may reach the threshold or affect the row's sum, which is
-// impossible for components `depth` below the best. Returns the number of bits set in this warp's rows.
+// near (T, words): a bit for each component whose posterior may reach the threshold or affect the row's sum. Components
+// more than `depth` below the best score can do neither. Returns the number of bits set in this warp's rows.
 template <class S>
 __device__ int choose_near(unsigned* near, int words, const float* gamma, int kp, float (&least)[2], const float* slack,
                            float depth, int k, int valid) {

@@ -2,8 +2,8 @@
 //
 // A block processes one piece of a slice (a few hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
-// adds pieces in order, more precisely than float. The division into pieces depends only on n and k, so the result of a
-// slice is bitwise identical in any batch and on any number of multiprocessors.
+// adds pieces in order, with more than float precision. The division into pieces depends only on n and k, so the result
+// of a slice is bitwise identical in any batch and on any number of multiprocessors.
 //
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
 #include "cuda/accumulation.h"
@@ -41,7 +41,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
 
     const int last_d = (d - 1) / S::DC * S::DC, last_k = (k - 1) / S::KC * S::KC;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    constexpr bool AHEAD = false;  // tensor cores are not used there
+    constexpr bool AHEAD = false;  // tensor cores are not used on these devices
 #else
     constexpr bool AHEAD = TENSOR && GAMMA_SHARED;  // otherwise there are too few registers
 #endif

@@ -216,7 +216,7 @@ struct Staged {
         if (parameters) from = first, k0 = want_k0, d0 = want_d0;
     }
 
-    // The parameters that the next call of `bring` will request.
+    // Loads the parameters that the next call of `bring` will request.
     __device__ __forceinline__ void look_ahead(const Mixture<real>& m, const real* first, const real* second, int width,
                                                int want_k0, int want_d0) {
         if (!AHEAD || (from == first && k0 == want_k0 && d0 == want_d0)) return;
