@@ -59,7 +59,7 @@ class Dropout(nn.Module):
         return x if not self.training or self.p == 0 else self._dropped(x)
 
     def leave_to_python(self) -> None:
-        """Excludes the random draws from compilation: the seed changes in every step, which would recompile it."""
+        """Excludes the random draws from compilation: each step has another seed, which would cause recompilation."""
         self._dropped = torch.compiler.disable(self._dropped)  # type: ignore[method-assign]
 
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:

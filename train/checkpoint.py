@@ -22,7 +22,7 @@ NETWORK, OPTIMIZER, BEST = "network/", "optimizer/", "best/"  # prefixes of tens
 class SaveSchedule:
     """Decides when to write a checkpoint: `seconds` after the last one, or later if writing takes long.
 
-    Writing takes at most the fraction MAX_SHARE of the time.
+    Writing takes at most the fraction MAX_SHARE of the running time.
     """
 
     MAX_SHARE = 0.1
@@ -46,7 +46,7 @@ class SaveSchedule:
 
 
 class Checkpoint:
-    """`folder`/checkpoint: a safetensors file and its JSON, removed when the training is finished."""
+    """`folder`/checkpoint: a safetensors file and its JSON, removed when the training run is finished."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder) / "checkpoint"
@@ -88,7 +88,7 @@ class Checkpoint:
         return _under(BEST, values) or None
 
     def share(self, network, optimizer) -> None:
-        """Broadcasts network and optimizer state from rank 0 to the others, which may have no access to its disk."""
+        """Broadcasts network and optimizer state from rank 0 to the others, which may be unable to read its disk."""
         if distributed.size() == 1:
             return
         distributed.share_tensors(network.state_dict().values())

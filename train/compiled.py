@@ -1,4 +1,4 @@
-"""Training steps compiled by `torch.compile`, on a GPU and if the training is long enough to benefit."""
+"""Training steps compiled by `torch.compile`, on a GPU if the training run is long enough to benefit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from ildfv.errors import check
 from ildfv.train.blocks import Dropout
 
-# Number of slices over all epochs from which a minute of compilation should be a small part of the time; not measured.
+# Minimum number of slices over all epochs, so that a minute of compilation is a small part of the time; not measured.
 MIN_SLICES = 20_000
 COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 

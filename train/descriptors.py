@@ -29,7 +29,7 @@ INVARIANTS = 4  # per scale: smoothed value, gradient magnitude, two Hessian eig
 SIDE = 5  # pixels of a patch on each of its two scales
 WHITENED = 24  # dimensions of a patch after whitening; before it, a patch has 50
 SAMPLE = 50_000  # training patches that the whitening is fitted on
-FLOOR = 1e-3  # fraction of the largest variance: smaller variances are quantisation noise and are raised to it
+MIN_VARIANCE = 1e-3  # as a fraction of the largest; smaller variances are quantisation noise and are raised to it
 
 
 class Descriptors(ABC):
@@ -83,8 +83,8 @@ class Filters(Descriptors):
     """At each of three scales: the Gaussian-smoothed value, the gradient magnitude and the eigenvalues of the Hessian.
 
     First and second derivatives are multiplied by σ and σ², so that scales are comparable. All descriptors are
-    invariant to rotation, and all except the value to a shift in HU. Source: Lindeberg, Int. J. Computer Vision 30
-    (1998); for lungs, Sluimer et al., Medical Physics 30 (2003).
+    invariant to rotation, and all except the smoothed value are invariant to a shift in HU. Source: Lindeberg, Int. J.
+    Computer Vision 30 (1998); for lungs, Sluimer et al., Medical Physics 30 (2003).
     """
 
     layer = FILTERS
@@ -124,11 +124,11 @@ class Patches(Descriptors):
     def prepare(self, folder: Path, sample, seed: int) -> None:
         if not has_model(folder):
             x = np.asarray(sample(SAMPLE), np.float64)  # (m, 50)
-            check(len(x) > 1, f"training patches must be at least 2, got {len(x)}")
+            check(len(x) > 1, f"there must be at least 2 training patches, got {len(x)}")
             values, vectors = np.linalg.eigh(np.cov(x.T))
             values, vectors = values[::-1][:WHITENED], vectors[:, ::-1][:, :WHITENED]
             signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(WHITENED)])
-            scale = np.sqrt(np.maximum(values, FLOOR * values[0]) + np.finfo(np.float32).tiny)
+            scale = np.sqrt(np.maximum(values, MIN_VARIANCE * values[0]) + np.finfo(np.float32).tiny)
             save_model(folder, {"mean": x.mean(axis=0), "whitening": (vectors * signs / scale).T}, {"patches": len(x)})
         self.use(load_model(folder)[0])
 

@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Context manager: equal runs give equal bits on this device. torch warns of CUDA operations that do not.
+    """Context manager: equal runs give equal bits on this device; torch warns about CUDA operations that do not.
 
     The caller's settings and random state are restored afterwards.
     """

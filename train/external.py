@@ -26,18 +26,20 @@ _declared: list[str] = []  # names of the operators that had to be declared
 
 
 def external(source: str, model: str, n_outputs: int) -> Body:
-    """(body, layers) of `model`; layers run once per forward pass and output (b, d) or (b, d, h, w)."""
+    """(body, layers) of `model`; each layer runs once per forward pass and outputs (b, d) or (b, d, h, w)."""
     module = _package(source, model)
     if source == "torchvision":
         known = module.list_models(module=module)  # classification only, without segmentation and detection
-        check(model in known, f'network must be one of torchvision, such as {", ".join(known[:3])}, got "{model}"')
+        check(
+            model in known, f'network must be a network of torchvision, such as {", ".join(known[:3])}, got "{model}"'
+        )
     try:
         if source == "timm":
             body = module.create_model(model, pretrained=False, num_classes=n_outputs)
         else:
             body = module.get_model(model, weights=None, num_classes=n_outputs)
     except (RuntimeError, ValueError, KeyError) as error:  # raised by both packages for unknown names
-        raise InputError(f'network must be one of {source}, got "{model}": {error}') from error
+        raise InputError(f'network must be a network of {source}, got "{model}": {error}') from error
     _check_outputs(f"{source}:{model}", body, n_outputs)
     return body, {name: name for name in layer_names(body)}
 
@@ -94,7 +96,7 @@ def _package(source: str, model: str):
 
 
 def torchvision_problem() -> tuple[bool, str] | None:
-    """(whether its networks work, description) if torchvision is built for another torch version, otherwise None."""
+    """None, or (whether the networks work, description) if torchvision is built for another version of torch."""
     try:
         declare_operators()
     except InputError as error:

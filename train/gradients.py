@@ -18,8 +18,8 @@ class Gradients:
 
     float32 gradients are added in float64, which is nearly exact for so few summands. The weights of `Linear` layers,
     which are most of the weights of CNN-F, are an exception: inputs and output gradients are kept for every row of the
-    step, and each rank computes their product over all rows. wait: whether to do so; compiled layers need False, which
-    adds the gradients of these weights like all others.
+    step, and each rank computes their product over all rows. wait: whether to defer these weights to the end; compiled
+    layers need False, which adds the gradients of these weights like all others.
     """
 
     def __init__(self, network: nn.Module, batch: Batch, *, wait: bool = True):

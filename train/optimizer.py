@@ -32,7 +32,8 @@ def rate(settings: TrainSettings, step: int, steps: int) -> float:
     """Learning rate of one step of `steps`: a linear warm-up times half a cosine from the peak down to 0.
 
     The warm-up takes the fraction `warm_up` of all steps, and at least MIN_WARM_UP steps or half of all steps,
-    whichever is less. Without a warm-up, few slices and a squared loss at first give outputs a hundred times too large.
+    whichever is less. Without a warm-up, a squared loss on few slices initially gives outputs that are a hundred times
+    too large.
     """
     least = min(MIN_WARM_UP, steps / 2)
     warm = min(1.0, (step + 1) / max(1.0, least, settings.warm_up * steps))

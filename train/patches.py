@@ -20,9 +20,7 @@ from ildfv.train.data import READ
 
 PATCH = 32  # pixels of the original grid
 SIDE = PATCH * SIZE // GRID  # pixels along a side of a patch on a prepared slice: 14
-MAJORITY = (
-    SIDE * SIDE // 2
-)  # number of pixels from which a pattern counts as present in a patch: the `threshold` of training
+MAJORITY = SIDE * SIDE // 2  # minimum number of pixels of a present pattern in a patch: the `threshold` of training
 
 
 class PatchSet:

@@ -1,4 +1,4 @@
-"""The epochs of a training, its validation and its checkpoints."""
+"""The epochs of a training run, its validation and its checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ildfv.train.tensorboard import tensorboard_log
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training."""
+    """A finished training run."""
 
     folder: Path
     network: networks.Network
@@ -45,10 +45,10 @@ class TrainResult:
 class Run:
     """A training run in progress."""
 
-    def __init__(self, settings, slices, fit, validation, folder, device, progress, asked, saves, compile):
+    def __init__(self, settings, slices, fit, validation, folder, device, progress, identity, saves, compile):
         s = self.settings = settings
         self.slices, self.fit, self.validation = slices, fit, validation
-        self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, asked
+        self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, identity
         self.counts = np.asarray(slices.counts)  # (N, c)
         self.objective = Objective(s, self.counts, fit, self.device)
         self.network = networks.build(s.network, n_outputs=self.counts.shape[1], seed=s.seed, dropout=s.dropout)
@@ -70,7 +70,7 @@ class Run:
         self._check()
 
     def _check(self) -> None:
-        """InputError, before the first step, if the training cannot be completed."""
+        """InputError, before the first step, if the training run cannot be completed."""
         s = self.settings
         if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
             least = len(self.fit) // self.steps // s.shards

@@ -1,4 +1,4 @@
-"""Training settings, and their comparison with those of an existing training."""
+"""Training settings, and their comparison with those of an existing training run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ildfv.train.targets import TARGETS
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of one training, saved with the network.
+    """Settings of a training run, saved with the network.
 
     The defaults gave the best results for training from scratch on 500 phantom slices in six epochs. To fine-tune
     existing weights, set `weights`; with optimizer="sgd", start with a learning rate of 1e-3.
@@ -81,25 +81,25 @@ class TrainSettings:
 
 
 def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.ndarray) -> dict:
-    """The identity of a training: settings, slices and split, JSON-serialisable. Weight files are hashed."""
+    """The identity of a training run: settings, slices and split, JSON-serialisable. Weight files are hashed."""
     if settings.weights:
         check(Path(settings.weights).is_file(), f"weights must be a safetensors file, got {settings.weights}")
-    given = asdict(settings) | {
+    values = asdict(settings) | {
         "ramp": list(settings.ramp) if settings.ramp else None,
         "weights": sha256(Path(settings.weights)) if settings.weights else None,
     }
     keys = {"slices": slices.key, "fit": key_of(fit.tolist()), "validation": key_of(validation.tolist())}
-    return {"settings": given, **keys}
+    return {"settings": values, **keys}
 
 
-def check_same(asked: dict, found: dict | None, folder: Path) -> None:
+def check_same(requested: dict, found: dict | None, folder: Path) -> None:
     """InputError that names the first difference between two identities. found: None if the network has no identity."""
     remedy = "use --fresh to replace it or --name NAME to keep both"
     if found is None:
         raise InputError(f"{folder} contains a network without training settings: {remedy}")
-    for name, value in asked["settings"].items():
+    for name, value in requested["settings"].items():
         old = found["settings"].get(name)
-        check(old == value, f"{folder} contains a training with {name} = {old}, got {value}: {remedy}")
+        check(old == value, f"{folder} contains a training run with {name} = {old}, got {value}: {remedy}")
     for name in ("slices", "fit", "validation"):
         what = "slices" if name == "slices" else f"{name} slices"
-        check(asked[name] == found[name], f"{folder} contains a training on other {what}: {remedy}")
+        check(requested[name] == found[name], f"{folder} contains a training run on other {what}: {remedy}")

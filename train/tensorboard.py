@@ -1,4 +1,4 @@
-"""The TensorBoard log of a training."""
+"""The TensorBoard log of a training run."""
 
 from __future__ import annotations
 

@@ -37,13 +37,13 @@ def train(
     compile: bool | None = None,
     fresh: bool = False,
 ) -> TrainResult:
-    """Trains a network on the fit slices, without unlabelled ones, saves it in `folder` and returns the result.
+    """Trains a network on the labelled fit slices, saves it in `folder` and returns the result.
 
     Training resumes from the last checkpoint. A run that was killed at any moment and repeated gives the same bytes as
     an uninterrupted run on the same machine with the same number of threads, except in the TensorBoard log, which
     contains times. Checkpoints are written between steps, every `checkpoint_seconds` or less often, so that writing
-    takes less than a tenth of the time. If the folder contains another training, an InputError is raised, or, with
-    `fresh`, the folder is emptied first.
+    takes less than a tenth of the time. If the folder contains another training run, an InputError is raised or,
+    with `fresh`, the folder is emptied first.
 
     Normalisation, β and weights are computed from the fit slices; validation metrics, and the epoch that select="best"
     selects, from the validation slices. No other slices are read.
@@ -60,24 +60,24 @@ def train(
     patients = np.asarray(slices.patients)
     shared = set(patients[fit]) & set(patients[validation])
     check(not shared, f"fit and validation slices must be of different patients, got {len(shared)} patients in both")
-    asked = identity(settings, slices, fit, validation)
+    requested = identity(settings, slices, fit, validation)
     with ExitStack() as stack:
         if distributed.is_main():
             stack.enter_context(writing(folder))
             sweep(folder)
-            if fresh and _existing_identity(folder, asked) != asked:
+            if fresh and _existing_identity(folder, requested) != requested:
                 empty(folder)
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
             saves = SaveSchedule(checkpoint_seconds)
-            return Run(settings, slices, fit, validation, folder, device, progress, asked, saves, compile).finish()
-        check_same(asked, found.get("identity"), folder)
+            return Run(settings, slices, fit, validation, folder, device, progress, requested, saves, compile).finish()
+        check_same(requested, found.get("identity"), folder)
         if distributed.is_main():
             Checkpoint(folder).remove()
         return TrainResult(folder, networks.load(folder, device), found["history"], found["epoch"], None)
 
 
-def _existing_identity(folder: Path, asked: dict) -> dict | None:
-    """The identity of the training in the folder, finished or not; `asked` if there is none."""
+def _existing_identity(folder: Path, requested: dict) -> dict | None:
+    """The identity of the training run in the folder, finished or not; `requested` if there is none."""
     found = [load_info(place) for place in (folder, Checkpoint(folder).folder) if has_model(place)]
-    return found[0].get("identity") if found else asked
+    return found[0].get("identity") if found else requested

@@ -161,7 +161,7 @@ def test_networks_of_other_packages_are_built_by_name(monkeypatch, images):
     with pytest.raises(InputError, match=r"must output \(2, 4\) for slices .* got \(2, 8\)"):
         networks.build("torchvision:wide_net", n_outputs=4)
     with pytest.raises(
-        InputError, match=r'^network must be one of torchvision, such as some_net, wide_net, got "maskrcnn"$'
+        InputError, match=r'^network must be a network of torchvision, such as some_net, wide_net, got "maskrcnn"$'
     ):
         networks.build("torchvision:maskrcnn", n_outputs=4)
     assert network(images).shape == (2, 4)

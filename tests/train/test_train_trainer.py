@@ -218,9 +218,9 @@ def test_undefined_auc_is_null(tmp_path, slices):
 def test_a_folder_of_another_training_is_refused_and_not_changed(tmp_path, slices):
     run(tmp_path, slices)
     before = finished(tmp_path)
-    with pytest.raises(InputError, match=r"contains a training with epochs = 3, got 4"):
+    with pytest.raises(InputError, match=r"contains a training run with epochs = 3, got 4"):
         run(tmp_path, slices, TrainSettings(**{**vars(SETTINGS), "epochs": 4}))
-    with pytest.raises(InputError, match="contains a training on other fit slices"):
+    with pytest.raises(InputError, match="contains a training run on other fit slices"):
         run(tmp_path, slices, fit=FIT[:-1])
     assert finished(tmp_path) == before
 
