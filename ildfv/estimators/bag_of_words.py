@@ -26,7 +26,7 @@ class BagOfWords(CodebookEncoder):
     scale : array of shape (d,), optional
         Positive numbers by which features are divided before distances to `centres` are measured. None: 1 each.
     power : float
-        Exponent of the frequencies, in (0, 1]. If it is not 0.5, vectors are then scaled to unit L2 norm.
+        Exponent of the frequencies, in (0, 1]. If it is not 0.5, the result is scaled to unit L2 norm.
     random_state : int, default=0
         Seed of the sample and of k-means.
 

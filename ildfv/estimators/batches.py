@@ -107,8 +107,8 @@ class Batches:
     def chunks(self, rows: int) -> Iterator[tuple[str, Any]]:
         """Like named(), with batches of about `rows` descriptors.
 
-        Larger batches are divided along their first axis. Small ones of a stream are joined until they have half as
-        many.
+        Larger batches are divided along their first axis. Small batches of a stream are joined until they have at least
+        half that number.
         """
         for name, batch in self.joined(-(-rows // 2)):
             size = max(1, rows * batch.shape[0] // count(batch))

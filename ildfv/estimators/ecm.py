@@ -19,7 +19,7 @@ from ildfv.estimators.design import Design
 from ildfv.estimators.standard_errors import coefficient_covariances
 
 LOST = 1e-13  # fraction of an output's mean square; a smaller residual variance is a rounding error
-ALL_PATTERNS = 6  # number of outputs up to which sums for all 2^c ≤ 64 patterns of missing labels are allocated
+ALL_PATTERNS = 6  # maximum number of outputs for which sums for all 2^c ≤ 64 patterns of labels are allocated
 
 
 class RegressionSums(Sums):
@@ -158,7 +158,7 @@ def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.n
 
 
 def _without_rounding(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, set to 0 for outputs whose variance is a rounding error, without information on others."""
+    """The covariance, set to 0 for outputs whose variance is a rounding error: they say nothing about other outputs."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 

@@ -81,7 +81,7 @@ class MixtureSums(Sums):
         d = self._parameters.means_.shape[1]
         check(
             features(batch) == d,
-            f"{name} must have {d} features per descriptor, as the mixture has, got {features(batch)}",
+            f"{name} must have {d} features per descriptor like the mixture, got {features(batch)}",
         )
         maps, weights = split(batch)
         if maps.ndim == 2:

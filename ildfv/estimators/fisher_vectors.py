@@ -54,8 +54,10 @@ class FittedFisher(Settings, Protocol):
 
 
 def fisher_vectors(maps: Any, mixture: FittedMixture, settings: Settings) -> Any:
-    """Fisher vectors of maps in the layouts of `as_descriptors`, which may be `Weighted`; the batch size is halved when
-    the memory of a GPU is exhausted."""
+    """Fisher vectors of maps in the layouts of `as_descriptors`, which may be `Weighted`.
+
+    If GPU memory runs out, the batch size is halved.
+    """
     descriptor_counts(maps)
     first, _ = split(maps[0] if isinstance(maps, list) else maps)
     if on_gpu(first):

@@ -34,7 +34,7 @@ class FixedMixture:
 
 @dataclass(frozen=True)
 class FixedFisher:
-    """Fisher vectors of a fixed mixture; settings as those of `FisherVector`, with its default values."""
+    """Fisher vectors of a fixed mixture. The settings and their defaults are those of `FisherVector`."""
 
     mixture: FixedMixture
     improved: bool = True

@@ -41,7 +41,7 @@ class Head:
         return np.asarray(x, np.float64) @ self.coef.T + self.intercept
 
     def to_tensors(self) -> dict[str, np.ndarray]:
-        """The learned arrays by name, as those of `MultivariateRegression`."""
+        """The learned arrays, named like those of `MultivariateRegression`."""
         return {"coef": self.coef, "intercept": self.intercept}
 
 

@@ -20,9 +20,9 @@ def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterat
     """(name, batch) pairs like `named`, with consecutive small batches joined into batches of at least `rows` rows.
 
     Batches of layout (m, d) are joined if they have the same library, device, dtype and kind (weighted or not). All
-    others are returned unchanged, as are those above SMALL_BYTES or of at least `rows` descriptors. In particular, maps
-    (b, d, h, w) of a network are: the kernel's sums over a batch are rounded to float32, so joined batches would make
-    the result depend on how batches are divided among ranks.
+    others are returned unchanged, as are those above SMALL_BYTES or of at least `rows` descriptors. The maps
+    (b, d, h, w) of a network must not be joined: the kernel's sums over a batch are rounded to float32, so the result
+    would depend on how batches are divided among ranks.
 
     copy: whether small batches are copied when they are read. Necessary if the stream may reuse their memory.
 

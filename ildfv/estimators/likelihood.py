@@ -33,7 +33,7 @@ def log_joint(x, mixture):
     constants = weights - 0.5 * np.log(2 * np.pi * mixture.variances_).sum(axis=1)  # (k,)
     means, scales = like(mixture.means_, x), like(1 / np.sqrt(mixture.variances_), x)  # (k, d)
     log_joints = []
-    for k, constant in enumerate(constants):  # t² is not expanded, which would subtract large numbers from each other
+    for k, constant in enumerate(constants):  # t² is not expanded: large numbers would be subtracted from each other
         t = (x - means[k, :]) * scales[k, :]
         log_joints.append(float(constant) - 0.5 * xp.sum(t * t, axis=1))
     return xp.stack(log_joints, axis=1)

@@ -43,9 +43,9 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         Number of k-means runs on the sample, of which the best one is used. Ignored if `method` is "stepwise", which
         refines a single run by split-and-merge EM.
     variance_floor : float
-        Smallest variance, as a share of the start's overall variance of each dimension. See Notes.
+        Smallest variance, as a fraction of each dimension's overall variance in the initial mixture. See Notes.
     random_state : int, RandomState or None
-        Seed of the sample, of the start and of `sample`.
+        Seed of the initialisation and of the method `sample`.
     weights_init, means_init, variances_init : array of shape (k,), (k, d), (k, d), optional
         Initial parameters of EM; all or none must be given.
     warm_start : bool

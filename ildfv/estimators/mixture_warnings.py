@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ildfv.estimators.em import Parameters
 
-# Decreases of the mean log likelihood, in nats, above which stepwise EM has not seen descriptors in random order:
+# If the mean log likelihood decreases by more than this, in nats, stepwise EM has not seen descriptors in random order:
 # between two passes, and, per dimension, from the start to the first pass. The start has a higher likelihood on its
 # sample than on all descriptors, by about 0.1 nats at k = 32 and d = 64.
 FALL_BETWEEN_PASSES = 0.01

@@ -12,8 +12,8 @@ MAX_PASSES = 100  # EM passes over the sample
 MAX_WORK = 1 << 38  # descriptors × components × features × passes: five to twenty seconds on two cores
 
 # A move merges two components and splits a third. From k-means starts, EM alone ends in optima that differ by 2 % in
-# log likelihood, more than a few passes over all descriptors recover. Of the values tried, these reached the highest
-# likelihood in half a second at k = 32, d = 64 (bench/NOTES.md).
+# log likelihood, which is more than a few passes over all descriptors can recover. Of the values tried, these reached
+# the highest likelihood in half a second at k = 32, d = 64 (bench/NOTES.md).
 ROWS = 256  # moves are tried on one to two times this many descriptors per component, if the sample has them
 MERGES_TRIED, SPLITS_TRIED = 5, 10  # the search ends when no combination of these improves the mixture
 MAX_MOVES = 96

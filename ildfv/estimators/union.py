@@ -16,8 +16,8 @@ from ildfv.estimators.fisher import FisherVector
 class LayerUnion(TransformerMixin, BaseEstimator):
     """The concatenated vectors of the maps of several layers, with a separate encoder for each.
 
-    Every layer's vector is divided by the square root of the number of layers, so that vectors of unit norm are joined
-    to a vector of unit norm. For maps of several scales, concatenate their descriptors to a list of (n_i, d) first.
+    Every layer's vector is divided by the square root of the number of layers, so that vectors of unit norm give a
+    vector of unit norm. For maps of several scales, concatenate their descriptors into a list of (n_i, d) first.
 
     Parameters
     ----------
