@@ -15,9 +15,9 @@ from typing import Any
 
 from ildfv.errors import InputError, check
 
-TOML_MOST = 4 << 20  # bytes of settings or a code table; files written by hand have a few kilobytes
-JSON_MOST = 1 << 30  # bytes; a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
-CSV_MOST = 256 << 20  # bytes; a row of a label file has about 100
+MAX_TOML_BYTES = 4 << 20  # for settings and code tables; files written by hand have a few kilobytes
+MAX_JSON_BYTES = 1 << 30  # a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
+MAX_CSV_BYTES = 256 << 20  # a row of a label file has about 100 bytes
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -79,11 +79,11 @@ def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[
     Raises
     ------
     InputError
-        Not a regular file, larger than `CSV_MOST`, or not CSV in UTF-8. The message contains the line number.
+        Not a regular file, larger than `MAX_CSV_BYTES`, or not CSV in UTF-8. The message contains the line number.
     OSError
         The file cannot be read.
     """
-    data = read_bytes(path, CSV_MOST)
+    data = read_bytes(path, MAX_CSV_BYTES)
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     check(not utf16, f"{path} {rule}, got UTF-16: save it as CSV UTF-8")
     if (at := data.find(b"\0")) >= 0:
@@ -112,12 +112,12 @@ def read_toml(path: Path, rule: str = "must be TOML") -> dict[str, Any]:
     Raises
     ------
     InputError
-        Not a regular file, larger than `TOML_MOST`, not UTF-8, not TOML, or nested too deeply.
+        Not a regular file, larger than `MAX_TOML_BYTES`, not UTF-8, not TOML, or nested too deeply.
     OSError
         The file cannot be read.
     """
     try:
-        return tomllib.loads(read_bytes(path, TOML_MOST).decode("utf-8-sig"))
+        return tomllib.loads(read_bytes(path, MAX_TOML_BYTES).decode("utf-8-sig"))
     except RecursionError:
         raise InputError(f"{path} {rule}: tables and lists are nested too deeply") from None
     except InputError:

@@ -14,7 +14,7 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.inner_split import split_off
 from ildfv.evaluation.profiles import Profile, quantities, weights
-from ildfv.parsing import JSON_MOST, parse_json, read_bytes
+from ildfv.parsing import MAX_JSON_BYTES, parse_json, read_bytes
 
 FRACTION = 0.2  # fraction of the training patients that is used for validation
 VERSION = 2  # version of folds.json; increment it also if the method of the inner split changes
@@ -180,7 +180,7 @@ class Folds:
     @classmethod
     def load(cls, path: str | Path, labels: Sequence[str]) -> Folds:
         """The folds in a folds.json; raises as `from_json` does."""
-        return cls.from_json(read_bytes(Path(path), JSON_MOST), labels)
+        return cls.from_json(read_bytes(Path(path), MAX_JSON_BYTES), labels)
 
     def _fold(self, k: int) -> int:
         check(0 <= k < self.n_folds, f"fold must be 0 to {self.n_folds - 1}, got {k}")

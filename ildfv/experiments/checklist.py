@@ -1,4 +1,4 @@
-"""The TRIPOD+AI and CLAIM checklists. Items that the software can answer are filled in; the author writes the others.
+"""The TRIPOD+AI and CLAIM checklists. Items that the software can answer are filled in; the author adds the others.
 
 TRIPOD+AI: Collins et al., BMJ 2024;385:e078378, table 2 (27 items). CLAIM: Tejani et al., Radiology: Artificial
 Intelligence 2024;6(4):e240300, the 2024 update (44 items). The item numbers are those of the checklists; the short

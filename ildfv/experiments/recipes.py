@@ -98,7 +98,7 @@ class Encoded:
     ridge: str = "auto"
     evaluated_at: int | None = None
     folds: int | None = None
-    keep_weights: ClassVar[bool] = True  # an encoding has no weights of its own
+    keep_weights: ClassVar[bool] = True  # an encoding has no network to remove
 
     @property
     def threshold(self) -> int:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ildfv.errors import InputError
-from ildfv.parsing import JSON_MOST, open_regular, parse_json, read_bytes
+from ildfv.parsing import MAX_JSON_BYTES, open_regular, parse_json, read_bytes
 
 TEMPORARY = ".writing-"  # prefix of unfinished files, which the next run removes
 MEND = "run `ildfv verify` to see how to restore it"
@@ -108,7 +108,7 @@ def write_json(path: Path, content, *, private: bool = False) -> None:
 def read_json(path: Path):
     """The content of a JSON file, local or remote. InputError: it is not JSON. FileNotFoundError: it does not exist."""
     # A remote file is not a `Path` and cannot be a pipe or a device.
-    text = read_bytes(path, JSON_MOST) if isinstance(path, Path) else path.read_bytes()
+    text = read_bytes(path, MAX_JSON_BYTES) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ildfv.errors import check
-from ildfv.parsing import CSV_MOST, read_bytes, read_csv
+from ildfv.parsing import MAX_CSV_BYTES, read_bytes, read_csv
 from ildfv.texture.collection import Collection, by_folder
 from ildfv.texture.images import SUFFIXES
 
@@ -66,7 +66,7 @@ def _outex(folder: Path) -> Collection:
     for part in ("train.txt", "test.txt"):
         file = lists[0] / part
         check(file.is_file(), f"{folder} must have {lists[0].name}/{part}")
-        for number, line in enumerate(read_bytes(file, CSV_MOST).decode("ascii").splitlines()[1:], start=2):
+        for number, line in enumerate(read_bytes(file, MAX_CSV_BYTES).decode("ascii").splitlines()[1:], start=2):
             name, _, label = line.partition(" ")
             path = _converted(images / name)
             check(
