@@ -36,7 +36,7 @@ FIXED = {
     "robustness": "results for two thresholds T and for several losses, targets, layers, encoders and numbers of "
     "patients",
     "explainability": "label maps of the patch baseline; exact contribution maps of Fisher vectors, compared with "
-    "label maps in the experiment localisation",
+    "label maps in the experiment “localisation”",
     "clusters": "patients are the clusters: confidence intervals resample whole patients, and permutation tests swap "
     "whole patients; centres are not distinguished",
     "updating": "none: models are not changed after testing",
@@ -47,8 +47,8 @@ FIXED = {
     "SD over folds",
     "differences": "none intended: both are folds of one workspace, split by patient and stratified by pattern",
     "external": "see the experiment “transfer” if a second workspace was given; other results are from one workspace",
-    "failures": "see the experiment examples: correctly and incorrectly predicted slices, drawn at random with a fixed "
-    "rule and seed",
+    "failures": "see the experiment “examples”: correctly and incorrectly predicted slices, drawn at random with a "
+    "fixed rule and seed",
     "code": "this package, MIT licence; encodings, scores and the networks that are kept are stored in experiments/ of "
     "the workspace",
 }

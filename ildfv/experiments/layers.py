@@ -77,4 +77,4 @@ def run(context: Context) -> Findings:
     return Findings(tables, [*systems, *simple], together)
 
 
-EXPERIMENT = Experiment("layers", "Layers under Fisher vectors", "Tables 5 and 6", run)
+EXPERIMENT = Experiment("layers", "Fisher vectors of each layer", "Tables 5 and 6", run)
