@@ -83,7 +83,7 @@ def evaluate(
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
     pooled = Pooled.of(folds)
     truth, known, predicted = pooled.truth, pooled.known, pooled.predicted
-    patient, names, one = pooled.patient, pooled.names, len(folds) == 1
+    patient, names, single_fold = pooled.patient, pooled.names, len(folds) == 1
     weights = resampled(len(names), n_resamples, seed=seed)
     measures = system_measures(folds)
     everyone = np.ones((1, len(names)))
@@ -113,7 +113,7 @@ def evaluate(
             **estimates({name: f"{pattern}/{name}" for name in RESAMPLED}),
             **counts,
             patients={name: measures[f"{pattern}/{name}"].patients for name in RESAMPLED},
-            threshold=folds[0].decisions.thresholds[k] if one else None,
+            threshold=folds[0].decisions.thresholds[k] if single_fold else None,
             **_ranking(folds, k),
             calibration=CalibrationCurve(**metrics.calibration_curve(y, p)) if calibrated else None,
         )
@@ -124,7 +124,7 @@ def evaluate(
         kind=RESULTS,
         version=2,
         system=folds[0].system,
-        fold=folds[0].fold if one else None,
+        fold=folds[0].fold if single_fold else None,
         folds=[f.fold for f in folds],
         data=cast(Data, data),
         threshold=threshold,

@@ -87,7 +87,7 @@ def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
 
     An answer that differs between the presets is given for each preset.
     """
-    merged = _merged({one.title: answers(one.context) for one in shown})
+    merged = _merged({view.title: answers(view.context) for view in shown})
     rows: list[list[Cell]] = []
     for name, tripod, claim, key, author in ITEMS:
         state = AUTHOR if key is None else PART if author else FILLED
@@ -114,7 +114,7 @@ def _merged(by_preset: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     first = next(iter(by_preset.values()))
     return {
         key: text
-        if all(one[key] == text for one in by_preset.values())
-        else ". ".join(f"{title}: {one[key]}" for title, one in by_preset.items())
+        if all(of_preset[key] == text for of_preset in by_preset.values())
+        else ". ".join(f"{title}: {of_preset[key]}" for title, of_preset in by_preset.items())
         for key, text in first.items()
     }

@@ -95,12 +95,12 @@ def _thresholds(context: Context) -> str:
     if not is_scored(context, context.base):
         return "are listed in the result documents"
     return "of the CNN, " + "; ".join(
-        f"without fold {one.fold}: "
+        f"without fold {prediction.fold}: "
         + ", ".join(
             f"{pattern} {'–' if t is None else f'{t:.3g}'.replace('-', '−')}"
-            for pattern, t in zip(PATTERNS, one.decisions.thresholds, strict=True)
+            for pattern, t in zip(PATTERNS, prediction.decisions.thresholds, strict=True)
         )
-        for one in predictions(context, context.base)
+        for prediction in predictions(context, context.base)
     )
 
 

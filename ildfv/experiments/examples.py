@@ -28,7 +28,7 @@ RULE = (
 def systems(context: Context) -> list[System]:
     """The best system of Fig. 5, whose predictions determine which slices are chosen, and the smooth L1 network."""
     candidates = curves.systems(context, T6000)
-    aucs = [documents(context, one)["pooled"].overall.mean_auc for one in candidates]
+    aucs = [documents(context, system)["pooled"].overall.mean_auc for system in candidates]
     best = max(range(len(candidates)), key=lambda i: -1.0 if aucs[i] is None else aucs[i])
     return list(dict.fromkeys((candidates[best], smooth_l1(context, T6000))))
 

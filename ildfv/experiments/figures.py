@@ -89,14 +89,17 @@ def architecture(context: Context) -> Figure:
     p, network = context.preset, build(context.preset.network)
     shapes = {layer: Activations(network, layer) for layer in p.layers}
     boxes = ["input|3 × 224 × 224"]
-    boxes += [f"{layer}|{one.d} × {round(one.n**0.5)} × {round(one.n**0.5)}" for layer, one in shapes.items()]
+    boxes += [
+        f"{layer}|{activations.d} × {round(activations.n**0.5)} × {round(activations.n**0.5)}"
+        for layer, activations in shapes.items()
+    ]
     boxes += ["output|4"]
     layer = p.layer if p.layer in shapes else p.layers[-1]
-    one = shapes[layer]
+    activations = shapes[layer]
     branch = [
-        f"descriptors|{one.n} × {one.d}",
+        f"descriptors|{activations.n} × {activations.d}",
         f"mixture|{p.components} Gaussians",
-        f"Fisher vector|{2 * p.components * one.d:,}".replace(",", "\u202f"),
+        f"Fisher vector|{2 * p.components * activations.d:,}".replace(",", "\u202f"),
         f"PCA|{p.dimensions}",
         "regression|4",
     ]
@@ -116,9 +119,9 @@ def curves(results: Sequence[Results], mark: str) -> Figure:
     For each system and T, the pooled document is used or, if only one fold was held out, the document of this fold.
     """
     by_system: dict[str, dict[int, Results]] = {}
-    for one in sorted(results, key=lambda result: result.fold is not None):
-        at = by_system.setdefault(one.system.rpartition(", T = ")[0] or one.system, {})
-        at.setdefault(one.threshold, one)
+    for document in sorted(results, key=lambda result: result.fold is not None):
+        at = by_system.setdefault(document.system.rpartition(", T = ")[0] or document.system, {})
+        at.setdefault(document.threshold, document)
     variants = {}
     for system, at in by_system.items():
         rows = {

@@ -33,7 +33,7 @@ def systems(context: Context, n: int | None) -> dict[str, System]:
     suffix = f", {context.fit_patients() if n is None else n} patients"
     network = context.regression(f"{CNN}{suffix}", patients=n, keep_weights=True)
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
-    return {CNN: network} | {f"{one}, Fisher vector": fisher(context, one, network, suffix) for one in layers}
+    return {CNN: network} | {f"{layer}, Fisher vector": fisher(context, layer, network, suffix) for layer in layers}
 
 
 def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Estimate]) -> str:
@@ -57,14 +57,14 @@ def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Es
 
 
 def run(context: Context) -> Findings:
-    every = sizes(context)
-    found = {n: systems(context, n) for n in every}
-    x = [context.fit_patients() if n is None else n for n in every]
-    listed = [system for one in found.values() for system in one.values()]
+    all_sizes = sizes(context)
+    found = {n: systems(context, n) for n in all_sizes}
+    x = [context.fit_patients() if n is None else n for n in all_sizes]
+    listed = [system for by_name in found.values() for system in by_name.values()]
     measures = {"mean AUC": "mean_auc", "overall F": "f"}
     charts, notes = [], []
     for label, key in measures.items():
-        series = {name: [cell(documents(context, found[n][name]), key) for n in every] for name in found[None]}
+        series = {name: [cell(documents(context, found[n][name]), key) for n in all_sizes] for name in found[None]}
         for name in list(series)[1:]:
             notes.append(
                 f"{label}, {name} of all descriptors compared with the CNN: {crossing(x, series[name], series[CNN])}."
@@ -77,7 +77,7 @@ def run(context: Context) -> Findings:
         "fitted on all descriptors of the fit slices."
     )
     tables = [measured(context, "CNN and Fisher vectors by number of fit patients", listed, MEANS | AUC, note=note)]
-    pairs = [(one[name], one[CNN]) for one in found.values() for name in list(one)[1:]]
+    pairs = [(by_name[name], by_name[CNN]) for by_name in found.values() for name in list(by_name)[1:]]
     return Findings(tables, listed, pairs, notes, charts=charts)
 
 

@@ -153,7 +153,8 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
     """The PNG of each of the `pictures`, by file name, to be stored in the folder of the experiment's document."""
     mark = MARK if context.slices.data == "phantom" else ""
     return {
-        f"label-map-{i}.png": label_map_png(one, mark=mark) for i, one in enumerate(pictures(context, system), start=1)
+        f"label-map-{i}.png": label_map_png(picture, mark=mark)
+        for i, picture in enumerate(pictures(context, system), start=1)
     }
 
 

@@ -71,9 +71,9 @@ def run(context: Context) -> Findings:
 def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str, Maps]:
     """By name, the functions that compute the maps of the systems fitted without the fold, and of the controls."""
     systems: dict[str, Maps] = {}
-    for one in vectors:
-        predictions(context, one)  # fits the system if necessary
-        systems[f"{one.label}, contributions"] = partial(_maps, fisher_model(context, one, fold).maps)
+    for system in vectors:
+        predictions(context, system)  # fits the system if necessary
+        systems[f"{system.label}, contributions"] = partial(_maps, fisher_model(context, system, fold).maps)
     if find_spec("captum"):
         systems[f"{context.base.label}, Grad-CAM of {context.preset.layer}"] = _grad_cam(context, fold)
     return systems | {f"control: {name}": control for name, control in CONTROLS.items()}

@@ -76,7 +76,7 @@ def run(context: Context) -> Findings:
     for threshold in context.preset.target_thresholds:
         more = other_systems(context, threshold)
         systems += more
-        compared += [(one, classification(context, threshold)) for one in more]
+        compared += [(system, classification(context, threshold)) for system in more]
     tables.append(measured(context, "F with intervals, and other losses and targets", systems, F, note=TARGETS))
     tables.append(measured(context, "Label sets of the same systems", systems, LABEL_SETS, note=OVERALL))
     return Findings(tables, systems, compared)

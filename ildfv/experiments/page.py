@@ -68,7 +68,7 @@ def write_page(context: Context) -> Path:
 
 def _examples(context: Context) -> list[Example]:
     """The example slices, or [] if their scores were removed, because writing a page must not train networks."""
-    return examples.pictures(context) if all(is_scored(context, one) for one in examples.systems(context)) else []
+    return examples.pictures(context) if all(is_scored(context, system) for system in examples.systems(context)) else []
 
 
 def _label_maps(context: Context) -> tuple[list[LabelMap], str]:

@@ -48,7 +48,7 @@ def documents(context: Context, system: System) -> dict:
             "seed": context.workspace.settings.seed,
             "settings": {"slices": context.slices.key, "preset": context.preset.name},
         }
-        folds = [evaluate(one, **options) for one in found]
+        folds = [evaluate(of_fold, **options) for of_fold in found]
         return {"pooled": evaluate(found, **options), "folds": folds, "spread": spread(folds)}
 
     return context.remember(("documents", system), evaluated)
@@ -60,7 +60,7 @@ def compare(context: Context, a: System, b: System) -> Comparison:
     def compared() -> Comparison:
         pairs = []
         for number in range(context.preset.seeds):
-            ours, theirs = (predictions(context, one.reseeded(number)) for one in (a, b))
+            ours, theirs = (predictions(context, system.reseeded(number)) for system in (a, b))
             n = min(len(ours), len(theirs))
             pairs.append((ours[:n], theirs[:n]))
         options = {"n_resamples": context.preset.resamples, "seed": context.workspace.settings.seed}

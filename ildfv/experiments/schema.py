@@ -110,10 +110,12 @@ def tests_csv(comparisons: Sequence[Comparison]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("a", "b", "measure", "difference", "low", "high", "p", "patients", "seeds", "seed SD"))
-    for one in comparisons:
-        for measure, test in one.tests.items():
+    for comparison in comparisons:
+        for measure, test in comparison.tests.items():
             seeds = (test.patients, test.seeds, test.seed_sd)
-            rows.writerow((one.a, one.b, measure, test.difference, *(test.interval or ("", "")), test.p, *seeds))
+            rows.writerow(
+                (comparison.a, comparison.b, measure, test.difference, *(test.interval or ("", "")), test.p, *seeds)
+            )
     return text.getvalue()
 
 

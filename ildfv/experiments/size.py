@@ -39,8 +39,8 @@ def run(context: Context) -> Findings:
         measured(context, "Small set, AUC with intervals", systems, AUC),
         measured(context, f"Share of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
     ]
-    compared: list[tuple[System, System]] = [(one, network) for one in systems if one is not network]
-    compared += [(shares[-1], one) for one in shares[:-1]]
+    compared: list[tuple[System, System]] = [(system, network) for system in systems if system is not network]
+    compared += [(shares[-1], system) for system in shares[:-1]]
     return Findings(tables, [*systems, *shares], compared)
 
 

@@ -58,7 +58,7 @@ def run(context: Context) -> Findings:
         fisher.label: lambda i: regression(images[i : i + 1]),
     }
     timed = {label: seconds(work, len(images)) for label, work in works.items()}
-    stops = np.median([label_map(window, *one, device=context.device)[1] for one in zip(images, masks, strict=True)])
+    stops = np.median([label_map(window, *pair, device=context.device)[1] for pair in zip(images, masks, strict=True)])
     note = (
         f"Times of this run are for {len(images)} held-out slices, processed one at a time on {device_name(context)}, "
         "without reading and windowing. The sliding window has a median of "

@@ -56,9 +56,9 @@ def run(context: Context) -> Findings:
         printed(context, paper.table(1), first, head="pattern", note=HEALTHY + unknown),
         printed(context, second, counted, head="number of patterns", note="Healthy: no pattern of at least T pixels."),
     ]
-    for threshold, one in found.items():
-        shown = {**one["per_pattern"], "no pattern": one["healthy"]}
-        shown["all"] = {"slices": one["slices"], "patients": one["patients"]}
+    for threshold, result in found.items():
+        shown = {**result["per_pattern"], "no pattern": result["healthy"]}
+        shown["all"] = {"slices": result["slices"], "patients": result["patients"]}
         rows: list[list[Cell]] = [
             [label, OURS, context.slices.data, n["slices"], n["patients"]] for label, n in shown.items()
         ]

@@ -29,7 +29,7 @@ def run(context: Context) -> Findings:
     }
     tables, charts, compared = [], [], []
     for title, (by_size, label, note) in shown.items():
-        found = {size: documents(context, one) for size, one in by_size.items()}
+        found = {size: documents(context, system) for size, system in by_size.items()}
         tables.append(measured(context, title, list(by_size.values()), MEANS | AUC, note=note))
         series = {
             name: [cell(found[size], key) for size in by_size]
