@@ -78,9 +78,10 @@ def canonical_volume(
     """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked."""
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
-    check_hounsfield(hu)
+    sample = sampled(hu)
+    check_hounsfield(hu, sample)
     volume = Volume(clipped(hu), grid, patient_id, series_id, source)
-    check_slices(sampled(hu), volume.positions)
+    check_slices(sample, volume.positions)
     return volume
 
 
@@ -95,18 +96,20 @@ def check_size(shape, itemsize: int = 2) -> None:
         raise InputError(f"a volume must take at most {2 * MAX_VOXELS:,} bytes, got {voxels * itemsize:,}")
 
 
-def check_hounsfield(hu: np.ndarray) -> None:
+def check_hounsfield(hu: np.ndarray, sample: np.ndarray | None = None) -> None:
     """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
 
     The values must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of
     the voxels. At most 10 % of the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and
     at most 1 % above 20 000 HU.
+
+    hu: (z, y, x). sample: from `sampled`, if it is known.
     """
     low, high = float(hu.min()), float(hu.max())
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max propagate NaN
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    sample = sampled(hu)
+    sample = sampled(hu) if sample is None else sample
     for limit, most in DENSE:
         if (share := np.count_nonzero(sample > limit) / sample.size) > most:
             raise InputError(
@@ -127,9 +130,9 @@ def check_hounsfield(hu: np.ndarray) -> None:
 
 
 def sampled(hu: np.ndarray) -> np.ndarray:
-    """Every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
+    """A copy of every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
     step = max(1, hu.shape[-1] // 128)
-    return hu[:, ::step, ::step]
+    return np.ascontiguousarray(hu[:, ::step, ::step])
 
 
 def clipped(hu: np.ndarray) -> np.ndarray:
@@ -170,3 +173,22 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
         fits = limits.min <= hu.min() and hu.max() <= limits.max
         return hu.astype(np.int16 if fits else np.float32)
     return hu
+
+
+def fits_int16(low: int, high: int, slope: float, intercept: float) -> bool:
+    """Whether slope·v + intercept is an integer in the range of int16 for all integers v from low to high."""
+    if slope != int(slope) or intercept != int(intercept):
+        return False
+    limits = np.iinfo(np.int16)
+    return limits.min <= low * int(slope) + int(intercept) and high * int(slope) + int(intercept) <= limits.max
+
+
+def rescaled_in_place(stored: np.ndarray, slope: int, intercept: int) -> np.ndarray:
+    """slope·stored + intercept as int16 in the memory of `stored`, int16 or uint16, for values that `fits_int16`."""
+    words = stored.view(np.int16)
+    # Arithmetic modulo 2^16 is exact, because the results fit.
+    factor, shift = np.array([slope & 0xFFFF, intercept & 0xFFFF], np.uint16).view(np.int16)
+    if slope != 1:
+        words *= factor
+    words += shift
+    return words
