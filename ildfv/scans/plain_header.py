@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 BUFFER = 64 << 10  # bytes; the pixel data must start in them. Headers of CT slices have 2 to 20 KB
-TRANSFER_SYNTAX, LAST_OF_META, PIXELS = 0x00020010, 0x0002FFFF, 0x7FE00010
+GROUP_LENGTH, TRANSFER_SYNTAX, LAST_OF_META, PIXELS = 0x00020000, 0x00020010, 0x0002FFFF, 0x7FE00010
 ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 ITEM_END = b"\xfe\xff\x0d\xe0"
 UNDEFINED = 0xFFFFFFFF
@@ -105,7 +105,9 @@ def _file_meta(data: bytes) -> tuple[str, int]:
         raise ValueError("no preamble")
     at, syntax = 132, b""
     while data[at : at + 2] == b"\x02\0":
-        tag, _, start, _, end = _element(data, at, True)
+        tag, vr, start, length, end = _element(data, at, True)
+        if tag == GROUP_LENGTH and (vr, length) != (b"UL", 4):
+            raise ValueError("no group length")
         if tag == TRANSFER_SYNTAX:
             syntax = data[start:end]
         at = end

@@ -54,16 +54,12 @@ class Volume:
     @property
     def positions(self) -> np.ndarray:
         """mm of each slice along the slice normal, ascending, float32 (m,)."""
-        z, y, x = self.geometry.steps
-        normal = np.cross(x, y)
-        normal /= np.linalg.norm(normal)
-        first, step = self.geometry.origin @ normal, z @ normal
-        return (first + step * np.arange(self.geometry.shape[0])).astype(np.float32)
+        return self.geometry.positions
 
     @property
     def pixel_area(self) -> float:
         """mm² of one pixel."""
-        return float(self.spacing[1] * self.spacing[2])
+        return self.geometry.pixel_area
 
 
 def canonical_volume(
@@ -78,9 +74,10 @@ def canonical_volume(
     """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked."""
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
-    sample = sampled(hu)
-    check_hounsfield(hu, sample)
-    volume = Volume(clipped(hu), grid, patient_id, series_id, source)
+    low, high, sample = float(hu.min()), float(hu.max()), sampled(hu)
+    check_finite(hu, low, high)
+    check_shares(sample, low, high)
+    volume = Volume(clipped(hu, low, high), grid, patient_id, series_id, source)
     check_slices(sample, volume.positions)
     return volume
 
@@ -96,20 +93,21 @@ def check_size(shape, itemsize: int = 2) -> None:
         raise InputError(f"a volume must take at most {2 * MAX_VOXELS:,} bytes, got {voxels * itemsize:,}")
 
 
-def check_hounsfield(hu: np.ndarray, sample: np.ndarray | None = None) -> None:
-    """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
-
-    The values must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of
-    the voxels. At most 10 % of the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and
-    at most 1 % above 20 000 HU.
-
-    hu: (z, y, x). sample: from `sampled`, if it is known.
-    """
-    low, high = float(hu.min()), float(hu.max())
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max propagate NaN
+def check_finite(hu: np.ndarray, low: float, high: float) -> None:
+    """Raises `InputError` unless all values are finite. low, high: their minimum and maximum, which propagate NaN."""
+    if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    sample = sampled(hu) if sample is None else sample
+
+
+def check_shares(sample: np.ndarray, low: float, high: float) -> None:
+    """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
+
+    Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of the voxels. At most 10 % of
+    the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and at most 1 % above 20 000 HU.
+
+    sample: from `sampled`. low, high: minimum and maximum of all values.
+    """
     for limit, most in DENSE:
         if (share := np.count_nonzero(sample > limit) / sample.size) > most:
             raise InputError(
@@ -135,12 +133,12 @@ def sampled(hu: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(hu[:, ::step, ::step])
 
 
-def clipped(hu: np.ndarray) -> np.ndarray:
-    """The values, clipped to −3024 … 20 000 HU; int16 if all values are integers.
+def clipped(hu: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The values, clipped to −3024 … 20 000 HU; int16 if all are integers. low, high: their minimum and maximum.
 
     The limits are far outside the windows, so windowed slices do not change.
     """
-    if hu.min() >= PADDING and hu.max() <= MAX_HU:
+    if low >= PADDING and high <= MAX_HU:
         return hu
     hu = np.clip(hu, PADDING, MAX_HU)
     if hu.dtype.kind == "f" and (np.rint(hu) == hu).all():
