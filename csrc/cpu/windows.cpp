@@ -27,6 +27,12 @@ typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias
 typedef float Pixel __attribute__((vector_size(16)));                                // one pixel in all windows
 typedef int32_t Grey __attribute__((vector_size(16)));
 
+#ifdef __clang__
+#define SHUFFLED(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else  // GCC has the function above since version 12
+#define SHUFFLED(a, b, i, j, k, l) __builtin_shuffle(a, b, Grey{i, j, k, l})
+#endif
+
 Pixel same(float value) { return Pixel{value, value, value, value}; }
 
 // Rows are padded to whole vectors, whose additional pixels are not used.
@@ -66,17 +72,8 @@ struct Greys {
 
     Greys(const In* hu, int64_t width, int64_t slots, const float* low, const float* high, const float* scale,
           int64_t count)
-        : hu(hu),
-          width(width),
-          stride(padded(width)),
-          slots(slots),
-          count(count),
-          low(low),
-          high(high),
-          scale(scale),
-          kept(slots * count * stride),
-          row(stride),
-          which(slots, -1) {}
+        : hu(hu), width(width), stride(padded(width)), slots(slots), count(count), low(low), high(high), scale(scale),
+          kept(slots * count * stride), row(stride), which(slots, -1) {}
 
     // Row y in all windows, (count, stride).
     const float* operator[](int64_t y) {
@@ -84,7 +81,8 @@ struct Greys {
         if (which[y % slots] != y) {
             which[y % slots] = y;
             as_floats(hu + y * width, width, row.data());
-            for (int64_t c = 0; c < count; ++c) clip_row(row.data(), stride, low[c], high[c], scale[c], to + c * stride);
+            for (int64_t c = 0; c < count; ++c)
+                clip_row(row.data(), stride, low[c], high[c], scale[c], to + c * stride);
         }
         return to;
     }
@@ -107,14 +105,12 @@ void interleave(const float* rows, int64_t stride, Pixel* out) {
     for (int64_t x = 0; x < stride; x += 4) {
         Pixel row[MAX_WINDOWS];
         for (int c = 0; c < MAX_WINDOWS; ++c) memcpy(&row[c], rows + c * stride + x, sizeof(Pixel));
-        const Pixel low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
-                    high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7),
-                    low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5),
-                    high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-        out[x] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-        out[x + 1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-        out[x + 2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-        out[x + 3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+        const Pixel low01 = SHUFFLED(row[0], row[1], 0, 4, 1, 5), high01 = SHUFFLED(row[0], row[1], 2, 6, 3, 7),
+                    low23 = SHUFFLED(row[2], row[3], 0, 4, 1, 5), high23 = SHUFFLED(row[2], row[3], 2, 6, 3, 7);
+        out[x] = SHUFFLED(low01, low23, 0, 1, 4, 5);
+        out[x + 1] = SHUFFLED(low01, low23, 2, 3, 6, 7);
+        out[x + 2] = SHUFFLED(high01, high23, 0, 1, 4, 5);
+        out[x + 3] = SHUFFLED(high01, high23, 2, 3, 6, 7);
     }
 }
 
