@@ -67,7 +67,8 @@ def _from_histogram(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
         float(values @ counts) / n,
         counts[(values >= HIGH[0]) & (values <= HIGH[1])].sum() / n,
     ]
-    bins = np.bincount(_bins()[np.clip(used + least, *map(int, RANGE)) - int(RANGE[0])], counts, BINS)
+    first, last = map(int, RANGE)
+    bins = np.bincount(_bins()[np.clip(used + least, first, last) - first], counts, BINS)
     return np.array([*scalars, *(bins / n)], np.float32)
 
 

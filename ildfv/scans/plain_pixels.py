@@ -46,4 +46,4 @@ def _read(path: Path, words: Words, out: np.ndarray) -> bool:
     with open_regular(path) as file:
         status = os.fstat(file.fileno())
         unmodified = (status.st_size, status.st_mtime_ns) == (words.size, words.mtime_ns)
-        return unmodified and os.preadv(file.fileno(), [out], words.offset) == out.nbytes
+        return unmodified and os.preadv(file.fileno(), [out.data], words.offset) == out.nbytes
