@@ -22,6 +22,7 @@ import torch
 
 from ildfv.datasets.convert import Task, convert_scan, read_volume, scan_slices
 from ildfv.datasets.discovery import discover
+from ildfv.datasets.label_slices import label_slices
 from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_store import write_scan
 from ildfv.kernels.cores import available_cores
@@ -30,6 +31,7 @@ from ildfv.scans.density import density
 from ildfv.scans.labels import Codes
 from ildfv.scans.lungs import lung_mask
 from ildfv.scans.read_header import read_header
+from ildfv.scans.series_slices import SeriesSlices
 from ildfv.scans.volumefiles import read_label_file
 from ildfv.scans.windows import SIZE, WINDOWS, windowed
 
@@ -86,7 +88,6 @@ def parts(folder: Path) -> dict:
     (folder / "store").mkdir()
     (folder / "out").mkdir()
     slices = scan_slices(scan, codes, "0123456789abcdef")
-    values = read_label_file(scan.labels[0].path, scan.labels[0].kind)
     task = Task(scan, codes, "0123456789abcdef", folder / "store", folder / "out", "key")
 
     def converted():
@@ -106,12 +107,12 @@ def parts(folder: Path) -> dict:
         "bare read: pydicom": lambda: [pydicom_pixels(path) for path in files],
         "SimpleITK read + torch area resize": lambda: simpleitk_and_torch(files),
         "part: header scan": lambda: [read_header(path) for path in files],
-        "part: read and check in HU": lambda: read_volume(scan),
+        "part: read and check in HU": lambda: list(SeriesSlices(scan.dicom)),
         "part: windows": lambda: [windowed(hu) for hu in volume.hu],
         "part: lung mask": lambda: [lung_mask(hu, volume.pixel_area) for hu in volume.hu],
         "part: densitometry": lambda: [density(hu, mask) for hu, mask in zip(volume.hu, masks, strict=True)],
         "part: label map read (gzip)": lambda: read_label_file(scan.labels[0].path, scan.labels[0].kind),
-        "part: label map translated": lambda: codes.translate(values),
+        "part: label map read and translated": lambda: list(label_slices(scan, scan.geometry, codes)),
         "part: HDF5 and its checksum": stored,
         "convert: all but the header scan": converted,
         "prepare: header scan and convert": lambda: ([read_header(path) for path in files], converted()),

@@ -9,7 +9,7 @@ import pytest
 from command_line import ildfv
 
 from ildfv.errors import FAQ, InputError, check, explained, linked
-from ildfv.scans.volume import check_hounsfield
+from ildfv.scans.volume import check_shares
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def test_check_passes_the_anchor_on():
 
 def test_values_that_are_not_hounsfield_units_lead_to_the_faq():
     with pytest.raises(InputError, match="HU must include air or lung") as caught:
-        check_hounsfield(np.full((2, 32, 32), 40, np.int16))
+        check_shares(np.full((2, 32, 32), 40, np.int16), 40.0, 40.0)
     assert explained(caught.value).endswith(f". See {FAQ}hu")
 
 

@@ -38,10 +38,31 @@ void look_up(const unsigned char* table, const In* values, int64_t n, unsigned c
     for (int64_t i = 0; i < n; ++i) out[i] = table[values[i]];
 }
 
+// Neighbouring labels are mostly equal, so whole blocks of one value are translated at once.
+template <class In>
+void translate(const unsigned char* table, const In* values, int64_t n, unsigned char* out, int64_t* counts) {
+    constexpr int64_t BLOCK = 32;
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        const In first = values[i];
+        In other = 0;
+        for (int64_t j = 0; j < BLOCK; ++j) other |= (In)(values[i + j] ^ first);
+        if (other == 0) {
+            memset(out + i, table[first], BLOCK);
+            counts[table[first]] += BLOCK;
+            continue;
+        }
+        for (int64_t j = 0; j < BLOCK; ++j) ++counts[out[i + j] = table[values[i + j]]];
+    }
+    for (; i < n; ++i) ++counts[out[i] = table[values[i]]];
+}
+
 template void count_values(const uint8_t*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t);
 template void count_values(const uint16_t*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t);
 template void count_values(const int16_t*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t);
 template void look_up(const unsigned char*, const uint8_t*, int64_t, unsigned char*);
 template void look_up(const unsigned char*, const uint16_t*, int64_t, unsigned char*);
+template void translate(const unsigned char*, const uint8_t*, int64_t, unsigned char*, int64_t*);
+template void translate(const unsigned char*, const uint16_t*, int64_t, unsigned char*, int64_t*);
 
 }  // namespace ildfv

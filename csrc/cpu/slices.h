@@ -43,4 +43,8 @@ void count_values(const In* values, const unsigned char* mask, int64_t n, int64_
 template <class In>
 void look_up(const unsigned char* table, const In* values, int64_t n, unsigned char* out);
 
+// The same, and adds 1 to counts[out[i]] for each value; counts: (256,).
+template <class In>
+void translate(const unsigned char* table, const In* values, int64_t n, unsigned char* out, int64_t* counts);
+
 }  // namespace ildfv

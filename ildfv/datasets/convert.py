@@ -6,6 +6,7 @@ The scan is read, checked and windowed, its pattern pixels are counted, and its 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,26 +14,26 @@ import numpy as np
 
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.label_slices import label_slices
 from ildfv.datasets.lung_masks import read_lung_mask
-from ildfv.datasets.read_labels import read_labels
+from ildfv.datasets.measure import labelled, measured, unlabelled
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import ScanSlices, write_scan
 from ildfv.errors import InputError, MissingPackageError, explained, linked
-from ildfv.patterns import PATTERNS, UNLABELLED, labelled_slices
-from ildfv.scans.density import COLUMNS, density
+from ildfv.patterns import labelled_slices
 from ildfv.scans.dicom import read_series
-from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT
-from ildfv.scans.hounsfield import mean_hounsfield
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT, Geometry
 from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.images import read_image
-from ildfv.scans.labels import HEALTHY, INFORMATIVE, MEANINGS, OUTSIDE, Codes, meaning_counts, pattern_labels
+from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.resample import must_resample, resampled
+from ildfv.scans.series_slices import FractionalHounsfieldError, SeriesSlices
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
-from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.store.parts import Parts, Row
+from ildfv.streaming.prefetch import prefetch
 
 PHANTOM = "PHANTOM"  # prefix of the patient id of a generated or physical phantom
 
@@ -89,64 +90,68 @@ def scan_slices(
     mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
     `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well.
     """
-    source = read_volume(scan)
-    volume, onto_grid, how = resampled(source)
-    m = len(volume.hu)
-    lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
+    if scan.dicom is not None and not must_resample(scan.geometry):
+        slices = SeriesSlices(scan.dicom)
+        source = Source(slices, slices.geometry, slices.geometry)
+        try:
+            return _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
+        except FractionalHounsfieldError:
+            pass  # only the whole scan shows whether its HU are rounded
+    read = read_volume(scan)
+    volume, onto_grid, how = resampled(read)
+    source = Source(volume.hu, volume.geometry, read.geometry, onto_grid if how else None, how)
+    return _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The slices of a scan in HU, in canonical order."""
+
+    slices: np.ndarray | SeriesSlices
+    grid: Geometry  # of the slices
+    stored: Geometry  # the grid of the scan on disk, which its label maps have
+    onto_grid: Callable[[np.ndarray, int], np.ndarray] | None = None  # resamples label maps; None: both grids are one
+    resampled: str = ""  # description of the resampling
+
+
+def _stored_slices(
+    scan: Scan, source: Source, codes: Codes | None, salt: str, unlabelled_is_negative: bool, hu: bool
+) -> ScanSlices:
+    m, area = len(source.slices), source.grid.pixel_area
     masks = None
     if scan.mask is not None:
-        masks = onto_grid(read_lung_mask(scan.mask, scan.kind, source.geometry), 0)
+        masks = read_lung_mask(scan.mask, scan.kind, source.stored)
+        masks = masks if source.onto_grid is None else source.onto_grid(masks, 0)
+    rule = image_lungs if scan.kind == IMAGE else lung_mask
+
+    def lung_of(z: int, slice_: np.ndarray) -> np.ndarray:
+        return rule(slice_, area) if masks is None else masks[z]
+
     keeps_masks = masks is not None or scan.kind == IMAGE
-    small_masks = np.zeros((m if keeps_masks else 0, SIZE, SIZE), bool)
-    for z, slice_ in enumerate(volume.hu):
-        if masks is not None:
-            mask = masks[z]
-        else:
-            mask = (image_lungs if scan.kind == IMAGE else lung_mask)(slice_, volume.pixel_area)
-        lung[z], densities[z] = np.count_nonzero(mask), density(slice_, mask)
-        if keeps_masks:
-            small_masks[z] = nearest(mask)
-    if not keeps_masks and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
-        at_border = np.array([lung_at_border(slice_, volume.pixel_area) for slice_ in volume.hu])
-        check_lung(lung, volume.pixel_area, at_border)
-    meanings, healthy = None, None
-    labelled: np.ndarray = np.zeros(m, bool)
+    # Files are read in a thread while the slices before are processed.
+    found = measured(prefetch(source.slices), m, lung_of, keep_masks=keeps_masks, keep_hu=hu)
+    if not keeps_masks and found.lung.max() * area < MIN_LUNG_AREA:
+        check_lung(found.lung, area, np.array([lung_at_border(slice_, area) for slice_ in source.slices]))
+    labels = unlabelled(m)
     if scan.labels and codes is not None:
-        meanings = onto_grid(read_labels(scan, source.geometry, codes), MEANINGS.index(OUTSIDE))
-        voxels = meaning_counts(meanings)  # (m, 7)
-        labelled = np.asarray(voxels[:, INFORMATIVE].any(axis=1))
-        if unlabelled_is_negative:
-            labelled[:] = True
-        elif labelled.any():
-            labelled |= lung == 0  # without lung there is nothing to label
-        if labelled.any():
-            healthy = voxels[:, MEANINGS.index(HEALTHY)].astype(np.int32)
-            healthy[~labelled] = UNLABELLED
-    images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
-    for z in range(m):  # slice by slice: the float windows of a whole scan take several GB
-        images[z] = windowed(volume.hu[z])
-    small = np.zeros((m, SIZE, SIZE), np.uint8)
-    counts = np.full((m, len(PATTERNS)), UNLABELLED, np.int32)
-    if meanings is not None and labelled.any():
-        small = pattern_labels(nearest(meanings))  # `nearest` pads with 0, which is the index of "outside"
-        counts = voxels[:, [MEANINGS.index(pattern) for pattern in PATTERNS]].astype(np.int32)
-        counts[~labelled] = UNLABELLED
+        maps = label_slices(scan, source.stored, codes, source.onto_grid)
+        labels = labelled(maps, found.lung, unlabelled_is_negative=unlabelled_is_negative)
     return ScanSlices(
-        images=images,
-        labels=small,
-        counts=counts,
-        lung=lung,
-        healthy=healthy,
-        density=densities,
-        lung_masks=small_masks if keeps_masks else None,
-        hu=np.stack([mean_hounsfield(slice_) for slice_ in volume.hu]) if hu else None,
-        positions=volume.positions,
-        patient=hashed(volume.patient_id, salt),
-        series=hashed(volume.series_id, salt),
-        labelled=bool(labelled.any()),
-        pixel_area=volume.pixel_area,
+        images=found.images,
+        labels=labels.labels,
+        counts=labels.counts,
+        lung=found.lung,
+        healthy=labels.healthy,
+        density=found.density,
+        lung_masks=found.lung_masks,
+        hu=found.hu,
+        positions=source.grid.positions,
+        patient=hashed(scan.patient, salt),
+        series=hashed(scan.series, salt),
+        labelled=labels.any,
+        pixel_area=area,
         phantom=_is_phantom(scan),
-        resampled=how,
+        resampled=source.resampled,
     )
 
 

@@ -125,6 +125,7 @@ cdef extern from "cpu/slices.h" namespace "ildfv" nogil:
     void c_count_values "ildfv::count_values"[T](
         const T*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t) except +
     void c_look_up "ildfv::look_up"[T](const unsigned char*, const T*, int64_t, unsigned char*)
+    void c_translate "ildfv::translate"[T](const unsigned char*, const T*, int64_t, unsigned char*, int64_t*)
 
 
 ctypedef fused Hounsfield:
@@ -180,6 +181,12 @@ def look_up(const unsigned char[::1] table, const Codes[::1] values, unsigned ch
     """Writes table[values]; the table must have an entry for every value."""
     with nogil:
         c_look_up(&table[0], &values[0], values.shape[0], &out[0])
+
+
+def translate(const unsigned char[::1] table, const Codes[::1] values, unsigned char[::1] out, int64_t[::1] counts):
+    """Writes table[values] and adds 1 to counts[out] for each value; counts: (256,)."""
+    with nogil:
+        c_translate(&table[0], &values[0], values.shape[0], &out[0], &counts[0])
 
 
 cdef extern from "cpu/drawing.h" nogil:

@@ -62,3 +62,11 @@ def look_up(table: np.ndarray, values: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(values).reshape(-1)
         _native.look_up(np.ascontiguousarray(table, np.uint8), flat, out.reshape(-1))
     return out
+
+
+def translated(table: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """table[values], uint8, and how often each result occurs, int64 (256,). values: uint8 or uint16."""
+    out, counts = np.empty(values.shape, np.uint8), np.zeros(256, np.int64)
+    if values.size:
+        _native.translate(table, np.ascontiguousarray(values).reshape(-1), out.reshape(-1), counts)
+    return out, counts

@@ -88,7 +88,7 @@ def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measure
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # without them, pydicom silently returns stored values
             raise InputError(f"{name} must be present: without it stored values are not Hounsfield units")
-    slope, intercept = float(rescale["RescaleSlope"].value), float(rescale["RescaleIntercept"].value)
+    slope, intercept = float(rescale.get("RescaleSlope")), float(rescale.get("RescaleIntercept"))
     if not slope > 0 or slope == float("inf") or not abs(intercept) < float("inf"):
         raise InputError(f"RescaleSlope must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
     if (kind := str(rescale.get("RescaleType") or "").strip().upper()) not in HU_TYPES:

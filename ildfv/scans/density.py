@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from ildfv.kernels.slices import histogram
@@ -45,12 +47,14 @@ def density(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
 
 def _from_histogram(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """The result of `density` for integer HU, computed exactly from the histogram of HU in the lung."""
-    limits = np.iinfo(np.int16)
-    counts = histogram(hu, limits.min, limits.max, lung)  # (65536,)
+    if hu.size == 0:
+        return np.full(len(COLUMNS), np.nan, np.float32)
+    least = int(hu.min())
+    counts = histogram(hu, least, int(hu.max()), lung)
     used = np.flatnonzero(counts)
     if used.size == 0:
         return np.full(len(COLUMNS), np.nan, np.float32)
-    values, counts = (used + limits.min).astype(np.float64), counts[used]
+    values, counts = (used + least).astype(np.float64), counts[used]
     up_to = np.cumsum(counts)
     n = int(up_to[-1])
     place = (n - 1) * (PERCENTILE / 100)  # index of the percentile among the sorted values, as in np.percentile
@@ -63,5 +67,13 @@ def _from_histogram(hu: np.ndarray, lung: np.ndarray) -> np.ndarray:
         float(values @ counts) / n,
         counts[(values >= HIGH[0]) & (values <= HIGH[1])].sum() / n,
     ]
-    bins, _ = np.histogram(np.clip(values, *RANGE), bins=BINS, range=RANGE, weights=counts)
+    first, last = map(int, RANGE)
+    bins = np.bincount(_bins()[np.clip(used + least, first, last) - first], counts, BINS)
     return np.array([*scalars, *(bins / n)], np.float32)
+
+
+@cache
+def _bins() -> np.ndarray:
+    """The bin, as in np.histogram, of each integer in `RANGE`."""
+    edges = np.histogram_bin_edges([], BINS, RANGE)
+    return np.minimum(np.searchsorted(edges, np.arange(RANGE[0], RANGE[1] + 1), side="right") - 1, BINS - 1)

@@ -115,11 +115,12 @@ def read_series(series: Series) -> Volume:
     volume = np.empty(series.grid.shape, np.int16)
     reader = FrameReader()
     for z, (path, frame) in enumerate(series.frames):
-        hu = reader.hounsfield(path, frame)
+        hu = reader.hounsfield(path, frame, volume[z] if volume.dtype == np.int16 else None)
         if hu.shape != series.grid.shape[1:]:
             raise InputError(f"{path.name} must have shape {series.grid.shape[1:]}, got {hu.shape}")
         if hu.dtype.kind == "f" and volume.dtype.kind == "i":
             volume = volume.astype(np.float32)
-        volume[z] = hu
+        if hu.base is not volume:
+            volume[z] = hu
     source = series.frames[0][0].parent
     return canonical_volume(volume, series.grid, series.patient, series.series, source, max_tilt=MAX_RESAMPLED_TILT)

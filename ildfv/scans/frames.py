@@ -12,6 +12,7 @@ from ildfv.scans.dicomfile import open_dicom, read_dicom
 from ildfv.scans.headers import Frame
 from ildfv.scans.libraries import format_error
 from ildfv.scans.pixels import padding_mask, stored_values
+from ildfv.scans.plain_pixels import plain_hounsfield
 from ildfv.scans.volume import as_hounsfield
 
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ class FrameReader:
         self._path: Path | None = None
         self._dataset: Dataset | None = None
 
-    def hounsfield(self, path: Path, frame: Frame) -> np.ndarray:
-        """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file."""
+    def hounsfield(self, path: Path, frame: Frame, out: np.ndarray | None = None) -> np.ndarray:
+        """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file.
+
+        out: int16 (rows, columns), memory that the result may use.
+        """
         try:
+            if (plain := plain_hounsfield(path, frame, out)) is not None:
+                return plain
             if path != self._path:
                 with open_dicom(path) as file:
                     self._dataset, self._path = read_dicom(file), path

@@ -41,6 +41,20 @@ class Geometry:
         """Unit vectors of the array axes, (3, 3), row i for axis i."""
         return self.steps / self.spacing[:, None]
 
+    @property
+    def positions(self) -> np.ndarray:
+        """mm of each slice of a canonical grid along the slice normal, ascending, float32 (m,)."""
+        z, y, x = self.steps
+        normal = np.cross(x, y)
+        normal /= np.linalg.norm(normal)
+        first, step = self.origin @ normal, z @ normal
+        return (first + step * np.arange(self.shape[0])).astype(np.float32)
+
+    @property
+    def pixel_area(self) -> float:
+        """mm² of one pixel of a canonical grid."""
+        return float(self.spacing[1] * self.spacing[2])
+
     def corners(self) -> np.ndarray:
         """Centres of the eight corner voxels, mm, (8, 3)."""
         indices = np.stack(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), axis=-1).reshape(8, 3)

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Words:
+    """Where the uncompressed pixels of a single-frame file are, so that its header is not parsed again.
+
+    They are only valid while the file has the same size and time of modification.
+    """
+
+    offset: int  # bytes
+    shape: tuple[int, int]  # rows, columns
+    bits: int  # BitsStored
+    signed: bool
+    padded: bool  # whether padding is declared
+    size: int  # of the file, bytes
+    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -18,6 +34,7 @@ class Frame:
     slope: float
     intercept: float
     acquisition: tuple[str, ...] = ()  # values of `ACQUISITION_TAGS`
+    words: Words | None = field(default=None, compare=False)  # None: pydicom must read the pixels
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 
 from ildfv.errors import InputError
+from ildfv.scans.plain_header import PlainHeader
 from ildfv.store.atomic import sha256
 
 ACQUISITION_TAGS = (  # within an acquisition, their values are constant or increase from slice to slice
@@ -103,9 +104,12 @@ def _text(value) -> str:
 
 def _raw(dataset, name: str) -> bytes:
     """The bytes of a text value as stored in the file, without padding."""
-    if name not in dataset:
+    if isinstance(dataset, PlainHeader):
+        value = dataset.raw(name) or b""
+    elif name not in dataset:
         return b""
-    value = dataset.get_item(name).value
+    else:
+        value = dataset.get_item(name).value
     if not isinstance(value, bytes):  # set in memory instead of read from a file
         value = str(value or "").encode()
     return value.strip(b" \0")

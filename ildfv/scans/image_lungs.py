@@ -7,7 +7,6 @@ the body. Here, a region at the border is lung unless it is as dark as air or co
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.scans.lungs import AERATED, GAS, MIN_LUNG_AREA, MIN_REGION_AREA, lung_mask
 
@@ -33,6 +32,8 @@ def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 def _at_border(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     """Lung at the border: aerated regions that contain no corner of the image and are denser than gas on average."""
+    from scipy import ndimage
+
     regions, n = ndimage.label(hu < AERATED)
     area = np.bincount(regions.ravel(), minlength=n + 1)
     mean = np.bincount(regions.ravel(), weights=hu.ravel(), minlength=n + 1) / np.maximum(area, 1)

@@ -18,6 +18,7 @@ from ildfv.patterns import PATTERNS
 OUTSIDE, HEALTHY, OTHER = "outside", "healthy", "other"
 MEANINGS = (OUTSIDE, HEALTHY, OTHER, *PATTERNS)
 INFORMATIVE = [MEANINGS.index(m) for m in (HEALTHY, *PATTERNS)]  # meanings that occur only where lung was labelled
+UNKNOWN = 255  # instead of an index into `MEANINGS`
 CHUNK = 1 << 20  # floating-point voxels rounded at a time
 MAX_LABEL = 65535  # labels have at most 16 bits, so that a table with an entry per value can translate them
 ROUNDING = 1e-3  # largest distance of a label from an integer: a file with a scale factor may contain 1.0000153 for 1
@@ -111,6 +112,15 @@ class Codes:
         if meaning not in MEANINGS:
             raise InputError(f"segment label must be a meaning or listed in [segments] of {self.name}, got {label!r}")
         return meaning
+
+    def table(self, *, signed: bool) -> np.ndarray:
+        """The index into `MEANINGS` of each value of 16 bits, uint8 (65536,), or `UNKNOWN`. signed: as stored."""
+        known = np.full((MAX_LABEL >> self.shift) + 1, UNKNOWN, np.uint8)
+        known[list(self.meanings)] = [MEANINGS.index(meaning) for meaning in self.meanings.values()]
+        table = np.repeat(known, 1 << self.shift)
+        if signed:
+            table[1 << 15 :] = UNKNOWN  # these are negative values
+        return table
 
     def translate(self, values: np.ndarray) -> np.ndarray:
         """Index into `MEANINGS` of each voxel's label, uint8, the shape of `values`.

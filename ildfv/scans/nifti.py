@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,27 @@ def nifti_values(path: Path) -> np.ndarray:
     stored = stored.reshape(grid.shape)
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     return stored if (slope, intercept) == (1.0, 0.0) else as_hounsfield(stored, slope, intercept)
+
+
+def nifti_slices(path: Path) -> Iterator[np.ndarray]:
+    """Yields the values of each slice along the last stored axis, (x, y), as stored, for files without scaling.
+
+    Only one slice is in memory. Yields nothing for a file with scaling. Errors are those of the libraries.
+    """
+    image = _open(path)
+    if (float(image.dataobj.slope), float(image.dataobj.inter)) != (1.0, 0.0):
+        return
+    from nibabel.openers import ImageOpener
+
+    *plane, m = _grid(path, image).shape
+    dtype, size = image.dataobj.dtype, int(np.prod(plane)) * image.dataobj.dtype.itemsize
+    with ImageOpener(str(nifti_data_file(path))) as file:
+        file.seek(image.dataobj.offset)
+        for _ in range(m):
+            data = file.read(size)
+            if len(data) < size:
+                raise EOFError(f"{path.name} ends within its voxels")
+            yield np.frombuffer(data, dtype).reshape(plane, order="F")
 
 
 def _open(path: Path):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from ildfv.errors import InputError
 from ildfv.scans.ct_header import ct_header
 from ildfv.scans.derived import TEXT_TAGS, no_slice
 from ildfv.scans.dicomfile import START, is_dicom, open_dicom, read_dicom, size_of
-from ildfv.scans.headers import Header
+from ildfv.scans.headers import Header, Words
 from ildfv.scans.identifiers import SOURCE_TAGS
 from ildfv.scans.libraries import format_error
+from ildfv.scans.plain_header import BUFFER, PlainHeader, plain_header
 from ildfv.scans.segmentation_headers import segmentation_header, structure_set
 
 CT = {
@@ -60,6 +66,9 @@ TAGS = [
     *TEXT_TAGS,
     *SOURCE_TAGS,
 ]
+PADDING_TAGS = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+MULTI_FRAME_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 def read_header(path: Path) -> Header:
@@ -68,11 +77,14 @@ def read_header(path: Path) -> Header:
     Raises `InputError` if the file is not DICOM or its series is unknown. Other faults are in `problem` of the header.
     """
     with open_dicom(path) as file:
-        start = file.read(START)
+        data = file.read(BUFFER)
+        start = data[:START]
         if not is_dicom(start):
             raise InputError("must be a DICOM file ('DICM' at byte 128), got another file")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
+        if plain := plain_header(data, *_plain_tags()):
+            return _plain_slice(path, file, plain)
         file.seek(0)
         try:
             dataset = read_dicom(file, stop_before_pixels=True, specific_tags=TAGS)
@@ -82,6 +94,37 @@ def read_header(path: Path) -> Header:
             raise
         except Exception as error:  # a corrupt file can raise anything in the parser
             raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
+
+
+@cache
+def _plain_tags() -> tuple[dict[int, str], frozenset[int]]:
+    """Keywords of the tags that are read from a plain header, by tag; and tags that need pydicom."""
+    from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+    tags = {name: tag_for_keyword(name) for name in (*TAGS, *PADDING_TAGS)}
+    wanted = {tag: name for name, tag in tags.items() if tag is not None and dictionary_VR(tag) != "SQ"}
+    return wanted, frozenset((*(tags[name] or 0 for name in MULTI_FRAME_TAGS), *FLOAT_PIXELS))
+
+
+def _plain_slice(path: Path, file: BinaryIO, plain: PlainHeader) -> Header:
+    """The header of a file with a plain header, and where its pixels are, if they can be read without pydicom."""
+    size = size_of(file)
+    tag_at = plain.pixels.start - (12 if plain.pixels.vr else 8)
+    header = _classified(path, plain, size - tag_at)
+    offset, length = plain.pixels.start, plain.pixels.length
+    usual = plain.pixels.vr in (b"OW", b"OB", b"") and not plain.overlays and not isinstance(file, io.BytesIO)
+    if not header.frames or not usual or length != 2 * header.rows * header.columns or offset + length != size:
+        return header
+    words = Words(
+        offset,
+        (header.rows, header.columns),
+        bits=int(plain.get("BitsStored")),
+        signed=bool(plain.get("PixelRepresentation")),
+        padded=any(plain.raw(name) is not None for name in PADDING_TAGS),
+        size=size,
+        mtime_ns=os.fstat(file.fileno()).st_mtime_ns,
+    )
+    return replace(header, frames=(replace(header.frames[0], words=words),))
 
 
 def _classified(path: Path, dataset, pixel_bytes: int) -> Header:

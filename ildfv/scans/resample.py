@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_TILT, Geometry
@@ -65,6 +64,8 @@ class Resampling:
         hu: (z, y, x) on the scan's grid. The result has the same dtype, and padding outside the scan. Raises
         `InputError` if no slice shows the whole body.
         """
+        from scipy import ndimage
+
         out = np.empty(self.grid.shape, np.float32)
         whole = np.zeros(len(out), bool)
         for z in range(len(out)):
@@ -85,6 +86,8 @@ class Resampling:
 
     def labels(self, labels: np.ndarray, kept: slice, outside: int) -> np.ndarray:
         """The labels on the kept slices, by nearest neighbour; `outside` beyond the scan. labels: uint8 (z, y, x)."""
+        from scipy import ndimage
+
         out = np.empty((kept.stop - kept.start, *self.grid.shape[1:]), labels.dtype)
         for z in range(kept.start, kept.stop):
             places, in_plane, in_slices = self._places(z)

@@ -54,16 +54,12 @@ class Volume:
     @property
     def positions(self) -> np.ndarray:
         """mm of each slice along the slice normal, ascending, float32 (m,)."""
-        z, y, x = self.geometry.steps
-        normal = np.cross(x, y)
-        normal /= np.linalg.norm(normal)
-        first, step = self.geometry.origin @ normal, z @ normal
-        return (first + step * np.arange(self.geometry.shape[0])).astype(np.float32)
+        return self.geometry.positions
 
     @property
     def pixel_area(self) -> float:
         """mm² of one pixel."""
-        return float(self.spacing[1] * self.spacing[2])
+        return self.geometry.pixel_area
 
 
 def canonical_volume(
@@ -78,9 +74,11 @@ def canonical_volume(
     """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked."""
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
-    check_hounsfield(hu)
-    volume = Volume(clipped(hu), grid, patient_id, series_id, source)
-    check_slices(sampled(hu), volume.positions)
+    low, high, sample = float(hu.min()), float(hu.max()), sampled(hu)
+    check_finite(hu, low, high)
+    check_shares(sample, low, high)
+    volume = Volume(clipped(hu, low, high), grid, patient_id, series_id, source)
+    check_slices(sample, volume.positions)
     return volume
 
 
@@ -95,18 +93,21 @@ def check_size(shape, itemsize: int = 2) -> None:
         raise InputError(f"a volume must take at most {2 * MAX_VOXELS:,} bytes, got {voxels * itemsize:,}")
 
 
-def check_hounsfield(hu: np.ndarray) -> None:
-    """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
-
-    The values must be finite. Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of
-    the voxels. At most 10 % of the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and
-    at most 1 % above 20 000 HU.
-    """
-    low, high = float(hu.min()), float(hu.max())
-    if not (np.isfinite(low) and np.isfinite(high)):  # min and max propagate NaN
+def check_finite(hu: np.ndarray, low: float, high: float) -> None:
+    """Raises `InputError` unless all values are finite. low, high: their minimum and maximum, which propagate NaN."""
+    if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
-    sample = sampled(hu)
+
+
+def check_shares(sample: np.ndarray, low: float, high: float) -> None:
+    """Raises `InputError` if the values cannot be Hounsfield units of a chest, for example unscaled or shifted values.
+
+    Air or lung (−1100 … −700) and soft tissue (−200 … 250) must each have at least 0.5 % of the voxels. At most 10 % of
+    the voxels may be above 700 HU, where soft tissue lies if the intercept is missing, and at most 1 % above 20 000 HU.
+
+    sample: from `sampled`. low, high: minimum and maximum of all values.
+    """
     for limit, most in DENSE:
         if (share := np.count_nonzero(sample > limit) / sample.size) > most:
             raise InputError(
@@ -127,17 +128,17 @@ def check_hounsfield(hu: np.ndarray) -> None:
 
 
 def sampled(hu: np.ndarray) -> np.ndarray:
-    """Every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
+    """A copy of every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
     step = max(1, hu.shape[-1] // 128)
-    return hu[:, ::step, ::step]
+    return np.ascontiguousarray(hu[:, ::step, ::step])
 
 
-def clipped(hu: np.ndarray) -> np.ndarray:
-    """The values, clipped to −3024 … 20 000 HU; int16 if all values are integers.
+def clipped(hu: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The values, clipped to −3024 … 20 000 HU; int16 if all are integers. low, high: their minimum and maximum.
 
     The limits are far outside the windows, so windowed slices do not change.
     """
-    if hu.min() >= PADDING and hu.max() <= MAX_HU:
+    if low >= PADDING and high <= MAX_HU:
         return hu
     hu = np.clip(hu, PADDING, MAX_HU)
     if hu.dtype.kind == "f" and (np.rint(hu) == hu).all():
@@ -170,3 +171,22 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
         fits = limits.min <= hu.min() and hu.max() <= limits.max
         return hu.astype(np.int16 if fits else np.float32)
     return hu
+
+
+def fits_int16(low: int, high: int, slope: float, intercept: float) -> bool:
+    """Whether slope·v + intercept is an integer in the range of int16 for all integers v from low to high."""
+    if slope != int(slope) or intercept != int(intercept):
+        return False
+    limits = np.iinfo(np.int16)
+    return limits.min <= low * int(slope) + int(intercept) and high * int(slope) + int(intercept) <= limits.max
+
+
+def rescaled_in_place(stored: np.ndarray, slope: int, intercept: int) -> np.ndarray:
+    """slope·stored + intercept as int16 in the memory of `stored`, int16 or uint16, for values that `fits_int16`."""
+    words = stored.view(np.int16)
+    # Arithmetic modulo 2^16 is exact, because the results fit.
+    factor, shift = np.array([slope & 0xFFFF, intercept & 0xFFFF], np.uint16).view(np.int16)
+    if slope != 1:
+        words *= factor
+    words += shift
+    return words
