@@ -13,6 +13,7 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.masks import Masks
@@ -101,14 +102,16 @@ def predict_volume(
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
-    def score(rows: slice, images: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
-        for name, found in predictor.batch_scores(images, area, inputs):
+    def score(rows: slice, batch: SliceBatch, inputs: dict[str, np.ndarray]) -> None:
+        for name, found in predictor.batch_scores(batch, inputs):
             scores[name][rows] = found
 
-    slices = prepared(volume, predictor.inputs, batches=predictor.batches(m), then=score)
-    images = slices.images
+    reads = predictor.reads_hounsfield
+    slices = prepared(volume, predictor.inputs, hounsfield=reads, batches=predictor.batches(m), then=score)
+    batch, images = slices.batch, slices.batch.images
     explained = predictor.explained if contributions else None
-    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
+    given = {"hu": batch.hu, "lung": batch.lung}
+    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32, **given)
     info = predictor.info
     answers = {head.name: _answer(head, scores[head.name], volume, slices.lung) for head in info.heads}
     if maps is not None and explained is not None:
@@ -119,7 +122,7 @@ def predict_volume(
         positions=volume.positions.astype(float),
         lung=slices.lung,
         heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
-        statements=statements(predictor, volume, images, slices.lung),
+        statements=statements(predictor, volume, batch, slices.lung),
         predictor={
             "checksum": predictor.checksum,
             "data": info.training.get("data"),

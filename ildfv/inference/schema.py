@@ -95,15 +95,16 @@ class Encoding(Part):
     """Fisher vectors of a layer, and their PCA.
 
     Its tensors are `encoding.<name>.mixture.*`, `encoding.<name>.pca.*` and `encoding.<name>.descriptors.*`. network:
-    name of the network; None for a layer without a network ("filters", "patches"). estimators: the descriptions from
-    which the mixture and the PCA are restored. floor: floor of the contribution maps (`inference.contributions`); 0 for
-    no floor.
+    name of the network; None for a layer without a network ("filters", "patches"). hounsfield: whether the layer is
+    computed from slices in HU (`scans.hounsfield`) instead of the windows. estimators: the descriptions from which the
+    mixture and the PCA are restored. floor: floor of the contribution maps (`inference.contributions`); 0 for no floor.
     """
 
     layer: str
     network: str | None
     region: str = "slice"
     lungs: str = "rule"
+    hounsfield: bool = False
     improved: bool = True
     estimators: dict[str, dict[str, Any]]
     floor: float = 0.0

@@ -11,6 +11,7 @@ from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
 from ildfv.inference.gallery import Group, Picture, gallery
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encodings import encoding_of
 from ildfv.pipeline.projector import projector
 from ildfv.pipeline.regions import SLICE
@@ -76,8 +77,9 @@ def describe_components(
         return np.concatenate([one for one in found if one is not None])
 
     progress.note(f"reading {len(chosen)} training slices")
-    patches = nearest_patches(mixture, project.maps, project.fields, slices.images, chosen, owners, count=count)
-    means, deviations = mean_component_scores(project.fisher, g, project.maps, slices.images, chosen, weights)
+    read = images_of(encoding, slices).images
+    patches = nearest_patches(mixture, project.maps, project.fields, read, chosen, owners, count=count)
+    means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, weights)
     order = np.argsort(-mixture.weights_, kind="stable").tolist()
     if out is not None:
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]

@@ -174,11 +174,6 @@ class Export:
         if name in self.encodings:
             return
         network = None
-        check(
-            not encoding.inputs.get("hounsfield"),
-            f"layer {layer} must be computed from windowed slices, got HU (`prepare --hu`), which a predictor cannot "
-            "prepare: use a workspace that was prepared without --hu",
-        )
         if layer not in UNTRAINED:
             network, layer = self.networks.add(encoding, self._fit_slices)
         if self.everyone is not None:
@@ -195,6 +190,7 @@ class Export:
             network=network,
             region=encoding.region,
             lungs=encoding.inputs.get("lungs", "rule"),
+            hounsfield=bool(encoding.inputs.get("hounsfield", False)),
             improved=encoding.inputs["improved"],
             estimators={
                 part: {key: one[key] for key in ("estimator", "settings", "learned")} for part, one in infos.items()

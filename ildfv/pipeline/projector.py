@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
@@ -57,15 +57,24 @@ class Projector:
             masks = lungs_of(images, area, self.encoding.inputs.get("lungs", "rule"))
         return self.fields.shares(masks)
 
-    def __call__(self, images: np.ndarray, pixel_area: float) -> np.ndarray:
+    @property
+    def reads_hounsfield(self) -> bool:
+        """Whether the layer reads slices in HU (`prepare --hu`) instead of windows."""
+        return bool(self.encoding.inputs.get("hounsfield", False))
+
+    def __call__(self, images: np.ndarray, pixel_area: float, hu: np.ndarray | None = None) -> np.ndarray:
         """Projections, float32 (m, p), of prepared slices, uint8 (m, 3, 224, 224).
 
-        pixel_area: area of a pixel of the scan, mm².
+        pixel_area: area of a pixel of the scan, mm². hu: the slices in HU, int16 (m, 1, 224, 224), needed if
+        `reads_hounsfield` is true.
         """
+        read = hu if self.reads_hounsfield else images
+        if read is None:
+            raise InputError(f"hu must be given, because {self.encoding.folder} reads slices in HU, got none")
         found = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            maps = self.maps(batch)
+            maps = self.maps(read[start : start + BATCH])
             vectors = to_numpy(self.fisher.transform(maps, weights=self.weights(batch, pixel_area)))
             found.append(self.pca.transform(vectors.astype(np.float32)).astype(np.float32))
         return np.concatenate(found)

@@ -24,6 +24,7 @@ from ildfv.pipeline.projector import Projector, projector
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.volume import Volume
@@ -96,7 +97,8 @@ def similar_slices(
     image = windowed(volume.hu[z])
     progress.note(f"encoding: {encoding.folder}")
     project = projector(workspace, encoding, device)
-    query = project(image[None], volume.pixel_area)[0]
+    hu = mean_hounsfield(volume.hu[z])[None, None] if project.reads_hounsfield else None
+    query = project(image[None], volume.pixel_area, hu)[0]
     index = NearestRows(encoding.projections())
     own = _own(slices, chosen, workspace.settings.salt)
     indices, distances, same = _search(index, query, image, slices, own, count, per_patient)

@@ -47,6 +47,10 @@ class ComputedMaps:
         check(head is not None, f"{folder} must have a head of Fisher vectors for contribution maps, got none")
         patterns = tuple(self.predictor.patterns)
         check(patterns == PATTERNS, f"{folder} must have the patterns {PATTERNS}, got {patterns}")
+        check(
+            slices.has_hounsfield or not self.predictor.reads_hounsfield,
+            f"{folder} reads slices in HU: the workspace must be prepared with --hu, got slices without HU",
+        )
         self.head = str(head)
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, list[tuple[float, list[bytes]]]] = OrderedDict()
@@ -82,8 +86,10 @@ class ComputedMaps:
         per_cm2 = np.float32(100 / (area * (GRID / SIZE) ** 2))
         quantisers = [Quantiser() for _ in PATTERNS]
         for start in range(first, last, AT_ONCE):
-            images = self._slices.images(range(start, min(last, start + AT_ONCE)))
-            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32)  # (b, C, h, w)
+            rows = np.arange(start, min(last, start + AT_ONCE))
+            images = self._slices.images(rows)
+            hu = self._slices.hounsfield(rows) if self.predictor.reads_hounsfield else None
+            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32, hu=hu)  # (b, C, h, w)
             for planes in maps:
                 for quantiser, plane in zip(quantisers, planes, strict=True):
                     quantiser.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)
