@@ -28,6 +28,7 @@ from ildfv.scans.images import read_image
 from ildfv.scans.labels import HEALTHY, INFORMATIVE, MEANINGS, OUTSIDE, Codes, meaning_counts, pattern_labels
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.preparation import PLAIN, Preparation, applied
 from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
@@ -50,6 +51,7 @@ class Task:
     same_slices: bool = False  # the stored part was made from another file, so only equal slices may replace it
     unlabelled_is_negative: bool = False
     hu: bool = False  # whether to store HU as well
+    preparation: Preparation = PLAIN
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def convert_scan(task: Task) -> Outcome:
     try:
         with quiet():
             options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}
-            scan = scan_slices(task.scan, task.codes, task.salt, **options)
+            scan = scan_slices(task.scan, task.codes, task.salt, preparation=task.preparation, **options)
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
@@ -81,16 +83,28 @@ def convert_scan(task: Task) -> Outcome:
 
 
 def scan_slices(
-    scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False, hu: bool = False
+    scan: Scan,
+    codes: Codes | None,
+    salt: str,
+    *,
+    unlabelled_is_negative: bool = False,
+    hu: bool = False,
+    preparation: Preparation = PLAIN,
 ) -> ScanSlices:
     """The slices of one scan, read and checked.
 
     A slice with lung is unlabelled in three cases: there are no codes; the scan has no label map; or the label maps
     mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
-    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well.
+    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well. preparation:
+    options that change the HU of the scan.
     """
     source = read_volume(scan)
-    volume, onto_grid, how = resampled(source)
+    volume, onto_even_grid, how = resampled(source)
+    volume, onto_common_grid, changes = applied(volume, preparation)
+
+    def onto_grid(labels: np.ndarray, outside: int) -> np.ndarray:
+        return onto_common_grid(onto_even_grid(labels, outside), outside)
+
     m = len(volume.hu)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     masks = None
@@ -147,6 +161,8 @@ def scan_slices(
         pixel_area=volume.pixel_area,
         phantom=_is_phantom(scan),
         resampled=how,
+        preparation=preparation,
+        changes="; ".join(changes),
     )
 
 

@@ -34,6 +34,11 @@ def find_scans(
         settings.table is None or settings.patients is None,
         "patients must be in --table or --labels, got both: remove the column patient from one of them",
     )
+    check(
+        settings.grey is None or settings.preparation.is_default,
+        f"images (--grey) must be prepared without options that need the HU of a scan, got "
+        f"{settings.preparation.described()}: omit them",
+    )
     if settings.table is not None:
         found = listed_scans(settings.table, base, settings, workers=workers, progress=progress)
     elif settings.grey is not None:

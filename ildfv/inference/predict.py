@@ -25,6 +25,7 @@ from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
 from ildfv.scans.libraries import quiet
+from ildfv.scans.preparation import applied
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
 
@@ -99,6 +100,8 @@ def predict_volume(
     maps of the outputs of the network. The other parameters are those of `predict_scan`.
     """
     cam_head = predictor.check_cam().name if cam else None
+    preparation, scan_grid = predictor.info.preparation.options, volume.geometry
+    volume, _, changes = applied(volume, preparation)
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
@@ -130,9 +133,10 @@ def predict_volume(
             "heads": [head.name for head in info.heads],
             "training": info.training,
         },
-        notes=notes or [],
+        notes=[*(notes or []), *changes],
         images=images,
-        geometry=volume.geometry,
+        geometry=scan_grid,
+        pixel_size=preparation.pixel_size,
         contributions=maps,
         contributions_head=explained,
         limited=explained is not None and predictor.limited(explained),

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ildfv.scans.preparation import Preparation
+
 KIND: Final = "ildfv predictor"
 VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -200,6 +202,22 @@ class Reference(Part):
     lung_area: tuple[float, float] | None = None
 
 
+class HowPrepared(Part):
+    """The options by which the training scans were prepared, and by which new scans are prepared.
+
+    They are those of `scans.preparation.Preparation`.
+    """
+
+    normalise: str | None = None
+    pixel_size: float | None = None
+    noise_level: float | None = None
+
+    @property
+    def options(self) -> Preparation:
+        """The options, checked."""
+        return Preparation(**self.model_dump())
+
+
 class PredictorInfo(Part):
     """The content of predictor.json. primary: name of the head that is shown first."""
 
@@ -213,6 +231,7 @@ class PredictorInfo(Part):
     encodings: dict[str, Encoding]
     heads: list[Head]
     primary: str
+    preparation: HowPrepared = HowPrepared()
     reference: Reference
     training: dict[str, Any]
     versions: dict[str, str]

@@ -15,7 +15,7 @@ from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_files import INFO, write_predictor
-from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo
+from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, HowPrepared, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
@@ -230,6 +230,7 @@ class Export:
             encodings=self.encodings,
             heads=sorted(self.heads, key=lambda head: head.name != primary),
             primary=primary or names[0],
+            preparation=HowPrepared(**self.slices.preparation.given()),
             reference=training.geometry(),
             training=self._training(),
             versions=versions(),

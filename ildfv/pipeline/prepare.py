@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
+from ildfv.scans.preparation import Preparation
 from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
@@ -44,6 +46,9 @@ def prepare_scans(
     grey: Grey | None = None,
     lung_masks: Path | None = None,
     hu: bool = False,
+    normalise: str | None = None,
+    pixel_size: float | None = None,
+    noise_level: float | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """Stores the slices of all usable scans in the workspace, and returns the report of this run as JSON values.
@@ -81,6 +86,8 @@ def prepare_scans(
         Folder of the user's lung masks (`datasets.lung_masks`).
     hu : bool
         Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
+    normalise, pixel_size, noise_level : optional
+        Options that make scans of different scanners comparable (`scans.preparation`), settings of a new workspace.
 
     Returns
     -------
@@ -91,6 +98,8 @@ def prepare_scans(
     """
     scans = Path(scans)
     check_scans(scans)
+    options = {"normalise": normalise, "pixel_size": pixel_size, "noise_level": noise_level}
+    Preparation(**options)  # checked before anything is written
     labelled = None if labels is None else read_label_file(labels)  # checked before anything is written
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
@@ -107,12 +116,13 @@ def prepare_scans(
             lung_masks=lung_masks,
             hu=hu,
         )
-        given = {"threshold": threshold, "seed": seed, "salt": salt}
+        given = {"threshold": threshold, "seed": seed, "salt": salt, **options}
         workspace = Workspace.open_or_create(root, version=__version__, **given)
         if workspace.settings.slices is not None:
             raise InputError(
                 f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace"
             )
+        settings = replace(settings, preparation=workspace.settings.preparation)
         report = prepare(
             view.folder,
             workspace.slices_dir,

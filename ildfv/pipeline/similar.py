@@ -27,6 +27,7 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.preparation import applied
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import NORMAL, windowed
 
@@ -90,7 +91,8 @@ def similar_slices(
     path, number = split_slice(scan)
     chosen, notes = choose(discover(path, labels=False, workers=1), series, path)
     with quiet():
-        volume = read_volume(chosen)
+        volume, _, changes = applied(read_volume(chosen), slices.preparation)
+    notes += changes
     z = _slice(volume, number, path)
     if number is None:
         notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]

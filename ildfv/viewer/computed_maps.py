@@ -16,6 +16,7 @@ from ildfv.errors import check
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.predictor import Predictor
 from ildfv.patterns import PATTERNS
+from ildfv.scans.preparation import check_same
 from ildfv.scans.windows import GRID, SIZE
 from ildfv.viewer.case import Maps
 from ildfv.viewer.maps import KINDS, UNITS, Quantiser
@@ -47,6 +48,8 @@ class ComputedMaps:
         check(head is not None, f"{folder} must have a head of Fisher vectors for contribution maps, got none")
         patterns = tuple(self.predictor.patterns)
         check(patterns == PATTERNS, f"{folder} must have the patterns {PATTERNS}, got {patterns}")
+        what = f"{folder} must be used with slices that are prepared as its training slices,"
+        check_same(self.predictor.info.preparation.options, slices.preparation, what)
         check(
             slices.has_hounsfield or not self.predictor.reads_hounsfield,
             f"{folder} reads slices in HU: the workspace must be prepared with --hu, got slices without HU",
