@@ -22,7 +22,7 @@ DENSEST = -850.0  # HU; what is denser outside the body is table, clothes or arm
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
 CLIPPED = 0.4  # share of the air at the lowest value above which its median is not reliable
-AIR_RANGE, TISSUE_RANGE = (-1060.0, -940.0), (10.0, 90.0)  # plausible measured values, HU
+AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
 
 
 def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarray, str]:
