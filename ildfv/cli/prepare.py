@@ -38,6 +38,10 @@ def prepare(
         Path | None,
         typer.Option(help="Folder of your lung masks, named like the scans; used for densities and --region lung."),
     ] = None,
+    lungs: Annotated[
+        str | None,
+        typer.Option(help="How the lung is found: `rule`, or `lungmask` (extra lungs).", show_default="rule"),
+    ] = None,
     hu: Annotated[
         bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
     ] = False,
@@ -135,6 +139,7 @@ def prepare(
         normalise=normalise,
         pixel_size=pixel_size,
         noise_level=noise_level,
+        lungs=lungs,
         table=table,
         packed=packed,
         resample=resample,

@@ -29,6 +29,7 @@ from ildfv.scans.labels import HEALTHY, INFORMATIVE, MEANINGS, OUTSIDE, Codes, m
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
 from ildfv.scans.preparation import PLAIN, Preparation, applied
+from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
@@ -110,6 +111,9 @@ def scan_slices(
     masks = None
     if scan.mask is not None:
         masks = onto_grid(read_lung_mask(scan.mask, scan.kind, source.geometry), 0)
+    elif preparation.lungs == LUNGMASK:
+        masks = scan_lungs(volume.hu)
+        check_lung(np.count_nonzero(masks, axis=(1, 2)), volume.pixel_area)
     keeps_masks = masks is not None or scan.kind == IMAGE
     small_masks = np.zeros((m if keeps_masks else 0, SIZE, SIZE), bool)
     for z, slice_ in enumerate(volume.hu):

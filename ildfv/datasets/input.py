@@ -15,6 +15,7 @@ from ildfv.datasets.table import listed_scans
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.prepared_lungs import RULE
 
 
 def find_scans(
@@ -48,6 +49,10 @@ def find_scans(
     if settings.patients is not None:
         with_patients(found, settings.patients, (lambda path: path) if view is None else view.original)
     if settings.lung_masks is not None:
+        check(
+            settings.preparation.lungs == RULE,
+            f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
+        )
         rule = "with --table, lung masks must be listed in its column lung"
         check(settings.table is None, f"{rule}, got --lung-masks: omit this option")
         with_masks(found, settings.lung_masks, base)

@@ -53,7 +53,8 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
     area = dy * dx * (max(prediction.shape) / GRID) ** 2  # mm² as if the slice had 512×512 pixels
     if prediction.pixel_size is not None:
         area = prediction.pixel_size**2
-    (lung,) = lungs_of(prediction.images[[z]], np.array([area]))
+    given = prediction.lung_masks
+    lung = lungs_of(prediction.images[[z]], np.array([area]))[0] if given is None else given[z]
     return ndimage.binary_dilation(lung, iterations=MARGIN)
 
 

@@ -65,6 +65,8 @@ def _prepared(info: PredictorInfo) -> list[str]:
             f"Scans with more than {found.noise_level:g} HU of noise in soft tissue were smoothed to this level by a "
             "Gaussian filter."
         )
+    if found.lungs == "lungmask":
+        sentences.append("The lung was segmented with lungmask (U-net R231).")
     return sentences
 
 

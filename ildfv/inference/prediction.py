@@ -81,6 +81,7 @@ class Prediction:
     notes: list[str]
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224), if the lung is not that of the built-in rule
     pixel_size: float | None = None  # mm, of the common grid that the slices were resampled to, if they were
     contributions: np.ndarray | None = None
     contributions_head: str | None = None

@@ -11,8 +11,9 @@ from ildfv.inference.batch import SliceBatch
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.prepared_lungs import LUNGMASK, RULE, scan_lungs
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import SIZE, WINDOWS, windowed
+from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.streaming.threads import in_order, split_cores
 
 
@@ -32,26 +33,28 @@ def prepared(
     inputs: Sequence[str] = (),
     *,
     hounsfield: bool = False,
+    lungs: str = RULE,
     batches: Iterable[slice] = (),
     then: Then = lambda rows, batch, inputs: None,
 ) -> PreparedSlices:
     """The prepared slices of a volume.
 
     inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
-    needed. batches: rows of each batch, in ascending order. As soon as the slices of a batch are prepared, `then` is
-    called with their rows, the batch and its inputs, while the slices of later batches are prepared in other threads.
-    InputError: no slice shows lung.
+    needed. lungs: method that finds the lung, of `scans.preparation`. batches: rows of each batch, in ascending order.
+    As soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
+    slices of later batches are prepared in other threads. InputError: no slice shows lung.
     """
     m = len(volume.hu)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     lung = np.empty(m)
     densities = np.full((m, len(COLUMNS)), np.nan)
     hu = np.empty((m, 1, SIZE, SIZE), np.int16) if hounsfield else None
-    batch = SliceBatch(images, volume.pixel_area, hu)
+    masks = scan_lungs(volume.hu) if lungs == LUNGMASK else None
+    batch = SliceBatch(images, volume.pixel_area, hu, None if masks is None else nearest(masks))
 
     def prepare(z: int) -> None:
         images[z] = windowed(volume.hu[z])
-        mask = lung_mask(volume.hu[z], volume.pixel_area)
+        mask = lung_mask(volume.hu[z], volume.pixel_area) if masks is None else masks[z]
         lung[z] = np.count_nonzero(mask)
         if hu is not None:
             hu[z, 0] = mean_hounsfield(volume.hu[z])

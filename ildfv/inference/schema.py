@@ -211,6 +211,7 @@ class HowPrepared(Part):
     normalise: str | None = None
     pixel_size: float | None = None
     noise_level: float | None = None
+    lungs: str = "rule"
 
     @property
     def options(self) -> Preparation:

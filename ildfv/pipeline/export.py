@@ -31,6 +31,7 @@ from ildfv.pipeline.training_statistics import TrainingStatistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
@@ -257,6 +258,7 @@ class Export:
     def _training(self) -> dict[str, Any]:
         """Statistics of the training data, without identities."""
         patients, none = self.slices.patients, np.empty(0, int)
+        given = self.slices.stored_lung_masks if self.slices.preparation.lungs == RULE else 0
         held_out = self.split.validation if self.everyone is None else none
         return {
             "data": self.slices.data,
@@ -268,6 +270,7 @@ class Export:
             "validation_slices": len(held_out),
             "validation_patients": len(set(patients[held_out].tolist())),
             "slices_sha256": self.slices.key,
+            **({"given_lung_masks": given} if given else {}),
         }
 
 

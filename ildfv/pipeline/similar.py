@@ -21,15 +21,16 @@ from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.projector import Projector, projector
-from ildfv.pipeline.regions import SLICE
+from ildfv.pipeline.regions import LUNG, SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.preparation import applied
+from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import NORMAL, windowed
+from ildfv.scans.windows import NORMAL, nearest, windowed
 
 COUNT = 10  # default number of results
 VERSION = 1
@@ -100,7 +101,9 @@ def similar_slices(
     progress.note(f"encoding: {encoding.folder}")
     project = projector(workspace, encoding, device)
     hu = mean_hounsfield(volume.hu[z])[None, None] if project.reads_hounsfield else None
-    query = project(image[None], volume.pixel_area, hu)[0]
+    in_lung = encoding.region == LUNG and slices.preparation.lungs == LUNGMASK
+    lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None
+    query = project(image[None], volume.pixel_area, hu, lung)[0]
     index = NearestRows(encoding.projections())
     own = _own(slices, chosen, workspace.settings.salt)
     indices, distances, same = _search(index, query, image, slices, own, count, per_patient)

@@ -11,6 +11,7 @@ from ildfv.errors import check
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Reference
+from ildfv.inference.stored_lung import stored_lung
 from ildfv.progress import Progress
 
 REFERENCE_SLICES = 512  # maximum number of training slices whose likelihood is computed; they are evenly spaced
@@ -66,9 +67,9 @@ class TrainingStatistics:
         return np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist(), (float(low), float(high))
 
     def _read(self, predictor: Predictor, rows: np.ndarray, area: float) -> SliceBatch:
-        """These slices, whose pixels have the same area, with HU if the predictor reads them."""
+        """These slices, whose pixels have the same area, with HU if the predictor reads them, and stored lung masks."""
         hu = self.slices.hounsfield(rows) if predictor.reads_hounsfield else None
-        return SliceBatch(self.slices.images(rows), area, hu)
+        return SliceBatch(self.slices.images(rows), area, hu, stored_lung(self.slices, rows))
 
     def _spaced(self, number: int) -> np.ndarray:
         """At most `number` of the fit slices, evenly spaced."""

@@ -16,6 +16,7 @@ from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.parsing import read_toml
 from ildfv.patterns import THRESHOLD
 from ildfv.scans.preparation import Preparation, check_same
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.store.atomic import write_bytes
 from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.lock import writing
@@ -39,11 +40,12 @@ class Settings(BaseModel):
     normalise: str | None = None  # options of `scans.preparation`; None: not used
     pixel_size: float | None = None
     noise_level: float | None = None
+    lungs: str | None = None  # method that finds the lung; None: the rule
 
     @property
     def preparation(self) -> Preparation:
         """The options that change the HU of scans."""
-        return Preparation(self.normalise, self.pixel_size, self.noise_level)
+        return Preparation(self.normalise, self.pixel_size, self.noise_level, self.lungs or RULE)
 
 
 class Workspace:

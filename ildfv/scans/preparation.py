@@ -1,4 +1,4 @@
-"""Options that make scans of different scanners comparable, and their application to a scan.
+"""Options that make scans of different scanners comparable or select their lung, and their application to a scan.
 
 They are settings of a workspace, recorded in its parts and in every predictor exported from it, which applies them to
 new scans. Order: HU are normalised, pixels are resampled, and noise is then measured and reduced.
@@ -16,6 +16,7 @@ from ildfv.errors import check
 from ildfv.scans.noise import reduced
 from ildfv.scans.normalise import NORMALISE, normalised
 from ildfv.scans.pixel_size import Field
+from ildfv.scans.prepared_lungs import METHODS, RULE
 from ildfv.scans.volume import Volume
 
 PIXEL_SIZES = (0.3, 2.0)  # mm; with a grid of 512 pixels, fields of 154 to 1024 mm
@@ -24,7 +25,7 @@ NOISE_LEVELS = (1.0, 200.0)  # HU
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the HU of a scan are changed before windowing; by default they are not.
+    """How the HU of a scan are changed before windowing (by default they are not), and how its lung is found.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ class Preparation:
         Pixel size of a common grid of 512×512 pixels, mm (`scans.pixel_size`).
     noise_level : float, optional
         Noise to which noisier scans are smoothed, HU (`scans.noise`).
+    lungs : {"rule", "lungmask"}
+        Method that finds the lung: the built-in rule (`scans.lungs`) or lungmask (`scans.prepared_lungs.scan_lungs`).
 
     Raises
     ------
@@ -44,6 +47,7 @@ class Preparation:
     normalise: str | None = None
     pixel_size: float | None = None
     noise_level: float | None = None
+    lungs: str = RULE
 
     def __post_init__(self) -> None:
         check(
@@ -54,15 +58,16 @@ class Preparation:
             value = getattr(self, name)
             text = name.replace("_", " ")
             check(value is None or low <= value <= high, f"{text} must be {low:g} to {high:g} {unit}, got {value}")
+        check(self.lungs in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{self.lungs}"')
 
     @property
     def is_default(self) -> bool:
-        """Whether HU are not changed."""
+        """Whether HU are not changed and the lung is that of the rule."""
         return self == Preparation()
 
     def given(self) -> dict:
         """The options that are set, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value != getattr(PLAIN, name)}
 
     def to_text(self) -> str:
         """The options as JSON, for the attribute of a part."""
@@ -80,7 +85,7 @@ class Preparation:
     def described(self) -> str:
         """The options as text for messages, as they are given to `prepare`."""
         options = [f"--{name.replace('_', '-')} {value}" for name, value in self.given().items()]
-        return " ".join(options) or "none of --normalise, --pixel-size and --noise-level"
+        return " ".join(options) or "none of --normalise, --pixel-size, --noise-level and --lungs lungmask"
 
 
 PLAIN = Preparation()

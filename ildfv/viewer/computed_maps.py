@@ -15,6 +15,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
 from ildfv.scans.preparation import check_same
 from ildfv.scans.windows import GRID, SIZE
@@ -92,7 +93,8 @@ class ComputedMaps:
             rows = np.arange(start, min(last, start + AT_ONCE))
             images = self._slices.images(rows)
             hu = self._slices.hounsfield(rows) if self.predictor.reads_hounsfield else None
-            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32, hu=hu)  # (b, C, h, w)
+            given = {"hu": hu, "lung": stored_lung(self._slices, rows)}
+            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32, **given)  # (b, C, h, w)
             for planes in maps:
                 for quantiser, plane in zip(quantisers, planes, strict=True):
                     quantiser.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)

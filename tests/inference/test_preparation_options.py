@@ -157,6 +157,7 @@ def test_a_scan_in_which_a_value_cannot_be_measured_is_refused(study, tmp_path):
     assert rule in report["quarantined"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_workspace_has_one_preparation(study, tmp_path):
     workspace, folder, _, scans = study
     with pytest.raises(InputError, match=r"noise_level must be 12.0 as in .*, got 20.0: use another workspace"):
