@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -29,8 +29,8 @@ class SliceBatch:
 
     def __getitem__(self, rows) -> SliceBatch:
         """The slices at these rows, a slice or an array of indices."""
-        some = {name: None if (a := getattr(self, name)) is None else a[rows] for name in ("images", "hu", "lung")}
-        return replace(self, **some)
+        hu, lung = (None if one is None else one[rows] for one in (self.hu, self.lung))
+        return SliceBatch(self.images[rows], self.pixel_area, hu, lung)
 
     def parts(self, size: int) -> Iterator[tuple[slice, SliceBatch]]:
         """Yields (rows, the slices at these rows), at most `size` at a time."""

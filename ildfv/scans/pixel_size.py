@@ -107,9 +107,9 @@ class Field:
         if not cut.any():
             return
         for slice_ in hu:
-            area = np.count_nonzero(lung_mask(slice_, pixel_area) & cut) * pixel_area
+            area = float(np.count_nonzero(lung_mask(slice_, pixel_area) & cut)) * pixel_area
             check(
-                area <= MIN_REGION_AREA,
+                bool(area <= MIN_REGION_AREA),
                 f"the common grid of {GRID} pixels of {self.pixel:g} mm must contain the lung, got "
                 f"{area / 100:.3g} cm² of lung outside it on one slice: use a larger --pixel-size",
                 faq="scanner-options",
