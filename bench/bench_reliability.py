@@ -25,6 +25,7 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.identity import hashed
 from ildfv.errors import InputError
 from ildfv.evaluation.intervals import LEVEL
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.reliability import statements
 from ildfv.pipeline.split import load_folds, split_slices
@@ -69,8 +70,8 @@ def judged(predictor: Predictor, volume: Volume) -> tuple[str, list[str]]:
         check_lung(lung, volume.pixel_area)
     except InputError as error:
         return "refused", [str(error)]
-    images = np.stack([windowed(volume.hu[z]) for z in rows])
-    found = statements(predictor, volume, images, lung * volume.pixel_area / 100)
+    slices = SliceBatch(np.stack([windowed(volume.hu[z]) for z in rows]), volume.pixel_area)
+    found = statements(predictor, volume, slices, lung * volume.pixel_area / 100)
     return ("warned" if found[0].startswith("The scan differs") else "accepted"), found
 
 

@@ -38,9 +38,23 @@ def prepare(
         Path | None,
         typer.Option(help="Folder of your lung masks, named like the scans; used for densities and --region lung."),
     ] = None,
+    lungs: Annotated[
+        str | None,
+        typer.Option(help="How the lung is found: `rule`, or `lungmask` (extra lungs).", show_default="rule"),
+    ] = None,
     hu: Annotated[
         bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
     ] = False,
+    normalise: Annotated[
+        str | None,
+        typer.Option(help="Normalise HU with measured values: `air` around the body (offset), or `air,tissue`."),
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Resample slices to 512×512 pixels of this size, mm.", metavar="MM")
+    ] = None,
+    noise_level: Annotated[
+        float | None, typer.Option(help="Smooth noisier scans to this noise in soft tissue, HU.", metavar="HU")
+    ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -122,6 +136,10 @@ def prepare(
         grey=window,
         lung_masks=lung_masks,
         hu=hu,
+        normalise=normalise,
+        pixel_size=pixel_size,
+        noise_level=noise_level,
+        lungs=lungs,
         table=table,
         packed=packed,
         resample=resample,

@@ -28,6 +28,8 @@ from ildfv.scans.images import read_image
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.preparation import PLAIN, Preparation, applied
+from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.series_slices import FractionalHounsfieldError, SeriesSlices
 from ildfv.scans.volume import Volume
@@ -51,6 +53,7 @@ class Task:
     same_slices: bool = False  # the stored part was made from another file, so only equal slices may replace it
     unlabelled_is_negative: bool = False
     hu: bool = False  # whether to store HU as well
+    preparation: Preparation = PLAIN
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def convert_scan(task: Task) -> Outcome:
     try:
         with quiet():
             options = {"unlabelled_is_negative": task.unlabelled_is_negative, "hu": task.hu}
-            scan = scan_slices(task.scan, task.codes, task.salt, **options)
+            scan = scan_slices(task.scan, task.codes, task.salt, preparation=task.preparation, **options)
         if task.same_slices and _keeps_labels(task, scan):
             return Outcome(kept=True)
     except (InputError, MissingPackageError) as error:
@@ -82,25 +85,31 @@ def convert_scan(task: Task) -> Outcome:
 
 
 def scan_slices(
-    scan: Scan, codes: Codes | None, salt: str, *, unlabelled_is_negative: bool = False, hu: bool = False
+    scan: Scan,
+    codes: Codes | None,
+    salt: str,
+    *,
+    unlabelled_is_negative: bool = False,
+    hu: bool = False,
+    preparation: Preparation = PLAIN,
 ) -> ScanSlices:
     """The slices of one scan, read and checked.
 
     A slice with lung is unlabelled in three cases: there are no codes; the scan has no label map; or the label maps
     mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
-    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well.
+    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well. preparation:
+    options that change the HU of the scan.
     """
-    if scan.dicom is not None and not must_resample(scan.geometry):
+    if scan.dicom is not None and not must_resample(scan.geometry) and preparation == PLAIN:
         slices = SeriesSlices(scan.dicom)
         source = Source(slices, slices.geometry, slices.geometry)
         try:
             return _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
         except FractionalHounsfieldError:
             pass  # only the whole scan shows whether its HU are rounded
-    read = read_volume(scan)
-    volume, onto_grid, how = resampled(read)
-    source = Source(volume.hu, volume.geometry, read.geometry, onto_grid if how else None, how)
-    return _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
+    source = _whole_scan(scan, preparation)
+    stored = _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
+    return replace(stored, preparation=preparation)
 
 
 @dataclass(frozen=True)
@@ -112,13 +121,33 @@ class Source:
     stored: Geometry  # the grid of the scan on disk, which its label maps have
     onto_grid: Callable[[np.ndarray, int], np.ndarray] | None = None  # resamples label maps; None: both grids are one
     resampled: str = ""  # description of the resampling
+    changes: str = ""  # description of what the preparation changed
+    lungs: np.ndarray | None = None  # lung masks of lungmask
+
+
+def _whole_scan(scan: Scan, preparation: Preparation) -> Source:
+    read = read_volume(scan)
+    volume, onto_even_grid, how = resampled(read)
+    volume, onto_common_grid, changes = applied(volume, preparation)
+
+    def onto_grid(labels: np.ndarray, outside: int) -> np.ndarray:
+        return onto_common_grid(onto_even_grid(labels, outside), outside)
+
+    lungs = None
+    if scan.mask is None and preparation.lungs == LUNGMASK:
+        lungs = scan_lungs(volume.hu)
+        check_lung(np.count_nonzero(lungs, axis=(1, 2)), volume.pixel_area)
+    changed = volume.geometry is not read.geometry
+    return Source(
+        volume.hu, volume.geometry, read.geometry, onto_grid if changed else None, how, "; ".join(changes), lungs
+    )
 
 
 def _stored_slices(
     scan: Scan, source: Source, codes: Codes | None, salt: str, unlabelled_is_negative: bool, hu: bool
 ) -> ScanSlices:
     m, area = len(source.slices), source.grid.pixel_area
-    masks = None
+    masks = source.lungs
     if scan.mask is not None:
         masks = read_lung_mask(scan.mask, scan.kind, source.stored)
         masks = masks if source.onto_grid is None else source.onto_grid(masks, 0)
@@ -152,6 +181,7 @@ def _stored_slices(
         pixel_area=area,
         phantom=_is_phantom(scan),
         resampled=source.resampled,
+        changes=source.changes,
     )
 
 

@@ -15,6 +15,7 @@ from ildfv.datasets.table import listed_scans
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.prepared_lungs import RULE
 
 
 def find_scans(
@@ -34,6 +35,11 @@ def find_scans(
         settings.table is None or settings.patients is None,
         "patients must be in --table or --labels, got both: remove the column patient from one of them",
     )
+    check(
+        settings.grey is None or settings.preparation.is_default,
+        f"images (--grey) must be prepared without options that need the HU of a scan, got "
+        f"{settings.preparation.described()}: omit them",
+    )
     if settings.table is not None:
         found = listed_scans(settings.table, base, settings, workers=workers, progress=progress)
     elif settings.grey is not None:
@@ -43,6 +49,10 @@ def find_scans(
     if settings.patients is not None:
         with_patients(found, settings.patients, (lambda path: path) if view is None else view.original)
     if settings.lung_masks is not None:
+        check(
+            settings.preparation.lungs == RULE,
+            f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
+        )
         rule = "with --table, lung masks must be listed in its column lung"
         check(settings.table is None, f"{rule}, got --lung-masks: omit this option")
         with_masks(found, settings.lung_masks, base)

@@ -42,6 +42,8 @@ def part_key(scan: Scan, settings: ScanSettings, base: Path, salt: str, view: Un
         more.append(["lung mask", (stat := scan.mask.stat()).st_size, stat.st_mtime_ns])
     if settings.hu:
         more.append("hu")
+    if not settings.preparation.is_default:
+        more.append(["preparation", settings.preparation.to_text()])
     key = key_of(files, content, hashed(scan.patient, salt), *more)
     if scan.dicom is not None:
         return key

@@ -129,6 +129,7 @@ class PrepareRun:
                 same_slices=same_slices,
                 unlabelled_is_negative=self.settings.unlabelled_is_negative,
                 hu=self.settings.hu,
+                preparation=self.settings.preparation,
             )
         )
 
@@ -155,9 +156,8 @@ class PrepareRun:
         self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
     def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
-        how = self._resampled(row)
-        if how:
-            notes = (how, *notes)
+        how, changes = (self._attribute(row, name) for name in ("resampled", "changes"))
+        notes = (*filter(None, (how, changes)), *notes)
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -194,11 +194,11 @@ class PrepareRun:
         with self.parts.open(row.name) as file:
             return labelled_slices(file["counts"][()])
 
-    def _resampled(self, row: Row) -> str:
-        """Description of the resampling of a part, or ""."""
+    def _attribute(self, row: Row, name: str) -> str:
+        """The text of an attribute of a part, or ""."""
         with self.parts.open(row.name) as file:
-            how = file.attrs.get("resampled", "")
-        return how.decode() if isinstance(how, bytes) else str(how)
+            text = file.attrs.get(name, "")
+        return text.decode() if isinstance(text, bytes) else str(text)
 
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""

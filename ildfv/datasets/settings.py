@@ -9,6 +9,7 @@ from pathlib import Path
 from ildfv.datasets.identity import LISTED
 from ildfv.scans.images import Grey
 from ildfv.scans.labels import Codes
+from ildfv.scans.preparation import PLAIN, Preparation
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ScanSettings:
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     hu : bool
         Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
+    preparation : Preparation
+        Options that make scans of different scanners comparable (`scans.preparation`).
     """
 
     codes: Codes | None = None
@@ -52,6 +55,7 @@ class ScanSettings:
     patients: Mapping[Path | str, str] | None = None
     lung_masks: Path | None = None
     hu: bool = False
+    preparation: Preparation = PLAIN
 
     @property
     def patient_source(self) -> str:

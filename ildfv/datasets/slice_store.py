@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -13,16 +12,17 @@ from typing import Literal
 import h5py
 import numpy as np
 
+from ildfv.datasets.scan_part import FORMAT, SIZE
+from ildfv.datasets.scan_part import ScanSlices as ScanSlices
+from ildfv.datasets.scan_part import write_scan as write_scan
 from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS, UNLABELLED
-from ildfv.scans.density import COLUMNS
+from ildfv.scans.preparation import Preparation, check_same
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
-from ildfv.store.parts import DAMAGE, Parts, Row, write_part
+from ildfv.store.parts import DAMAGE, Parts
 
-SIZE = 224  # side of a windowed slice, the input of the paper's networks
 OPEN_PARTS = 16  # open files per reader; HDF5 uses 0.7 MB for each
-FORMAT = 3  # newest format of a part; 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU
 SCHEMA = Schema(  # schema of a part written by `write_scan`
     arrays={
         "images": ("u", (3, SIZE, SIZE)),
@@ -36,81 +36,6 @@ SCHEMA = Schema(  # schema of a part written by `write_scan`
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
 
-@dataclass(frozen=True)
-class ScanSlices:
-    """The m slices of one prepared scan."""
-
-    images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
-    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
-    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
-    lung: np.ndarray  # int32 (m,): lung pixels on the original grid
-    positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
-    patient: str  # 16 hex digits: a salted hash
-    series: str  # 16 hex digits: a salted hash
-    labelled: bool  # whether any slice has labels
-    pixel_area: float  # mm² of one pixel on the original grid
-    phantom: bool = False  # generated, not a patient: reports label its results as phantom
-    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
-    resampled: str = ""  # description of the resampling, if the scan was tilted or unevenly spaced (`scans.resample`)
-    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, if it is not from the built-in rule
-    hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
-    density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
-
-    def __post_init__(self):
-        m = len(self.images)
-        shapes = {
-            "images": (m, 3, SIZE, SIZE),
-            "labels": (m, SIZE, SIZE),
-            "counts": (m, len(PATTERNS)),
-            "lung": (m,),
-            "positions": (m,),
-        }
-        if self.healthy is not None:
-            shapes["healthy"] = (m,)
-        if self.density is not None:
-            shapes["density"] = (m, len(COLUMNS))
-        if self.lung_masks is not None:
-            shapes["lung_masks"] = (m, SIZE, SIZE)
-        if self.hu is not None:
-            shapes["hu"] = (m, SIZE, SIZE)
-        for name, shape in shapes.items():
-            if (found := getattr(self, name).shape) != shape:
-                raise InputError(f"{name} must have shape {shape}, got {found}")
-        if m == 0:
-            raise InputError("a scan must have at least one slice, got 0")
-
-
-def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
-    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes."""
-    arrays: dict[str, np.ndarray] = {
-        "images": np.asarray(scan.images, np.uint8),
-        "labels": np.asarray(scan.labels, np.uint8),
-        "counts": np.asarray(scan.counts, np.int32),
-        "lung": np.asarray(scan.lung, np.int32),
-        "positions": np.asarray(scan.positions, np.float32),
-        "healthy": np.full(len(scan.lung), UNLABELLED) if scan.healthy is None else scan.healthy,
-    }
-    arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
-    if scan.density is not None:
-        arrays["density"] = np.asarray(scan.density, np.float32)
-    if scan.lung_masks is not None:
-        arrays["lung_masks"] = np.packbits(np.asarray(scan.lung_masks, bool).reshape(len(scan.lung), -1), axis=1)
-    if scan.hu is not None:
-        arrays["hu"] = np.asarray(scan.hu, np.int16)
-    plain = scan.lung_masks is None and scan.hu is None
-    attributes = {
-        "patient": scan.patient,
-        "series": scan.series,
-        "labelled": bool(scan.labelled),
-        "pixel_area": float(scan.pixel_area),
-        "phantom": bool(scan.phantom),
-        "format": 2 if plain else FORMAT,  # plain parts have the same bytes as those of earlier versions
-    }
-    if scan.resampled:
-        attributes["resampled"] = scan.resampled
-    return write_part(folder, scan.series, arrays, attributes, key=key)
-
-
 def _text(value):
     """The value of an attribute. h5py returns strings as bytes, which are decoded here."""
     return value.decode() if isinstance(value, bytes) else value
@@ -121,7 +46,8 @@ class Slices:
 
     folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice, and the
     attributes of each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in
-    slices without a label map and in parts of format 1, which do not contain it.
+    slices without a label map and in parts of format 1, which do not contain it. preparation: the options by which all
+    scans were prepared.
     """
 
     def __init__(self, folder: Path | str):
@@ -138,6 +64,7 @@ class Slices:
         self.positions = np.empty(len(self), np.float32)
         self._masked: list[bool] = []
         self._with_hu: list[bool] = []
+        preparations: dict[str, str] = {}  # one part for each preparation
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
@@ -146,6 +73,7 @@ class Slices:
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
+                preparations.setdefault(_text(file.attrs.get("preparation", "{}")), name)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
                 check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
@@ -155,6 +83,10 @@ class Slices:
                 for attribute, values in scans.items():
                     values.append(_text(file.attrs[attribute]))
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
+        ways = [Preparation.of_text(text) for text in preparations]
+        for one in ways[1:]:
+            check_same(ways[0], one, f"all slices of {folder} must be prepared with the same options, here")
+        self.preparation = ways[0]
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._reset()
 

@@ -23,7 +23,7 @@ def parametric_map(origin: Origin, c: int) -> ParametricMap:
     prediction = origin.prediction
     assert prediction.contributions is not None
     pattern = prediction.patterns[c]
-    volume = to_scan_grid(prediction.contributions[:, c], prediction.shape).astype(np.float32)
+    volume = to_scan_grid(prediction.contributions[:, c], prediction.shape, prediction.field).astype(np.float32)
     largest = float(np.abs(volume).max())
     slope = largest / STEPS if largest > 0 else 1.0
     stored = np.rint(volume / np.float32(slope)).clip(-STEPS, STEPS).astype(np.int32) + MIDDLE

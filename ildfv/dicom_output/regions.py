@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ildfv.inference.outputs import squares_of
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.prediction import Prediction
 from ildfv.scans.prepared_lungs import lungs_of
@@ -33,14 +34,16 @@ def regions(prediction: Prediction) -> np.ndarray:
     answer = prediction.heads[prediction.contributions_head]
     m, patterns = answer.presence.shape
     masks = np.zeros((patterns, m, *prediction.shape), bool)
-    rows, columns = (covering(n, max(prediction.shape)) for n in prediction.shape)
+    squares = squares_of(prediction.shape, prediction.field)
+    rows, columns = (covering(n, *square) for n, square in zip(prediction.shape, squares, strict=True))
+    shown = ((rows >= 0) & (rows < SIZE))[:, None] & ((columns >= 0) & (columns < SIZE))
     for z in np.flatnonzero(answer.presence.any(axis=1)):
         lung = near_lung(prediction, int(z))
         for c in np.flatnonzero(answer.presence[z]):
             planes = prediction.contributions[z, c]
             limit = pixel_threshold(planes, answer.scores[z, c], answer.thresholds[c])
             region = (ndimage.gaussian_filter(planes, SMOOTHING) > limit) & lung
-            masks[c, z] = region[np.ix_(rows, columns)]
+            masks[c, z] = region[np.ix_(rows.clip(0, SIZE - 1), columns.clip(0, SIZE - 1))] & shown
     return masks
 
 
@@ -48,7 +51,10 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
     """The lung of a slice and `MARGIN` pixels around it, bool (224, 224)."""
     _, dy, dx = prediction.geometry.spacing
     area = dy * dx * (max(prediction.shape) / GRID) ** 2  # mm² as if the slice had 512×512 pixels
-    (lung,) = lungs_of(prediction.images[[z]], np.array([area]))
+    if prediction.pixel_size is not None:
+        area = prediction.pixel_size**2
+    given = prediction.lung_masks
+    lung = lungs_of(prediction.images[[z]], np.array([area]))[0] if given is None else given[z]
     return ndimage.binary_dilation(lung, iterations=MARGIN)
 
 
@@ -64,9 +70,10 @@ def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -
     return max(0.0, float(threshold - offset) / pixels)
 
 
-def covering(n: int, side: int) -> np.ndarray:
+def covering(n: int, side: float, begin: float) -> np.ndarray:
     """For each of n scan pixels along an axis, the pixel of the network's input that contains its centre, (n,).
 
-    side: side length of the square around the slice, in scan pixels.
+    side: side length of the square that the input shows, in scan pixels. begin: where the scan begins in it. The result
+    is below 0 or above 223 where the square does not contain the pixel.
     """
-    return ((np.arange(n) + (side - n) // 2 + 0.5) * SIZE / side).astype(np.int64)
+    return np.floor((np.arange(n) + begin + 0.5) * SIZE / side).astype(np.int64)

@@ -22,6 +22,7 @@ from ildfv.experiments.tables import AUC, OURS
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import labelled_presence
 from ildfv.pipeline.workspace import Workspace
+from ildfv.scans.preparation import check_same
 from ildfv.train.data import READ
 
 MEASURES = {"overall F": "f", **AUC}
@@ -37,6 +38,7 @@ def run(context: Context) -> Findings:
         not shared,
         f"--other must be a workspace with other patients, got {len(shared)} patients that are in both workspaces",
     )
+    check_same(context.slices.preparation, other.preparation, "--other must be a workspace that is prepared")
     fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))

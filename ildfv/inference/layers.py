@@ -41,8 +41,13 @@ class Layers:
                 f"does not contain: give the file with SHA-256 {digest} with --weights",
             )
 
-    def of(self, images: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
-        """(maps (b, d, h, w) by encoding, outputs float64 (b, C) by network) of images uint8 (b, 3, 224, 224)."""
+    def of(
+        self, images: np.ndarray, hu: np.ndarray | None = None
+    ) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
+        """(maps (b, d, h, w) by encoding, outputs float64 (b, C) by network) of images uint8 (b, 3, 224, 224).
+
+        hu: the same slices in HU, int16 (b, 1, 224, 224), for encodings that read HU.
+        """
         maps: dict[str, torch.Tensor] = {}
         outputs: dict[str, np.ndarray] = {}
         for name in self.info.networks:
@@ -51,14 +56,14 @@ class Layers:
                 outputs[name] = scores
             maps |= {key: by_layer[one.layer] for key, one in self.info.encodings.items() if one.network == name}
         for key, descriptors in self._descriptors.items():
-            maps[key] = descriptors(images)
+            maps[key] = descriptors(self._read_by(key, images, hu))
         return maps, outputs
 
-    def maps(self, encoding: str, images: np.ndarray) -> torch.Tensor:
-        """The maps (b, d, h, w) of one encoding's layer."""
+    def maps(self, encoding: str, images: np.ndarray, hu: np.ndarray | None = None) -> torch.Tensor:
+        """The maps (b, d, h, w) of one encoding's layer. Parameters as for `of`."""
         info = self.info.encodings[encoding]
         if info.network is None:
-            return self._descriptors[encoding](images)
+            return self._descriptors[encoding](self._read_by(encoding, images, hu))
         return self._activations(info.network, info.layer)(images)
 
     def fields(self, encoding: str) -> ReceptiveFields:
@@ -73,6 +78,19 @@ class Layers:
                 else receptive_fields(self.network(info.network), info.layer)
             )
         return self._fields[encoding]
+
+    def _read_by(self, encoding: str, images: np.ndarray, hu: np.ndarray | None) -> np.ndarray:
+        """The images that an encoding's layer reads: the slices in HU, or the windows."""
+        if not self.info.encodings[encoding].hounsfield:
+            return images
+        rule = f"hu must be int16 {(len(images), 1, *images.shape[2:])}, because encoding {encoding} reads slices in HU"
+        if hu is None:
+            raise InputError(f"{rule}, got none: pass `scans.hounsfield.mean_hounsfield` of each slice")
+        check(
+            hu.dtype == np.int16 and hu.shape == (len(images), 1, *images.shape[2:]),
+            f"{rule}, got {hu.dtype} {hu.shape}",
+        )
+        return hu
 
     def network(self, name: str) -> networks.Network:
         """The network of that name. A stored network ends after the deepest layer that the predictor needs."""

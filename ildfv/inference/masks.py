@@ -12,11 +12,13 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 class Masks:
     """The masks of prepared slices, uint8 (m, 3, 224, 224), of one scan. A mask is computed when it is first used.
 
-    pixel_area: area of a pixel of the scan, mm².
+    pixel_area: area of a pixel of the scan, mm². lung: the lung, bool (m, 224, 224), which replaces that of the method
+    "rule".
     """
 
-    def __init__(self, images: np.ndarray, pixel_area: float):
+    def __init__(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None):
         self.images, self.pixel_area = images, pixel_area
+        self._given = lung
         self._found: dict[tuple[str, str], np.ndarray] = {}
 
     def of(self, region: str, lungs: str) -> np.ndarray | None:
@@ -29,6 +31,8 @@ class Masks:
         return self._found[key]
 
     def _lung(self, method: str) -> np.ndarray:
+        if method == "rule" and self._given is not None:
+            return self._given
         return lungs_of(self.images, np.full(len(self.images), self.pixel_area), method)
 
     def _body(self) -> np.ndarray:

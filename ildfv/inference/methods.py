@@ -12,6 +12,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
     data = "computer-generated phantom" if training["data"] == "phantom" else "CT"
     sentences = [
         f"CT slices were analysed with ildfv {info.versions['ildfv']} (predictor {checksum[:12]}, research use only).",
+        *_prepared(info),
         f"Each axial slice was mapped to three attenuation windows ({windows} HU) and resampled to {info.size} × "
         f"{info.size} pixels.",
         *(_head(info, head) for head in info.heads),
@@ -49,6 +50,24 @@ def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
         else f"Reference presence was defined as at least {primary.threshold} pixels on a 512 × 512 grid."
     )
     return " ".join(sentences)
+
+
+def _prepared(info: PredictorInfo) -> list[str]:
+    """A sentence for each option by which scans are prepared."""
+    found, sentences = info.preparation, []
+    if found.normalise is not None:
+        used = "the air around the body" + (" and soft tissue" if "tissue" in found.normalise else "")
+        sentences.append(f"Hounsfield units were normalised with the measured attenuation of {used}.")
+    if found.pixel_size is not None:
+        sentences.append(f"Slices were resampled to 512 × 512 pixels of {found.pixel_size:g} mm.")
+    if found.noise_level is not None:
+        sentences.append(
+            f"Scans with more than {found.noise_level:g} HU of noise in soft tissue were smoothed to this level by a "
+            "Gaussian filter."
+        )
+    if found.lungs == "lungmask":
+        sentences.append("The lung was segmented with lungmask (U-net R231).")
+    return sentences
 
 
 def _head(info: PredictorInfo, head: Head) -> str:

@@ -82,6 +82,9 @@ def _training(info: PredictorInfo) -> Iterator[str]:
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
     yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
+    preparation = info.preparation.options
+    if not preparation.is_default:
+        yield f"- Scans are prepared with `{preparation.described()}`; new scans are prepared in the same way."
     yield "- Scanner models and kernels are not recorded in prepared slices: their distribution is unknown."
     for name, one in info.networks.items():
         if one.weights_sha256:

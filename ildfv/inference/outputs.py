@@ -12,6 +12,7 @@ from ildfv.inference.page import evidence_scale, overlay, prediction_page
 from ildfv.inference.png import png
 from ildfv.inference.prediction import Prediction
 from ildfv.scans.geometry import Geometry
+from ildfv.scans.pixel_size import Field
 from ildfv.scans.windows import NORMAL, SIZE
 from ildfv.store.atomic import replacing, write_bytes
 from ildfv.streaming.threads import in_order, split_cores
@@ -52,44 +53,55 @@ def _write_maps(
         image = overlay(prediction.images[z, NORMAL], maps[z, c], evidence_scale(maps[:, c]))
         write_bytes(folder / f"{name}-{picture}-{z + 1}.png", png(image, prediction.stamp))
         path = folder / f"{name}-{kind}.nii.gz"
-        write_map(path, maps[:, c], prediction.geometry, f"{prediction.stamp}, research use only")
+        write_map(path, maps[:, c], prediction.geometry, f"{prediction.stamp}, research use only", prediction.field)
 
     for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
         pass
 
 
-def to_scan_grid(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def to_scan_grid(planes: np.ndarray, shape: tuple[int, int], field: Field | None = None) -> np.ndarray:
     """Planes (m, 224, 224) on the grid of the scan, (m, rows, columns).
 
     The value of each pixel is distributed by area over the pixels of the scan, so sums are preserved. The 224×224 input
-    covers the square around the scan (`scans.windows.windowed`). If the scan is not square, values in the padding are
+    covers the square around the scan (`scans.windows.windowed`), or the common grid `field`. Values beyond the scan are
     discarded.
     """
-    rows, columns = _shares_of(shape, planes.dtype)
+    rows, columns = _shares_of(shape, planes.dtype, field)
     return np.stack([_placed(plane, rows, columns) for plane in planes])
 
 
-def _shares_of(shape: tuple[int, int], dtype) -> tuple[csr_array, csr_array]:
-    side = max(shape)
-    rows, columns = (csr_array(_shares(n, side).astype(dtype)) for n in shape)
+def _shares_of(shape: tuple[int, int], dtype, field: Field | None) -> tuple[csr_array, csr_array]:
+    squares = squares_of(shape, field)
+    rows, columns = (csr_array(_shares(n, *square).astype(dtype)) for n, square in zip(shape, squares, strict=True))
     return rows, columns
+
+
+def squares_of(shape: tuple[int, int], field: Field | None) -> list[tuple[float, float]]:
+    """For each axis, (side of the square that prepared slices show, where the scan begins in it), in scan pixels."""
+    if field is not None:
+        return [(axis.side, axis.start) for axis in (field.rows, field.columns)]
+    side = max(shape)
+    return [(side, (side - n) // 2) for n in shape]
 
 
 def _placed(plane: np.ndarray, rows: csr_array, columns: csr_array) -> np.ndarray:
     return (columns @ (rows @ plane).T).T
 
 
-def _shares(n: int, side: int) -> np.ndarray:
+def _shares(n: int, side: float, begin: float) -> np.ndarray:
     """Along one axis, the fraction of each of 224 input pixels that overlaps each of n pixels of the scan, (n, 224)."""
-    start = (np.arange(n) + (side - n) // 2)[:, None] * SIZE / side  # starts of the scan's pixels, in input pixels
+    start = (np.arange(n) + begin)[:, None] * SIZE / side  # starts of the scan's pixels, in input pixels
     edges = np.arange(SIZE)
     overlap = np.minimum(start + SIZE / side, edges + 1) - np.maximum(start, edges)
     return np.clip(overlap, 0, None)
 
 
-def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: str = "") -> None:
+def write_map(
+    path: Path, planes: np.ndarray, geometry: Geometry, description: str = "", field: Field | None = None
+) -> None:
     """Writes contribution maps as a float32 NIfTI volume on the scan's grid. For square slices, sums are preserved.
 
+    field: the common grid that the maps show, if slices were resampled to it.
     The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
     import nibabel  # imported here because predictions without maps do not need it
@@ -106,7 +118,7 @@ def write_map(path: Path, planes: np.ndarray, geometry: Geometry, description: s
     header.set_xyzt_units("mm")
     header["descrip"] = description.encode()[:DESCRIPTION]
     header["magic"], header["vox_offset"] = b"n+1", 352
-    rows, columns = _shares_of((n_rows, n_columns), np.float64)
+    rows, columns = _shares_of((n_rows, n_columns), np.float64, field)
     with (
         replacing(path) as temporary,
         temporary.open("wb") as raw,

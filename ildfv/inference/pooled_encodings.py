@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.contributions import raw_sizes
 from ildfv.inference.heads import FisherEncoding, FisherHead
 from ildfv.inference.layers import Layers
-from ildfv.inference.masks import Masks
 from ildfv.inference.schema import PredictorInfo
 from ildfv.store.models import part_of
 
 
 class PooledEncodings:
-    """The encodings of a predictor, applied to one batch of prepared slices uint8 (b, 3, 224, 224) at a time.
+    """The encodings of a predictor, applied to one batch of b prepared slices at a time.
 
-    tensors, layers: of the predictor. The masks that the methods take are those of the same slices.
+    tensors, layers: of the predictor.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], layers: Layers):
@@ -36,37 +36,38 @@ class PooledEncodings:
             for name, one in self.info.encodings.items()
         }
 
-    def weights(self, encoding: str, masks: Masks) -> np.ndarray | None:
+    def weights(self, encoding: str, batch: SliceBatch) -> np.ndarray | None:
         """The weight of each descriptor, (b, n), for pooling in the encoding's region; None for the whole slice."""
         info = self.info.encodings[encoding]
-        inside = masks.of(info.region, info.lungs)
+        inside = batch.masks.of(info.region, info.lungs)
         return None if inside is None else self.layers.fields(encoding).shares(inside)
 
-    def projections(self, maps: Mapping[str, Any], masks: Masks) -> dict[str, np.ndarray]:
+    def projections(self, maps: Mapping[str, Any], batch: SliceBatch) -> dict[str, np.ndarray]:
         """The projections (b, p) by encoding. maps: by encoding, as `Layers.of` returns them."""
-        return {name: one.projections(maps[name], self.weights(name, masks)) for name, one in self.fisher.items()}
+        return {name: one.projections(maps[name], self.weights(name, batch)) for name, one in self.fisher.items()}
 
-    def contributions(self, head: FisherHead, images: np.ndarray, masks: Masks) -> np.ndarray:
+    def contributions(self, head: FisherHead, batch: SliceBatch) -> np.ndarray:
         """The contribution maps of a head, float64 (b, C, 224, 224)."""
-        total = np.zeros((len(images), len(self.info.patterns), *images.shape[2:]))
+        total = np.zeros((len(batch), len(self.info.patterns), *batch.images.shape[2:]))
         for part in head.parts:
-            values = part.contributions(self.layers.maps(part.name, images), self.weights(part.name, masks))
+            maps = self.layers.maps(part.name, batch.images, batch.hu)
+            values = part.contributions(maps, self.weights(part.name, batch))
             planes = self.layers.fields(part.name).spread(values.transpose(0, 2, 1).reshape(-1, values.shape[1]))
             total += planes.reshape(total.shape)
         return total
 
-    def log_likelihoods(self, encoding: str, images: np.ndarray, masks: Masks) -> np.ndarray:
+    def log_likelihoods(self, encoding: str, batch: SliceBatch) -> np.ndarray:
         """Mean log likelihood per descriptor of each slice, (b,); NaN for a slice without descriptors in the region."""
         from ildfv.kernels import moments
 
-        maps, weights = self.layers.maps(encoding, images), self.weights(encoding, masks)
+        maps, weights = self.layers.maps(encoding, batch.images, batch.hu), self.weights(encoding, batch)
         total = maps.shape[2] * maps.shape[3] if weights is None else weights.sum(axis=1)
         mixture = self.fisher[encoding].fisher.fitted_mixture()
         sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(np.asarray(total) > 0, sums / total, np.nan)
 
-    def raw_sizes(self, encoding: str, images: np.ndarray, masks: Masks) -> np.ndarray:
+    def raw_sizes(self, encoding: str, batch: SliceBatch) -> np.ndarray:
         """`|r_j|` of each slice's Fisher vector before normalisation, (b, 2·k·d)."""
-        maps = self.layers.maps(encoding, images)
-        return raw_sizes(self.fisher[encoding].fisher, maps, self.weights(encoding, masks))
+        maps = self.layers.maps(encoding, batch.images, batch.hu)
+        return raw_sizes(self.fisher[encoding].fisher, maps, self.weights(encoding, batch))

@@ -13,9 +13,9 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
-from ildfv.inference.masks import Masks
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.model_card import verdict
 from ildfv.inference.prediction import HeadAnswer, Prediction
@@ -24,6 +24,8 @@ from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
 from ildfv.scans.libraries import quiet
+from ildfv.scans.preparation import applied
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
 
@@ -98,28 +100,39 @@ def predict_volume(
     maps of the outputs of the network. The other parameters are those of `predict_scan`.
     """
     cam_head = predictor.check_cam().name if cam else None
+    preparation, scan_grid = predictor.info.preparation.options, volume.geometry
+    volume, _, changes = applied(volume, preparation)
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
-    def score(rows: slice, images: np.ndarray, inputs: dict[str, np.ndarray]) -> None:
-        for name, found in predictor.batch_scores(images, area, inputs):
+    def score(rows: slice, batch: SliceBatch, inputs: dict[str, np.ndarray]) -> None:
+        for name, found in predictor.batch_scores(batch, inputs):
             scores[name][rows] = found
 
-    slices = prepared(volume, predictor.inputs, batches=predictor.batches(m), then=score)
-    images = slices.images
+    reads = predictor.reads_hounsfield
+    slices = prepared(
+        volume,
+        predictor.inputs,
+        hounsfield=reads,
+        lungs=preparation.lungs,
+        batches=predictor.batches(m),
+        then=score,
+    )
+    batch, images = slices.batch, slices.batch.images
     explained = predictor.explained if contributions else None
-    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32)
+    given = {"hu": batch.hu, "lung": batch.lung}
+    maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32, **given)
     info = predictor.info
     answers = {head.name: _answer(head, scores[head.name], volume, slices.lung) for head in info.heads}
     if maps is not None and explained is not None:
-        answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, images, area))
+        answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, batch))
     return Prediction(
         scan=scan,
         patterns=predictor.patterns,
         positions=volume.positions.astype(float),
         lung=slices.lung,
         heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
-        statements=statements(predictor, volume, images, slices.lung),
+        statements=statements(predictor, volume, batch, slices.lung),
         predictor={
             "checksum": predictor.checksum,
             "data": info.training.get("data"),
@@ -127,9 +140,11 @@ def predict_volume(
             "heads": [head.name for head in info.heads],
             "training": info.training,
         },
-        notes=notes or [],
+        notes=[*(notes or []), *changes, *_lung_notes(info.training, preparation.lungs)],
         images=images,
-        geometry=volume.geometry,
+        geometry=scan_grid,
+        pixel_size=preparation.pixel_size,
+        lung_masks=batch.lung,
         contributions=maps,
         contributions_head=explained,
         limited=explained is not None and predictor.limited(explained),
@@ -228,12 +243,22 @@ def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 
 
+def _lung_notes(training: dict, lungs: str) -> list[str]:
+    """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
+    if lungs != RULE:
+        return [f"lung found by {lungs}, as on the training slices"]
+    given = training.get("given_lung_masks")
+    if given:
+        return [f"the lung of {given} training slices is from given masks; that of this scan is from the built-in rule"]
+    return []
+
+
 def grid_scale(shape: tuple[int, ...]) -> float:
     """Number of pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid of the same square."""
     return (max(shape) / GRID) ** 2
 
 
-def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: float) -> list[dict[str, float] | None]:
+def _shares(answer: HeadAnswer, maps: np.ndarray, batch: SliceBatch) -> list[dict[str, float] | None]:
     """For each pattern, the result of `sides` for the slices where it is present; None if there are no such slices."""
     found: list[dict[str, float] | None] = []
     for c in range(maps.shape[1]):
@@ -241,7 +266,7 @@ def _shares(answer: HeadAnswer, maps: np.ndarray, images: np.ndarray, area: floa
         if not len(shown):
             found.append(None)
             continue
-        masks = Masks(images[shown], area)
+        masks = batch[shown].masks
         lung, body = masks.of("lung", "rule"), masks.of("body", "rule")
         assert lung is not None
         assert body is not None

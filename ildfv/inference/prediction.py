@@ -12,6 +12,7 @@ import numpy as np
 
 from ildfv.inference.conformal import SETS
 from ildfv.scans.geometry import Geometry
+from ildfv.scans.pixel_size import Field
 
 VERSION = 1
 EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
@@ -80,6 +81,8 @@ class Prediction:
     notes: list[str]
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224), if the lung is not that of the built-in rule
+    pixel_size: float | None = None  # mm, of the common grid that the slices were resampled to, if they were
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
     limited: bool = False
@@ -92,6 +95,11 @@ class Prediction:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the scan."""
         return self.geometry.shape[1], self.geometry.shape[2]
+
+    @property
+    def field(self) -> Field | None:
+        """The common grid that the prepared slices show; None: they show the square around the scan's slices."""
+        return None if self.pixel_size is None else Field.of(self.geometry, self.pixel_size)
 
     @property
     def head(self) -> HeadAnswer:

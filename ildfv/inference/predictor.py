@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ildfv.errors import check, require
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.heads import FisherHead
 from ildfv.inference.layers import Layers
-from ildfv.inference.masks import Masks
 from ildfv.inference.pooled_encodings import PooledEncodings
 from ildfv.inference.predictor_files import read_predictor
 from ildfv.inference.schema import CNN, FISHER, Head, PredictorInfo
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
+Given = np.ndarray | None  # further arrays of the same slices
 
 
 class Predictor:
@@ -44,8 +45,6 @@ class Predictor:
 
     Attributes
     ----------
-    info : PredictorInfo
-        The content of predictor.json.
     layers : Layers
         The networks, and the layers without a network.
     """
@@ -131,7 +130,15 @@ class Predictor:
         """Names of the additional inputs that the heads need for every slice."""
         return sorted({name for head in self.info.heads for name in head.inputs})
 
-    def scores(self, images: np.ndarray, pixel_area: float, inputs: Inputs | None = None) -> dict[str, np.ndarray]:
+    @property
+    def reads_hounsfield(self) -> bool:
+        """Whether a layer reads slices in HU (`prepare --hu`), which the methods then need as `hu`."""
+        return any(one.hounsfield for one in self.info.encodings.values())
+
+    def scores(
+        self, images: np.ndarray, pixel_area: float, inputs: Inputs | None = None, *, hu: Given = None,
+        lung: Given = None,
+    ) -> dict[str, np.ndarray]:  # fmt: skip
         """Scores of prepared slices, by head.
 
         Parameters
@@ -142,6 +149,10 @@ class Predictor:
             Area of a pixel of the scan, mm².
         inputs : mapping of str to ndarray of shape (m,)
             The additional inputs named in the attribute `inputs`, if there are any.
+        hu : ndarray of shape (m, 1, 224, 224), int16, optional
+            The same slices in HU (`scans.hounsfield.mean_hounsfield`), needed if `reads_hounsfield` is true.
+        lung : ndarray of shape (m, 224, 224), bool, optional
+            Their lung, if it is not that of the built-in rule.
 
         Returns
         -------
@@ -149,14 +160,16 @@ class Predictor:
             By name of the head. A larger score means that the pattern is more likely present.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
-        for rows in self.batches(len(images)):
-            for name, scores in self.batch_scores(images[rows], pixel_area, _rows(inputs, rows)):
+        for rows, some in SliceBatch(images, pixel_area, hu, lung).parts(BATCH):
+            given = None if inputs is None else {name: np.asarray(values)[rows] for name, values in inputs.items()}
+            for name, scores in self.batch_scores(some, given):
                 parts[name].append(scores)
         return {name: np.concatenate(found) for name, found in parts.items()}
 
     def contributions(
-        self, images: np.ndarray, pixel_area: float, head: str | None = None, *, dtype: type = np.float64
-    ) -> np.ndarray:
+        self, images: np.ndarray, pixel_area: float, head: str | None = None, *, dtype: type = np.float64,
+        hu: Given = None, lung: Given = None,
+    ) -> np.ndarray:  # fmt: skip
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field. The sum of a map is the score minus
@@ -166,10 +179,8 @@ class Predictor:
 
         Parameters
         ----------
-        images : ndarray of shape (m, 3, 224, 224), uint8
-            Prepared slices, as for `scores`.
-        pixel_area : float
-            Area of a pixel of the scan, mm².
+        images, pixel_area, hu, lung
+            As for `scores`.
         head : str, optional
             Name of the head; by default the head `explained`.
         dtype : type
@@ -185,9 +196,8 @@ class Predictor:
             The head is unknown or is not a regression on Fisher vectors.
         """
         found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
-        for rows in self.batches(len(images)):
-            masks = Masks(images[rows], pixel_area)
-            found[rows] = self._encodings.contributions(self.fisher_head(head), images[rows], masks)
+        for rows, some in SliceBatch(images, pixel_area, hu, lung).parts(BATCH):
+            found[rows] = self._encodings.contributions(self.fisher_head(head), some)
         return found
 
     def check_cam(self) -> Head:
@@ -216,29 +226,19 @@ class Predictor:
         network: Any = self.layers.network(self.check_cam().network or "")
         return grad_cam(network, images, at_once=BATCH, dtype=dtype)
 
-    def log_likelihoods(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
+    def log_likelihoods(self, slices: SliceBatch, encoding: str) -> np.ndarray:
         """Mean log likelihood, per descriptor, of each slice under an encoding's mixture, (m,).
 
         It is NaN for a slice without descriptors in the encoding's region.
         """
-        return np.concatenate(
-            [
-                self._encodings.log_likelihoods(encoding, images[rows], Masks(images[rows], pixel_area))
-                for rows in self.batches(len(images))
-            ]
-        )
+        return np.concatenate([self._encodings.log_likelihoods(encoding, some) for _, some in slices.parts(BATCH)])
 
-    def raw_sizes(self, images: np.ndarray, pixel_area: float, encoding: str) -> np.ndarray:
+    def raw_sizes(self, slices: SliceBatch, encoding: str) -> np.ndarray:
         """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
 
         Quantiles of these values are used as floors of contribution maps.
         """
-        return np.concatenate(
-            [
-                self._encodings.raw_sizes(encoding, images[rows], Masks(images[rows], pixel_area))
-                for rows in self.batches(len(images))
-            ]
-        )
+        return np.concatenate([self._encodings.raw_sizes(encoding, some) for _, some in slices.parts(BATCH)])
 
     def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:
         """The prediction for a scan.
@@ -268,13 +268,10 @@ class Predictor:
         """The rows of each batch of the m slices."""
         return (slice(start, start + BATCH) for start in range(0, m, BATCH))
 
-    def batch_scores(
-        self, images: np.ndarray, pixel_area: float, inputs: Inputs | None
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields (name of the head, scores float64 (b, C)) for one batch of slices. Parameters as for `scores`."""
-        maps, outputs = self.layers.of(images)
-        masks = Masks(images, pixel_area)
-        projections = self._encodings.projections(maps, masks)
+    def batch_scores(self, batch: SliceBatch, inputs: Inputs | None) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields (name of the head, scores float64 (b, C)) for one batch of slices. inputs: as for `scores`."""
+        maps, outputs = self.layers.of(batch.images, batch.hu)
+        projections = self._encodings.projections(maps, batch)
         for head in self.info.heads:
             if head.kind == CNN:
                 assert head.network is not None
@@ -289,7 +286,3 @@ class Predictor:
             for head in self.info.heads
             if head.kind == FISHER
         }
-
-
-def _rows(inputs: Inputs | None, rows: slice) -> Inputs | None:
-    return None if inputs is None else {name: np.asarray(values)[rows] for name, values in inputs.items()}

@@ -7,43 +7,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ildfv.inference.batch import SliceBatch
 from ildfv.scans.density import COLUMNS, density
+from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
+from ildfv.scans.prepared_lungs import LUNGMASK, RULE, scan_lungs
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import SIZE, WINDOWS, windowed
+from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.streaming.threads import in_order, split_cores
 
 
 @dataclass(frozen=True)
 class PreparedSlices:
-    """The prepared slices of a scan, uint8 (m, 3, 224, 224), and the area of lung on each, cm², (m,)."""
+    """The prepared slices of a scan, and the area of lung on each, cm², (m,)."""
 
-    images: np.ndarray
+    batch: SliceBatch
     lung: np.ndarray
+
+
+Then = Callable[[slice, SliceBatch, dict[str, np.ndarray]], None]
 
 
 def prepared(
     volume: Volume,
     inputs: Sequence[str] = (),
     *,
+    hounsfield: bool = False,
+    lungs: str = RULE,
     batches: Iterable[slice] = (),
-    then: Callable[[slice, np.ndarray, dict[str, np.ndarray]], None] = lambda rows, images, inputs: None,
+    then: Then = lambda rows, batch, inputs: None,
 ) -> PreparedSlices:
     """The prepared slices of a volume.
 
-    inputs: names of the lung densities (`scans.density`) that are needed. batches: rows of each batch, in ascending
-    order. As soon as the slices of a batch are prepared, `then` is called with their rows, images and inputs, while the
+    inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
+    needed. lungs: method that finds the lung, of `scans.preparation`. batches: rows of each batch, in ascending order.
+    As soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
     slices of later batches are prepared in other threads. InputError: no slice shows lung.
     """
     m = len(volume.hu)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     lung = np.empty(m)
     densities = np.full((m, len(COLUMNS)), np.nan)
+    hu = np.empty((m, 1, SIZE, SIZE), np.int16) if hounsfield else None
+    masks = scan_lungs(volume.hu) if lungs == LUNGMASK else None
+    batch = SliceBatch(images, volume.pixel_area, hu, None if masks is None else nearest(masks))
 
     def prepare(z: int) -> None:
         images[z] = windowed(volume.hu[z])
-        mask = lung_mask(volume.hu[z], volume.pixel_area)
+        mask = lung_mask(volume.hu[z], volume.pixel_area) if masks is None else masks[z]
         lung[z] = np.count_nonzero(mask)
+        if hu is not None:
+            hu[z, 0] = mean_hounsfield(volume.hu[z])
         if inputs:
             densities[z] = density(volume.hu[z], mask)
 
@@ -54,7 +68,7 @@ def prepared(
     for z, _ in enumerate(in_order(prepare, range(m), workers=split_cores()[0])):
         while waiting and z + 1 >= min(waiting[0].stop, m):
             rows = waiting.pop(0)
-            then(rows, images[rows], inputs_of(rows))
+            then(rows, batch[rows], inputs_of(rows))
     if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         check_lung(lung, volume.pixel_area, np.array([lung_at_border(one, volume.pixel_area) for one in volume.hu]))
-    return PreparedSlices(images, lung * volume.pixel_area / 100)
+    return PreparedSlices(batch, lung * volume.pixel_area / 100)

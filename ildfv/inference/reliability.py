@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ildfv.inference.batch import SliceBatch
 from ildfv.scans.volume import Volume
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ WIDER = 0.25  # fraction of its width by which the likelihood range of training 
 MAX_SLICES = 64  # maximum number of slices whose likelihood is computed; they are evenly spaced
 
 
-def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: np.ndarray) -> list[str]:
+def statements(predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray) -> list[str]:
     """Sentences for the user. The first sentence is a summary.
 
-    images: prepared slices of the scan. lung: area of lung on each slice, cm².
+    slices: the prepared slices of the scan. lung: area of lung on each slice, cm².
     """
     reference, found = predictor.info.reference, []
     side = float(np.sqrt(volume.pixel_area))
@@ -42,9 +43,9 @@ def statements(predictor: Predictor, volume: Volume, images: np.ndarray, lung: n
                 f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, that slice "
                 f"showed {low:.0f} to {high:.0f} cm²."
             )
-    chosen = images[np.unique(np.linspace(0, len(images) - 1, MAX_SLICES).astype(int))]
+    chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():
-        values = predictor.log_likelihoods(chosen, volume.pixel_area, encoding)
+        values = predictor.log_likelihoods(chosen, encoding)
         values = values[np.isfinite(values)]
         if len(values):
             found += _texture(

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ildfv.scans.preparation import Preparation
+
 KIND: Final = "ildfv predictor"
 VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -95,15 +97,16 @@ class Encoding(Part):
     """Fisher vectors of a layer, and their PCA.
 
     Its tensors are `encoding.<name>.mixture.*`, `encoding.<name>.pca.*` and `encoding.<name>.descriptors.*`. network:
-    name of the network; None for a layer without a network ("filters", "patches"). estimators: the descriptions from
-    which the mixture and the PCA are restored. floor: floor of the contribution maps (`inference.contributions`); 0 for
-    no floor.
+    name of the network; None for a layer without a network ("filters", "patches"). hounsfield: whether the layer is
+    computed from slices in HU (`scans.hounsfield`) instead of the windows. estimators: the descriptions from which the
+    mixture and the PCA are restored. floor: floor of the contribution maps (`inference.contributions`); 0 for no floor.
     """
 
     layer: str
     network: str | None
     region: str = "slice"
     lungs: str = "rule"
+    hounsfield: bool = False
     improved: bool = True
     estimators: dict[str, dict[str, Any]]
     floor: float = 0.0
@@ -199,6 +202,23 @@ class Reference(Part):
     lung_area: tuple[float, float] | None = None
 
 
+class HowPrepared(Part):
+    """The options by which the training scans were prepared, and by which new scans are prepared.
+
+    They are those of `scans.preparation.Preparation`.
+    """
+
+    normalise: str | None = None
+    pixel_size: float | None = None
+    noise_level: float | None = None
+    lungs: str = "rule"
+
+    @property
+    def options(self) -> Preparation:
+        """The options, checked."""
+        return Preparation(**self.model_dump())
+
+
 class PredictorInfo(Part):
     """The content of predictor.json. primary: name of the head that is shown first."""
 
@@ -212,6 +232,7 @@ class PredictorInfo(Part):
     encodings: dict[str, Encoding]
     heads: list[Head]
     primary: str
+    preparation: HowPrepared = HowPrepared()
     reference: Reference
     training: dict[str, Any]
     versions: dict[str, str]

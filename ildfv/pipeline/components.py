@@ -10,7 +10,9 @@ from ildfv.errors import check
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
 from ildfv.inference.gallery import Group, Picture, gallery
+from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encodings import encoding_of
 from ildfv.pipeline.projector import projector
 from ildfv.pipeline.regions import SLICE
@@ -72,12 +74,18 @@ def describe_components(
     def weights(indices: np.ndarray) -> np.ndarray | None:
         if encoding.region == SLICE:
             return None
-        found = [project.weights(slices.images([index]), float(areas[index])) for index in indices.tolist()]
+        lung = stored_lung(slices, indices)
+        masks = [None] * len(indices) if lung is None else lung[:, None]
+        found = [
+            project.weights(slices.images([index]), float(areas[index]), mask)
+            for index, mask in zip(indices.tolist(), masks, strict=True)
+        ]
         return np.concatenate([one for one in found if one is not None])
 
     progress.note(f"reading {len(chosen)} training slices")
-    patches = nearest_patches(mixture, project.maps, project.fields, slices.images, chosen, owners, count=count)
-    means, deviations = mean_component_scores(project.fisher, g, project.maps, slices.images, chosen, weights)
+    read = images_of(encoding, slices).images
+    patches = nearest_patches(mixture, project.maps, project.fields, read, chosen, owners, count=count)
+    means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, weights)
     order = np.argsort(-mixture.weights_, kind="stable").tolist()
     if out is not None:
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]

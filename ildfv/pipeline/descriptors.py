@@ -9,6 +9,7 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
+from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.regions import Weights
 from ildfv.streaming.maps import MapStream, batches
 
@@ -43,6 +44,11 @@ class InHounsfield:
     def images(self, indices) -> np.ndarray:
         """The images of the slices in HU, int16 (m, 1, 224, 224)."""
         return self.windowed.hounsfield(indices)
+
+
+def images_of(encoding: Encoding, slices: Slices) -> Slices | InHounsfield:
+    """The slices with the images that the layer of an encoding reads: HU or windows."""
+    return InHounsfield(slices) if encoding.inputs.get("hounsfield") else slices
 
 
 def fields_of(activations):

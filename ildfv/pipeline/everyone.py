@@ -10,6 +10,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encode import EncodeSettings, encode
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.heads import AUTO, LINEAR, PRESENCE, fit_on_encodings
@@ -46,7 +47,7 @@ class Everyone:
         settings = EncodeSettings(**{k: v for k, v in held_out.inputs.items() if k in names})
         encode(
             folder,
-            self.slices,
+            images_of(held_out, self.slices),
             activations,
             self.split,
             settings,

@@ -15,7 +15,7 @@ from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_files import INFO, write_predictor
-from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, PredictorInfo
+from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, HowPrepared, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
@@ -31,6 +31,7 @@ from ildfv.pipeline.training_statistics import TrainingStatistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
@@ -174,11 +175,6 @@ class Export:
         if name in self.encodings:
             return
         network = None
-        check(
-            not encoding.inputs.get("hounsfield"),
-            f"layer {layer} must be computed from windowed slices, got HU (`prepare --hu`), which a predictor cannot "
-            "prepare: use a workspace that was prepared without --hu",
-        )
         if layer not in UNTRAINED:
             network, layer = self.networks.add(encoding, self._fit_slices)
         if self.everyone is not None:
@@ -195,6 +191,7 @@ class Export:
             network=network,
             region=encoding.region,
             lungs=encoding.inputs.get("lungs", "rule"),
+            hounsfield=bool(encoding.inputs.get("hounsfield", False)),
             improved=encoding.inputs["improved"],
             estimators={
                 part: {key: one[key] for key in ("estimator", "settings", "learned")} for part, one in infos.items()
@@ -234,6 +231,7 @@ class Export:
             encodings=self.encodings,
             heads=sorted(self.heads, key=lambda head: head.name != primary),
             primary=primary or names[0],
+            preparation=HowPrepared(**self.slices.preparation.given()),
             reference=training.geometry(),
             training=self._training(),
             versions=versions(),
@@ -260,6 +258,7 @@ class Export:
     def _training(self) -> dict[str, Any]:
         """Statistics of the training data, without identities."""
         patients, none = self.slices.patients, np.empty(0, int)
+        given = self.slices.stored_lung_masks if self.slices.preparation.lungs == RULE else 0
         held_out = self.split.validation if self.everyone is None else none
         return {
             "data": self.slices.data,
@@ -271,6 +270,7 @@ class Export:
             "validation_slices": len(held_out),
             "validation_patients": len(set(patients[held_out].tolist())),
             "slices_sha256": self.slices.key,
+            **({"given_lung_masks": given} if given else {}),
         }
 
 

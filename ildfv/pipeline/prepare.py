@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.unpacked import unpacked
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_slice_labels
 from ildfv.pipeline.scan_settings import scan_settings
-from ildfv.pipeline.workspace import Workspace
+from ildfv.pipeline.workspace import SETTINGS, Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
+from ildfv.scans.preparation import Preparation
+from ildfv.scans.prepared_lungs import LUNGMASK, RULE, check_lungmask
 from ildfv.store.atomic import write_json
 from ildfv.store.parts import Parts
 from ildfv.version import __version__
@@ -44,6 +47,10 @@ def prepare_scans(
     grey: Grey | None = None,
     lung_masks: Path | None = None,
     hu: bool = False,
+    normalise: str | None = None,
+    pixel_size: float | None = None,
+    noise_level: float | None = None,
+    lungs: str | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """Stores the slices of all usable scans in the workspace, and returns the report of this run as JSON values.
@@ -81,6 +88,10 @@ def prepare_scans(
         Folder of the user's lung masks (`datasets.lung_masks`).
     hu : bool
         Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
+    normalise, pixel_size, noise_level : optional
+        Options that make scans of different scanners comparable (`scans.preparation`), settings of a new workspace.
+    lungs : {"rule", "lungmask"}, optional
+        Method that finds the lung, a setting of a new workspace.
 
     Returns
     -------
@@ -91,6 +102,13 @@ def prepare_scans(
     """
     scans = Path(scans)
     check_scans(scans)
+    options = {"normalise": normalise, "pixel_size": pixel_size, "noise_level": noise_level}
+    preparation = Preparation(**options, lungs=lungs or RULE)  # checked before anything is written
+    if preparation.lungs == LUNGMASK:
+        check_lungmask()  # once, not in every worker
+    if lungs == RULE and (Path(root) / SETTINGS).exists():
+        used = Workspace.open(root).settings.preparation.lungs
+        check(used == RULE, f"lungs must be {used} as in {Path(root) / SETTINGS}, got {lungs}: use another workspace")
     labelled = None if labels is None else read_label_file(labels)  # checked before anything is written
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
@@ -107,12 +125,16 @@ def prepare_scans(
             lung_masks=lung_masks,
             hu=hu,
         )
-        given = {"threshold": threshold, "seed": seed, "salt": salt}
+        given = {"threshold": threshold, "seed": seed, "salt": salt, **options}
+        given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions
         workspace = Workspace.open_or_create(root, version=__version__, **given)
         if workspace.settings.slices is not None:
             raise InputError(
                 f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace"
             )
+        settings = replace(settings, preparation=workspace.settings.preparation)
+        if settings.preparation.lungs == LUNGMASK:
+            check_lungmask()
         report = prepare(
             view.folder,
             workspace.slices_dir,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ildfv.arrays import to_numpy
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
@@ -43,8 +43,11 @@ class Projector:
     fisher: FisherVector
     pca: PCA
 
-    def weights(self, images: np.ndarray, pixel_area: float) -> np.ndarray | None:
-        """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice."""
+    def weights(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None) -> np.ndarray | None:
+        """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice.
+
+        lung: bool (m, 224, 224), if it is not that of the built-in rule.
+        """
         region = self.encoding.region
         if region == SLICE:
             return None
@@ -52,21 +55,35 @@ class Projector:
             low, high = WINDOWS[NORMAL]
             hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)
             masks = np.stack([body_mask(one) for one in hu])
+        elif lung is not None and self.encoding.inputs.get("lungs", "rule") == "rule":
+            masks = lung
         else:
             area = np.full(len(images), pixel_area)
             masks = lungs_of(images, area, self.encoding.inputs.get("lungs", "rule"))
         return self.fields.shares(masks)
 
-    def __call__(self, images: np.ndarray, pixel_area: float) -> np.ndarray:
+    @property
+    def reads_hounsfield(self) -> bool:
+        """Whether the layer reads slices in HU (`prepare --hu`) instead of windows."""
+        return bool(self.encoding.inputs.get("hounsfield", False))
+
+    def __call__(
+        self, images: np.ndarray, pixel_area: float, hu: np.ndarray | None = None, lung: np.ndarray | None = None
+    ) -> np.ndarray:
         """Projections, float32 (m, p), of prepared slices, uint8 (m, 3, 224, 224).
 
-        pixel_area: area of a pixel of the scan, mm².
+        pixel_area: area of a pixel of the scan, mm². hu: the slices in HU, int16 (m, 1, 224, 224), needed if
+        `reads_hounsfield` is true. lung: as for `weights`.
         """
+        read = hu if self.reads_hounsfield else images
+        if read is None:
+            raise InputError(f"hu must be given, because {self.encoding.folder} reads slices in HU, got none")
         found = []
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            maps = self.maps(batch)
-            vectors = to_numpy(self.fisher.transform(maps, weights=self.weights(batch, pixel_area)))
+            maps = self.maps(read[start : start + BATCH])
+            some = None if lung is None else lung[start : start + BATCH]
+            vectors = to_numpy(self.fisher.transform(maps, weights=self.weights(batch, pixel_area, some)))
             found.append(self.pca.transform(vectors.astype(np.float32)).astype(np.float32))
         return np.concatenate(found)
 

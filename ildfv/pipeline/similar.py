@@ -21,13 +21,16 @@ from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.projector import Projector, projector
-from ildfv.pipeline.regions import SLICE
+from ildfv.pipeline.regions import LUNG, SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.preparation import applied
+from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import NORMAL, windowed
+from ildfv.scans.windows import NORMAL, nearest, windowed
 
 COUNT = 10  # default number of results
 VERSION = 1
@@ -89,14 +92,18 @@ def similar_slices(
     path, number = split_slice(scan)
     chosen, notes = choose(discover(path, labels=False, workers=1), series, path)
     with quiet():
-        volume = read_volume(chosen)
+        volume, _, changes = applied(read_volume(chosen), slices.preparation)
+    notes += changes
     z = _slice(volume, number, path)
     if number is None:
         notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]
     image = windowed(volume.hu[z])
     progress.note(f"encoding: {encoding.folder}")
     project = projector(workspace, encoding, device)
-    query = project(image[None], volume.pixel_area)[0]
+    hu = mean_hounsfield(volume.hu[z])[None, None] if project.reads_hounsfield else None
+    in_lung = encoding.region == LUNG and slices.preparation.lungs == LUNGMASK
+    lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None
+    query = project(image[None], volume.pixel_area, hu, lung)[0]
     index = NearestRows(encoding.projections())
     own = _own(slices, chosen, workspace.settings.salt)
     indices, distances, same = _search(index, query, image, slices, own, count, per_patient)

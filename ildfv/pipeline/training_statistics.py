@@ -8,8 +8,10 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Reference
+from ildfv.inference.stored_lung import stored_lung
 from ildfv.progress import Progress
 
 REFERENCE_SLICES = 512  # maximum number of training slices whose likelihood is computed; they are evenly spaced
@@ -43,7 +45,7 @@ class TrainingStatistics:
             return 0.0
         areas, rows = np.asarray(self.slices.pixel_area), self._spaced(FLOOR_SLICES)
         found = [
-            predictor.raw_sizes(self.slices.images(rows[areas[rows] == area]), float(area), encoding)
+            predictor.raw_sizes(self._read(predictor, rows[areas[rows] == area], float(area)), encoding)
             for area in np.unique(areas[rows])
         ]
         return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
@@ -55,7 +57,7 @@ class TrainingStatistics:
         with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
             for area in np.unique(areas[rows]):
                 same = np.flatnonzero(areas[rows] == area)
-                values[same] = predictor.log_likelihoods(self.slices.images(rows[same]), float(area), encoding)
+                values[same] = predictor.log_likelihoods(self._read(predictor, rows[same], float(area)), encoding)
                 advance(len(same))
         known = np.isfinite(values)
         check(bool(known.any()), f"training slices must have descriptors in the region of {encoding}, got none")
@@ -63,6 +65,11 @@ class TrainingStatistics:
         medians = [np.median(values[series == name]) for name in np.unique(series)]
         low, high = np.quantile(medians, [0.01, 0.99])  # the range of the extremes would grow with the number of scans
         return np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist(), (float(low), float(high))
+
+    def _read(self, predictor: Predictor, rows: np.ndarray, area: float) -> SliceBatch:
+        """These slices, whose pixels have the same area, with HU if the predictor reads them, and stored lung masks."""
+        hu = self.slices.hounsfield(rows) if predictor.reads_hounsfield else None
+        return SliceBatch(self.slices.images(rows), area, hu, stored_lung(self.slices, rows))
 
     def _spaced(self, number: int) -> np.ndarray:
         """At most `number` of the fit slices, evenly spaced."""

@@ -15,6 +15,8 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.parsing import read_toml
 from ildfv.patterns import THRESHOLD
+from ildfv.scans.preparation import Preparation, check_same
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.store.atomic import write_bytes
 from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.lock import writing
@@ -35,6 +37,15 @@ class Settings(BaseModel):
     folds: int = Field(5, ge=2)
     seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
     slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
+    normalise: str | None = None  # options of `scans.preparation`; None: not used
+    pixel_size: float | None = None
+    noise_level: float | None = None
+    lungs: str | None = None  # method that finds the lung; None: the rule
+
+    @property
+    def preparation(self) -> Preparation:
+        """The options that change the HU of scans."""
+        return Preparation(self.normalise, self.pixel_size, self.noise_level, self.lungs or RULE)
 
 
 class Workspace:
@@ -104,6 +115,8 @@ class Workspace:
             f"{self.slices_dir} must be prepared by this version with the salt in {self.root / SETTINGS}, got slices "
             "of another version or salt: restore the salt, or use another workspace",
         )
+        what = f"{self.slices_dir} must be prepared as {self.root / SETTINGS} states,"
+        check_same(self.settings.preparation, slices.preparation, what)
         return slices
 
     @property

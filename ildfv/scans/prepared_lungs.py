@@ -1,4 +1,4 @@
-"""Lung masks of prepared slices, by a rule or by the lungmask package, from the HU of the normal window."""
+"""Lung masks by a rule or by the lungmask package: of prepared slices, from their normal window, or of whole scans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ildfv.scans.lungs import GAS, lung_mask
 from ildfv.scans.windows import GRID, NORMAL, SIZE, WINDOWS
 
 RIM = 2  # width in prepared pixels of the blurred wall around gas
-METHODS = ("rule", "lungmask")
+RULE, LUNGMASK = METHODS = ("rule", "lungmask")
 
 
 def lungs(slices, indices, method: str = "rule") -> np.ndarray:
@@ -52,6 +52,21 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
     return mask & ~gas[regions]
 
 
+def scan_lungs(hu: np.ndarray) -> np.ndarray:
+    """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small regions apart from the lung.
+
+    hu: (z, y, x), z to the head. MissingPackageError, InputError: the package or its weights are missing.
+    """
+    found = np.asarray(_lungmask_of_scans()(hu))
+    check(found.shape == hu.shape, f"lungmask must return a mask of shape {hu.shape}, got {found.shape}: update it")
+    return found > 0
+
+
+def check_lungmask() -> None:
+    """Loads lungmask and its weights. MissingPackageError, InputError: they are missing and cannot be downloaded."""
+    _lungmask_of_scans()
+
+
 def refuse_unknown_lungs(method: str) -> None:
     """InputError: the method is unknown. MissingPackageError: its package is not installed. Downloads nothing."""
     check(method in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{method}"')
@@ -66,9 +81,19 @@ def _package():
 @cache
 def _lungmask() -> Callable[[np.ndarray], np.ndarray]:
     """HU (m, h, w) → labels, 0 outside the lung; lungmask downloads its weights on first use."""
+    return _inferer(volume_postprocessing=False)  # postprocessing assumes that the slices form one volume
+
+
+@cache
+def _lungmask_of_scans() -> Callable[[np.ndarray], np.ndarray]:
+    """HU (z, y, x) of a whole scan → labels, 0 outside the lung."""
+    return _inferer(volume_postprocessing=True)
+
+
+def _inferer(*, volume_postprocessing: bool) -> Callable[[np.ndarray], np.ndarray]:
     package = _package()
-    try:  # without volume postprocessing, which assumes that the slices form one volume
-        return package.LMInferer(volume_postprocessing=False, tqdm_disable=True).apply
+    try:
+        return package.LMInferer(volume_postprocessing=volume_postprocessing, tqdm_disable=True).apply
     except OSError as error:
         rule = 'lungs "lungmask" must be able to download its weights on first use'
         raise InputError(f"{rule}, got {error}", faq="offline") from error

@@ -15,7 +15,9 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
+from ildfv.scans.preparation import check_same
 from ildfv.scans.windows import GRID, SIZE
 from ildfv.viewer.case import Maps
 from ildfv.viewer.maps import KINDS, UNITS, Quantiser
@@ -47,6 +49,12 @@ class ComputedMaps:
         check(head is not None, f"{folder} must have a head of Fisher vectors for contribution maps, got none")
         patterns = tuple(self.predictor.patterns)
         check(patterns == PATTERNS, f"{folder} must have the patterns {PATTERNS}, got {patterns}")
+        what = f"{folder} must be used with slices that are prepared as its training slices,"
+        check_same(self.predictor.info.preparation.options, slices.preparation, what)
+        check(
+            slices.has_hounsfield or not self.predictor.reads_hounsfield,
+            f"{folder} reads slices in HU: the workspace must be prepared with --hu, got slices without HU",
+        )
         self.head = str(head)
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, list[tuple[float, list[bytes]]]] = OrderedDict()
@@ -82,8 +90,11 @@ class ComputedMaps:
         per_cm2 = np.float32(100 / (area * (GRID / SIZE) ** 2))
         quantisers = [Quantiser() for _ in PATTERNS]
         for start in range(first, last, AT_ONCE):
-            images = self._slices.images(range(start, min(last, start + AT_ONCE)))
-            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32)  # (b, C, h, w)
+            rows = np.arange(start, min(last, start + AT_ONCE))
+            images = self._slices.images(rows)
+            hu = self._slices.hounsfield(rows) if self.predictor.reads_hounsfield else None
+            given = {"hu": hu, "lung": stored_lung(self._slices, rows)}
+            maps = self.predictor.contributions(images, area, self.head, dtype=np.float32, **given)  # (b, C, h, w)
             for planes in maps:
                 for quantiser, plane in zip(quantisers, planes, strict=True):
                     quantiser.add(ndimage.gaussian_filter(plane, SMOOTHING) * per_cm2)

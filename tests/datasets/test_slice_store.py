@@ -111,11 +111,11 @@ def test_parts_of_format_1_are_read_without_healthy_pixels_and_later_formats_ref
     one = scan(0, 3)
     arrays = {name: getattr(one, name) for name in ("images", "labels", "counts", "lung", "positions")}
     attributes = {name: getattr(one, name) for name in ("patient", "series", "labelled", "pixel_area", "phantom")}
-    for folder, more in ((tmp_path / "1", {}), (tmp_path / "3", {"format": 4})):
+    for folder, more in ((tmp_path / "1", {}), (tmp_path / "3", {"format": 5})):
         folder.mkdir()
         with writing_parts(folder, "key") as parts:
             parts.add(write_part(folder, one.series, arrays, attributes | more, key=""))
     assert Slices(tmp_path / "1").healthy.tolist() == [-1, -1, -1]
     np.testing.assert_array_equal(Slices(tmp_path / "1").counts, one.counts)
-    with pytest.raises(InputError, match="part series0 must have format 3 or older, got 4"):
+    with pytest.raises(InputError, match="part series0 must have format 4 or older, got 5"):
         Slices(tmp_path / "3")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Reference
@@ -22,10 +23,10 @@ def judged(reference=REFERENCE, *, likelihood=-20.0, lung=200.0, side=0.7, spaci
     """The sentences on a scan with these properties."""
     predictor = SimpleNamespace(
         info=SimpleNamespace(reference=reference),
-        log_likelihoods=lambda images, area, encoding: np.full(len(images), likelihood),
+        log_likelihoods=lambda slices, encoding: np.full(len(slices), likelihood),
     )
     volume = SimpleNamespace(pixel_area=side**2, spacing=(spacing, side, side), hu=np.empty((9, 1, 1)))
-    return statements(predictor, volume, np.empty((9, 1, 1, 1)), np.array([0.0] * 8 + [lung]))
+    return statements(predictor, volume, SliceBatch(np.empty((9, 1, 1, 1)), side**2), np.array([0.0] * 8 + [lung]))
 
 
 def test_a_scan_like_the_training_scans_is_reported_as_similar():

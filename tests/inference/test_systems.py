@@ -24,9 +24,7 @@ from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_files import CARD, TENSORS
-from ildfv.pipeline import systems
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
-from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.score import read_scores
@@ -53,6 +51,7 @@ def workspace_of(root: Path, make) -> Workspace:
             one = replace(
                 one, images=one.images[rows], labels=one.labels[rows], counts=one.counts[rows], lung=one.lung[rows],
                 positions=one.positions[rows], density=dense(number).density[rows],
+                hu=None if one.hu is None else one.hu[rows],
             )  # fmt: skip
             parts.add(write_scan(workspace.slices_dir, one))
     write_folds(workspace)
@@ -172,14 +171,6 @@ def test_export_fits_all_patients_and_takes_decisions_from_cross_validation(few,
 def test_export_of_all_patients_requires_every_fold(few, tmp_path):
     with pytest.raises(InputError, match=r"needs results of .*-ridge for every fold, got none for 0: run `ildfv reg"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung", head=["ridge"], all_patients=True)
-
-
-def test_layers_computed_from_hounsfield_units_are_refused(few, tmp_path, monkeypatch):
-    real = Encoding.inputs.fget
-    monkeypatch.setattr(Encoding, "inputs", property(lambda self: {**real(self), "hounsfield": True}))
-    monkeypatch.setattr(systems, "check", lambda *arguments: None)  # it would refuse these inputs first
-    with pytest.raises(InputError, match=r"layer filters must be computed from windowed slices, got HU"):
-        export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung")
 
 
 def test_an_unknown_primary_head_is_refused(few, tmp_path):

@@ -1,0 +1,100 @@
+"""The part of one prepared scan: its arrays, and the function that writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ildfv.errors import InputError
+from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.scans.density import COLUMNS
+from ildfv.scans.preparation import PLAIN, Preparation
+from ildfv.store.parts import Row, write_part
+
+SIZE = 224  # side of a windowed slice, the input of the paper's networks
+# Newest format of a part. 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU, 4 has
+# `preparation`, the options that changed its HU.
+FORMAT = 4
+
+
+@dataclass(frozen=True)
+class ScanSlices:
+    """The m slices of one prepared scan."""
+
+    images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
+    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
+    lung: np.ndarray  # int32 (m,): lung pixels on the original grid
+    positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
+    patient: str  # 16 hex digits: a salted hash
+    series: str  # 16 hex digits: a salted hash
+    labelled: bool  # whether any slice has labels
+    pixel_area: float  # mm² of one pixel on the original grid
+    phantom: bool = False  # generated, not a patient: reports label its results as phantom
+    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    resampled: str = ""  # description of the resampling, if the scan was tilted or unevenly spaced (`scans.resample`)
+    preparation: Preparation = PLAIN  # options that changed the HU
+    changes: str = ""  # the values that these options measured in the scan
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, if it is not from the built-in rule
+    hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
+    density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
+
+    def __post_init__(self):
+        m = len(self.images)
+        shapes = {
+            "images": (m, 3, SIZE, SIZE),
+            "labels": (m, SIZE, SIZE),
+            "counts": (m, len(PATTERNS)),
+            "lung": (m,),
+            "positions": (m,),
+        }
+        if self.healthy is not None:
+            shapes["healthy"] = (m,)
+        if self.density is not None:
+            shapes["density"] = (m, len(COLUMNS))
+        if self.lung_masks is not None:
+            shapes["lung_masks"] = (m, SIZE, SIZE)
+        if self.hu is not None:
+            shapes["hu"] = (m, SIZE, SIZE)
+        for name, shape in shapes.items():
+            if (found := getattr(self, name).shape) != shape:
+                raise InputError(f"{name} must have shape {shape}, got {found}")
+        if m == 0:
+            raise InputError("a scan must have at least one slice, got 0")
+
+
+def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
+    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes."""
+    arrays: dict[str, np.ndarray] = {
+        "images": np.asarray(scan.images, np.uint8),
+        "labels": np.asarray(scan.labels, np.uint8),
+        "counts": np.asarray(scan.counts, np.int32),
+        "lung": np.asarray(scan.lung, np.int32),
+        "positions": np.asarray(scan.positions, np.float32),
+        "healthy": np.full(len(scan.lung), UNLABELLED) if scan.healthy is None else scan.healthy,
+    }
+    arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
+    if scan.density is not None:
+        arrays["density"] = np.asarray(scan.density, np.float32)
+    if scan.lung_masks is not None:
+        arrays["lung_masks"] = np.packbits(np.asarray(scan.lung_masks, bool).reshape(len(scan.lung), -1), axis=1)
+    if scan.hu is not None:
+        arrays["hu"] = np.asarray(scan.hu, np.int16)
+    plain = scan.lung_masks is None and scan.hu is None
+    attributes = {
+        "patient": scan.patient,
+        "series": scan.series,
+        "labelled": bool(scan.labelled),
+        "pixel_area": float(scan.pixel_area),
+        "phantom": bool(scan.phantom),
+        # Plain parts have the same bytes as those of earlier versions.
+        "format": FORMAT if not scan.preparation.is_default else 2 if plain else 3,
+    }
+    if not scan.preparation.is_default:
+        attributes["preparation"] = scan.preparation.to_text()
+        attributes["changes"] = scan.changes
+    if scan.resampled:
+        attributes["resampled"] = scan.resampled
+    return write_part(folder, scan.series, arrays, attributes, key=key)

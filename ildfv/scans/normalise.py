@@ -1,0 +1,91 @@
+"""HU normalised with values measured in the scan: of the air around the body and, optionally, of soft tissue.
+
+"air" adds an offset, so that the air is at −1000 HU. "air,tissue" also scales, so that the most frequent attenuation of
+homogeneous soft tissue is at 50 HU. Neither needs a segmentation: air is what lies outside the body and is not padding;
+soft tissue is found by its attenuation (`scans.tissue`). Blood is not used, because contrast medium changes it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.errors import check
+from ildfv.scans.body import body_mask
+from ildfv.scans.tissue import NEAR, mode, noise_of, soft_tissue, spaced
+from ildfv.scans.volume import MAX_HU, PADDING
+
+NORMALISE = ("air", "air,tissue")
+AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
+FLOOR = -1024  # HU; lower values are padding, and many scanners clip here
+DENSEST = -850.0  # HU; what is denser outside the body is table, clothes or arms
+MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
+FEWEST = 2000  # pixels of air
+CLIPPED = 0.4  # share of the air at the lowest value above which its median is not reliable
+AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
+
+
+def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarray, str]:
+    """(normalised HU, dtype of the input, rounded if it is an integer; a note with the measured values).
+
+    hu: (z, y, x). pixel_area: mm². InputError: air or tissue cannot be measured.
+    """
+    chosen = hu[spaced(len(hu))]
+    air = measured_air(chosen, pixel_area)
+    offset, scale = AIR - air, 1.0
+    note = f"HU normalised: air {air:.1f} → {AIR:.0f} HU"
+    if method == "air,tissue":
+        tissue = measured_tissue(chosen, pixel_area)
+        scale = (TISSUE - AIR) / (tissue - air)
+        offset = AIR - scale * air
+        note += f", tissue {tissue:.1f} → {TISSUE:.0f} HU"
+    out = np.empty_like(hu)
+    for z, slice_ in enumerate(hu):  # slice by slice: float values of a whole scan take several GB
+        values = np.clip(slice_.astype(np.float64) * scale + offset, PADDING, MAX_HU)
+        out[z] = np.rint(values) if hu.dtype.kind == "i" else values
+    return out, note
+
+
+def measured_air(slices: np.ndarray, pixel_area: float) -> float:
+    """The median HU of the air around the body on these slices (m, rows, columns).
+
+    Pixels below −1024 HU are padding. InputError: there is too little air, most of it is clipped, or its median is not
+    plausible.
+    """
+    found = []
+    for hu in slices:
+        body = body_mask(hu)
+        if not body.any():
+            continue
+        near = ndimage.binary_dilation(body, iterations=max(1, round(MARGIN / np.sqrt(pixel_area))))
+        found.append(hu[~near & (hu >= FLOOR) & (hu < DENSEST)])
+    air = np.concatenate(found) if found else np.empty(0)
+    rule = "the air around the body must be measurable to normalise HU"
+    check(
+        len(air) >= FEWEST,
+        f"{rule}, got {len(air)} of {FEWEST} pixels that are not padding (cropped or masked scan?)",
+        faq="scanner-options",
+    )
+    clipped = float(np.mean(air == air.min()))
+    check(
+        clipped <= CLIPPED,
+        f"{rule}, got {clipped:.0%} of its pixels at {air.min():g} HU (clipped or padded)",
+        faq="scanner-options",
+    )
+    value = float(np.median(air))
+    low, high = AIR_RANGE
+    check(low <= value <= high, f"{rule}, got {value:.0f} HU instead of {low:g} to {high:g}", faq="scanner-options")
+    return value
+
+
+def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:
+    """The most frequent mean HU of homogeneous windows in soft tissue on these slices (m, rows, columns).
+
+    InputError: there is too little soft tissue, or the value is not plausible.
+    """
+    means, deviations = soft_tissue(slices, pixel_area)
+    value = mode(means[deviations <= NEAR * noise_of(deviations)])
+    low, high = TISSUE_RANGE
+    rule = "soft tissue must be measurable to normalise HU"
+    check(low <= value <= high, f"{rule}, got {value:.0f} HU instead of {low:g} to {high:g}", faq="scanner-options")
+    return value

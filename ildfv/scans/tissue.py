@@ -1,0 +1,75 @@
+"""Statistics of homogeneous soft tissue in a scan: its attenuation and its noise.
+
+Means and standard deviations are computed in windows of 6 mm on a few slices. The most frequent standard deviation of
+windows in soft tissue is the noise (Christianson et al., AJR 205, 2015: "global noise level"), because windows with an
+edge in them have larger and widely scattered values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.errors import check
+
+WINDOW = 6.0  # mm, side of a window
+SOFT = (0.0, 100.0)  # mean HU of a window in soft tissue, without fat, contrast medium and bone
+CLIP = (-300.0, 400.0)  # HU; edges with lung and bone need not be exact
+SLICES = 12  # slices that are read, evenly spaced
+FEWEST = 200  # windows; a single slice has about 1,000
+NEAR = 1.4  # windows whose standard deviation is within this factor of the mode are homogeneous
+
+
+def spaced(m: int, number: int = SLICES) -> np.ndarray:
+    """At most `number` slices of m, evenly spaced, without the ends."""
+    return np.unique(((np.arange(number) + 0.5) * m / number).astype(int).clip(0, m - 1))
+
+
+def windows(hu: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
+    """(means, standard deviations) in windows around every pixel, HU, (rows, columns) each. hu: one slice."""
+    side = 2 * max(1, round(WINDOW / pixel / 2)) + 1
+    x = np.clip(hu, *CLIP).astype(np.float32)
+    mean = ndimage.uniform_filter(x, side)
+    square = ndimage.uniform_filter(x * x, side)
+    return mean, np.sqrt(np.maximum(square - mean * mean, 0))
+
+
+def soft_tissue(slices: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
+    """(means, standard deviations) of the windows in soft tissue on these slices (m, rows, columns), HU, (n,) each.
+
+    Windows overlap by half. InputError: there are fewer than 200.
+    """
+    pixel = float(np.sqrt(pixel_area))
+    step = max(1, round(WINDOW / pixel / 2))
+    means, deviations = [], []
+    for hu in slices:
+        mean, deviation = (found[::step, ::step] for found in windows(hu, pixel))
+        inside = (mean >= SOFT[0]) & (mean <= SOFT[1])
+        means.append(mean[inside])
+        deviations.append(deviation[inside])
+    found = np.concatenate(means), np.concatenate(deviations)
+    check(
+        len(found[0]) >= FEWEST,
+        f"a scan must show soft tissue of {SOFT[0]:g} to {SOFT[1]:g} HU to measure noise or tissue, got "
+        f"{len(found[0])} windows of {WINDOW:g} mm instead of {FEWEST} (cropped or masked scan?)",
+        faq="scanner-options",
+    )
+    return found
+
+
+def noise_of(deviations: np.ndarray) -> float:
+    """The noise, HU: the median of the standard deviations near their mode, which alone would vary more."""
+    peak = mode(deviations)
+    return float(np.median(deviations[(deviations >= peak / NEAR) & (deviations <= peak * NEAR)]))
+
+
+def mode(values: np.ndarray) -> float:
+    """The half-sample mode: the middle of the shortest half, of its shortest half, … (Robertson, Cryer 1974)."""
+    x = np.sort(np.asarray(values, np.float64))
+    while len(x) > 2:
+        half = (len(x) + 1) // 2
+        start = int((x[half - 1 :] - x[: len(x) - half + 1]).argmin())
+        if half == len(x):
+            break
+        x = x[start : start + half]
+    return float(x.mean())
