@@ -30,6 +30,11 @@ class HeadAnswer:
     upper third of the lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square
     error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
 
+    If the head was fitted to labels of scans, pooling is how it pools the scores of slices (`estimators.bags`), and
+    scan_scores, (C,), are the scores of the scan. A pattern is present on the scan if its scan score reaches the
+    threshold, and on a slice if this slice alone would make the scan reach it. Otherwise pooling is "", and a pattern
+    is present on the scan if it is present on any slice.
+
     performance: a sentence on the expected performance of the head. sets_level: coverage of the conformal sets.
     """
 
@@ -50,6 +55,16 @@ class HeadAnswer:
     sets: list[list[str]] | None = None
     sets_level: float | None = None
     no_sets: str = ""
+    pooling: str = ""
+    scan_scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def present(self) -> list[bool]:
+        """Whether each pattern is present on the scan."""
+        if not self.pooling:
+            return np.any(self.presence, axis=0).tolist()
+        pairs = zip(self.scan_scores, self.thresholds, strict=True)
+        return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
@@ -132,7 +147,7 @@ class Prediction:
         }
 
     def _head_dict(self, answer: HeadAnswer) -> dict[str, Any]:
-        present = np.any(answer.presence, axis=0).tolist()
+        present = answer.present
         scan = {
             pattern: {
                 "present": present[c],
@@ -147,6 +162,7 @@ class Prediction:
                 "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
                 "slices_by_set": answer.slices_by_set(c),
+                **({"score": _number(answer.scan_scores[c]), "pooling": answer.pooling} if answer.pooling else {}),
             }
             for c, pattern in enumerate(self.patterns)
         }
