@@ -85,7 +85,7 @@ def test_losses_are_finite_for_extreme_scores(loss, scale):
 
 
 def problem(seed=0, bags=60, size=8, p=5):
-    """Rows of which feature 0 is the truth. A bag has its label only. Returns x, truth, label of each row's bag, bag."""
+    """Rows of which feature 0 is the truth. Returns x, truth, label of each row's bag, bag."""
     random = np.random.default_rng(seed)
     of = np.repeat(np.arange(bags), size)
     shown = random.random(bags) < 0.5
@@ -99,7 +99,7 @@ def problem(seed=0, bags=60, size=8, p=5):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_labels_of_bags_find_the_positive_rows(pooling):
-    x, truth, y, of = problem()
+    x, _, y, of = problem()
     head = fit_head("logistic", x, y, of // 6, bags=Bags(pooling, of))
     new, new_truth, new_y, _ = problem(seed=1)
     scores = head.predict(new)
