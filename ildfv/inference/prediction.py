@@ -66,6 +66,10 @@ class HeadAnswer:
         pairs = zip(self.scan_scores, self.thresholds, strict=True)
         return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
 
+    def on_present_slices(self, values: np.ndarray, c: int) -> float:
+        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN with labels of scans: unknown."""
+        return float("nan") if self.pooling else float(values[self.presence[:, c], c].sum())
+
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
         if self.sets is None:
@@ -154,8 +158,8 @@ class Prediction:
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
                 "highest_probability": _number(np.max(answer.probability[:, c])),
-                "pixels_present_slices": _number(answer.pixels[answer.presence[:, c], c].sum()),
-                "area_cm2_present_slices": _number(answer.area[answer.presence[:, c], c].sum()),
+                "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
+                "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),
                 "look_first_at_slice": int(answer.best[c]),
                 "look_first_at_slices": answer.first[c] if answer.first else [int(answer.best[c])],
                 "zones": answer.zones[c] if answer.zones else None,
