@@ -227,7 +227,7 @@ def _print_answer(answer: dict) -> None:
         notes = [*answer["notes"], *answer["reliability"]] if number == 0 else []
         if any("pooling" in row for row in head["scan"].values()):
             notes.append(
-                "Fitted to labels of scans: present is decided by all slices together, slices counts those alone."
+                "Fitted to labels of scans: all slices together decide on present; slices counts those that do alone."
             )
         output.table(
             f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",

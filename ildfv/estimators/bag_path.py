@@ -45,7 +45,7 @@ def bag_path(x: np.ndarray, y: np.ndarray, bags: Bags, penalties: Sequence[float
     smooth: list[Loss] = [noisy_or_loss]
     if bags.pooling == MAX:
         smooth = [partial(soft_max_loss, sharpness=sharpness) for sharpness in SHARPNESS]
-    results = []
+    results: list[np.ndarray] = []
     for penalty in reversed(penalties):
         for loss in smooth if not results else smooth[-1:]:
             found = _minimised(loss, z, starts, y, penalty, found)

