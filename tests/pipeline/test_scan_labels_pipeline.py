@@ -19,6 +19,7 @@ from ildfv.estimators.bags import POOLINGS, pooled
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.inference.predictor import Predictor
 from ildfv.patterns import PATTERNS, UNLABELLED, presence
+from ildfv.pipeline import recipes
 from ildfv.pipeline.baselines import NAMES, features, percentile_of, scan_features, score_baselines
 from ildfv.pipeline.by_scan import scans_of
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
@@ -267,7 +268,9 @@ def test_report_viewer_and_verify_state_that_measures_are_per_scan(encoded):
 
 
 @pytest.mark.slow
-def test_fit_pools_the_folds_of_logistic_heads_and_baselines_per_scan(tmp_path):
+def test_fit_pools_the_folds_of_logistic_heads_and_baselines_per_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "FEW_SETTINGS", {"components": 2, "dimensions": 8, "passes": 1})
+    monkeypatch.setattr(recipes, "network_available", lambda: False)
     workspace, _ = make(tmp_path / "study")
     found = CliRunner().invoke(
         app, ["fit", "-w", str(workspace.root), "--bags", "max", "--json"], catch_exceptions=False
