@@ -75,18 +75,20 @@ def stats(
     check(result["slices"] > 0, NO_LABELS)
     if output.emit(result, as_json=as_json):
         return
-    excluded = result["unlabelled_slices"]
-    caption = f"T = {result['threshold']} pixels; {excluded} slice{'s' * (excluded != 1)} without labels excluded"
+    excluded, unit = result["unlabelled_slices"], result.get("unit", "slice")
+    rule = "labels of scans" if unit == "scan" else f"T = {result['threshold']} pixels"
+    caption = f"{rule}; {excluded} {unit}{'s' * (excluded != 1)} without labels excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
     rows.append(
-        ("none (patients: no pattern on any slice)", result["healthy"]["slices"], result["healthy"]["patients"])
+        (f"none (patients: no pattern on any {unit})", result["healthy"]["slices"], result["healthy"]["patients"])
     )
     rows.append(("all", result["slices"], result["patients"]))
     data = " (phantom data)" if result["data"] == "phantom" else ""
-    output.table(f"Slices and patients per pattern{data}", ["pattern", "slices", "patients"], rows, caption=caption)
+    title = f"{unit.capitalize()}s and patients per pattern{data}"
+    output.table(title, ["pattern", f"{unit}s", "patients"], rows, caption=caption)
     output.table(
-        f"Patterns per slice{data}",
-        ["patterns", "slices", "patients"],
+        f"Patterns per {unit}{data}",
+        ["patterns", f"{unit}s", "patients"],
         [(" + ".join(c["patterns"]) or "none", c["slices"], c["patients"]) for c in result["combinations"]],
     )
 
@@ -110,6 +112,7 @@ def folds(
 
     Example: `ildfv folds --folds 5`
     """
+    from ildfv.pipeline.by_scan import unit_of
     from ildfv.pipeline.split import check_folds, open_workspace, write_folds
 
     space = open_workspace(workspace, slices)
@@ -117,8 +120,9 @@ def folds(
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
     if output.emit(result, as_json=as_json):
         return
-    columns = ["fold", "patients", "slices", *PATTERNS]
+    unit = unit_of(space.slices())
+    columns = ["fold", "patients", f"{unit}s", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows, caption="columns of patterns: number of slices")
+    output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")

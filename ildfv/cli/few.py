@@ -34,7 +34,8 @@ def baselines(
         for r in results
     ]
     data = "PHANTOM data, not clinical" if results[0].data == "phantom" else "user data"
-    output.table(f"Baselines, AUC (95 %): {data}", ["system", "fold", *PATTERNS], rows)
+    of_scans = " per scan" if results[0].unit == "scan" else ""
+    output.table(f"Baselines, AUC{of_scans} (95 %): {data}", ["system", "fold", *PATTERNS], rows)
 
 
 def fit(
@@ -46,6 +47,7 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(help="Number of epochs of the network, with recipe paper.", min=1)
     ] = None,
+    bags: o.Bags = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -65,6 +67,7 @@ def fit(
         recipe=recipe,
         epochs=epochs,
         device=device,
+        bags=bags,
         progress=output.progress(verbose, workspace=workspace),
     )
     if output.emit(result, as_json=as_json):
@@ -78,12 +81,15 @@ def fit(
         for name, one in result["systems"].items()
     ]
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    by_scan = result.get("unit") == "scan"
+    tested = f"{result['scans']} scans" if by_scan else f"{result['slices']} slices"
+    rule = "labels of scans, measures per scan" if by_scan else f"T = {result['threshold']}"
     output.table(
-        f"Recipe {result['recipe']}, AUC (95 %): {data}",
+        f"Recipe {result['recipe']}, AUC{' per scan' * by_scan} (95 %): {data}",
         ["system", *next(iter(result["systems"].values()))["auc"], "mean"],
         rows,
-        caption=f"{len(result['folds'])} folds pooled: {result['slices']} slices of {result['patients']} patients, "
-        f"T = {result['threshold']}; intervals by patient",
+        caption=f"{len(result['folds'])} folds pooled: {tested} of {result['patients']} patients, {rule}; intervals "
+        "by patient",
     )
     against = [
         (

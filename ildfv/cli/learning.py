@@ -245,6 +245,7 @@ def regress(
     density: Annotated[
         str, typer.Option(help="Lung densities as additional inputs of ridge and logistic: auto (if they help) or off.")
     ] = "auto",
+    bags: o.Bags = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -263,6 +264,7 @@ def regress(
         ridge=ridge,
         head=head,
         density=density,
+        bags=bags,
         progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)
@@ -275,6 +277,7 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     """
     if output.emit(result, as_json=as_json) or result is None:
         return
+    from ildfv.evaluation.documents import SCAN
     from ildfv.evaluation.results import undecided
 
     rows = []
@@ -291,11 +294,13 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         output.cell(overall.mean_auc),
     )
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
+    by_scan = result.unit == SCAN
+    rule = "labels of scans, measures per scan" if by_scan else f"T = {result.threshold}"
     output.table(
-        f"{result.system}, held-out fold {result.fold}: {data}",
-        ["pattern", "slices with it", "patients with it", "F (95 %)", "AUC (95 %)"],
+        f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",
+        ["pattern", f"{result.unit}s with it", "patients with it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
-        caption=f"{result.n_slices} test slices of {result.n_patients} patients, T = {result.threshold}; "
+        caption=f"{result.n_slices} test {result.unit}s of {result.n_patients} patients, {rule}; "
         "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
     )
     output.out.print(

@@ -36,3 +36,10 @@ Fold = Annotated[int, typer.Option(help="The held-out fold, used only for testin
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")
+Bags = Annotated[
+    str | None,
+    typer.Option(
+        help="With labels of scans: how scores of slices give the score of a scan, noisy-or or max.",
+        show_default="noisy-or",
+    ),
+]

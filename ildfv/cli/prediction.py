@@ -225,6 +225,10 @@ def _print_answer(answer: dict) -> None:
             for pattern, row in head["scan"].items()
         ]
         notes = [*answer["notes"], *answer["reliability"]] if number == 0 else []
+        if any("pooling" in row for row in head["scan"].values()):
+            notes.append(
+                "Fitted to labels of scans: all slices together decide on present; slices counts those that do alone."
+            )
         output.table(
             f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
             ["pattern", "present", "slices", "probability", "highest on a slice", "area, cm²", "look first at slices"],

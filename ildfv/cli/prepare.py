@@ -28,7 +28,9 @@ def prepare(
     codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV file of slice labels (0, 1 or empty for each pattern) and, optionally, patients."),
+        typer.Option(
+            help="CSV file of labels of slices or scans (0, 1 or empty for each pattern) and, optionally, patients."
+        ),
     ] = None,
     grey: Annotated[
         str | None,

@@ -100,6 +100,8 @@ def _names_or_count(names: list[str], count: str) -> str:
 def _contents(counts: dict) -> str:
     """The numbers of scans, patients and slices as text."""
     scans, patients, slices = (_counted(counts[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+    if "labelled_scans" in counts:  # labels of scans: which slices show a pattern is unknown
+        return f"{scans} of {patients} ({counts['labelled_scans']:,} with labels), {slices}"
     return f"{scans} of {patients}, {slices} ({counts['labelled_slices']:,} with labels)"
 
 

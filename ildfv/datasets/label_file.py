@@ -1,14 +1,17 @@
-"""A CSV file of slice labels, which is read and checked before any scan is read.
+"""A CSV file of labels of slices or scans, which is read and checked before any scan is read.
 
-A row names its slice in one of two ways:
+A row names a slice in one of two ways:
 
 -   `file`: the path of a file with one slice (DICOM or image);
 -   `scan` (path of the scan's file or folder) or `series` (SeriesInstanceUID), with `position` (mm along the slice
     normal, towards the head) or `instance` (DICOM InstanceNumber). For a scan of one slice, neither is needed.
 
+Without `position` and `instance`, a row with `scan` or `series`, or with `patient` only, labels a scan of several
+slices as a whole (`scan_labels`).
+
 Paths are relative to the CSV file. A pattern has a column with 1 (shown), 0 (not shown) or nothing (unknown; also NaN,
 NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
-The patients in a column `patient` replace those from PatientIDs or folders.
+Beside another name, the patients in a column `patient` replace those from PatientIDs or folders.
 """
 
 from __future__ import annotations
@@ -48,8 +51,9 @@ class LabelRow:
 class LabelFile:
     """The rows of a label file, and which columns it has.
 
-    scan: the column that names the scan: "series", "scan" or "file". where: "position", "instance", or "" if rows name
-    only a file or a scan. has_patients: whether it has a column of patients.
+    scan: the column that names the scan: "series", "scan", "file" or "patient". where: "position", "instance", or "" if
+    rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a
+    column has pixel counts.
     """
 
     path: Path
@@ -57,6 +61,7 @@ class LabelFile:
     where: str
     has_patients: bool
     rows: tuple[LabelRow, ...]
+    has_counts: bool = False
 
     @property
     def folder(self) -> Path:
@@ -100,7 +105,8 @@ def read_label_file(path: Path) -> LabelFile:
     rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
     known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
     check(known > 0, f"{path} must label at least one slice, got {len(rows)} rows without a known label")
-    return LabelFile(path, scan, where, PATIENT in columns, rows)
+    has_patients = PATIENT in columns and scan != PATIENT
+    return LabelFile(path, scan, where, has_patients, rows, any(is_count for _, is_count in patterns.values()))
 
 
 def number(value: str, name: str, *, integer: bool = False) -> float:
@@ -132,7 +138,8 @@ def _rows(
                 continue
             check(cells[scan] != "", f"{scan} must be given in every row, got none")
             place = cells.get(where, "")
-            check(not where or place != "", f"{where} must be given in every row, got none")
+            rule = f"{where} must be given in every row, got none"
+            check(not where or place != "", f"{rule}: a file has labels of slices or of scans, not both")
             yield LabelRow(line, _slashed(cells[scan], scan), place, cells.get(PATIENT, ""), _counts(cells, patterns))
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from error
@@ -140,7 +147,7 @@ def _rows(
 
 def _slashed(name: str, column: str) -> str:
     """The name with slashes instead of the backslashes of Windows, if the column contains paths."""
-    return name.replace("\\", "/") if column != SERIES and os.sep == "/" else name
+    return name.replace("\\", "/") if column not in (SERIES, PATIENT) and os.sep == "/" else name
 
 
 def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
@@ -169,6 +176,8 @@ def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
     if where == [FILE]:
         check(not scan, f"{path} must have the column {scan and scan[0]} or file, got both: omit one")
         return FILE, ""
+    if not scan and not where and PATIENT in columns:
+        return PATIENT, ""
     check(
         len(scan) == 1,
         f"{path} must have one of the columns {', '.join((*SCANS, FILE))}, got {', '.join(scan) or 'none'}",

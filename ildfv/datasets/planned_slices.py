@@ -15,6 +15,7 @@ class PlannedSlices:
 
     def __init__(self, scans: Sequence[Scan], salt: str):
         scans = list({hashed(scan.series, salt): scan for scan in scans}.values())
+        self._salt = salt
         self.names = [hashed(scan.series, salt) for scan in scans]
         self.parts = dict(zip(self.names, scans, strict=True))
         self.sizes = np.array([scan.geometry.shape[0] for scan in scans], int)
@@ -23,7 +24,12 @@ class PlannedSlices:
         self.positions = np.concatenate([_positions(scan) for scan in scans]) if scans else np.zeros(0)
 
     def scans(self, name: str) -> np.ndarray:
-        """False for each scan, because whether a label map can be used is known only after reading it."""
+        """The hashed patient of each scan ("patient"), or whether it has a label map ("labelled").
+
+        The latter is False, because whether a label map can be used is known only after reading it.
+        """
+        if name == "patient":
+            return np.array([hashed(scan.patient, self._salt) for scan in self.parts.values()])
         return np.zeros(len(self.names), bool)
 
 

@@ -47,7 +47,8 @@ class Slices:
     folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice, and the
     attributes of each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in
     slices without a label map and in parts of format 1, which do not contain it. preparation: the options by which all
-    scans were prepared.
+    scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown),
+    if only scans are labelled (`scan_labels`); or None.
     """
 
     def __init__(self, folder: Path | str):
@@ -62,6 +63,7 @@ class Slices:
         self.lung = np.empty(len(self), np.int32)
         self.healthy = np.full(len(self), UNLABELLED, np.int32)
         self.positions = np.empty(len(self), np.float32)
+        self.scan_labels: np.ndarray | None = None
         self._masked: list[bool] = []
         self._with_hu: list[bool] = []
         preparations: dict[str, str] = {}  # one part for each preparation
@@ -114,7 +116,12 @@ class Slices:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Whether the presence of any pattern is known, (N,) bool. A labelled scan may have slices without labels."""
+        """Whether the presence of any pattern is known, (N,) bool. A labelled scan may have slices without labels.
+
+        If scans are labelled, it is known for all slices of a scan, or for none.
+        """
+        if self.scan_labels is not None:
+            return np.repeat((self.scan_labels >= 0).any(axis=1), self.sizes)
         return (self.counts != UNLABELLED).any(axis=1)
 
     @property

@@ -61,10 +61,10 @@ def _of_scan(origin: Origin, answer: HeadAnswer, c: int) -> MeasurementsAndQuali
     measured = [
         _measure(codes.SLICES, int(shown.sum()), codes.COUNT),
         _measure(codes.HIGHEST_PROBABILITY, answer.probability[:, c].max(), codes.RATIO),
-        _measure(codes.TOTAL_AREA, answer.area[shown, c].sum(), codes.CM2),
+        _measure(codes.TOTAL_AREA, answer.on_present_slices(answer.area, c), codes.CM2),
     ]
     best = origin.source.instances[origin.source.stored_index(int(answer.best[c]))]
-    return _group(origin, answer, c, "scan", bool(shown.any()), measured, best)
+    return _group(origin, answer, c, "scan", answer.present[c], measured, best)
 
 
 def _of_image(origin: Origin, answer: HeadAnswer, z: int, c: int) -> MeasurementsAndQualitativeEvaluations:

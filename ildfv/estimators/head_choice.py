@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.estimators.bags import Bags
 from ildfv.estimators.heads import Head, fit_head, held_out_error
 
 GAIN = 0.06  # required reduction of the error, as a fraction; without it, worse inputs were selected on phantoms
@@ -34,6 +35,7 @@ def fit_chosen_head(
     candidates: Mapping[str, np.ndarray],
     gain: float = GAIN,
     seed: int = 0,
+    bags: Bags | None = None,
 ) -> Choice:
     """A head that uses, for each output, the candidate and the penalty with the lowest error on held-out groups.
 
@@ -42,7 +44,7 @@ def fit_chosen_head(
 
     Parameters
     ----------
-    kind, x, y, groups, seed
+    kind, x, y, groups, seed, bags
         As for `fit_head`.
     candidates : mapping of str to ndarray of shape (p,)
         Scales of the features, not negative; the first is the default.
@@ -56,7 +58,7 @@ def fit_chosen_head(
     """
     check(len(candidates) > 0, "candidates must hold at least one candidate, got none")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    heads = {name: fit_head(kind, x * scale, y, groups, seed=seed) for name, scale in candidates.items()}
+    heads = {name: fit_head(kind, x * scale, y, groups, seed=seed, bags=bags) for name, scale in candidates.items()}
     names = list(heads)
     chosen = []
     for c, column in enumerate(y.T):
@@ -64,7 +66,10 @@ def fit_chosen_head(
         if len(np.unique(column[known])) < 2:  # the score is constant, whichever features are used
             chosen.append(names[0])
             continue
-        errors = [held_out_error(kind, column[known], heads[name].held_out[known, c]) for name in names]
+        errors = [
+            held_out_error(kind, column[known], heads[name].held_out[known, c], bags and bags.pick(known))
+            for name in names
+        ]
         best = int(np.argmin(errors))
         chosen.append(names[best] if errors[best] <= (1 - gain) * errors[0] else names[0])
     picked = [(heads[name], candidates[name], c) for c, name in enumerate(chosen)]

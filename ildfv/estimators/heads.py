@@ -15,6 +15,8 @@ from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from ildfv.errors import check
+from ildfv.estimators.bag_path import bag_path
+from ildfv.estimators.bags import Bags, shared_score
 from ildfv.estimators.penalised import logistic_path, ridge_path
 
 KINDS = ("ridge", "logistic")
@@ -53,6 +55,7 @@ def fit_head(
     *,
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
+    bags: Bags | None = None,
 ) -> Head:
     """The head fitted on all rows. Each output has the penalty with the lowest error on held-out groups.
 
@@ -70,11 +73,15 @@ def fit_head(
         Candidates, ascending.
     seed : int
         Seed of the splits into groups.
+    bags : Bags, optional
+        Bags of rows, such as the slices of a scan, if only labels of bags are known. y then has the label of the bag in
+        each of its rows, the loss is that of the bags, and scores are still those of rows. kind must be "logistic".
 
     Raises
     ------
     InputError
-        An unknown kind, shapes that differ, features that are not finite, or fewer than two groups.
+        An unknown kind, shapes that differ, features that are not finite, fewer than two groups, labels that differ in
+        a bag, or a bag in two groups.
     """
     check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
     x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)
@@ -83,13 +90,15 @@ def fit_head(
     check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
     known = y[np.isfinite(y)]
     check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for head logistic")
+    if bags is not None:
+        _check_bags(kind, bags, y, groups)
     n_groups = len(np.unique(groups))
     check(n_groups >= 2, f"groups must have at least 2 values, for fitting and validation, got {n_groups}")
     centre = x.mean(axis=0)
     scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0
     splits = list(GroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed).split(x, groups=groups))
     with threadpool_limits(1):  # threads made these small problems 10 times slower on a busy machine
-        columns = [_fit_output(kind, (x - centre) / scale, column, splits, penalties) for column in y.T]
+        columns = [_fit_output(kind, (x - centre) / scale, column, splits, penalties, bags) for column in y.T]
     coef = np.stack([w for w, _, _, _ in columns]) / scale
     return Head(
         coef=coef,
@@ -99,48 +108,81 @@ def fit_head(
     )
 
 
+def _check_bags(kind: str, bags: Bags, y: np.ndarray, groups: np.ndarray) -> None:
+    """Raises InputError unless the head is logistic, and the rows of each bag have equal labels and one group."""
+    check(kind == "logistic", f'head must be logistic with labels of bags, got "{kind}"')
+    check(len(bags.of) == len(y), f"bags must have {len(y)} rows, got {len(bags.of)}")
+    same = np.flatnonzero(np.diff(bags.of) == 0)  # rows of the bag of the next row
+    check(bool((groups[same] == groups[same + 1]).all()), "a bag must be in one group, got one in two groups")
+    equal = np.array_equal(y[same], y[same + 1], equal_nan=True)
+    check(equal, "y must be the label of the bag in all its rows, got rows that differ")
+
+
 def _fit_output(
-    kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float]
+    kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float], bags: Bags | None
 ) -> tuple[np.ndarray, float, float, np.ndarray]:
     """(weights (p,), intercept, penalty, held-out scores (n,)) of one output."""
     known = np.isfinite(y)
     if len(np.unique(y[known])) < 2:
-        constant = _constant(kind, y[known])
+        constant = _constant(kind, y[known], bags and bags.pick(known))
         return np.zeros(x.shape[1]), constant, np.nan, np.full(len(x), constant)
-    candidates = _held_out(kind, x, y, splits, penalties)
-    errors = [held_out_error(kind, y[known], scores[known]) for scores in candidates]
+    candidates = _held_out(kind, x, y, splits, penalties, bags)
+    errors = [held_out_error(kind, y[known], scores[known], bags and bags.pick(known)) for scores in candidates]
     best = len(errors) - 1 - int(np.argmin(errors[::-1]))  # the largest penalty if errors are equal
-    weights, intercepts = _path(kind, x[known], y[known], penalties[best : best + 1])
+    weights, intercepts = _path(kind, x[known], y[known], _warm(penalties, best, bags), bags and bags.pick(known))
     return weights[0], float(intercepts[0]), penalties[best], candidates[best]
 
 
-def _held_out(kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float]) -> np.ndarray:
+def _warm(penalties: Sequence[float], best: int, bags: Bags | None) -> Sequence[float]:
+    """The penalties of the path to the chosen one, which is the first.
+
+    The loss of bags is not convex, so the final fit follows the path of the fits that were compared.
+    """
+    return penalties[best : best + 1] if bags is None else penalties[best:]
+
+
+def _held_out(
+    kind: str, x: np.ndarray, y: np.ndarray, splits: list, penalties: Sequence[float], bags: Bags | None
+) -> np.ndarray:
     """The score of each row, for each penalty, by a model fitted on the other groups, (m, n)."""
     scores = np.empty((len(penalties), len(x)))
     for fit, rest in splits:
         rows = fit[np.isfinite(y[fit])]
-        weights, intercepts = _path(kind, x[rows], y[rows], penalties)
+        weights, intercepts = _path(kind, x[rows], y[rows], penalties, bags and bags.pick(rows))
         scores[:, rest] = weights @ x[rest].T + intercepts[:, None]
     return scores
 
 
-def _path(kind: str, x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _path(
+    kind: str, x: np.ndarray, y: np.ndarray, penalties: Sequence[float], bags: Bags | None
+) -> tuple[np.ndarray, np.ndarray]:
     """(weights (m, p), intercepts (m,)) for each penalty. The weights are 0 if the rows have only one class."""
     if len(np.unique(y)) < 2:
-        return np.zeros((len(penalties), x.shape[1])), np.full(len(penalties), _constant(kind, y))
+        return np.zeros((len(penalties), x.shape[1])), np.full(len(penalties), _constant(kind, y, bags))
+    if bags is not None:
+        return bag_path(x, y, bags, penalties)
     return (ridge_path if kind == "ridge" else logistic_path)(x, y, penalties)
 
 
-def _constant(kind: str, y: np.ndarray) -> float:
-    """The score if features are not used: the mean, or the logit of the smoothed share of ones; 0 if y is empty."""
+def _constant(kind: str, y: np.ndarray, bags: Bags | None) -> float:
+    """The score if features are not used: the mean, or the logit of the smoothed share of ones; 0 if y is empty.
+
+    With bags, the share is that of the bags, and the score is that of a row in a bag of mean size.
+    """
     if kind == "ridge":
         return float(y.mean()) if len(y) else 0.0
-    return float(logit((y.sum() + 1) / (len(y) + 2)))
+    if bags is None or not len(y):
+        return float(logit((y.sum() + 1) / (len(y) + 2)))
+    starts = bags.starts
+    share = (y[starts].sum() + 1) / (len(starts) + 2)
+    return shared_score(bags.pooling, float(logit(share)), len(y) / len(starts))
 
 
-def held_out_error(kind: str, y: np.ndarray, scores: np.ndarray) -> float:
-    """Mean squared error or mean logistic loss."""
+def held_out_error(kind: str, y: np.ndarray, scores: np.ndarray, bags: Bags | None = None) -> float:
+    """Mean squared error or mean logistic loss; with bags, that of the bags. y, scores: of the rows, (n,)."""
     if kind == "ridge":
         return float(np.mean((y - scores) ** 2))
+    if bags is not None:
+        y, scores = y[bags.starts], bags.pooled(scores)
     p = np.clip(expit(scores), CLIP, 1 - CLIP)
     return float(-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ildfv.errors import check
-from ildfv.evaluation.documents import COMPARISON, Comparison
+from ildfv.evaluation.documents import COMPARISON, Comparison, unit_field
 from ildfv.evaluation.intervals import RESAMPLES, paired_over_seeds
 from ildfv.evaluation.measures import Mean
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
@@ -79,4 +79,5 @@ def compare_over_seeds(
         resamples=n_resamples,
         seed=seed,
         tests=tests,
+        **unit_field(first[0].unit),
     )

@@ -17,6 +17,7 @@ RESULTS: Final = "ildfv results"
 COMPARISON: Final = "ildfv comparison"
 Data = Literal["phantom", "user"]
 DATA = ("phantom", "user")
+SCAN: Final = "scan"
 
 Interval = tuple[float, float]  # lower and upper bound of a 95 % interval
 
@@ -47,6 +48,11 @@ class Document(BaseModel):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or cls.__name__
             raise InputError(f"{name}: {field}: {first['msg']}, got {str(first['input'])[:80]}") from error
+
+
+def unit_field(unit: str) -> dict[str, Any]:
+    """The field `unit` of a document; {} for slices, so that documents of slices are as those of earlier versions."""
+    return {"unit": unit} if unit == SCAN else {}
 
 
 class RocCurve(Document):
@@ -165,6 +171,8 @@ class IntervalSettings(Document):
 class Results(Document):
     """The results of one system on the test slices of one fold, or of several folds pooled.
 
+    unit: "scan" if scans are labelled and scored as a whole. Every measure is then per scan: slices in this and the
+    other documents are scans, and n_slices is the number of scans. Documents of slices do not have the field.
     fold: None if folds are pooled. threshold: minimum number of pixels of a present pattern. empty: how the
     sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
     slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.
@@ -193,6 +201,7 @@ class Results(Document):
     decisions: dict[str, Decisions]
     settings: dict[str, Any]
     scores_sha256: str | None = None
+    unit: Literal["slice", "scan"] = "slice"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -242,6 +251,7 @@ class Comparison(Document):
     resamples: int
     seed: int
     tests: dict[str, PairedTest]
+    unit: Literal["slice", "scan"] = "slice"  # as in `Results`
 
 
 class FoldSpread(Document):

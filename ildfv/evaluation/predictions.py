@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +20,8 @@ class Predictions:
     system: name such as "cnn" or "fv-conv1". scores (N, C): a larger score means more likely present. presence (N, C):
     the reference, 1 present, 0 absent, −1 unknown. Unknown entries are excluded from all measures of the pattern, and
     slices with an unknown entry from all measures of label sets. patients (N,): patient of each slice. decisions:
-    fitted on validation slices of the same fold. labels: names of the C patterns.
+    fitted on validation slices of the same fold. labels: names of the C patterns. unit: "slice", or "scan" if each row
+    is a scan, labelled and scored as a whole.
     """
 
     system: str
@@ -29,6 +31,7 @@ class Predictions:
     patients: Sequence[str]
     decisions: Decisions
     labels: Sequence[str]
+    unit: Literal["slice", "scan"] = "slice"
 
     def __post_init__(self) -> None:
         shape = (len(self.patients), len(self.labels))
@@ -37,12 +40,13 @@ class Predictions:
                 np.shape(getattr(self, name)) == shape,
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
-        check(shape[0] > 0, "predictions must hold at least one slice, got none")
+        check(shape[0] > 0, f"predictions must hold at least one {self.unit}, got none")
         check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
         known = (np.asarray(self.presence) >= 0).any(axis=1)
         check(
             bool(known.all()),
-            f"every slice must have a label, got {int((~known).sum())} slices without one: exclude these slices",
+            f"every {self.unit} must have a label, got {int((~known).sum())} {self.unit}s without one: exclude these "
+            f"{self.unit}s",
         )
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
@@ -58,6 +62,7 @@ def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Prediction
     check(len(systems) == 1, f"predictions must be of one system, got {systems}")
     labels = {tuple(f.labels) for f in folds}
     check(len(labels) == 1, f"predictions must be of the same labels, got {sorted(labels)}")
+    check(len({f.unit for f in folds}) == 1, "predictions must be all of slices or all of scans, got both")
     numbers = [f.fold for f in folds]
     check(len(set(numbers)) == len(numbers), f"folds must be distinct, got {numbers}")
     seen: dict[str, int] = {}

@@ -13,6 +13,7 @@ from ildfv.evaluation import curves, metrics
 from ildfv.evaluation.documents import (
     DATA,
     RESULTS,
+    SCAN,
     CalibrationCurve,
     Data,
     FoldSpread,
@@ -24,6 +25,7 @@ from ildfv.evaluation.documents import (
     RocCurve,
     SampleMetrics,
     Spread,
+    unit_field,
 )
 from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, resampled
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
@@ -141,19 +143,21 @@ def evaluate(
         ),
         decisions={str(f.fold): f.decisions for f in folds},
         settings=dict(settings or {}),
+        **unit_field(folds[0].unit),
     )
 
 
 def undecided(document: Results) -> list[str]:
     """Lines on the patterns without a decision threshold. Patterns that lack one in the same folds share a line."""
+    shown = "" if document.unit == SCAN else f" at T = {document.threshold} pixels"
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
         if folds:
             patterns.setdefault(folds, []).append(pattern)
     return [
-        f"no validation slice of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows {' or '.join(names)} at "
-        f"T = {document.threshold} pixels, so {'they have' if len(names) > 1 else 'it has'} no decision threshold: "
+        f"no validation {document.unit} of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows "
+        f"{' or '.join(names)}{shown}, so {'they have' if len(names) > 1 else 'it has'} no decision threshold: "
         f"{'they are' if len(names) > 1 else 'it is'} never predicted there, and each occurrence is a false negative "
         "in label sets and micro F"
         for folds, names in patterns.items()

@@ -15,6 +15,7 @@ from ildfv.errors import check
 from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
+from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
 from ildfv.pipeline.regions import SLICE
@@ -49,6 +50,7 @@ class Context:
         self.workspace, self.preset, self.progress = Workspace.open(root), preset, progress
         self.other = other  # a second workspace, on which the systems of this workspace are tested
         self.slices = self.workspace.slices()
+        refuse_scan_labels(self.slices, "experiment", "use `ildfv fit`")
         if not self.workspace.folds_file.exists():
             write_folds(self.workspace, n_folds=preset.folds)
         self.folds = load_folds(self.workspace)

@@ -16,7 +16,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
         f"Each axial slice was mapped to three attenuation windows ({windows} HU) and resampled to {info.size} × "
         f"{info.size} pixels.",
         *(_head(info, head) for head in info.heads),
-        f"All models were fitted on {training['fit_slices']} labelled {data} slices of {training['fit_patients']} "
+        f"All models were fitted on {training['fit_slices']} {_slices(info, data)} of {training['fit_patients']} "
         "patients.",
     ]
     if training["all_patients"]:
@@ -40,15 +40,10 @@ def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
     if aucs:
         p = primary.performance
         sentences.append(
-            f"On {p.slices} slices of {p.patients} held-out patients the area under the ROC curve of "
+            f"On {p.slices} {p.unit}s of {p.patients} held-out patients the area under the ROC curve of "
             f"{primary.name} was " + ", ".join(aucs) + "."
         )
-    sentences.append(
-        f"A pattern counted as present on a slice if it was estimated to cover at least {primary.threshold} pixels "
-        "of a 512 × 512 grid."
-        if primary.target == "counts"
-        else f"Reference presence was defined as at least {primary.threshold} pixels on a 512 × 512 grid."
-    )
+    sentences.append(_presence(primary))
     return " ".join(sentences)
 
 
@@ -68,6 +63,28 @@ def _prepared(info: PredictorInfo) -> list[str]:
     if found.lungs == "lungmask":
         sentences.append("The lung was segmented with lungmask (U-net R231).")
     return sentences
+
+
+def _slices(info: PredictorInfo, data: str) -> str:
+    """The kind of slices that the models were fitted on. data: "CT", or that of phantoms."""
+    of_scans = any(head.bags is not None for head in info.heads)
+    return f"{data} slices of labelled scans" if of_scans else f"labelled {data} slices"
+
+
+def _presence(head: Head) -> str:
+    """A sentence on when a pattern counted as present."""
+    if head.bags is not None:
+        pooled = "their noisy-or, 1 − Π (1 − p)" if head.bags == "noisy-or" else "the highest of them"
+        return (
+            "Reference labels stated which patterns a scan showed, and not on which slices; the score of a scan was "
+            f"pooled from those of its slices by multiple-instance logistic regression ({pooled})."
+        )
+    return (
+        f"A pattern counted as present on a slice if it was estimated to cover at least {head.threshold} pixels "
+        "of a 512 × 512 grid."
+        if head.target == "counts"
+        else f"Reference presence was defined as at least {head.threshold} pixels on a 512 × 512 grid."
+    )
 
 
 def _head(info: PredictorInfo, head: Head) -> str:

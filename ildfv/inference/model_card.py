@@ -8,6 +8,15 @@ from ildfv.inference.schema import CNN, Baseline, Head, PredictorInfo
 
 PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
 MEAN = "mean_auc"
+HIGHEST = (
+    "- The highest score of many slices exceeds the threshold more often than the score of one slice, so presence on a "
+    "scan has more false positives than presence on a slice. The probability for a scan is calibrated on scans."
+)
+BAGS = (
+    "- Heads that were fitted to labels of scans have scores for slices, but how well these find the slices with a "
+    "pattern was not measured, and they have no probability. Presence on a slice means that this slice alone would "
+    "make the scan positive."
+)
 INTENDED = (
     "Intended use: research on axial chest CT, to rank and preselect slices for a reader and to compare methods. Not "
     "intended: diagnosis, treatment, screening, or measurements that inform decisions about a patient."
@@ -41,12 +50,11 @@ def model_card(info: PredictorInfo) -> str:
     lines += [
         "## Limits",
         "",
+        *([BAGS] if any(head.bags is not None for head in info.heads) else []),
         "- Results may be wrong for scans that differ from the training data (scanner, kernel, slice thickness, "
         "disease). Every prediction therefore compares the scan with the training slices.",
         "- Each slice is predicted independently. No other findings are detected.",
-        "- The highest score of many slices exceeds the threshold more often than the score of one slice, so presence "
-        "on a scan has more false positives than presence on a slice. The probability for a scan is calibrated on "
-        "scans.",
+        *([HIGHEST] if any(head.bags is None for head in info.heads) else []),
         "",
         f"Written by ildfv {info.versions['ildfv']}.",
     ]
@@ -97,13 +105,18 @@ def _training(info: PredictorInfo) -> Iterator[str]:
 def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     p = head.performance
     where = f"fold {p.fold}" if p.fold is not None else f"{len(p.folds)} folds pooled"
+    rule = (
+        f"A pattern counts as present if it covers at least {head.threshold} pixels."
+        if head.bags is None
+        else f"Labels and measures are those of scans; the score of a scan is pooled from its slices ({head.bags})."
+    )
     yield (
-        f"{head.name} on {p.slices} slices of {p.patients} held-out patients ({p.data} data, {where}). A pattern "
-        f"counts as present if it covers at least {head.threshold} pixels. 95 % intervals are from resampled patients."
+        f"{head.name} on {p.slices} {p.unit}s of {p.patients} held-out patients ({p.data} data, {where}). {rule} 95 % "
+        "intervals are from resampled patients."
     )
     yield ""
     compared = {one.measure: one for one in p.baselines}
-    yield "| pattern | slices with it | AUC | F | AUC minus AUC of the best baseline |"
+    yield f"| pattern | {p.unit}s with it | AUC | F | AUC minus AUC of the best baseline |"
     yield "|---|---|---|---|---|"
     for name, row in p.patterns.items():
         auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)

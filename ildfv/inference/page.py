@@ -34,6 +34,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
             "performance": answer.performance,
             "level": None if answer.sets_level is None else _percent(answer.sets_level),
             "no_sets": answer.no_sets,
+            "pooling": answer.pooling,
             "rows": [_row(prediction, answer, c) for c in range(len(prediction.patterns))],
             "profiles": [
                 {"pattern": pattern, "svg": Markup(_profile(answer, c))}
@@ -63,7 +64,7 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
     scan = answer.scan_probability[c] if len(answer.scan_probability) else np.nan
     return {
         "pattern": prediction.patterns[c],
-        "present": bool(answer.presence[:, c].any()),
+        "present": answer.present[c],
         "slices": int(answer.presence[:, c].sum()),
         "scan": _percent(scan),
         "probability": _percent(answer.probability[:, c].max()),

@@ -12,6 +12,7 @@ from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
+from ildfv.estimators.bags import pooled
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.extent import first_slices, sides, zones
@@ -208,7 +209,7 @@ def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) ->
     pixels = _pixels(head, scores, volume)
     area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
-    highest = scores.max(axis=0, keepdims=True)
+    of_scan = scores.max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
     conformal = head.conformal and conformal_of(head.conformal)
     return HeadAnswer(
         name=head.name,
@@ -219,7 +220,7 @@ def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) ->
         area=area,
         thresholds=list(head.thresholds),
         best=scores.argmax(axis=0),
-        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(highest)[0],
+        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
         first=[first_slices(scores[:, c], volume.positions) for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         performance=verdict(head).replace("**", ""),
@@ -227,6 +228,8 @@ def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) ->
         sets=conformal.sets(scores) if conformal else None,
         sets_level=conformal.level if conformal else None,
         no_sets="" if conformal else head.no_conformal,
+        pooling=head.bags or "",
+        scan_scores=np.empty(0) if head.bags is None else of_scan[0],
     )
 
 

@@ -31,6 +31,11 @@ class HeadAnswer:
     upper third of the lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square
     error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
 
+    If the head was fitted to labels of scans, pooling is how it pools the scores of slices (`estimators.bags`), and
+    scan_scores, (C,), are the scores of the scan. A pattern is present on the scan if its scan score reaches the
+    threshold, and on a slice if this slice alone would make the scan reach it. Otherwise pooling is "", and a pattern
+    is present on the scan if it is present on any slice.
+
     performance: a sentence on the expected performance of the head. sets_level: coverage of the conformal sets.
     """
 
@@ -51,6 +56,20 @@ class HeadAnswer:
     sets: list[list[str]] | None = None
     sets_level: float | None = None
     no_sets: str = ""
+    pooling: str = ""
+    scan_scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def present(self) -> list[bool]:
+        """Whether each pattern is present on the scan."""
+        if not self.pooling:
+            return [bool(shown) for shown in np.any(self.presence, axis=0)]
+        pairs = zip(self.scan_scores, self.thresholds, strict=True)
+        return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
+
+    def on_present_slices(self, values: np.ndarray, c: int) -> float:
+        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN with labels of scans: unknown."""
+        return float("nan") if self.pooling else float(values[self.presence[:, c], c].sum())
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
@@ -140,21 +159,22 @@ class Prediction:
         }
 
     def _head_dict(self, answer: HeadAnswer) -> dict[str, Any]:
-        present = np.any(answer.presence, axis=0).tolist()
+        present = answer.present
         scan = {
             pattern: {
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
                 "highest_probability": _number(np.max(answer.probability[:, c])),
-                "pixels_present_slices": _number(answer.pixels[answer.presence[:, c], c].sum()),
-                "area_cm2_present_slices": _number(answer.area[answer.presence[:, c], c].sum()),
+                "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
+                "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),
                 "look_first_at_slice": int(answer.best[c]),
                 "look_first_at_slices": answer.first[c] if answer.first else [int(answer.best[c])],
                 "zones": answer.zones[c] if answer.zones else None,
                 "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
                 "slices_by_set": answer.slices_by_set(c),
+                **({"score": _number(answer.scan_scores[c]), "pooling": answer.pooling} if answer.pooling else {}),
             }
             for c, pattern in enumerate(self.patterns)
         }

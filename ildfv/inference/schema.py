@@ -39,7 +39,7 @@ class Sigmoid(Part):
 class PatternPerformance(Part):
     """Performance for one pattern on held-out patients, with 95 % intervals from resampled patients.
 
-    Undefined values are None. positives: number of slices that show the pattern.
+    Undefined values are None. positives: number of slices, or of scans, that show the pattern (`Performance.unit`).
     """
 
     auc: float | None
@@ -66,7 +66,8 @@ class Baseline(Part):
 class Performance(Part):
     """The performance of a head, and the data on which it was measured.
 
-    fold: None if several folds are pooled. baselines: empty if no baselines were scored.
+    fold: None if several folds are pooled. baselines: empty if no baselines were scored. unit: "scan" if scans were
+    labelled and scored as a whole; slices is then the number of scans.
     """
 
     data: Literal["phantom", "user"]
@@ -76,6 +77,7 @@ class Performance(Part):
     patients: int
     patterns: dict[str, PatternPerformance]
     baselines: list[Baseline] = []
+    unit: Literal["slice", "scan"] = "slice"
 
 
 class Network(Part):
@@ -163,6 +165,10 @@ class Head(Part):
     Fisher head, in the order of the columns of the tensor `head.<name>.coef`. fill: replacement of each input where it
     is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
     `no_conformal` has the reason.
+
+    bags: pooling of the scores of slices to the score of their scan (`estimators.bags`), for a head that was fitted to
+    labels of scans; otherwise None. thresholds and scan_sigmoids are then those of the score of the scan, and the
+    scores of slices have no sigmoids, because the labels do not determine any.
     """
 
     name: str
@@ -182,6 +188,7 @@ class Head(Part):
     scan_sigmoids: list[Sigmoid | None] = []
     counts: list[Curve | None] = []
     scan_errors: list[ScanError | None] = []
+    bags: Literal["noisy-or", "max"] | None = None
     conformal: ConformalSets | None = None
     no_conformal: str = "the predictor was exported without conformal sets; export it again"
 

@@ -1,4 +1,9 @@
-"""Baselines: lung densitometry, lung area and prevalence, fitted on training patients and scored like other systems."""
+"""Baselines: lung densitometry, lung area and prevalence, fitted on training patients and scored like other systems.
+
+If scans are labelled as a whole, each baseline is one number (or histogram) of the whole scan: LAA-950, mean density,
+high-attenuation area and the histogram of all lung pixels of the scan, P15 interpolated in this histogram (bins of
+37.5 HU), and the mean lung area of the slices.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,15 @@ from ildfv.errors import InputError
 from ildfv.estimators.heads import Head, fit_head
 from ildfv.evaluation.baselines import PREFIX
 from ildfv.evaluation.documents import Results
+from ildfv.pipeline.by_scan import scan_presence, scans_of
 from ildfv.pipeline.labels import presence_labels
-from ildfv.pipeline.score import score
+from ildfv.pipeline.score import score, score_scans
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.density import SCALARS
+from ildfv.scans.density import BINS, PERCENTILE, RANGE, SCALARS
 
-HISTOGRAM, AREA, PREVALENCE = "histogram", "lung-area", "prevalence"
+P15, HISTOGRAM, AREA, PREVALENCE = "p15", "histogram", "lung-area", "prevalence"
 WEAK = (1e-3,)  # one fixed penalty: with a single feature, it changes the scale of the scores but not their order
 NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
 
@@ -29,19 +35,23 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
 
     The scores are computed by logistic regression from a single number, and by ridge regression from the histogram.
     Both are fitted on the training patients of the fold. A slice without lung gets the mean of the training slices.
-    Decision thresholds are fitted on scores of held-out training patients. Slices of format 1 have no densities; in
+    With labels of scans, the features and scores are those of scans (see above). Decision thresholds are fitted on
+    scores of held-out training patients. Slices of format 1 have no densities; in
     this case only lung area and prevalence are scored, and a note states the remedy.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)
     found = features(slices, progress)
+    if slices.scan_labels is not None:
+        found = {name: scan_features(slices, name, values) for name, values in found.items()}
     wanted = range(folds.n_folds) if fold is None else [fold]
     results = []
     with progress.task("Baselines", total=len(found) * len(wanted)) as advance:
         for one in wanted:
             split = split_slices(slices, folds, one)
             for name, values in found.items():
-                results.append(_score(workspace, slices, split, name, values))
+                scored = _score if slices.scan_labels is None else _score_scans
+                results.append(scored(workspace, slices, split, name, values))
                 advance(1)
     return results
 
@@ -58,6 +68,31 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
     return {**scalars, HISTOGRAM: densities[:, len(SCALARS) :], **found}
 
 
+def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
+    """The feature of each whole scan (parts, p). name, values (N, p): a baseline and its feature by slice.
+
+    Shares of the lung and means over it are averaged over slices with their lung pixels as weights, which gives those
+    of the whole lung. NaN: no slice shows lung.
+    """
+    if name == P15:
+        shares = scan_features(slices, HISTOGRAM, slices.densities().astype(np.float64)[:, len(SCALARS) :])
+        return np.array([[percentile_of(row)] for row in shares])
+    weights = np.ones(len(slices)) if name in (AREA, PREVALENCE) else slices.lung.astype(np.float64)
+    weights = np.where(np.isfinite(values).all(axis=1), weights, 0.0)[:, None]  # (N, 1)
+    starts = slices.starts[:-1]
+    total = np.add.reduceat(np.where(weights > 0, values, 0.0) * weights, starts, axis=0)
+    with np.errstate(invalid="ignore"):
+        return total / np.add.reduceat(weights, starts, axis=0)
+
+
+def percentile_of(shares: np.ndarray) -> float:
+    """P15, in HU, of a histogram of the lung, linear within a bin; NaN if the histogram is NaN. shares: (bins,)."""
+    if not np.isfinite(shares).all():
+        return np.nan
+    edges = np.linspace(*RANGE, BINS + 1)
+    return float(np.interp(PERCENTILE / 100, np.concatenate([[0.0], np.cumsum(shares)]), edges))
+
+
 def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray, seed: int) -> Head:
     """The fitted head of one baseline. values: finite, (n, p). truth: 0, 1 or NaN, (n, C)."""
     if name == HISTOGRAM:
@@ -66,21 +101,44 @@ def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.
 
 
 def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
-    train = values[split.train]
-    present = np.isfinite(train).all(axis=1)
-    filled = np.where(np.isfinite(values), values, train[present].mean(axis=0) if present.any() else 0.0)
     truth = presence_labels(slices, split.train, workspace.settings.threshold)
-    patients = slices.patients[split.train]
-    head = fit_baseline(name, filled[split.train], truth, patients, workspace.settings.seed)
-    return score(
-        workspace,
-        slices,
-        replace(split, validation=split.train),  # thresholds are fitted on scores of held-out training patients
-        system=PREFIX + name,
-        validation_scores=head.held_out,
-        test_scores=head.predict(filled[split.test]),
-        settings={"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
-    )
+    head, test = _fitted(workspace, name, values, split.train, split.test, truth, slices.patients[split.train])
+    return score(workspace, slices, **_given(split, name, head, test))
+
+
+def _score_scans(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
+    train, test = scans_of(slices, split.train), scans_of(slices, split.test)
+    found = scan_presence(slices, train)
+    truth = np.where(found < 0, np.nan, found.astype(np.float64))
+    head, scores = _fitted(workspace, name, values, train, test, truth, slices.scans("patient")[train])
+    return score_scans(workspace, slices, **_given(split, name, head, scores))
+
+
+def _fitted(
+    workspace: Workspace,
+    name: str,
+    values: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    truth: np.ndarray,
+    patients: np.ndarray,
+) -> tuple[Head, np.ndarray]:
+    """(the head of a baseline, its scores of the test rows). train, test: indices of slices, or of scans."""
+    present = np.isfinite(values[train]).all(axis=1)
+    filled = np.where(np.isfinite(values), values, values[train][present].mean(axis=0) if present.any() else 0.0)
+    head = fit_baseline(name, filled[train], truth, patients, workspace.settings.seed)
+    return head, head.predict(filled[test])
+
+
+def _given(split: Split, name: str, head: Head, test: np.ndarray) -> dict:
+    """The arguments of `score` and `score_scans` for a baseline. test: scores of the test rows."""
+    return {
+        "split": replace(split, validation=split.train),  # thresholds: from scores of held-out training patients
+        "system": PREFIX + name,
+        "validation_scores": head.held_out,
+        "test_scores": test,
+        "settings": {"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
+    }
 
 
 def _number(value: float) -> float | None:

@@ -174,7 +174,7 @@ def encode_slices(
 
 def encode(
     folder: Path,
-    slices: Slices,
+    slices: Slices | InHounsfield,
     activations,
     roles: Split,
     settings: EncodeSettings,
@@ -252,7 +252,9 @@ def _seed(settings: EncodeSettings, workspace: Workspace) -> int:
     return workspace.settings.seed if settings.seed is None else settings.seed
 
 
-def _weights(root: Path, slices: Slices, activations, settings: EncodeSettings, progress: Progress) -> Weights | None:
+def _weights(
+    root: Path, slices: Slices | InHounsfield, activations, settings: EncodeSettings, progress: Progress
+) -> Weights | None:
     """The function from slice indices to the weights of their descriptors; None if the whole slice is pooled."""
     if settings.region == SLICE:
         return None

@@ -77,6 +77,7 @@ class Everyone:
                 threshold=settings.threshold,
                 seed=settings.seed,
                 density=system.info["regress"].get("density", AUTO),
+                bags=system.info["regress"].get("bags"),
                 progress=progress,
             )
             standard = {} if found.standard is None else found.standard.to_tensors()

@@ -20,6 +20,7 @@ from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
 from ildfv.patterns import PRESENT
+from ildfv.pipeline.by_scan import SCAN
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
@@ -97,6 +98,18 @@ class HeldOut:
             )
             for name, row in results.per_pattern.items()
         }
+        performance = schema.Performance(
+            data=results.data,
+            fold=results.fold,
+            folds=list(tested),
+            slices=results.n_slices,
+            patients=results.n_patients,
+            patterns=patterns,
+            baselines=self._baselines(results, tested),
+            unit=results.unit,
+        )
+        if results.unit == SCAN:
+            return self._fields_of_scans(results, decisions, calibrated) | {"performance": performance}
         indices = np.concatenate([self.scored[results.system, fold][0] for fold in calibrated])
         scores = np.concatenate([self.scored[results.system, fold][1].scores for fold in calibrated])
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
@@ -116,15 +129,23 @@ class HeldOut:
                 np.concatenate([p.patients for p in predictions]),
                 cross_validated=len(predictions) > 1,
             ),
-            "performance": schema.Performance(
-                data=results.data,
-                fold=results.fold,
-                folds=list(tested),
-                slices=results.n_slices,
-                patients=results.n_patients,
-                patterns=patterns,
-                baselines=self._baselines(results, tested),
-            ),
+            "performance": performance,
+        }
+
+    def _fields_of_scans(self, results: Results, decisions: Decisions, calibrated: Sequence[int]) -> dict[str, Any]:
+        """The fields of a head that was fitted to labels of scans: the scores of slices cannot be calibrated."""
+        parts = [self.scored[results.system, fold][1] for fold in calibrated]
+        presence, scores = (np.concatenate([np.asarray(getattr(p, n)) for p in parts]) for n in ("presence", "scores"))
+        sigmoids = [fit_sigmoid(y[y >= 0], f[y >= 0]) for y, f in zip(presence.T, scores.T, strict=True)]
+        none = [None] * len(decisions.thresholds)
+        return {
+            "threshold": results.threshold,
+            "thresholds": list(decisions.thresholds),
+            "sigmoids": none,
+            "scan_sigmoids": _sigmoids(sigmoids),
+            "counts": none,
+            "scan_errors": none,
+            "no_conformal": "they need labels of slices, and only scans were labelled",
         }
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:

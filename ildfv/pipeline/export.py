@@ -161,6 +161,7 @@ class Export:
                 layer=system.layer,
                 region=system.region,
                 regression=system.kind,
+                bags=recorded.get("bags"),
                 parts=[
                     HeadPart(encoding=name, scale=None if system.kind == LINEAR or scales is None else scales[i])
                     for i, name in enumerate(names)

@@ -10,6 +10,9 @@ is needed to apply the head to other slices:
 - in the metadata under "inputs", the "layer", "dimensions" and "scale" of each encoding, and in "density" the names of
   the 36 densities (`scans.density.COLUMNS`) or an empty list;
 - in the metadata under "regress", "used": the blocks of inputs that each pattern uses. All other coefficients are 0.
+
+If scans are labelled as a whole, the logistic head is fitted to the labels of scans: "bags" in the metadata under
+"regress" is the pooling of the scores of slices to the score of their scan (`estimators.bags`).
 """
 
 from __future__ import annotations
@@ -25,10 +28,11 @@ from ildfv.estimators.head_choice import fit_chosen_head
 from ildfv.estimators.heads import KINDS, Head
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.by_scan import bag_targets, bags_of, refuse_scan_labels
 from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
-from ildfv.pipeline.score import score
+from ildfv.pipeline.score import score, score_scans
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -81,6 +85,15 @@ def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) 
     check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')
 
 
+def check_head_of_labels(head: str, slices: Slices) -> None:
+    """Raises InputError unless the head can be fitted to the labels of the workspace: only logistic to those of scans.
+
+    A regression needs a number for each slice. That a scan shows a pattern gives none.
+    """
+    if head != LOGISTIC:
+        refuse_scan_labels(slices, f"head {head}", "use `ildfv regress --head logistic`")
+
+
 def fit_on_encodings(
     kind: str,
     encodings: Sequence[Encoding],
@@ -91,12 +104,14 @@ def fit_on_encodings(
     threshold: int,
     seed: int,
     density: str = AUTO,
+    bags: str | None = None,
     progress: Progress = SILENT,
 ) -> HeadScores:
     """The head fitted on all training slices. Penalties and inputs are chosen on held-out training patients.
 
     The projections of each encoding are scaled to a total variance of 1, and then concatenated. density: whether the
-    lung densities may be used as additional inputs (`density_inputs`), "auto" or "off".
+    lung densities may be used as additional inputs (`density_inputs`), "auto" or "off". bags: if scans are labelled as
+    a whole, the pooling of the scores of slices, "noisy-or" or "max"; otherwise None.
     """
     scales = tuple(_total_deviation(one) for one in encodings)
     blocks = [one.projections() / scale for one, scale in zip(encodings, scales, strict=True)]
@@ -108,13 +123,19 @@ def fit_on_encodings(
     if densities is not None and standard is not None:
         inputs = np.concatenate([inputs, standard.transform(densities)], axis=1)
         offered = candidates(n_projections)
-    if kind == LOGISTIC:
+    train = None if bags is None else bags_of(slices, split.train, bags)
+    if train is not None:
+        y = bag_targets(slices, split.train)
+    elif kind == LOGISTIC:
         y = presence_labels(slices, split.train, threshold)
     else:
         y = regression_targets(target, slices, split.train, threshold)
-    found = fit_chosen_head(kind, inputs[split.train], y, slices.patients[split.train], candidates=offered, seed=seed)
-    test = found.head.predict(inputs[split.test])
-    return HeadScores(found.head, scales, standard, found.names, found.head.held_out, test)
+    patients = slices.patients[split.train]
+    found = fit_chosen_head(kind, inputs[split.train], y, patients, candidates=offered, seed=seed, bags=train)
+    held_out, test = found.head.held_out, found.head.predict(inputs[split.test])
+    if bags is not None and train is not None:
+        held_out, test = train.pooled(held_out), bags_of(slices, split.test, bags).pooled(test)
+    return HeadScores(found.head, scales, standard, found.names, held_out, test)
 
 
 def regress_head(
@@ -126,16 +147,18 @@ def regress_head(
     kind: str,
     target: str,
     density: str = AUTO,
+    bags: str | None = None,
     progress: Progress = SILENT,
 ) -> Results:
     """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
     The model is written to regression-<head>/ in the folder of the encoding or, for several encodings, in a folder
-    named after them. Decision thresholds are fitted on scores of held-out training patients, so no patients need to be
-    reserved for them.
+    named after them. bags: as for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training
+    patients, so no patients need to be reserved for them.
     """
     given = {"threshold": workspace.settings.threshold, "seed": workspace.settings.seed}
-    found = fit_on_encodings(kind, encodings, slices, split, target=target, density=density, progress=progress, **given)
+    options = {"target": target, "density": density, "bags": bags}
+    found = fit_on_encodings(kind, encodings, slices, split, progress=progress, **options, **given)
     layer, region = JOINED.join(one.layer for one in encodings), encodings[0].region
     settings = {
         "regress": {
@@ -147,6 +170,7 @@ def regress_head(
             "penalties": [None if np.isnan(p) else float(p) for p in found.head.penalties],
             "density": density,
             "used": dict(zip(PATTERNS, found.used, strict=True)),
+            **({} if bags is None else {"bags": bags}),
         },
         "encode": encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings},
     }
@@ -163,7 +187,8 @@ def regress_head(
     with writing(folder):
         sweep(folder)
         save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
-    return score(
+    scored = score if bags is None else score_scans
+    return scored(
         workspace,
         slices,
         replace(split, validation=split.train),

@@ -28,7 +28,7 @@ MODULES = ("ildfv.experiments.kinds",)  # modules of higher layers that call `re
 
 def load_kinds() -> None:
     """Registers all kinds of files that a workspace can hold."""
-    register(RESULT_DOCUMENTS, NETWORKS, FINISHED_ORDER, REGION_MASKS)
+    register(RESULT_DOCUMENTS, NETWORKS, FINISHED_ORDER, REGION_MASKS, LABELS)
     for module in MODULES:
         import_module(module)
 
@@ -46,6 +46,23 @@ def _check_results(root: Path, path: Path, results: Results) -> None:
     )
 
 
+def _check_labels(root: Path, path: Path) -> None:
+    """Raises InputError unless the stored labels have their checksum and belong to the prepared slices."""
+    read_checksummed(path)
+    workspace = Workspace.open(root)
+    try:
+        workspace.stored_slices()
+    except InputError:  # missing or unreadable slices are reported by their own check
+        return
+    workspace.slices()
+
+
+LABELS = FileKind(
+    name="labels of slices or scans",
+    pattern="*-labels.json",
+    check=_check_labels,
+    remedy=lambda root, path: "run `ildfv prepare --labels` with the file of labels again",
+)
 REGION_MASKS = FileKind(
     name="ildfv region masks",
     pattern="regions/*/*",

@@ -17,7 +17,7 @@ from ildfv.datasets.search import check_scans
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
-from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_slice_labels
+from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_labels
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import SETTINGS, Workspace
 from ildfv.progress import SILENT, Progress
@@ -80,8 +80,8 @@ def prepare_scans(
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
-        CSV file of slice labels (`datasets.label_file`). The workspace stores the labels; a later file replaces them.
-        A column `patient` of the file replaces `patient_from`.
+        CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels; a later file
+        replaces them. A column `patient` of the file replaces `patient_from`.
     grey : Grey, optional
         Read only images (PNG, JPEG, TIFF), with these HU of their smallest and largest grey level.
     lung_masks : path, optional
@@ -97,13 +97,13 @@ def prepare_scans(
     -------
     dict
         "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices" of this run;
-        "workspace": the same numbers for the whole workspace; "codes": the table; "notes"; "prepared", "quarantined"
+        with labels of scans, "labelled_scans" instead of the latter; "workspace": the same numbers for the whole
+        workspace; "codes": the table; "notes"; "prepared", "quarantined"
         and "ignored": the outcome for each file.
     """
     scans = Path(scans)
     check_scans(scans)
-    options = {"normalise": normalise, "pixel_size": pixel_size, "noise_level": noise_level}
-    preparation = Preparation(**options, lungs=lungs or RULE)  # checked before anything is written
+    preparation = Preparation(normalise, pixel_size, noise_level, lungs or RULE)  # checked before anything is written
     if preparation.lungs == LUNGMASK:
         check_lungmask()  # once, not in every worker
     if lungs == RULE and (Path(root) / SETTINGS).exists():
@@ -125,7 +125,8 @@ def prepare_scans(
             lung_masks=lung_masks,
             hu=hu,
         )
-        given = {"threshold": threshold, "seed": seed, "salt": salt, **options}
+        given = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
+        given |= {"pixel_size": pixel_size, "noise_level": noise_level}
         given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions
         workspace = Workspace.open_or_create(root, version=__version__, **given)
         if workspace.settings.slices is not None:
@@ -141,13 +142,15 @@ def prepare_scans(
             settings,
             salt=workspace.settings.salt,
             view=view,
-            check_found=None if labelled is None else partial(check_rows, labelled, workspace.settings.salt, view),
+            check_found=None
+            if labelled is None
+            else partial(check_rows, labelled, workspace.settings.salt, view, settings.codes is not None),
             workers=workers,
             progress=progress,
         )
         notes = [] if patients is not None else _patient_provenance(report, view.folder)
         if labelled is not None:
-            notes += store_slice_labels(workspace, labelled, report, view, progress)
+            notes += store_labels(workspace, labelled, report, view, progress)
         run = {scan.series for scan in report.prepared}
         chosen, content = view.shown(chosen), view.shown(report.to_dict())
         notes = view.shown(notes)
@@ -158,7 +161,7 @@ def prepare_scans(
         "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
-        "labelled_slices": _labelled_slices(workspace, run),
+        **_labelled(workspace, run),
         "removed_scans": len(report.removed),
         "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
@@ -194,12 +197,23 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     return notes
 
 
-def _labelled_slices(workspace: Workspace, series: set[str]) -> int:
-    """The number of slices of these scans with a label, from a label map or from --labels."""
-    if not series:
-        return 0
+def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str, int]:
+    """The number of labelled slices of these scans, or of all scans, from label maps or from --labels.
+
+    It is {"labelled_slices": n}, or {"labelled_scans": n} if scans are labelled as a whole.
+    """
+    if not Parts(workspace.slices_dir).count or series == set():
+        return {"labelled_slices": 0}
     slices = workspace.slices()
-    return int(slices.labelled[np.isin(slices.series, sorted(series))].sum())
+    if slices.scan_labels is not None:
+        known = (slices.scan_labels >= 0).any(axis=1)
+        return {"labelled_scans": int(known[_among(np.array(slices.names), series)].sum())}
+    return {"labelled_slices": int(slices.labelled[_among(slices.series, series)].sum())}
+
+
+def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
+    """Whether each name is among the chosen ones, all if None; a mask of the names' shape."""
+    return np.ones(len(names), bool) if chosen is None else np.isin(names, sorted(chosen))
 
 
 def _totals(workspace: Workspace) -> dict[str, int]:
@@ -210,5 +224,5 @@ def _totals(workspace: Workspace) -> dict[str, int]:
         "scans": len(slices.names),
         "patients": len(set(slices.patients.tolist())),
         "slices": len(slices),
-        "labelled_slices": int((slices.counts >= 0).any(axis=1).sum()),
+        **_labelled(workspace),
     }

@@ -1,16 +1,18 @@
-"""The slice labels of a preparation: a label file is checked before and assigned after the scans are prepared."""
+"""The labels of a preparation: a label file is checked before and assigned after the scans are prepared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.label_file import LabelFile
+from ildfv.datasets.label_file import PATIENT, LabelFile
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport
-from ildfv.datasets.slice_labels import assign_labels
+from ildfv.datasets.scan_labels import BOTH, ScanLabels, assign_scan_labels, names_scans, series_finder
+from ildfv.datasets.slice_labels import SliceLabels, assign_labels
+from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import check
 from ildfv.patterns import UNLABELLED
@@ -21,43 +23,86 @@ from ildfv.store.checksummed import write_checksummed
 SLICE_LABELS = "ildfv slice labels"  # kind of slice-labels.json
 
 
-def store_slice_labels(
+def store_labels(
     workspace: Workspace, labels: LabelFile, report: PrepareReport, view: Unpacked, progress: Progress
 ) -> list[str]:
-    """Assigns the labels to slices and stores them in the workspace. Returns notes for the report."""
+    """Assigns the labels to slices or scans and stores them in the workspace. Returns notes for the report.
+
+    They replace all labels of an earlier file.
+    """
     if not report.prepared:
         return []  # nothing was prepared; the report lists the reasons
-    salt = workspace.settings.salt
+    salt, slices = workspace.settings.salt, workspace.stored_slices()
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
-    is_refused = _refused(report.quarantined, view, salt)
-    found, refused = assign_labels(
-        labels, workspace.stored_slices(), sources, salt, original=view.original, is_refused=is_refused
-    )
+    # `check_rows` has found every patient among the discovered scans: a missing one was quarantined since.
+    is_refused = _refused(report.quarantined, view, salt, patients=labels.scan == PATIENT)
+    found, refused = _assigned(labels, slices, sources, salt, view, is_refused)
+    notes = [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+    if isinstance(found, ScanLabels):
+        _check_no_label_maps(found, int(slices.scans("labelled").sum()))
+        found.write(workspace.scan_labels_file)
+        workspace.slice_labels_file.unlink(missing_ok=True)
+        known = {series for series, row in found.presence.items() if max(row) >= 0}
+        progress.note(f"{len(known):,} scans labelled as a whole by {labels.path}")
+        if missing := len(slices.names) - len(known):
+            notes.append(f"{missing} of {len(slices.names)} scans have no scan label and are not used for fitting")
+        return notes
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
-    known = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
-    slices, scans = sum(map(len, known.values())), sum(map(bool, known.values()))
-    check(slices > 0, f"{labels.path} must label at least one prepared slice, got none")
-    progress.note(f"{slices:,} slices of {scans:,} scans labelled by {labels.path}")
-    return [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+    workspace.scan_labels_file.unlink(missing_ok=True)
+    rows = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
+    n_slices, n_scans = sum(map(len, rows.values())), sum(map(bool, rows.values()))
+    check(n_slices > 0, f"{labels.path} must label at least one prepared slice, got none")
+    progress.note(f"{n_slices:,} slices of {n_scans:,} scans labelled by {labels.path}")
+    return notes
 
 
-def check_rows(labels: LabelFile, salt: str, view: Unpacked, found: Discovery) -> None:
-    """InputError: a row contradicts the headers of the scans. Called before any slice is windowed."""
+def check_rows(labels: LabelFile, salt: str, view: Unpacked, reads_label_maps: bool, found: Discovery) -> None:
+    """InputError: a row contradicts the headers of the scans. Called before any slice is windowed.
+
+    reads_label_maps: whether there is a code table, without which label maps are not read.
+    """
     sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
     if sources:
-        is_refused = _refused(found.quarantined, view, salt)
         planned = PlannedSlices(found.scans, salt)
-        assign_labels(labels, planned, sources, salt, original=view.original, is_refused=is_refused)
+        assigned, _ = _assigned(labels, planned, sources, salt, view, _refused(found.quarantined, view, salt))
+        if isinstance(assigned, ScanLabels) and reads_label_maps:
+            _check_no_label_maps(assigned, sum(bool(scan.labels) for scan in found.scans))
 
 
-def _refused(quarantined: Sequence[Unused], view: Unpacked, salt: str) -> Callable[[Path | str], bool]:
-    """A function that returns whether a path or series belongs to a quarantined scan."""
+def _check_no_label_maps(labels: ScanLabels, n_mapped: int) -> None:
+    """Raises InputError if scans have label maps, which state more than the labels of scans."""
+    remedy = "prepare into another workspace, from a folder without codes.toml"
+    check(n_mapped == 0, f"{BOTH}, got {len(labels)} labelled scans and {n_mapped} scans with label maps: {remedy}")
+
+
+def _assigned(
+    labels: LabelFile,
+    slices: Slices | PlannedSlices,
+    sources: Mapping[str, Path],
+    salt: str,
+    view: Unpacked,
+    is_refused: Callable[[Path | str], bool],
+) -> tuple[SliceLabels | ScanLabels, int]:
+    """The labels, whose kind depends on the columns and the scans, and the number of rows of refused scans."""
+    series_of = series_finder(labels, slices, sources, salt, view.original)
+    if names_scans(labels, slices, series_of):
+        return assign_scan_labels(labels, slices, series_of, is_refused)
+    return assign_labels(labels, slices, sources, salt, original=view.original, is_refused=is_refused)
+
+
+def _refused(
+    quarantined: Sequence[Unused], view: Unpacked, salt: str, *, patients: bool = False
+) -> Callable[[Path | str], bool]:
+    """A function that returns whether a path or series belongs to a quarantined scan.
+
+    patients: whether the names are patients, all of which are then assumed to belong to one.
+    """
     paths = {view.original(unused.source).resolve() for unused in quarantined}
     series = {hashed(unused.series, salt) for unused in quarantined if unused.series}
 
     def is_refused(name: Path | str) -> bool:
         if isinstance(name, str):
-            return hashed(name, salt) in series
+            return patients or hashed(name, salt) in series
         return name.exists() and bool(paths & {name, *name.parents})  # an entry may be the folder of several files
 
     return is_refused

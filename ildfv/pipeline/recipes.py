@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
@@ -12,6 +15,7 @@ from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
+from ildfv.pipeline.by_scan import SCAN, pooling_of, refuse_scan_labels
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
@@ -29,13 +33,20 @@ AUTO, FEW, PAPER = "auto", "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
 FEW_LAYERS = ("filters", "patches")  # on hard phantoms both together are better than either one (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
+SCAN_HEADS = ("logistic",)  # with labels of scans
 FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
 FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # has 28×28 locations; used if it is installed
 PAPER_LAYER = "conv1"
 
 
 def fit(
-    root: Path, *, recipe: str = AUTO, device: str = "auto", epochs: int | None = None, progress: Progress = SILENT
+    root: Path,
+    *,
+    recipe: str = AUTO,
+    device: str = "auto",
+    epochs: int | None = None,
+    bags: str | None = None,
+    progress: Progress = SILENT,
 ) -> dict:
     """Fits and scores the systems of a recipe on all folds and returns their pooled results.
 
@@ -55,6 +66,9 @@ def fit(
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
         Number of training epochs, with recipe "paper".
+    bags : {"noisy-or", "max"}, optional
+        With labels of scans: the pooling of the scores of slices to the score of a scan, by default noisy-or. Recipe
+        "few" then fits logistic heads only, and "paper" is refused.
 
     Returns
     -------
@@ -63,19 +77,23 @@ def fit(
         {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}.
         against_baseline: one dict per system and measure. comparisons: `Comparison` documents. inputs: the inputs of
         each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
-        values are None.
+        values are None. With labels of scans, also unit, "scan", and scans: all measures are then per scan.
     """
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
     workspace = Workspace.open(root)
     slices = workspace.slices()
+    pooling_of(slices, bags)
+    if recipe == PAPER:
+        refuse_scan_labels(slices, "recipe paper", "use --recipe few")
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
-    n_labelled = int((slices.counts >= 0).any(axis=1).sum())
-    chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH else PAPER
-    progress.note(f"recipe {chosen}: {n_labelled:,} labelled slices")
+    n_labelled, of_scans = int(slices.labelled.sum()), slices.scan_labels is not None
+    chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH or of_scans else PAPER
+    what = f"{n_labelled:,} slices of labelled scans" if of_scans else f"{n_labelled:,} labelled slices"
+    progress.note(f"recipe {chosen}: {what}")
     score_baselines(root, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:
-            _few(root, fold, device, progress)
+            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, progress)
         else:
             _paper(root, fold, device, epochs, progress)
     return {"recipe": chosen, **summary(workspace, slices)}
@@ -91,7 +109,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
     return {
         "data": slices.data,
         "threshold": workspace.settings.threshold,
-        "slices": results[0].n_slices if results else 0,
+        **_numbers(slices, systems, results),
         "patients": results[0].n_patients if results else 0,
         "folds": results[0].folds if results else [],
         "systems": {one.system: _system(one) for one in results},
@@ -102,7 +120,15 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
     }
 
 
-def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
+def _numbers(slices: Slices, systems: Pool, results: list[Results]) -> dict:
+    """The fields slices and, with labels of scans, unit and scans."""
+    if slices.scan_labels is None:
+        return {"slices": results[0].n_slices if results else 0}
+    tested = np.concatenate([rows for rows, _ in next(iter(systems.values()))]) if systems else np.empty(0, int)
+    return {"unit": SCAN, "scans": len(tested), "slices": int(slices.sizes[tested].sum())}
+
+
+def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, progress: Progress) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
@@ -112,10 +138,10 @@ def _few(root: Path, fold: int, device: str, progress: Progress) -> None:
         encode_slices(root, settings, fold=fold, network=FEW_NETWORK, device=device, progress=progress)
         systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
     for layers in systems:
-        for head in FEW_HEADS:
+        for head in heads:
             target = "counts" if head == "logistic" else "step"  # "logistic" takes no target
-            name = JOINED.join(layers)
-            regress_encoding(root, layer=name, region=LUNG, fold=fold, head=head, target=target, progress=progress)
+            given = {"layer": JOINED.join(layers), "region": LUNG, "fold": fold, "head": head, "target": target}
+            regress_encoding(root, bags=bags, progress=progress, **given)
 
 
 def network_available() -> bool:

@@ -18,8 +18,9 @@ from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import AUTO, JOINED, LINEAR, check_head, regress_head
+from ildfv.pipeline.heads import AUTO, JOINED, LINEAR, check_head, check_head_of_labels, regress_head
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
@@ -45,6 +46,7 @@ def regress_encoding(
     ridge: str | float = "auto",
     head: str = LINEAR,
     density: str = AUTO,
+    bags: str | None = None,
     progress: Progress = SILENT,
 ) -> Results | None:
     """Fits a regression on the newest encoding and returns its results on the held-out fold.
@@ -59,13 +61,16 @@ def regress_encoding(
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
     is a penalty as in `MultivariateRegression`. The other heads are fitted on all training patients and also take
     several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
-    inputs, "auto" or "off".
+    inputs, "auto" or "off". bags: with labels of scans, the pooling of the scores of slices to the score of a scan,
+    "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
     check_head(head, target, ridge, density)
+    pooling = pooling_of(slices, bags)
+    check_head_of_labels(head, slices)
     layers = [None] if layer is None else layer.split(JOINED)
     check(
         head != LINEAR or len(layers) == 1,
@@ -80,9 +85,8 @@ def regress_encoding(
     if head != LINEAR:
         ranks = distributed.size()
         check(ranks == 1, f'head "{head}" must run in one process, got {ranks}: run it without torchrun')
-        return regress_head(
-            workspace, slices, split, encodings, kind=head, target=target, density=density, progress=progress
-        )
+        options = {"kind": head, "target": target, "density": density, "bags": pooling}
+        return regress_head(workspace, slices, split, encodings, progress=progress, **options)
     found = fit_regression(
         encoding,
         slices,

@@ -13,6 +13,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.predictions import Predictions
+from ildfv.pipeline.by_scan import unit_of
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
@@ -72,6 +73,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         versions=versions(),
         seconds=seconds or {},
         notes=notes,
+        unit=unit_of(slices),
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
     path = write_report(to, content)
@@ -106,8 +108,11 @@ def _settings(results: Results) -> dict:
 def _examples(
     workspace: Workspace, slices: Slices, results: dict[str, Results], scored: dict[str, Scored]
 ) -> list[Example]:
-    """Example slices for the system with the highest mean AUC, with the predictions of all systems on these slices."""
-    if not scored:
+    """Example slices for the system with the highest mean AUC, with the predictions of all systems on these slices.
+
+    There are none if scans are labelled as a whole.
+    """
+    if not scored or slices.scan_labels is not None:  # no slice has a label to compare a prediction with
         return []
     best = max(scored, key=lambda name: results[name].overall.mean_auc or 0.0)
     indices, reference = scored[best]

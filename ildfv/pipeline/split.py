@@ -12,6 +12,7 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
+from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import write_bytes
 from ildfv.store.lock import writing
@@ -66,19 +67,27 @@ def write_folds(
 ) -> Folds:
     """Writes new folds to the workspace's folds.json and returns them. They are by patient and stratified by pattern.
 
-    n_folds, seed: None for the workspace's settings. InputError: folds.json contains other folds, which may have been
+    If scans are labelled as a whole, the numbers of slices in the folds are numbers of scans. n_folds, seed: None for
+    the workspace's settings. InputError: folds.json contains other folds, which may have been
     edited by hand, and `fresh` is false.
     """
     slices, settings = workspace.slices(), workspace.settings
+    if slices.scan_labels is None:
+        patients, shown, series = slices.patients, presence(slices.counts, settings.threshold), slices.series
+        details = np.column_stack([slices.counts, slices.lung, slices.positions])
+    else:  # one row per scan
+        patients, shown, series = slices.scans("patient"), slices.scan_labels, slices.scans("series")
+        lung = np.add.reduceat(slices.lung.astype(np.int64), slices.starts[:-1])
+        details = np.column_stack([shown, slices.sizes, lung, slices.positions[slices.starts[:-1]]])
     folds = make_folds(
-        slices.patients,
-        presence(slices.counts, settings.threshold),
+        patients,
+        shown,
         labels=PATTERNS,
         threshold=settings.threshold,
         n_folds=settings.folds if n_folds is None else n_folds,
         seed=settings.seed if seed is None else seed,
-        series=slices.series,
-        content=np.column_stack([slices.counts, slices.lung, slices.positions]),
+        series=series,
+        content=details,
     )
     path, content = workspace.folds_file, folds.to_json().encode()
     with writing(workspace.root):
@@ -106,6 +115,7 @@ def check_folds(workspace: Workspace) -> Folds:
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
     """The presence of each pattern on these slices, 1, 0 or −1 (unknown), (m, C). InputError: a slice has no labels."""
+    refuse_scan_labels(slices, "this command", "use `ildfv fit`, or `ildfv regress --head logistic`")
     found = presence(slices.counts[indices], threshold)
     unlabelled = int((found < 0).all(axis=1).sum())
     check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} slices without labels")

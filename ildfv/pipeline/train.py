@@ -10,6 +10,7 @@ from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import Results
+from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.order import finished_last, record
 from ildfv.pipeline.score import score
@@ -46,6 +47,9 @@ def train_network(
 
     workspace = Workspace.open(root)
     slices, device = workspace.slices(), resolve(device)
+    refuse_scan_labels(
+        slices, "train", "use `ildfv fit`, or `ildfv encode` with a layer that needs no training and `ildfv regress`"
+    )
     split = split_slices(slices, load_folds(workspace), fold)
     defaults = {"seed": workspace.settings.seed, "threshold": workspace.settings.threshold}
     chosen = TrainSettings(**(defaults | settings))

@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ildfv.datasets.scan_labels import BOTH, ScanLabels
 from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.slices_key import slices_key
@@ -59,6 +60,7 @@ class Workspace:
         self.encodings_dir = self.root / "encodings"
         self.results_dir = self.root / "results"
         self.slice_labels_file = self.root / "slice-labels.json"
+        self.scan_labels_file = self.root / "scan-labels.json"
 
     @classmethod
     def open(cls, root: Path) -> Workspace:
@@ -101,12 +103,16 @@ class Workspace:
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         slices = self.stored_slices()
+        if self.scan_labels_file.exists():
+            rule = f"{BOTH}, got {self.scan_labels_file.name} and {self.slice_labels_file.name} in {self.root}"
+            check(not self.slice_labels_file.exists(), f"{rule}: run `ildfv prepare --labels` again")
+            return ScanLabels.read(self.scan_labels_file).apply(slices)
         if not self.slice_labels_file.exists():
             return slices
         return SliceLabels.from_dict(read_checksummed(self.slice_labels_file)["labels"]).apply(slices)
 
     def stored_slices(self) -> Slices:
-        """The slices in slices/, without labels from slice-labels.json. InputError: there are no slices."""
+        """The slices in slices/, without labels of `prepare --labels`. InputError: there are no slices."""
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
         slices = Slices(self.slices_dir)

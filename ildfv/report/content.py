@@ -138,7 +138,8 @@ class ReportContent:
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: of any number of systems and folds. examples_rule:
     how `examples` were selected; "" if by RULE. figures: shown below the experiments. label_maps_note: how the slices
     of `label_maps` were selected, and where all label maps are stored. settings: nested mappings of plain values.
-    seconds: wall time of each step. notes: sentences. made: date and time as text.
+    seconds: wall time of each step. notes: sentences. made: date and time as text. unit: "scan" if scans are labelled
+    as a whole, otherwise "slice".
     """
 
     data: str
@@ -158,6 +159,7 @@ class ReportContent:
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     made: str = ""
+    unit: str = "slice"
 
     def __post_init__(self) -> None:
         check(self.data in DATA, f'data must be "phantom" or "user", got {self.data!r}')

@@ -72,10 +72,10 @@ def pr(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
     return _curves(PRECISION_RECALL, pattern, series, base, mark)
 
 
-def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Markup:
+def calibration(pattern: str, series: Sequence[Series], *, mark: str = "", unit: str = "slice") -> Markup:
     """A chart of the observed frequency against the mean predicted probability in ten bins, for each system.
 
-    Points with more slices are larger.
+    Points with more slices are larger. unit: "slice", or "scan" for results of scans.
     """
     frame = _Frame()
     drawn, texts = [], []
@@ -88,7 +88,7 @@ def calibration(pattern: str, series: Sequence[Series], *, mark: str = "") -> Ma
         points = list(zip(curve.predicted, curve.observed, strict=True))
         line = _line([frame.at(*point) for point in points])
         dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / largest) ** 0.5:.1f}"><title>{n} slices: predicted '
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / largest) ** 0.5:.1f}"><title>{n} {unit}s: predicted '
             f"{number(p)}, observed {number(o)}</title></circle>"
             for (p, o), n in zip(points, curve.n, strict=True)
             for x, y in [frame.at(p, o)]

@@ -88,6 +88,8 @@ def render(content: ReportContent) -> str:
         ranked=ranked,
         drawn=drawn,
         folds=_folds_text(shown),
+        u=content.unit,
+        us=f"{content.unit}s",
         best=best(shown),
         overall=OVERALL,
         headlines=HEADLINES,
@@ -143,7 +145,7 @@ def charts(shown: Sequence[Results], drawn: Mapping[str, int], *, mark: str = ""
         "forest": forests,
         "roc": {p: figures.roc(p, series, mark=mark) for p, series in rows.items()},
         "pr": {p: figures.pr(p, series, mark=mark) for p, series in rows.items()},
-        "calibration": {p: figures.calibration(p, series, mark=mark) for p, series in rows.items()},
+        "calibration": {p: figures.calibration(p, series, mark=mark, unit=shown[0].unit) for p, series in rows.items()},
     }
 
 
@@ -189,7 +191,7 @@ def _folds_text(shown: Sequence[Results]) -> str:
     systems: dict[str, list[str]] = {}
     for d in shown:
         folds = f"folds {', '.join(map(str, d.folds))} pooled" if d.fold is None else f"fold {d.fold}"
-        text = f"{folds}: {count(d.n_slices)} slices of {count(d.n_patients)} patients"
+        text = f"{folds}: {count(d.n_slices)} {d.unit}s of {count(d.n_patients)} patients"
         systems.setdefault(text, []).append(d.system)
     if len(systems) == 1:
         return next(iter(systems))

@@ -12,6 +12,7 @@ from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import SIZE, Slices
 from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED, presence
+from ildfv.pipeline.by_scan import SCAN
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds
 from ildfv.pipeline.workspace import Workspace
@@ -76,6 +77,7 @@ def workspace_cases(
         if slices.scans("labelled")[part] and name not in single.counts:
             reason = HAS_LABEL_MAP
         labelled = bool(slices.labelled[rows].any())
+        has_map = labelled and name not in single.counts and slices.scan_labels is None
         cases.append(
             Case(
                 name=name,
@@ -96,7 +98,7 @@ def workspace_cases(
                     for system, values in scores.items()
                 ],
                 maps=[] if maps is None else maps.of(part),
-                labels=PreparedLabels(slices, rows.start) if labelled and name not in single.counts else None,
+                labels=PreparedLabels(slices, rows.start) if has_map else None,
                 truth=presence(slices.counts[rows], threshold) if labelled else None,
                 phantom=bool(slices.scans("phantom")[part]),
                 source=None if reason else source,
@@ -125,12 +127,21 @@ def _scores(workspace: Workspace, slices: Slices):
     current, stale = current_results(workspace, slices)
     scores: dict[str, np.ndarray] = {}
     decisions = {}
+    per_scan = []
     for name, results in current.items():
+        if results.unit == SCAN:  # its scores are those of whole scans
+            per_scan.append(results.system)
+            continue
         indices, predictions = predictions_of(workspace, slices, name, results)
         values = scores.setdefault(predictions.system, np.full((len(slices), len(PATTERNS)), np.nan))
         values[indices] = predictions.scores
         decisions[predictions.system, predictions.fold] = predictions.decisions
     notes = [f"{name} is omitted: it was scored on other slices, folds or with another threshold." for name in stale]
+    if per_scan:
+        notes.append(
+            f"{', '.join(dict.fromkeys(per_scan))}: scored per scan, because only scans are labelled. To see scores of "
+            "slices, run `ildfv export` and `ildfv predict`."
+        )
     return scores, decisions, notes
 
 

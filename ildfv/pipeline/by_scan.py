@@ -1,0 +1,70 @@
+"""Workspaces whose labels state only which patterns a scan shows: targets, pooled scores, and what they rule out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import InputError, check
+from ildfv.estimators.bags import NOISY_OR, Bags, check_pooling
+
+SCAN: Final = "scan"  # what a label and a measure belong to
+SLICE: Final = "slice"
+
+
+def unit_of(slices: Slices) -> str:
+    """ "scan" if scans are labelled as a whole, otherwise "slice"."""
+    return SLICE if slices.scan_labels is None else SCAN
+
+
+def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
+    """Raises InputError if scans are labelled as a whole. what: the command that needs labels of slices."""
+    check(slices.scan_labels is None, f"{what} needs labels of slices, got labels of scans: {remedy}")
+
+
+def pooling_of(slices: Slices, bags: str | None) -> str | None:
+    """How scores of slices are pooled to scores of scans: `bags`, by default noisy-or; None with labels of slices.
+
+    InputError: an unknown pooling, or a pooling with labels of slices.
+    """
+    if bags is not None:
+        check_pooling(bags)
+    if slices.scan_labels is None:
+        check(bags is None, f"--bags must be omitted with labels of slices, got {bags}: it is for labels of scans")
+        return None
+    return bags or NOISY_OR
+
+
+def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
+    """The scans of these slices, ascending; each has all its slices in `indices`. InputError: a scan is incomplete."""
+    scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
+    check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got some of the slices of a scan")
+    return scans
+
+
+def scan_of_each(slices: Slices, indices: np.ndarray) -> np.ndarray:
+    """The scan of each of these slices, (m,)."""
+    return np.searchsorted(slices.starts, indices, side="right") - 1
+
+
+def bags_of(slices: Slices, indices: np.ndarray, pooling: str) -> Bags:
+    """The slices as rows of bags, which are their scans. indices: ascending."""
+    return Bags(pooling, scan_of_each(slices, indices))
+
+
+def scan_presence(slices: Slices, scans: np.ndarray) -> np.ndarray:
+    """The presence of each pattern in these scans, 1, 0 or −1 (unknown), (m, 4). InputError: a scan has no label."""
+    if slices.scan_labels is None:
+        raise InputError("slices must have labels of scans, got labels of slices")
+    found = slices.scan_labels[scans]
+    unlabelled = int((found < 0).all(axis=1).sum())
+    check(unlabelled == 0, f"scans must have labels, got {unlabelled} scans without labels")
+    return found
+
+
+def bag_targets(slices: Slices, indices: np.ndarray) -> np.ndarray:
+    """The label of the scan of each of these slices, 1, 0 or NaN (unknown), float64 (m, 4)."""
+    found = scan_presence(slices, scan_of_each(slices, indices))
+    return np.where(found < 0, np.nan, found.astype(np.float64))
