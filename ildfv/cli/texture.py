@@ -64,7 +64,7 @@ def classify(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="kth-tips, kth-tips2, dtd, fmd, outex or emphysema: an unpacked public set.",
+            help="kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild: an unpacked public set.",
             show_default="one folder per class",
         ),
     ] = None,

@@ -13,6 +13,7 @@ from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
+from ildfv.datasets.set_layouts import NOTES
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError
 from ildfv.pipeline.code_table import codes_note
@@ -44,6 +45,7 @@ def prepare_scans(
     grey: Grey | None = None,
     lung_masks: Path | None = None,
     hu: bool = False,
+    layout: str | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """Stores the slices of all usable scans in the workspace, and returns the report of this run as JSON values.
@@ -81,6 +83,8 @@ def prepare_scans(
         Folder of the user's lung masks (`datasets.lung_masks`).
     hu : bool
         Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
+    layout : str, optional
+        A published set whose folders determine scans, label maps and patients (`datasets.set_layouts`).
 
     Returns
     -------
@@ -106,6 +110,7 @@ def prepare_scans(
             grey=grey,
             lung_masks=lung_masks,
             hu=hu,
+            layout=layout,
         )
         given = {"threshold": threshold, "seed": seed, "salt": salt}
         workspace = Workspace.open_or_create(root, version=__version__, **given)
@@ -123,7 +128,10 @@ def prepare_scans(
             workers=workers,
             progress=progress,
         )
-        notes = [] if patients is not None else _patient_provenance(report, view.folder)
+        if layout is not None:
+            notes = list(NOTES[layout])
+        else:
+            notes = [] if patients is not None else _patient_provenance(report, view.folder)
         if labelled is not None:
             notes += store_slice_labels(workspace, labelled, report, view, progress)
         run = {scan.series for scan in report.prepared}
