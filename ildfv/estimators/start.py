@@ -52,14 +52,15 @@ def start(
     InputError
         More components than descriptors; values too large to be squared; unknown `init`.
     """
-    x = np.asarray(sample, dtype=np.float64)  # (n, d)
+    x = np.asarray(sample)  # (n, d), converted to float64 in blocks: a copy would double the memory
     n = len(x)
     check(n_components <= n, f"n_components must be at most the number of descriptors, {n}, got {n_components}")
-    largest = float(np.abs(x).max())
+    largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
-    mean = x.mean(axis=0)
-    sd = without_rounding(x.var(axis=0), mean) ** 0.5
-    scaled = np.where(sd > 0, x - mean, 0.0) / np.where(sd > 0, sd, 1.0)
+    mean = x.mean(axis=0, dtype=np.float64)
+    sd = without_rounding(x.var(axis=0, dtype=np.float64), mean) ** 0.5
+    scaled = x - mean
+    scaled /= np.where(sd > 0, sd, np.inf)  # 0 in dimensions without variance
     if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
     part = scaled if n_init == 1 else every(scaled, RUN_ROWS * n_components)
@@ -74,7 +75,7 @@ def start(
         labels = nearest(scaled, centres)
     sizes = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
-    variances = _centres((x - means[labels]) ** 2, labels, np.broadcast_to(sd**2, means.shape)) * (sd > 0)
+    variances = _centres(x, labels, np.broadcast_to(sd**2, means.shape), around=means) * (sd > 0)
     weights = np.maximum(sizes, 1.0)  # a duplicate centre has no members, but may gain some in EM
     return Parameters(weights / weights.sum(), means, variances)
 
@@ -112,13 +113,20 @@ def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return found
 
 
-def _centres(x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows."""
+def _centres(
+    x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray, *, around: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows.
+
+    around (k, d): mean of the squared distances to the row of the label instead.
+    """
     sizes = np.bincount(labels, minlength=len(otherwise))
     sums, numbers = np.zeros((len(otherwise), x.shape[1])), np.arange(len(otherwise))[:, None]
     for start in range(0, len(x), BLOCK):
-        members = labels[start : start + BLOCK] == numbers  # (k, rows)
-        sums += members.astype(np.float64) @ x[start : start + BLOCK]
+        own, rows = labels[start : start + BLOCK], x[start : start + BLOCK].astype(np.float64)
+        if around is not None:
+            rows = (rows - around[own]) ** 2
+        sums += (own == numbers).astype(np.float64) @ rows
     return np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], otherwise)
 
 

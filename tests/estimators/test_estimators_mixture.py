@@ -297,7 +297,7 @@ BAD = {
     "n_components must be at least 1, got 0": lambda: GaussianMixture(0).fit(blobs()),
     "max_iter must be at least 0, got -1": lambda: GaussianMixture(2, max_iter=-1).fit(blobs()),
     "variance_floor must be above 0, got 0": lambda: GaussianMixture(2, variance_floor=0).fit(blobs()),
-    'method must be "exact", "stepwise" or "auto", got \'fast\'': lambda: GaussianMixture(2, method="fast").fit(blobs()),
+    'method must be "exact", "stepwise" or "auto", got \'1\'': lambda: GaussianMixture(2, method="1").fit(blobs()),
     'init must be "k-means", "k-means++" or "faiss", got \'x\'': lambda: GaussianMixture(2, init="x").fit(blobs()),
     "weights_init, means_init and variances_init must be given": lambda: GaussianMixture(2, means_init=1).fit(blobs()),
     "X must be restartable, got a generator": lambda: GaussianMixture(2).fit(x for x in [blobs()]),
