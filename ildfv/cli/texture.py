@@ -69,7 +69,9 @@ def classify(
     train_per_class: Annotated[
         int | None, typer.Option(help="Number of training images per class, drawn at random in each repeat.", min=1)
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Number of repeats of --train-per-class.", min=1)] = 10,
+    repeats: Annotated[
+        int | None, typer.Option(help="Number of repeats of --train-per-class.", min=1, show_default="10")
+    ] = None,
     leave_one_group_out: Annotated[
         bool, typer.Option("--leave-one-group-out", help="One split per group, which is tested.")
     ] = False,
@@ -102,6 +104,8 @@ def classify(
     from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
+    rule = "--repeats must be given with --train-per-class, got it without"
+    check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
         from ildfv.texture.page import check_page, write_page
 
@@ -109,7 +113,7 @@ def classify(
     if model is not None:
         check_folder(model)
     given = train_per_class is not None or leave_one_group_out or folds is not None
-    protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
+    protocol = Protocol(train_per_class, repeats or 10, leave_one_group_out, folds if given else 5, seed)
     if layout is not None:
         collection = read_layout(layout, images)
     else:

@@ -37,7 +37,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         exact. The descriptors of a step are spread over the whole array, if X is an array in memory. The batches of a
         stream are read in order and should be shuffled. If they are sorted by kind, the likelihood decreases; the
         stepwise passes then end with a warning. "auto" chooses by size: "exact" for arrays and lists in memory with
-        fewer than 16,384 descriptors per component, for which the start of "stepwise" takes longer than twenty exact
+        fewer than 65,536 descriptors per component, for which the start of "stepwise" takes longer than twenty exact
         passes; otherwise "stepwise" with at most three passes.
     init : {"k-means", "k-means++", "faiss"}
         Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.

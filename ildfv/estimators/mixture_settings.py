@@ -7,7 +7,7 @@ from ildfv.estimators.batches import Batches
 from ildfv.estimators.start import INITS
 
 METHODS = ("exact", "stepwise", "auto")
-ROWS = 1 << 14  # descriptors per component from which stepwise EM needs less time than exact EM (bench/NOTES.md)
+ROWS = 1 << 16  # descriptors per component from which stepwise EM needs less time than exact EM (bench/NOTES.md)
 STEPWISE_PASSES = 3  # maximum number of passes of stepwise EM that "auto" has chosen; it gains little afterwards
 
 

@@ -286,3 +286,8 @@ def test_hug_ild_patches_are_in_hu_and_patient_minus_one_is_never_tested(tmp_pat
     put(tmp_path, "ILD_DB_talismanTestSuite/healthy.png")
     with pytest.raises(InputError, match=r"healthy.png must be named <class>_patch<n>_patient<p>_<m>.tif"):
         read_layout("hug-ild", tmp_path)
+
+
+def test_repeats_without_random_splits_are_refused(folder):
+    ended = run("classify", folder / "set", "--repeats", 3)
+    assert "--repeats must be given with --train-per-class, got it without" in str(ended.exception)
