@@ -35,6 +35,7 @@ SHAPES = {
     "small": (8, 64, 28, 28, 16),
     "middle": (8, 256, 28, 28, 32),
     "wide": (4, 512, 14, 14, 64),
+    "netvlad-quarter": (1, 256, 32, 32, 256),  # a sixteenth of the next one's n·k·d, which fits into a few GB
     "netvlad": (1, 256, 64, 64, 1024),  # a NetVLAD layer in plain torch needs 25 GB here
 }
 SHARE = 0.6  # maximum fraction of the free memory that an implementation may need

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("torch", "typer", "pydicom", "cupy", "faiss", "highdicom", "matplotlib")
 
 
@@ -30,6 +32,27 @@ def test_moments_of_numpy_arrays_load_no_torch():
 
 def test_the_command_line_works_without_torch():
     assert loaded_by("import ildfv.cli.app") <= {"typer"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["classify", "none"], ["encode", "none", "--out", "f"], ["predict", "m", "none"]]
+)
+def test_a_missing_folder_is_reported_before_slow_imports(arguments):
+    """scikit-learn takes a second to import."""
+    code = f"""
+import sys
+from ildfv.cli.app import app
+from ildfv.errors import InputError
+try:
+    app(["texture", *{arguments!r}], standalone_mode=False)
+except InputError as error:
+    print(error)
+print("sklearn" in sys.modules, "scipy" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    message, loaded = ended.stdout.splitlines()
+    assert message.startswith(("none must be", "m must be a folder"))
+    assert loaded == "False False"
 
 
 def test_native_sources_are_installed_with_the_package():

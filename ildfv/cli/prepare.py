@@ -13,7 +13,9 @@ from ildfv.cli.prepare_report import show_preview, show_report
 from ildfv.errors import InputError, check
 from ildfv.pipeline.without_paths import without_paths
 
-CODES = "TOML table of the meanings of label codes, or the name of a shipped table: `phantom`, `cip`."
+CODES = (
+    "TOML table of the meanings of label codes, or the name of a shipped table: `phantom`, `cip`, `hug-ild`, `medseg`."
+)
 
 
 def prepare(
@@ -61,6 +63,13 @@ def prepare(
         Path | None,
         typer.Option(
             help="CSV with the columns scan, label, patient, lung: use only these files.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="hug-ild, medseg or ltrc: the folders of a published set determine scans, label maps and patients.",
+            show_default="search",
         ),
     ] = None,
     dry_run: Annotated[
@@ -124,6 +133,7 @@ def prepare(
             labels=labels,
             grey=window,
             lung_masks=lung_masks,
+            layout=layout,
             workers=workers,
             progress=output.progress(verbose),
         )
@@ -142,6 +152,7 @@ def prepare(
         pixel_size=pixel_size,
         noise_level=noise_level,
         lungs=lungs,
+        layout=layout,
         table=table,
         packed=packed,
         resample=resample,

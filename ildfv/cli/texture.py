@@ -40,16 +40,14 @@ def encode(
     Example: `ildfv texture encode photos --out features`
     """
     from ildfv.texture.collection import images_in
-    from ildfv.texture.encode import encode as encode_images
+
+    files, factors = images_in(images), _numbers(scales)
+    from ildfv.texture.encode import encode as encode_images  # slow imports, after the checks
     from ildfv.texture.encoder import TextureEncoder
 
-    encoder = TextureEncoder(
-        backbone, layers=layers, scales=_numbers(scales), n_components=components, random_state=seed
-    )
+    encoder = TextureEncoder(backbone, layers=layers, scales=factors, n_components=components, random_state=seed)
     base = images if images.is_dir() else images.parent
-    index = encode_images(
-        images_in(images), out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose)
-    )
+    index = encode_images(files, out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose))
     if not output.emit(index, as_json=as_json):
         output.out.print(f"{out}: {len(index['images'])} vectors of {index['length']} values")
 
@@ -64,14 +62,16 @@ def classify(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="kth-tips, kth-tips2, dtd, fmd, outex or emphysema: an unpacked public set.",
+            help="kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild: an unpacked public set.",
             show_default="one folder per class",
         ),
     ] = None,
     train_per_class: Annotated[
         int | None, typer.Option(help="Number of training images per class, drawn at random in each repeat.", min=1)
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Number of repeats of --train-per-class.", min=1)] = 10,
+    repeats: Annotated[
+        int | None, typer.Option(help="Number of repeats of --train-per-class.", min=1, show_default="10")
+    ] = None,
     leave_one_group_out: Annotated[
         bool, typer.Option("--leave-one-group-out", help="One split per group, which is tested.")
     ] = False,
@@ -99,13 +99,13 @@ def classify(
     """
     from ildfv.errors import check
     from ildfv.store.outputs import check_folder
-    from ildfv.texture.classifier import TextureClassifier
     from ildfv.texture.collection import by_folder, by_table
-    from ildfv.texture.evaluate import evaluate
     from ildfv.texture.layouts import read_layout
     from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
+    rule = "--repeats must be given with --train-per-class, got it without"
+    check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
         from ildfv.texture.page import check_page, write_page
 
@@ -113,13 +113,18 @@ def classify(
     if model is not None:
         check_folder(model)
     given = train_per_class is not None or leave_one_group_out or folds is not None
-    protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
+    protocol = Protocol(train_per_class, repeats or 10, leave_one_group_out, folds if given else 5, seed)
     if layout is not None:
         collection = read_layout(layout, images)
     else:
         collection = by_folder(images) if table is None else by_table(table, images)
+    protocol.check_set(collection)
+    factors = _numbers(scales)
+    from ildfv.texture.classifier import TextureClassifier  # slow imports, after the checks
+    from ildfv.texture.evaluate import evaluate
+
     classifier = TextureClassifier(
-        backbone, layers=layers, scales=_numbers(scales), n_components=components, head=head, random_state=seed
+        backbone, layers=layers, scales=factors, n_components=components, head=head, random_state=seed
     )
     progress = output.progress(verbose)
     found = evaluate(collection, classifier, protocol, named=lambda path: _below(path, images), progress=progress)
@@ -152,14 +157,16 @@ def predict(
 
     Example: `ildfv texture predict model photos`
     """
-    from ildfv.errors import InputError
-    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.errors import InputError, check
     from ildfv.texture.collection import images_in
+
+    check(model.is_dir(), f"{model} must be a folder that `ildfv texture classify --model` wrote, got no such folder")
+    files = images_in(images)
+    from ildfv.texture.classifier import TextureClassifier  # slow imports, after the checks
 
     classifier = TextureClassifier.load(model)
     base = images if images.is_dir() else images.parent
     rows: list[dict] = []
-    files = images_in(images)
     with output.progress(verbose).task("images", len(files)) as advance:
         for path in files:
             try:

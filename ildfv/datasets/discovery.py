@@ -162,7 +162,7 @@ def dicom_label(header: Header) -> Label:
 
 def label_files(label: Label) -> tuple[Path, ...]:
     """The files of a label map."""
-    if label.reference is not None:
+    if label.reference is not None or label.kind == "regions":
         return (label.path,)
     files = files_of(label.path, label.kind)
     return files if label.description is None else (*files, label.description)

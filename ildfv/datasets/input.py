@@ -1,4 +1,4 @@
-"""The input of `prepare`: the scans of a table, the images of a folder, or the scans that a search finds."""
+"""The input of `prepare`: scans of a table or published set, images of a folder, or scans that a search finds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ildfv.datasets.image_files import image_scans
 from ildfv.datasets.lung_masks import with_masks
 from ildfv.datasets.patients import with_patients
 from ildfv.datasets.records import Discovery
+from ildfv.datasets.set_layouts import listed_by_layout
 from ildfv.datasets.settings import ScanSettings
-from ildfv.datasets.table import listed_scans
+from ildfv.datasets.table import listed_scans, with_listed
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
@@ -31,6 +32,10 @@ def find_scans(
     scans: a folder or a file. view: the original input, if `scans` is a copy of it with unpacked archives.
     """
     base = scans if scans.is_dir() else scans.parent
+    if settings.layout is not None:
+        others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
+        given = [name for name, value in others.items() if value is not None]
+        check(not given, f"--layout must be the only source of scans and patients, got also {', '.join(given)}")
     check(
         settings.table is None or settings.patients is None,
         "patients must be in --table or --labels, got both: remove the column patient from one of them",
@@ -40,7 +45,11 @@ def find_scans(
         f"images (--grey) must be prepared without options that need the HU of a scan, got "
         f"{settings.preparation.described()}: omit them",
     )
-    if settings.table is not None:
+    if settings.layout is not None:
+        found = Discovery()
+        rows = listed_by_layout(settings.layout, base, found)
+        with_listed(found, rows, base, settings, workers=workers, progress=progress)
+    elif settings.table is not None:
         found = listed_scans(settings.table, base, settings, workers=workers, progress=progress)
     elif settings.grey is not None:
         found = image_scans(scans, settings.grey, progress=progress)
@@ -53,6 +62,7 @@ def find_scans(
             settings.preparation.lungs == RULE,
             f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
         )
+        check(settings.layout is None, "with --layout, lung masks must be those of the set: omit --lung-masks")
         rule = "with --table, lung masks must be listed in its column lung"
         check(settings.table is None, f"{rule}, got --lung-masks: omit this option")
         with_masks(found, settings.lung_masks, base)

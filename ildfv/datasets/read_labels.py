@@ -7,10 +7,12 @@ import numpy as np
 from ildfv.datasets.records import Label, Scan
 from ildfv.errors import InputError
 from ildfv.scans.contours import read_contours
+from ildfv.scans.dicom import Series
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.itksnap import translate
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes, label_integers
 from ildfv.scans.overlay import Overlay
+from ildfv.scans.region_text import read_regions
 from ildfv.scans.segmentation import read_segmentation
 from ildfv.scans.slicer import read_slicer
 from ildfv.scans.volumefiles import read_label_file
@@ -21,7 +23,7 @@ def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
 
     Raises `InputError` if a label map cannot be read or translated, or if two contradict each other (`Overlay`).
     """
-    read = [_read(label, grid, codes) for label in scan.labels]
+    read = [_read(label, grid, codes, scan.dicom) for label in scan.labels]
     if len(read) == 1:
         return read[0]
     overlay = Overlay(grid.shape, codes)
@@ -31,13 +33,16 @@ def read_labels(scan: Scan, grid: Geometry, codes: Codes) -> np.ndarray:
     return overlay.meanings
 
 
-def _read(label: Label, grid: Geometry, codes: Codes) -> np.ndarray:
+def _read(label: Label, grid: Geometry, codes: Codes, series: Series | None) -> np.ndarray:
     """The label map as indices into `MEANINGS`, uint8 (z, y, x). An error names the file."""
     try:
         if label.kind == "dicom":
             return read_segmentation(label.path, grid, codes, label.frames)
         if label.kind == "contours":
             return read_contours(label.path, grid, codes)
+        if label.kind == "regions":
+            assert series is not None  # `set_layouts` lists text files only for DICOM series
+            return read_regions(label.path, grid, series, codes)
         if label.segments:
             return read_slicer(label.path, grid, codes)
         values = read_label_file(label.path, label.kind)

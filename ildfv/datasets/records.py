@@ -30,9 +30,9 @@ class Label:
     """A label map: a volume file with its canonical grid or its fault, or a DICOM object that references its scan."""
 
     path: Path
-    kind: str  # a format of `scans.volumefiles`, "dicom" (SEG) or "contours" (RT Structure Set)
+    kind: str  # a format of `scans.volumefiles`, "dicom" (SEG), "contours" (RT Structure Set) or "regions" (HUG-ILD)
     geometry: Geometry | None = None
-    segments: tuple[str, ...] = ()  # names in the header of a DICOM object or a 3D Slicer segmentation
+    segments: tuple[str, ...] = ()  # names in a DICOM object, a 3D Slicer segmentation or a text file of regions
     reference: SegReference | None = None  # the scan that a DICOM object segments
     frames: tuple[int, ...] | None = None  # indices of the frames of a DICOM SEG that are on this scan; None: all
     names: tuple[tuple[int, str], ...] = ()  # (value, name) from a label description of ITK-SNAP

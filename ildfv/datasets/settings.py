@@ -22,6 +22,8 @@ class ScanSettings:
         Meanings of label codes and names of structures. Without it, `prepare` does not read label maps.
     table : path, optional
         CSV table of the scans, their label maps and patients (`datasets.table`), which replaces the search.
+    layout : str, optional
+        A published set whose folders determine scans, label maps and patients (`datasets.set_layouts`), like a table.
     packed : bool
         Read DICOM files that are compressed with gzip or lack the preamble; if not, a search quarantines them. Files in
         a table are always read.
@@ -47,6 +49,7 @@ class ScanSettings:
 
     codes: Codes | None = None
     table: Path | None = None
+    layout: str | None = None
     packed: bool = False
     unlabelled_is_negative: bool = False
     resample: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,22 +25,25 @@ from ildfv.scans.geometry import tilted
 from ildfv.scans.labels import Codes
 from ildfv.scans.libraries import quiet
 from ildfv.scans.read_header import read_header
+from ildfv.scans.region_text import read_region_file
 from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
 COLUMNS = ("scan", "label", "patient", "lung")
 SEPARATOR = ";"  # between the label maps of one scan
+REGIONS = ".txt"  # suffix of a text file of regions (`scans.region_text`)
 
 
 @dataclass(frozen=True)
 class ListedScan:
-    """A row of the table: paths below the folder of the scans."""
+    """A scan with its label maps: paths below the folder of the scans."""
 
-    row: int  # row number as in a spreadsheet; the header is row 1
+    where: str  # for messages: the row, as in a spreadsheet, or the folder
     scan: Path
     labels: tuple[Path, ...]
     patient: str  # "": determined as for a scan that a search finds
     lung: Path | None = None  # lung mask
+    fault: str = ""  # why the scan cannot be used
 
 
 def listed_scans(
@@ -68,22 +72,32 @@ def listed_scans(
     InputError
         If the file is not a valid table. An error in a row quarantines its scan; the reason names the row.
     """
+    return with_listed(Discovery(), read_table(table, base), base, settings, workers=workers, progress=progress)
+
+
+def with_listed(
+    found: Discovery,
+    rows: Sequence[ListedScan],
+    base: Path,
+    settings: ScanSettings,
+    *,
+    workers: int | None,
+    progress: Progress,
+) -> Discovery:
+    """`found` with the listed scans added. A scan with an error is quarantined; the reason starts with its place."""
     check_source(settings.patient_source)
-    found = Discovery()
-    rows = read_table(table, base)
     uses = Counter(path for row in rows for path in (row.scan, *row.labels))
     with progress.task("Reading headers", total=len(rows)) as advance, quiet():
         for row in rows:
             try:
+                check(not row.fault, row.fault)
                 for path in (row.scan, *row.labels):
                     if uses[path] > 1:
                         raise InputError(f"a path must be listed once, got {path.name} {uses[path]} times")
                 found.scans.append(_scan(row, base, settings, workers))
             except (InputError, MissingPackageError, OSError) as error:
                 reason = f"must be readable, got {error.strerror or error}" if isinstance(error, OSError) else error
-                found.quarantined.append(
-                    Unused(row.scan, f"row {row.row} of {table.name}: {reason}", 1 + len(row.labels))
-                )
+                found.quarantined.append(Unused(row.scan, f"{row.where}: {reason}", 1 + len(row.labels)))
             advance(1)
     return found
 
@@ -112,7 +126,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         labels = [part.strip() for part in cells.get("label", "").split(SEPARATOR)]
         rows.append(
             ListedScan(
-                number,
+                f"row {number} of {table.name}",
                 base / cells["scan"],
                 tuple(base / label for label in labels if label),
                 cells.get("patient", ""),
@@ -173,6 +187,11 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
     """The label map in a row. InputError: it cannot be used for its scan."""
     try:
+        if path.suffix.lower() == REGIONS and scan.dicom is not None:
+            labels = read_region_file(path).labels
+            for name in labels:
+                codes.segment_meaning(name)
+            return Label(path, "regions", segments=labels)
         if is_dicom(start := start_of(path)):
             seg = read_header(path)
             if seg.segmented is None:

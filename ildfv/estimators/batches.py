@@ -58,6 +58,7 @@ class Batches:
         self.n_features: int | None = None  # set by the first batch
         self._last: Any = None  # iterator of the last pass; an iterable that returns it again does not restart
         self._peeked: Iterator | None = None  # a pass of which only the first batch was read
+        self._whole: tuple[str, Any] | None = None  # the only batch of a list, joined
         self._check_restartable(x)
 
     def __iter__(self) -> Iterator:
@@ -92,6 +93,13 @@ class Batches:
         assert self.n_features is not None
         return self.n_features
 
+    def count_in_memory(self) -> int | None:
+        """Number of descriptors of an array or list in memory; None for streams and arrays on disk."""
+        listed = isinstance(self.x, (list, tuple))
+        if on_disk(self.x) or _is_memmap(self.x) or (is_stream(self.x) and not listed):
+            return None
+        return sum(count(batch) for batch in (self.x if listed else [self.x]))
+
     def joined(self, rows: int | None = None) -> Iterator[tuple[str, Any]]:
         """Like named(), with small batches of a stream joined until they have `rows` descriptors.
 
@@ -99,10 +107,20 @@ class Batches:
         """
         if not is_stream(self.x):
             return self.named()
-        if rows is None:
-            first = self.first()
-            rows = 1 if first is None else max(1, BATCH_BYTES // (features(first) * itemsize(first)))
-        return joined(self.named(), rows, copy=not isinstance(self.x, (list, tuple)))
+        listed = isinstance(self.x, (list, tuple))
+        if rows is not None or not listed:
+            return joined(self.named(), rows or self._rows_of_a_batch(), copy=not listed)
+        if self._whole is None:
+            found = joined(self.named(), self._rows_of_a_batch(), copy=False)
+            first, second = next(found, None), next(found, None)
+            if first is None or second is not None:
+                return chain([pair for pair in (first, second) if pair is not None], found)
+            self._whole = first  # a list that fits into one batch is checked and joined only once
+        return iter([self._whole])
+
+    def _rows_of_a_batch(self) -> int:
+        first = self.first()
+        return 1 if first is None else max(1, BATCH_BYTES // (features(first) * itemsize(first)))
 
     def chunks(self, rows: int) -> Iterator[tuple[str, Any]]:
         """Like named(), with batches of about `rows` descriptors.

@@ -58,14 +58,14 @@ def fisher_vectors(maps: Any, mixture: FittedMixture, settings: Settings) -> Any
 
     If GPU memory runs out, the batch size is halved.
     """
-    descriptor_counts(maps)
+    counts = descriptor_counts(maps)
     first, _ = split(maps[0] if isinstance(maps, list) else maps)
     if on_gpu(first):
-        return OomRetry(lambda some: _fisher_vectors(some, mixture, settings)).joined(maps)
-    return _fisher_vectors(maps, mixture, settings)
+        return OomRetry(lambda some: _fisher_vectors(some, descriptor_counts(some), mixture, settings)).joined(maps)
+    return _fisher_vectors(maps, counts, mixture, settings)
 
 
-def _fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
+def _fisher_vectors(maps, counts: np.ndarray, mixture: FittedMixture, settings: Settings):
     m = moments_of(maps, mixture, settings.threshold)
     _check_within_range(m.log_likelihood)
     usual = settings.power == 0.5 and not settings.intra
@@ -77,7 +77,7 @@ def _fisher_vectors(maps, mixture: FittedMixture, settings: Settings):
     }
     if not usual:
         options |= {"power": settings.power, "intra": settings.intra}
-    return make(m, descriptor_counts(maps), np.asarray(mixture.weights_, dtype=np.float64), **options)
+    return make(m, counts, np.asarray(mixture.weights_, dtype=np.float64), **options)
 
 
 def _check_within_range(log_likelihoods) -> None:

@@ -37,11 +37,20 @@ def as_descriptors(maps: Any) -> Any:
     if isinstance(maps, Weighted):
         return Weighted(as_descriptors(maps.maps), maps.weights)
     if isinstance(maps, (list, tuple)):
+        if _are_plain(maps):
+            return list(maps)
         return [as_descriptors(as_rows(one)) if is_array(one) else one for one in maps]
     if not is_array(maps) or dtype_name(maps) in NATIVE:
         return maps
     check_real(maps, "maps")
     return to_float64(maps)
+
+
+def _are_plain(maps) -> bool:
+    """Whether all maps are NumPy arrays (n, d) of one dtype that the kernels read, so that none must be converted."""
+    if {type(one) for one in maps} != {np.ndarray} or {one.ndim for one in maps} != {2}:
+        return False
+    return {one.dtype for one in maps} == {maps[0].dtype} and dtype_name(maps[0]) in NATIVE
 
 
 def as_rows(one):
@@ -72,9 +81,9 @@ def descriptor_counts(maps) -> np.ndarray:
         return np.array([one.weights.sum() for one in maps])
     if isinstance(maps, (list, tuple)):
         check(len(maps) > 0, "maps must hold at least one map, got none")
-        for i, x in enumerate(maps):
+        for i, x in enumerate(maps if not _are_plain(maps) else ()):
             check(is_array(x) and x.ndim == 2, f"maps[{i}] must be an array of shape (n, d), got {np.shape(x)}")
-        n = [x.shape[0] for x in maps]
+        n = [len(x) for x in maps]
     else:
         shape = tuple(getattr(maps, "shape", ()))
         if len(shape) not in (3, 4):

@@ -14,7 +14,7 @@ from ildfv.estimators.base import RandomState, Reduce, as_batches, default_errst
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import Parameters
 from ildfv.estimators.mixture_scores import MixtureScores
-from ildfv.estimators.mixture_settings import check_settings
+from ildfv.estimators.mixture_settings import STEPWISE_PASSES, check_settings, chosen_method
 from ildfv.estimators.mixture_start import initial_parameters, smallest_variances
 from ildfv.estimators.mixture_warnings import warn_about_constants, warn_about_convergence
 from ildfv.estimators.stepwise import Gather, stepwise_pass
@@ -31,12 +31,14 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         Maximum number of passes over the data; 0 keeps the initial parameters.
     tol : float
         EM stops when a pass raises the mean log likelihood by less than this many nats per descriptor.
-    method : {"exact", "stepwise"}
+    method : {"exact", "stepwise", "auto"}
         "exact" updates the parameters after each pass. "stepwise" needs fewer passes (max_iter=3): it starts from
         split-and-merge EM on a sample, updates the parameters about every thousand descriptors, and makes the last pass
         exact. The descriptors of a step are spread over the whole array, if X is an array in memory. The batches of a
         stream are read in order and should be shuffled. If they are sorted by kind, the likelihood decreases; the
-        stepwise passes then end with a warning.
+        stepwise passes then end with a warning. "auto" chooses by size: "exact" for arrays and lists in memory with
+        fewer than 65,536 descriptors per component, for which the start of "stepwise" takes longer than twenty exact
+        passes; otherwise "stepwise" with at most three passes.
     init : {"k-means", "k-means++", "faiss"}
         Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
     n_init : int
@@ -68,6 +70,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         before each step.
     floors_ : ndarray of shape (d,)
         Smallest variance of each dimension.
+    method_ : str
+        The method used: "exact" or "stepwise".
     n_iter_, n_steps_ : int
         Number of passes, and of steps of stepwise EM.
     converged_ : bool
@@ -87,6 +91,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     """
 
     converged_: bool
+    method_: str
     n_iter_: int
     n_steps_: int
     log_likelihoods_: np.ndarray
@@ -100,7 +105,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         *,
         max_iter: int = 100,
         tol: float = 1e-4,
-        method: Literal["exact", "stepwise"] = "exact",
+        method: Literal["exact", "stepwise", "auto"] = "exact",
         init: Literal["k-means", "k-means++", "faiss"] = "k-means",
         n_init: int = 4,
         variance_floor: float = 1e-4,
@@ -178,6 +183,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         start_log_likelihood = -np.inf
         resumes = self._resumes()
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight)
+        self.method_ = chosen_method(self, batches)
         if resumes:
             (k, d), width = self.means_.shape, batches.width()
             rule = f"n_components must be {k} to continue with warm_start"
@@ -186,8 +192,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         else:
             parameters, start_log_likelihood = initial_parameters(self, batches)
             self._initialise(parameters, floor=self.max_iter > 0 or self.means_init is None)
-        while self.n_iter_ < self.max_iter and not self.converged_:
-            if self.method == "exact" or self._stepwise_is_over():
+        while self.n_iter_ < self._most_passes() and not self.converged_:
+            if self.method_ == "exact" or self._stepwise_is_over():
                 # After stepwise passes, exact ones give all batches the same weight.
                 mean = self._exact_pass(batches)
                 self.converged_ = self.n_iter_ > 0 and bool(abs(mean - self.log_likelihoods_[-1]) < self.tol)
@@ -234,6 +240,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         check(self.reduce is None, "partial_fit must have reduce=None: its steps are not distributed")
         first = not hasattr(self, "weights_")
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=first, finite=False, sample_weight=sample_weight)
+        self.method_ = "stepwise" if self.method == "auto" else self.method
         if first:
             self._initialise(initial_parameters(self, batches)[0])
         d, width = self.means_.shape[1], batches.width()
@@ -249,7 +256,12 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     def _stepwise_is_over(self) -> bool:
         """Whether the next pass is the last one, or a stepwise pass increased the likelihood by less than `tol`."""
         rises = np.diff(self.log_likelihoods_)
-        return self.n_iter_ == self.max_iter - 1 or bool((rises < self.tol).any())
+        return self.n_iter_ == self._most_passes() - 1 or bool((rises < self.tol).any())
+
+    def _most_passes(self) -> int:
+        """`max_iter`, or fewer if "auto" chose "stepwise"."""
+        few = self.method == "auto" and self.method_ == "stepwise"
+        return min(self.max_iter, STEPWISE_PASSES) if few else self.max_iter
 
     @property
     def lower_bound_(self) -> float:

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from ildfv.errors import check, check_integer, check_number
+from ildfv.estimators.batches import Batches
 from ildfv.estimators.start import INITS
+
+METHODS = ("exact", "stepwise", "auto")
+ROWS = 1 << 16  # descriptors per component from which stepwise EM needs less time than exact EM (bench/NOTES.md)
+STEPWISE_PASSES = 3  # maximum number of passes of stepwise EM that "auto" has chosen; it gains little afterwards
+
+
+def chosen_method(mixture, batches: Batches) -> str:
+    """The method of a fit: "exact" or "stepwise".
+
+    "auto" chooses "exact" for arrays and lists with fewer than ROWS descriptors per component. The search for the start
+    of stepwise EM takes as long as some passes over ROWS descriptors per component, independent of their number and
+    dimensions. Streams and arrays on disk are expensive to read, so they are read in few passes.
+    """
+    if mixture.method != "auto":
+        return mixture.method
+    number = batches.count_in_memory()
+    return "exact" if number is not None and number < ROWS * mixture.n_components else "stepwise"
 
 
 def check_settings(mixture, *, resumes: bool) -> None:
@@ -16,7 +34,7 @@ def check_settings(mixture, *, resumes: bool) -> None:
     check_integer(mixture.max_iter, "max_iter", 0)
     check_number(mixture.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
     check_number(mixture.variance_floor, "variance_floor", "above 0", lambda floor: floor > 0)
-    check(mixture.method in ("exact", "stepwise"), f'method must be "exact" or "stepwise", got {mixture.method!r}')
+    check(mixture.method in METHODS, f'method must be "exact", "stepwise" or "auto", got {mixture.method!r}')
     check(mixture.init in INITS, f'init must be "k-means", "k-means++" or "faiss", got {mixture.init!r}')
     given = [value is not None for value in (mixture.weights_init, mixture.means_init, mixture.variances_init)]
     check(all(given) or not any(given), "weights_init, means_init and variances_init must be given together")
@@ -25,5 +43,6 @@ def check_settings(mixture, *, resumes: bool) -> None:
             all(given) or resumes,
             "reduce needs weights_init, means_init and variances_init that are equal on all ranks",
         )
+        check(mixture.method != "auto", 'method must be "exact" or "stepwise" if reduce is given, got "auto"')
         stepwise = mixture.method == "stepwise"
         check(not stepwise or mixture.gather is not None, 'method="stepwise" with reduce also needs gather')

@@ -15,7 +15,7 @@ from ildfv.estimators.start import sample_size, start, without_rounding
 def initial_parameters(mixture, batches: Batches) -> tuple[Parameters, float]:
     """The parameters from which a `GaussianMixture` starts, and their mean log likelihood on the sample.
 
-    The likelihood is −inf unless `method` is "stepwise" and the parameters were computed here.
+    The likelihood is −inf unless `method_` is "stepwise" and the parameters were computed here.
     """
     k = mixture.n_components
     if mixture.means_init is not None:
@@ -25,7 +25,7 @@ def initial_parameters(mixture, batches: Batches) -> tuple[Parameters, float]:
         return given, -np.inf
     seed = int(check_random_state(mixture.random_state).randint(2**31))
     sample = batches.sample(sample_size(k, batches.width()), seed)
-    if mixture.method == "exact":
+    if mixture.method_ == "exact":
         return start(sample, k, init=mixture.init, seed=seed, n_init=mixture.n_init), -np.inf
     parameters = start(subsample(sample, k), k, init=mixture.init, seed=seed)
     floors = smallest_variances(parameters, mixture.variance_floor)

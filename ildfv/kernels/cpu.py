@@ -217,7 +217,7 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
     views = [np.asarray(a) for a in maps]
     check(len(views) > 0, "maps must contain at least one map, got an empty batch")
     d = views[0].shape[-1] if views[0].ndim else 0
-    if not all(a.ndim == 2 and a.shape[1] == d and a.shape[0] for a in views):
+    if {a.ndim for a in views} != {2} or {a.shape[1] for a in views} != {d} or not all(map(len, views)):
         _raise_for_shapes(views)
     element = _element({_name(a) for a in views} if len({a.dtype for a in views}) > 1 else {_name(views[0])})
     views = [_addressable(a) for a in views]

@@ -14,6 +14,7 @@ from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
+from ildfv.datasets.set_layouts import NOTES
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
@@ -51,6 +52,7 @@ def prepare_scans(
     pixel_size: float | None = None,
     noise_level: float | None = None,
     lungs: str | None = None,
+    layout: str | None = None,
     progress: Progress = SILENT,
 ) -> dict:
     """Stores the slices of all usable scans in the workspace, and returns the report of this run as JSON values.
@@ -92,6 +94,8 @@ def prepare_scans(
         Options that make scans of different scanners comparable (`scans.preparation`), settings of a new workspace.
     lungs : {"rule", "lungmask"}, optional
         Method that finds the lung, a setting of a new workspace.
+    layout : str, optional
+        A published set whose folders determine scans, label maps and patients (`datasets.set_layouts`).
 
     Returns
     -------
@@ -124,6 +128,7 @@ def prepare_scans(
             grey=grey,
             lung_masks=lung_masks,
             hu=hu,
+            layout=layout,
         )
         given = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
         given |= {"pixel_size": pixel_size, "noise_level": noise_level}
@@ -148,7 +153,10 @@ def prepare_scans(
             workers=workers,
             progress=progress,
         )
-        notes = [] if patients is not None else _patient_provenance(report, view.folder)
+        if layout is not None:
+            notes = list(NOTES[layout])
+        else:
+            notes = [] if patients is not None else _patient_provenance(report, view.folder)
         if labelled is not None:
             notes += store_labels(workspace, labelled, report, view, progress)
         run = {scan.series for scan in report.prepared}

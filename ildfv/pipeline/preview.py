@@ -27,6 +27,7 @@ def preview_scans(
     labels: Path | None = None,
     grey: Grey | None = None,
     lung_masks: Path | None = None,
+    layout: str | None = None,
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -52,6 +53,7 @@ def preview_scans(
             patient_from=patient_from,
             grey=grey,
             lung_masks=lung_masks,
+            layout=layout,
         )
         progress.note(codes_note(view.shown(chosen)))
         found = find_scans(view.folder, settings, view=view, workers=workers, progress=progress)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ildfv.datasets.set_layouts import CODES, LAYOUTS
 from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.table import read_table
 from ildfv.datasets.unpacked import Unpacked
+from ildfv.errors import check
 from ildfv.pipeline.code_table import chosen_codes
 from ildfv.scans.labels import Codes
 
 
 def scan_settings(
-    view: Unpacked, *, codes: str | None, table: Path | None, **options: Any
+    view: Unpacked, *, codes: str | None, table: Path | None, layout: str | None = None, **options: Any
 ) -> tuple[str | None, ScanSettings]:
     """(code table or None, settings). The table of scans is read first, so that its faults are reported first.
 
@@ -22,5 +24,9 @@ def scan_settings(
     if table is not None:
         read_table(table, view.folder if view.folder.is_dir() else view.folder.parent)
     chosen = chosen_codes(view, codes)
+    if layout is not None:
+        check(layout in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{layout}"')
+        chosen = chosen or CODES.get(layout)
+        check(chosen is not None, f"--layout {layout} must have --codes, a table of the codes that came with the data")
     loaded = None if chosen is None else Codes.load(chosen)
-    return chosen, ScanSettings(codes=loaded, table=table, **options)
+    return chosen, ScanSettings(codes=loaded, table=table, layout=layout, **options)

@@ -45,7 +45,7 @@ def read_contours(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
             dataset = read_dicom(file)
         names = {int(item.ROINumber): str(item.ROIName) for item in dataset.StructureSetROISequence}
         for name, contours in _structures(dataset, names, codes):
-            for z, polygons in _by_slice(contours, scan, name).items():
+            for z, polygons in by_slice(contours, scan, name).items():
                 new = np.full(scan.shape[1:], MEANINGS.index(OUTSIDE), np.uint8)
                 new[_filled(polygons, scan.shape[1:], name)] = MEANINGS.index(codes.segment_meaning(name))
                 overlay.add(z, new, f"contour {name!r}")
@@ -75,7 +75,7 @@ def _structures(dataset, names: Mapping[int, str], codes: Codes) -> Iterator[tup
         yield name, contours
 
 
-def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int, list[np.ndarray]]:
+def by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int, list[np.ndarray]]:
     """The distinct contours of each slice, as rows and columns (n, 2)."""
     inverse, allowed = np.linalg.inv(scan.steps), tolerance(float(scan.spacing[0]))
     by_slice: dict[int, list[np.ndarray]] = defaultdict(list)
@@ -84,8 +84,8 @@ def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int
         if not len(index):
             continue
         z = scan.nearest_slice(float(index[:, 0].mean()))
-        inside = 0 <= z < scan.shape[0]
-        if not inside or np.abs(index[:, 0] - scan.place(z)).max() * scan.spacing[0] > allowed:
+        exists = 0 <= z < scan.shape[0]
+        if not exists or np.abs(index[:, 0] - scan.place(z)).max() * scan.spacing[0] > allowed:
             raise InputError(
                 f"contours of {name!r} must be on slices of the scan, got one at {points[:, 2].mean():.2f} mm along z"
             )
@@ -97,7 +97,7 @@ def _by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int
 
 def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np.ndarray:
     """The voxels inside the contours of one slice, bool (rows, columns), without the holes."""
-    masks = sorted((_inside(polygon, shape) for polygon in polygons), key=np.count_nonzero, reverse=True)
+    masks = sorted((inside(polygon, shape) for polygon in polygons), key=np.count_nonzero, reverse=True)
     result = np.zeros(shape, bool)
     for i, mask in enumerate(masks):
         size, enclosing = np.count_nonzero(mask), 0
@@ -112,7 +112,7 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
     return result
 
 
-def _inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Whether the centre of each pixel is inside the polygon, which may reach beyond the slice."""
     from skimage.measure import grid_points_in_poly
 

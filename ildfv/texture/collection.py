@@ -17,11 +17,15 @@ COLUMNS = ("path", "label", "group")
 
 @dataclass(frozen=True)
 class Collection:
-    """Paths of images with their classes and, if known, their groups (such as subjects, or samples of one surface)."""
+    """Paths of images with their classes and, if known, their groups (such as subjects, or samples of one surface).
+
+    training_only: groups that leave-one-group-out never tests, because the set defines their images as training images.
+    """
 
     paths: tuple[Path, ...]
     labels: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    training_only: frozenset[str] = frozenset()
 
     def __post_init__(self):
         check(len(self.paths) > 0, "a texture set must have at least one image, got none")

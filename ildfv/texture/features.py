@@ -15,6 +15,8 @@ from ildfv.texture.images import Picture, as_picture, as_pictures
 
 TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal do not
 
+EIGHT_BIT = (0.0, 255.0)  # range of 8-bit images
+
 
 @dataclass(frozen=True)
 class Range:
@@ -24,7 +26,14 @@ class Range:
     high: float
 
     def of(self, picture: Picture) -> np.ndarray:
-        """The values of an image in this range, float32."""
+        """The values of an image in this range, float32.
+
+        InputError: the range is that of 8-bit images, and the image has values outside 0 to 255, so other units.
+        """
+        if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
+            low, high = float(picture.values.min()), float(picture.values.max())
+            rule = f"{picture.name} must have values from 0 to 255, like the 8-bit images that the range was fitted to"
+            check(low >= 0 and high <= 255, f"{rule}, got {low:g} to {high:g}")
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 
@@ -35,7 +44,7 @@ def common_range(pictures: Iterable[Picture]) -> Range:
         a, b = np.percentile(picture.values, TAILS)
         low, high, eight_bit = min(low, float(a)), max(high, float(b)), eight_bit and picture.eight_bit
     if eight_bit:
-        return Range(0.0, 255.0)
+        return Range(*EIGHT_BIT)
     return Range(low, high if high > low else low + 1.0)
 
 

@@ -8,6 +8,8 @@ outex       <problem>/images/*.{ras,bmp,png} and <problem>/000/{train,test}.txt 
             the union of both lists
 emphysema   CT Emphysema Database: patches/patch<n>.tiff and patch_labels.csv; per patch the class (1 normal,
             2 centrilobular, 3 paraseptal emphysema) and the subject, which is the group
+hug-ild     patches of the HUG-ILD database: ILD_DB_talismanTestSuite/<class>_patch<n>_patient<p>_<m>.tif in HU; the
+            patient is the group, and patches of patient −1 are always training images
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pathlib import Path
 
 from ildfv.errors import check
 from ildfv.parsing import MAX_CSV_BYTES, read_bytes, read_csv
-from ildfv.texture.collection import Collection, by_folder
+from ildfv.texture.collection import Collection, by_folder, images_in
 from ildfv.texture.images import SUFFIXES
 
 EMPHYSEMA = {"1": "normal", "2": "centrilobular", "3": "paraseptal"}
+HUG_ILD = re.compile(r"(.+)_patch\d+_patient(-?\d+)(?:_\d+)?\.tiff?", re.IGNORECASE)  # class, patient
 
 
 def read_layout(name: str, folder: Path) -> Collection:
@@ -106,6 +109,16 @@ def _patches(folder: Path, number: int) -> list[Path]:
     return [folder / "patches" / f"patch{number}{suffix}" for suffix in (".tiff", ".tif", ".png")]
 
 
+def _hug_ild(folder: Path) -> Collection:
+    images = images_in(_inside(folder, "ILD_DB_talismanTestSuite"))
+    names = [HUG_ILD.fullmatch(path.name) for path in images]
+    for path, name in zip(images, names, strict=True):
+        check(name is not None, f"{path.name} must be named <class>_patch<n>_patient<p>_<m>.tif, as in HUG-ILD")
+    parts = [name.groups() for name in names if name is not None]
+    labels, groups = tuple(label for label, _ in parts), tuple(patient for _, patient in parts)
+    return Collection(tuple(images), labels, groups, training_only=frozenset({"-1"}))
+
+
 LAYOUTS: dict[str, Callable[[Path], Collection]] = {
     "kth-tips": _kth_tips,
     "kth-tips2": _kth_tips2,
@@ -113,4 +126,5 @@ LAYOUTS: dict[str, Callable[[Path], Collection]] = {
     "fmd": _fmd,
     "outex": _outex,
     "emphysema": _emphysema,
+    "hug-ild": _hug_ild,
 }

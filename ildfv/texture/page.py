@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ildfv.errors import printable_page
 from ildfv.inference.png import png_uri
 from ildfv.store.outputs import check_output, write_output
-from ildfv.texture.contributions import contribution_maps
-from ildfv.texture.evaluate import Evaluation
 from ildfv.texture.images import Picture, read_image
 from ildfv.version import __version__
+
+if TYPE_CHECKING:
+    from ildfv.texture.evaluate import Evaluation
 
 MARKER = b'<meta name="generator" content="ildfv texture">'
 KIND = "a page of `ildfv texture`"
@@ -60,6 +62,8 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
     """For each class, the test image of the last split with the highest score, and its contributions to that score."""
+    from ildfv.texture.contributions import contribution_maps  # slow; `check_page` does not need it
+
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from ildfv.errors import check
 from ildfv.texture.collection import Collection, grouped
@@ -36,15 +35,26 @@ class Protocol:
             return f"{self.train_per_class} training images per class, {self.repeats} random repeats"
         return "leave one group out" if self.leave_one_group_out else f"{self.folds} folds"
 
+    def check_set(self, collection: Collection) -> None:
+        """InputError if a class has too few images for the protocol; the groups are checked by `splits`."""
+        if self.train_per_class is not None:
+            check(self.train_per_class >= 1, f"--train-per-class must be at least 1, got {self.train_per_class}")
+            collection.check_classes(self.train_per_class + 1)
+        elif self.leave_one_group_out:
+            grouped(collection)
+            collection.check_classes(2)
+        else:
+            check((self.folds or 0) >= 2, f"--folds must be at least 2, got {self.folds}")
+            collection.check_classes(self.folds or 0)
+
     def splits(self, collection: Collection) -> list[Split]:
         """(training indices, test indices) of each split; InputError if the set is too small for the protocol."""
+        self.check_set(collection)
         if self.train_per_class is not None:
             return self._random(collection, self.train_per_class)
         return self._groups(collection) if self.leave_one_group_out else self._folds(collection)
 
     def _random(self, collection: Collection, number: int) -> list[Split]:
-        check(number >= 1, f"--train-per-class must be at least 1, got {number}")
-        collection.check_classes(number + 1)
         labels, rng, found = np.asarray(collection.labels), np.random.default_rng(self.seed), []
         for _ in range(self.repeats):
             orders = [rng.permutation(np.flatnonzero(labels == name)) for name in collection.classes]
@@ -53,12 +63,11 @@ class Protocol:
         return found
 
     def _groups(self, collection: Collection) -> list[Split]:
-        collection.check_classes(2)
         labels, groups = np.asarray(collection.labels), grouped(collection)
         names = sorted(set(groups))
         check(len(names) > 1, f"leave one group out needs at least 2 groups, got only {names[0]}")
         found = []
-        for name in names:
+        for name in [name for name in names if name not in collection.training_only]:
             train, test = np.flatnonzero(groups != name), np.flatnonzero(groups == name)
             missing = set(labels[test]) - set(labels[train])
             check(not missing, f"class {min(missing or {''})} must be in at least 2 groups, got only group {name}")
@@ -66,9 +75,9 @@ class Protocol:
         return found
 
     def _folds(self, collection: Collection) -> list[Split]:
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow, after all checks of the input
+
         number = self.folds or 0
-        check(number >= 2, f"--folds must be at least 2, got {number}")
-        collection.check_classes(number)
         labels = np.asarray(collection.labels)
         if collection.groups is None:
             return list(StratifiedKFold(number, shuffle=True, random_state=self.seed).split(labels, labels))

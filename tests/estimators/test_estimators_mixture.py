@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ildfv.errors import InputError
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.mixture import GaussianMixture
-from ildfv.estimators.start import start
+from ildfv.estimators.start import nearest, start
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -251,6 +251,25 @@ def test_starts_are_reproducible_and_keep_the_overall_moments(init):
     np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
 
 
+def test_several_runs_on_a_part_of_the_sample_end_as_good_as_on_all_of_it(monkeypatch):
+    x = blobs(n=6000, d=4, k=8, spread=1.0)
+    fast = start(x, 8, n_init=4)
+    monkeypatch.setattr("ildfv.estimators.start.RUN_ROWS", len(x))
+    slow = start(x, 8, n_init=4)
+    distances = [((x - one.means_[nearest(x, one.means_)]) ** 2).sum() for one in (fast, slow)]
+    assert distances[0] == pytest.approx(distances[1], rel=0.01)
+    overall_mean, overall_variance = fast.overall()  # of all descriptors, not of the part
+    np.testing.assert_allclose(overall_mean, x.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
+
+
+def test_blocks_of_rows_do_not_change_the_nearest_centre(monkeypatch):
+    x = blobs(n=1000, d=3, k=4)
+    whole = nearest(x, x[:5])
+    monkeypatch.setattr("ildfv.estimators.start.BLOCK", 7)
+    np.testing.assert_array_equal(nearest(x, x[:5]), whole)
+
+
 def test_k_means_improves_on_its_seeds():
     x = blobs(k=8, spread=1.0)
     k_means, seeds = (GaussianMixture(8, max_iter=0, init=init).fit(x).score(x) for init in ("k-means", "k-means++"))
@@ -278,7 +297,7 @@ BAD = {
     "n_components must be at least 1, got 0": lambda: GaussianMixture(0).fit(blobs()),
     "max_iter must be at least 0, got -1": lambda: GaussianMixture(2, max_iter=-1).fit(blobs()),
     "variance_floor must be above 0, got 0": lambda: GaussianMixture(2, variance_floor=0).fit(blobs()),
-    'method must be "exact" or "stepwise", got \'fast\'': lambda: GaussianMixture(2, method="fast").fit(blobs()),
+    'method must be "exact", "stepwise" or "auto", got \'1\'': lambda: GaussianMixture(2, method="1").fit(blobs()),
     'init must be "k-means", "k-means++" or "faiss", got \'x\'': lambda: GaussianMixture(2, init="x").fit(blobs()),
     "weights_init, means_init and variances_init must be given": lambda: GaussianMixture(2, means_init=1).fit(blobs()),
     "X must be restartable, got a generator": lambda: GaussianMixture(2).fit(x for x in [blobs()]),

@@ -78,3 +78,25 @@ def test_interleaved_chunks_cover_every_row_once_and_the_whole_range():
     np.testing.assert_array_equal(np.sort(np.concatenate(chunks), axis=0), x)
     assert {len(chunk) for chunk in chunks} <= {62, 63}
     assert all(np.ptp(chunk) > 900 for chunk in chunks)
+
+
+def test_auto_chooses_by_the_number_of_descriptors_per_component(monkeypatch):
+    monkeypatch.setattr("ildfv.estimators.mixture_settings.ROWS", 100)
+    x = blobs(n=400, d=3, k=3).astype(np.float32)
+    same = {"n_components": 3, "random_state": 0}
+    for maps, method, passes in ((x[:299], "exact", 100), (x, "stepwise", 3), ([x], "stepwise", 3)):
+        mixture = GaussianMixture(method="auto", **same).fit(maps)
+        assert mixture.method_ == method
+        assert mixture.n_iter_ <= passes
+        options = {} if method == "exact" else {"max_iter": 3}
+        np.testing.assert_array_equal(
+            mixture.means_, GaussianMixture(method=method, **same, **options).fit(maps).means_
+        )
+    assert GaussianMixture(method="auto", **same).fit(lambda: [x[:299]]).method_ == "stepwise"
+
+
+def test_auto_must_be_decided_by_the_caller_if_sums_are_distributed():
+    x = blobs(n=400, d=3, k=3)
+    start = {"weights_init": [0.5, 0.5], "means_init": x[:2], "variances_init": np.ones((2, 3))}
+    with pytest.raises(ValueError, match='method must be "exact" or "stepwise" if reduce is given, got "auto"'):
+        GaussianMixture(2, method="auto", reduce=lambda sums: sums, **start).fit(x)

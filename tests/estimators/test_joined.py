@@ -109,3 +109,19 @@ def test_torch_tensors_are_joined():
     ((_, batch),) = joined([torch.from_numpy(part) for part in PARTS])
     assert isinstance(batch, torch.Tensor)
     np.testing.assert_array_equal(batch.numpy(), X)
+
+
+def test_a_list_that_fits_into_one_batch_is_joined_once():
+    batches = Batches(PARTS, finite=False)
+    (_, first), (_, again) = (next(batches.joined()) for _ in range(2))
+    assert first is again
+    assert [len(batch) for _, batch in batches.joined(100)] == [100, 200, 300]
+
+
+def test_larger_lists_and_streams_are_read_in_every_pass():
+    large = [np.zeros((SMALL_BYTES // 8, 2), np.float32) for _ in range(17)]
+    for x in (large, lambda: iter(PARTS)):
+        batches = Batches(x, finite=False)
+        first, again = ([batch for _, batch in batches.joined()] for _ in range(2))
+        assert [one.shape for one in first] == [one.shape for one in again]
+        assert first[0] is not again[0]

@@ -87,7 +87,7 @@ def test_a_table_saved_with_a_byte_order_mark_is_read(tmp_path):
 
 
 def test_missing_tables_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"one of cip, phantom, got 'ltrc'"):
+    with pytest.raises(InputError, match=r"one of cip, hug-ild, medseg, phantom, got 'ltrc'"):
         Codes.load("ltrc")
     with pytest.raises(InputError, match="readable file"):
         Codes.load(tmp_path / "none.toml")
@@ -113,5 +113,5 @@ def test_identities_are_salted_hashes():
 
 @pytest.mark.parametrize("name", ["/nowhere/codes", "../codes/phantom", "/nowhere/codes.csv"])
 def test_the_error_for_a_path_that_is_not_a_toml_file_names_the_shipped_tables(name):
-    with pytest.raises(InputError, match=r"codes must be a \.toml file or one of cip, phantom, got"):
+    with pytest.raises(InputError, match=r"codes must be a \.toml file or one of cip, hug-ild, medseg, phantom, got"):
         Codes.load(name)

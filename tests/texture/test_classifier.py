@@ -188,3 +188,18 @@ def test_intensity_is_left_out_where_it_misleads(misleads):
     assert (np.abs(head.functional()[:, 1]).max() > 0) != misleads
     moved = head.scores(x + np.array([0, 5])) - head.scores(x)
     assert np.allclose(moved, 0) == misleads
+
+
+def test_a_model_of_8_bit_images_refuses_images_in_other_units(patches):
+    images, labels, _ = patches
+    bytes_ = [np.clip((image + 1000) / 3, 0, 255).astype(np.uint8) for image in images]
+    model = TextureClassifier(**SMALL, head="regression").fit(bytes_, labels)
+    np.testing.assert_array_equal(
+        model.predict(bytes_[:3]), model.predict([one.astype(np.float32) for one in bytes_[:3]])
+    )
+    for image, values in ((images[0], "-"), (bytes_[0].astype(np.uint16) * 200, "[0-9]")):
+        with pytest.raises(
+            InputError, match=rf"must have values from 0 to 255, like the 8-bit images .*, got {values}"
+        ):
+            model.predict([image])
+    TextureClassifier(**SMALL, head="regression").fit(images, labels).predict([images[0], bytes_[0]])

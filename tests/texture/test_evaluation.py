@@ -2,6 +2,7 @@
 
 import csv
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ildfv.texture.collection import Collection, by_folder, by_table
 from ildfv.texture.encode import load_features
 from ildfv.texture.evaluate import evaluate
 from ildfv.texture.generated import generate
+from ildfv.texture.images import read_image
 from ildfv.texture.layouts import read_layout
 from ildfv.texture.splits import Protocol
 
@@ -250,3 +252,42 @@ def test_emphysema_patches_have_subjects_as_groups(tmp_path):
     (tmp_path / "patch_labels.csv").write_text("1, 4\n" * 4)
     with pytest.raises(InputError, match=r"must have patches/patch4.tiff, as patch_labels.csv has 4 lines"):
         read_layout("emphysema", tmp_path)
+
+
+def signed_tiff(path, values):
+    """An uncompressed TIFF of int16, which Pillow does not write."""
+    data, tags = values.astype("<i2").tobytes(), []
+    entries = [(256, 4, values.shape[1]), (257, 4, values.shape[0]), (258, 3, 16), (259, 3, 1), (262, 3, 1)]
+    entries += [(273, 4, 8), (277, 3, 1), (278, 4, values.shape[0]), (279, 4, len(data)), (339, 3, 2)]
+    for tag, kind, value in entries:
+        tags.append(struct.pack("<HHII", tag, kind, 1, value))
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + data + struct.pack("<H", len(tags)) + b"".join(tags) + struct.pack("<I", 0))
+
+
+def test_hug_ild_patches_are_in_hu_and_patient_minus_one_is_never_tested(tmp_path):
+    for number, (name, patient) in enumerate(
+        [("ground_glass", 3), ("healthy", 3), ("healthy", 53), ("ground_glass", -1)]
+    ):
+        path = tmp_path / f"ILD_DB_talismanTestSuite/{name}_patch{number}_patient{patient}_7.tif"
+        signed_tiff(path, np.full((32, 32), -850 - number))
+    found = read("hug-ild", tmp_path)
+    assert found.classes == ["ground_glass", "healthy"]
+    assert sorted(set(found.groups)) == ["-1", "3", "53"]
+    values = read_image(found.paths[found.groups.index("53")])
+    assert values.values.shape == (32, 32)
+    assert set(np.unique(values.values)) == {-852.0}
+    more = Collection(
+        (*found.paths, tmp_path / "a"), (*found.labels, "healthy"), (*found.groups, "-1"), found.training_only
+    )
+    tested = [set(np.asarray(more.groups)[test]) for _, test in Protocol(leave_one_group_out=True).splits(more)]
+    assert tested == [{"3"}, {"53"}]
+    put(tmp_path, "ILD_DB_talismanTestSuite/healthy.png")
+    with pytest.raises(InputError, match=r"healthy.png must be named <class>_patch<n>_patient<p>_<m>.tif"):
+        read_layout("hug-ild", tmp_path)
+
+
+def test_repeats_without_random_splits_are_refused(folder):
+    ended = run("classify", folder / "set", "--repeats", 3)
+    assert "--repeats must be given with --train-per-class, got it without" in str(ended.exception)
