@@ -39,17 +39,18 @@ def encode(
 
     Example: `ildfv texture encode photos --out features`
     """
+    from ildfv.store.outputs import check_folder
     from ildfv.texture.collection import images_in
+
+    check_folder(out)
+    factors, files = _numbers(scales), images_in(images)
+
     from ildfv.texture.encode import encode as encode_images
     from ildfv.texture.encoder import TextureEncoder
 
-    encoder = TextureEncoder(
-        backbone, layers=layers, scales=_numbers(scales), n_components=components, random_state=seed
-    )
+    encoder = TextureEncoder(backbone, layers=layers, scales=factors, n_components=components, random_state=seed)
     base = images if images.is_dir() else images.parent
-    index = encode_images(
-        images_in(images), out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose)
-    )
+    index = encode_images(files, out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose))
     if not output.emit(index, as_json=as_json):
         output.out.print(f"{out}: {len(index['images'])} vectors of {index['length']} values")
 
@@ -99,27 +100,31 @@ def classify(
     """
     from ildfv.errors import check
     from ildfv.store.outputs import check_folder
-    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.texture.choices import check_kind, check_page
     from ildfv.texture.collection import by_folder, by_table
-    from ildfv.texture.evaluate import evaluate
     from ildfv.texture.layouts import read_layout
-    from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
     if page is not None:
-        from ildfv.texture.page import check_page, write_page
-
         check_page(page)
     if model is not None:
         check_folder(model)
+    check_kind(head)
+    factors = _numbers(scales)
     given = train_per_class is not None or leave_one_group_out or folds is not None
-    protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
     if layout is not None:
         collection = read_layout(layout, images)
     else:
         collection = by_folder(images) if table is None else by_table(table, images)
+
+    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.texture.evaluate import evaluate
+    from ildfv.texture.page import write_page
+    from ildfv.texture.splits import Protocol
+
+    protocol = Protocol(train_per_class, repeats, leave_one_group_out, folds if given else 5, seed)
     classifier = TextureClassifier(
-        backbone, layers=layers, scales=_numbers(scales), n_components=components, head=head, random_state=seed
+        backbone, layers=layers, scales=factors, n_components=components, head=head, random_state=seed
     )
     progress = output.progress(verbose)
     found = evaluate(collection, classifier, protocol, named=lambda path: _below(path, images), progress=progress)
@@ -153,13 +158,17 @@ def predict(
     Example: `ildfv texture predict model photos`
     """
     from ildfv.errors import InputError
-    from ildfv.texture.classifier import TextureClassifier
+    from ildfv.store.models import load_info
     from ildfv.texture.collection import images_in
+
+    load_info(model)  # raises if there is no model
+    files = images_in(images)
+
+    from ildfv.texture.classifier import TextureClassifier
 
     classifier = TextureClassifier.load(model)
     base = images if images.is_dir() else images.parent
     rows: list[dict] = []
-    files = images_in(images)
     with output.progress(verbose).task("images", len(files)) as advance:
         for path in files:
             try:

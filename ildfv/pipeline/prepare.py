@@ -17,9 +17,10 @@ from ildfv.datasets.search import check_scans
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
+from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_slice_labels
 from ildfv.pipeline.scan_settings import scan_settings
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
 from ildfv.scans.preparation import Preparation
@@ -141,7 +142,9 @@ def prepare_scans(
             settings,
             salt=workspace.settings.salt,
             view=view,
-            check_found=None if labelled is None else partial(check_rows, labelled, workspace.settings.salt, view),
+            check_found=None
+            if labelled is None
+            else partial(check_rows, labelled, workspace.settings.salt, view, settings),
             workers=workers,
             progress=progress,
         )

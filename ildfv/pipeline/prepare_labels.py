@@ -10,6 +10,7 @@ from ildfv.datasets.label_file import LabelFile
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_labels import assign_labels
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import check
@@ -41,12 +42,15 @@ def store_slice_labels(
     return [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
 
 
-def check_rows(labels: LabelFile, salt: str, view: Unpacked, found: Discovery) -> None:
-    """InputError: a row contradicts the headers of the scans. Called before any slice is windowed."""
+def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSettings, found: Discovery) -> None:
+    """InputError: a row contradicts the headers of the scans, or labels a scan that has a label map.
+
+    Called before any slice is windowed.
+    """
     sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
     if sources:
         is_refused = _refused(found.quarantined, view, salt)
-        planned = PlannedSlices(found.scans, salt)
+        planned = PlannedSlices(found.scans, salt, settings)
         assign_labels(labels, planned, sources, salt, original=view.original, is_refused=is_refused)
 
 

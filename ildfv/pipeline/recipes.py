@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import check
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
+from ildfv.pipeline.choices import AUTO, FEW, LUNG, PAPER, check_recipe
+from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
-from ildfv.pipeline.regions import LUNG
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
@@ -25,8 +25,6 @@ from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
-AUTO, FEW, PAPER = "auto", "few", "paper"
-RECIPES = (AUTO, FEW, PAPER)
 FEW_LAYERS = ("filters", "patches")  # on hard phantoms both together are better than either one (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
 FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
@@ -65,8 +63,9 @@ def fit(
         each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
         values are None.
     """
-    check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
+    check_recipe(recipe, epochs)
     workspace = Workspace.open(root)
+    device = resolve(device)  # raises before the baselines are scored
     slices = workspace.slices()
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
     n_labelled = int((slices.counts >= 0).any(axis=1).sum())

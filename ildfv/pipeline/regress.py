@@ -18,10 +18,10 @@ from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import AUTO, JOINED, LINEAR, check_head, regress_head
+from ildfv.pipeline.heads import JOINED, regress_head
 from ildfv.pipeline.labels import regression_targets
-from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
@@ -66,6 +66,7 @@ def regress_encoding(
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
     check_head(head, target, ridge, density)
+    check_target(target)
     layers = [None] if layer is None else layer.split(JOINED)
     check(
         head != LINEAR or len(layers) == 1,

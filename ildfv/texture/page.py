@@ -9,21 +9,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ildfv.errors import printable_page
 from ildfv.inference.png import png_uri
-from ildfv.store.outputs import check_output, write_output
+from ildfv.store.outputs import write_output
+from ildfv.texture.choices import KIND, MARKER
 from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.evaluate import Evaluation
 from ildfv.texture.images import Picture, read_image
 from ildfv.version import __version__
 
-MARKER = b'<meta name="generator" content="ildfv texture">'
-KIND = "a page of `ildfv texture`"
 SHOWN = 40  # misclassified images
 SIDE = 160  # pixels of a thumbnail
-
-
-def check_page(path: str | Path) -> None:
-    """InputError if a page may not be written to `path`."""
-    check_output(Path(path), MARKER, KIND)
 
 
 def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path], title: str) -> None:
