@@ -1,14 +1,13 @@
-"""Prediction of a new CT of 300 slices: seconds of each stage and until the first slice is scored, and peak memory.
+"""Prediction of a new CT of 300 slices by `ildfv predict`: seconds until the first slice and of each stage, memory.
 
     python -m bench.bench_predict [--slices 300] [--layer conv1] [--threads 2] [--folder DIR] [--out FILE.json]
 
 A phantom patient is written as a DICOM series; the predictor has CNN-F with random weights up to the layer (filters,
 patches and filters+patches use no network), a mixture of 32 components and 512 dimensions, fitted on a small phantom
-study: times do not depend on the weights. Each run is a new process, as the command starts one. Stages are wall seconds
-of that process: start (imports), predictor, headers, reading (pixels to HU), preparing and scoring (windows and lungs
-in threads; scoring alone is network, masks and encoding, and the network alone is timed again on the same slices), the
-rest of predicting (statistics, JSON); CPU seconds of the process are also given. first_slice: seconds from the start of
-the process until the first slice has scores. maps: the same for a run that writes contribution maps and all files.
+study: times do not depend on the weights. Each run is a new process, the command itself (`bench.predict_stages`); the
+median run by CPU seconds is reported. Stages are wall seconds from the start of the process. CPU seconds and the load
+of the machine are given too, because wall seconds depend on other processes. "answer": without files. "files": with
+--out, so with contribution maps and all files.
 """
 
 from __future__ import annotations
@@ -16,73 +15,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from datetime import date
 from pathlib import Path
 
-PAPER = 0.01  # seconds per slice, Table 9
+PAPER = 10  # milliseconds per slice, Table 9
 REPEATS = 3
-
-CHILD = """
-import json, resource, sys, time
-start = time.time() - float(sys.argv[4])
-wall = time.time()
-from pathlib import Path
-from ildfv.datasets.discovery import discover
-from ildfv.datasets.convert import read_volume
-from ildfv.inference import predict as module
-from ildfv.inference.outputs import write_prediction
-from ildfv.inference.predictor import BATCH, Predictor
-from ildfv.inference.prepared import prepared
-from ildfv.scans.libraries import quiet
-scan, folder, out = sys.argv[1:4]
-took, last = {"start": start}, [wall]
-def stage(name):
-    now = time.time(); took[name] = now - last[0]; last[0] = now
-import torch
-stage("imports")
-predictor = Predictor.load(folder)
-stage("predictor")
-found = discover(Path(scan), labels=False, workers=1)
-chosen, _ = module.choose(found, None, Path(scan))
-stage("headers")
-with quiet():
-    volume = read_volume(chosen)
-stage("reading")
-first = []
-real = Predictor.batch_scores
-def watched(self, *a):
-    before = time.time()
-    yield from real(self, *a)
-    took["scoring"] = took.get("scoring", 0) + time.time() - before
-    if not first: first.append(time.time())
-Predictor.batch_scores = watched
-real_prepared = module.prepared
-def timed(*a, **k):
-    before = time.time()
-    found = real_prepared(*a, **k)
-    took["preparing_and_scoring"] = time.time() - before
-    return found
-module.prepared = timed
-prediction = module.predict_volume(predictor, volume, scan="x", contributions=bool(out))
-if out: write_prediction(Path(out), prediction)
-else: prediction.to_json()
-stage("predicting")
-total = time.time() - wall + start
-usage = resource.getrusage(resource.RUSAGE_SELF)
-cpu = usage.ru_utime + usage.ru_stime
-before = time.time()
-images = prediction.images
-for name in predictor.info.networks or ["-"]:
-    for i in range(0, len(images), BATCH): predictor.layers.of(images[i:i + BATCH])
-network = time.time() - before
-took |= {"network": network, "total": total, "first_slice": first[0] - wall + start, "cpu": cpu,
-         "peak_mb": usage.ru_maxrss / 1024}
-print(json.dumps(took))
-"""
+GOALS = {"total": 20.0, "first_slice": 5.0, "peak_mb": 1500.0}
+STAGES = {  # first and last mark of `bench.predict_stages`
+    "imports": ("zero", "imports_done"),
+    "headers": ("imports_done", "scan_found"),
+    "reading": ("scan_found", "scan_read"),
+    "scoring": ("scan_read", "scored"),  # with windows and lungs, which other threads prepare
+    "maps": ("scored", "mapped"),
+    "files": ("mapped", "written"),
+}
+RUN = Path(__file__).with_name("predict_stages.py")
 
 
 def main() -> None:
@@ -90,27 +40,48 @@ def main() -> None:
     options.add_argument("--slices", type=int, default=300)
     options.add_argument("--layer", default="conv1")
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--repeats", type=int, default=REPEATS)
     options.add_argument("--folder", type=Path, help="folder for scan and predictor; default: a temporary folder")
     options.add_argument("--out", type=Path, help="default: bench/results/predict-LAYER-DATE.json")
     given = options.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with tempfile.TemporaryDirectory(prefix="ildfv-predict-") as temporary:
         folder = given.folder or Path(temporary)
         scan, predictor = write_scan(folder, given.slices), write_predictor(folder, given.layer)
+        cores = sorted(os.sched_getaffinity(0))[: given.threads]
+        os.sched_setaffinity(0, cores)  # of this process and of those that it starts
         found = {
-            "answer": measure(scan, predictor, None),
-            "maps": measure(scan, predictor, folder / "files"),
+            name: measure(scan, predictor, given.slices, given.repeats, Path(temporary), out)
+            for name, out in (("answer", None), ("files", Path(temporary) / "files"))
         }
-    result = {"layer": given.layer, "slices": given.slices, "threads": given.threads, "paper_ms_a_slice": 1000 * PAPER}
-    result |= found
-    for one in found.values():
-        one["ms_a_slice"] = 1000 * one["total"] / given.slices
-        one["ms_a_slice_scoring"] = 1000 * one["scoring"] / given.slices
+    result = {"layer": given.layer, "slices": given.slices, "threads": len(cores), "paper_ms_a_slice": PAPER, **found}
     out = given.out or Path(__file__).parent / "results" / f"predict-{given.layer}-{date.today().isoformat()}.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(f"{given.slices} slices, {given.layer}, {len(cores)} cores; wall seconds, [goals]")
+    for name, one in found.items():
+        print(text_of(name, one))
+    print(f"written to {out}")
+
+
+def text_of(name: str, one: dict[str, float]) -> str:
+    """The numbers of one kind of run as text: wall seconds, with CPU seconds in parentheses."""
+    goals = GOALS if name == "answer" else {"peak_mb": GOALS["peak_mb"]}
+
+    def goal(key: str) -> str:
+        return f" [{goals[key]:g}]" if key in goals else ""
+
+    lines = [
+        f"{name}, load {one['load']:.1f}",
+        f"  end to end   {one['total']:.1f}{goal('total')} (CPU {one['cpu_total']:.1f})",
+        f"  first slice  {one['first_slice']:.1f}{goal('first_slice')} (CPU {one['cpu_first_slice']:.1f})",
+        f"  peak memory  {one['peak_mb']:.0f} MB{goal('peak_mb')}",
+        *(f"  {stage:<12} {one[stage]:.1f} (CPU {one[f'cpu_{stage}']:.1f})" for stage in STAGES if stage in one),
+        f"  of scoring   network {one['network']:.1f}, encoding {one['encoding']:.1f}",
+        f"  ms per slice {one['ms_a_slice']:.1f} in all, {one['ms_a_slice_scoring']:.1f} for network and encoding "
+        f"(paper: {PAPER})",
+    ]
+    return "\n".join(lines)
 
 
 def write_scan(folder: Path, slices: int) -> Path:
@@ -123,7 +94,7 @@ def write_scan(folder: Path, slices: int) -> Path:
 
 def write_predictor(folder: Path, layer: str) -> Path:
     """A predictor of this layer, of a small phantom study."""
-    from ildfv.inference.predictor_files import INFO
+    from ildfv.inference.predictor_location import INFO
     from ildfv.phantom import write_phantoms
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
     from ildfv.pipeline.export import export_predictor
@@ -138,7 +109,7 @@ def write_predictor(folder: Path, layer: str) -> Path:
     if (out / INFO).exists():
         return out
     if not (root / "folds.json").exists():
-        write_phantoms(folder / "phantoms", patients=10, seed=1)
+        write_phantoms(folder / "phantoms", patients=10, seed=1, slices_per_scan=8)
         prepare_scans(folder / "phantoms", root, seed=0)
         write_folds(Workspace.open(root))
     workspace = Workspace.open(root)
@@ -154,17 +125,28 @@ def write_predictor(folder: Path, layer: str) -> Path:
     return out
 
 
-def measure(scan: Path, predictor: Path, out: Path | None) -> dict[str, float]:
-    """Medians over runs."""
+def measure(
+    scan: Path, predictor: Path, slices: int, repeats: int, temporary: Path, out: Path | None
+) -> dict[str, float]:
+    """The run with the median CPU seconds. out: folder for the files of the prediction; None: none."""
     runs = []
-    for _ in range(REPEATS):
-        import time
-
-        before = time.time()
-        command = [sys.executable, "-c", CHILD, str(scan), str(predictor), str(out or ""), f"{before}"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append(json.loads(done.stdout))
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    for _ in range(repeats):
+        stages = temporary / "stages.json"
+        command = [sys.executable, str(RUN), str(stages), "predict", str(scan), "-p", str(predictor), "--json"]
+        command += [] if out is None else ["--out", str(out), "--fresh"]
+        load = os.getloadavg()[0]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+        runs.append({**json.loads(stages.read_text()), "load": load, "zero": 0.0, "cpu_zero": 0.0})
+    one = sorted(runs, key=lambda run: run["cpu_total"])[len(runs) // 2]
+    for stage, (first, last) in STAGES.items():
+        if first in one and last in one:
+            for kind in ("", "cpu_"):
+                one[f"{kind}{stage}"] = one[f"{kind}{last}"] - one[f"{kind}{first}"]
+    one["ms_a_slice"] = 1000 * one["total"] / slices
+    one["ms_a_slice_scoring"] = 1000 * (one["network"] + one["encoding"]) / slices
+    return one
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,9 +49,13 @@ class ReceptiveFields:
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Maps (m, 224, 224) in which the value of each location (m, h·w) is spread evenly over its receptive field."""
         m, h, w = len(values), len(self.rows), len(self.columns)
-        rows = self.rows / self.rows.sum(axis=1, keepdims=True)
-        columns = self.columns / self.columns.sum(axis=1, keepdims=True)
-        return rows.T @ np.asarray(values, dtype=np.float64).reshape(m, h, w) @ columns
+        # A pixel is in the fields of few locations: at conv1 of CNN-F, sparse matrices take a tenth of the CPU time.
+        rows = csr_array((self.rows / self.rows.sum(axis=1, keepdims=True)).T)  # (224, h)
+        columns = csr_array((self.columns / self.columns.sum(axis=1, keepdims=True)).T)  # (224, w)
+        maps = np.empty((m, rows.shape[0], columns.shape[0]))
+        for found, plane in zip(maps, np.asarray(values, dtype=np.float64).reshape(m, h, w), strict=True):
+            found[...] = rows @ np.ascontiguousarray((columns @ np.ascontiguousarray(plane.T)).T)
+        return maps
 
 
 def receptive_fields(network: Network, layer: str) -> ReceptiveFields:

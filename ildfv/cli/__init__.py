@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -36,6 +37,7 @@ def main() -> None:
 def _run() -> None:
     # Idle OpenMP threads must sleep, because torch and the kernels have separate thread pools on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    gc.set_threshold(100_000, 20, 20)  # the imports of a command allocate many objects; torch takes 10 % less CPU time
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import would leave a module half loaded
     import typer

@@ -10,6 +10,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_study
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 
@@ -68,6 +69,7 @@ def stats(
 
     Example: `ildfv stats --threshold 4000`
     """
+    check_study(workspace)
     from ildfv.evaluation.statistics import NO_LABELS
     from ildfv.pipeline.tables import slice_statistics
 
@@ -112,6 +114,8 @@ def folds(
 
     Example: `ildfv folds --folds 5`
     """
+    if slices is None:
+        check_study(workspace)
     from ildfv.pipeline.by_scan import unit_of
     from ildfv.pipeline.split import check_folds, open_workspace, write_folds
 

@@ -9,6 +9,10 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_study
+from ildfv.pipeline.devices import check_name
+from ildfv.report.page_file import check_page
+from ildfv.store.outputs import check_folder
 
 
 def report(
@@ -23,6 +27,8 @@ def report(
 
     Example: `ildfv report`
     """
+    check_study(workspace)
+    check_page(workspace / "report.html" if to is None else to)
     from ildfv.pipeline.report import make_report
 
     result = make_report(workspace, to)
@@ -45,6 +51,8 @@ def demo(
 
     Example: `ildfv demo`
     """
+    check_name(device)
+    check_folder(folder)
     from ildfv.pipeline.demo import run_demo
 
     result = run_demo(

@@ -8,6 +8,10 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_study
+from ildfv.pipeline.choices import check_recipe
+
+AGAINST = ("system", "AUC of", "best\nbaseline", "difference\n(95 %)", "beats\nit")
 
 
 def baselines(
@@ -23,6 +27,7 @@ def baselines(
 
     Example: `ildfv baselines --fold 0`
     """
+    check_study(workspace)
     from ildfv.patterns import PATTERNS
     from ildfv.pipeline.baselines import score_baselines
 
@@ -30,12 +35,13 @@ def baselines(
     if output.emit(results, as_json=as_json):
         return
     rows = [
-        (r.system, r.fold, *(output.with_interval(*r.per_pattern[p].estimate("auc")) for p in PATTERNS))
+        (r.system, r.fold, *(output.above_interval(*r.per_pattern[p].estimate("auc")) for p in PATTERNS))
         for r in results
     ]
     data = "PHANTOM data, not clinical" if results[0].data == "phantom" else "user data"
     of_scans = " per scan" if results[0].unit == "scan" else ""
-    output.table(f"Baselines, AUC{of_scans} (95 %): {data}", ["system", "fold", *PATTERNS], rows)
+    headings = ["system", "fold", *map(_stacked, PATTERNS)]
+    output.table(f"Baselines, AUC{of_scans} (95 %): {data}", headings, rows)
 
 
 def fit(
@@ -58,6 +64,8 @@ def fit(
 
     Example: `ildfv fit -w study --recipe few`
     """
+    check_study(workspace, device)
+    check_recipe(recipe, epochs)
     from ildfv.evaluation.baselines import PREFIX
     from ildfv.pipeline.recipes import fit as fit_recipe
     from ildfv.pipeline.used_inputs import described
@@ -75,8 +83,8 @@ def fit(
     rows = [
         (
             name,
-            *(output.with_interval(one["auc"][p], one["auc_interval"][p]) for p in one["auc"]),
-            output.with_interval(one["mean_auc"], one["mean_auc_interval"]),
+            *(output.above_interval(one["auc"][p], one["auc_interval"][p]) for p in one["auc"]),
+            output.above_interval(one["mean_auc"], one["mean_auc_interval"]),
         )
         for name, one in result["systems"].items()
     ]
@@ -86,7 +94,7 @@ def fit(
     rule = "labels of scans, measures per scan" if by_scan else f"T = {result['threshold']}"
     output.table(
         f"Recipe {result['recipe']}, AUC{' per scan' * by_scan} (95 %): {data}",
-        ["system", *next(iter(result["systems"].values()))["auc"], "mean"],
+        ["system", *map(_stacked, next(iter(result["systems"].values()))["auc"]), "mean"],
         rows,
         caption=f"{len(result['folds'])} folds pooled: {tested} of {result['patients']} patients, {rule}; intervals "
         "by patient",
@@ -94,7 +102,7 @@ def fit(
     against = [
         (
             v["system"],
-            v["measure"].replace("_auc", " AUC"),
+            v["measure"].removesuffix("_auc").removesuffix(" AUC"),
             v["baseline"].removeprefix(PREFIX),
             _difference(v["difference"], v["interval"]),
             v["outcome"],
@@ -103,7 +111,7 @@ def fit(
     ]
     output.table(
         "Against the best baseline: difference of AUC, paired by patient",
-        ["system", "AUC of", "best baseline", "difference (95 %)", "beats it"],
+        AGAINST,
         against,
     )
     for name, inputs in result["inputs"].items():
@@ -112,9 +120,13 @@ def fit(
         output.out.print(f"note: {note}", soft_wrap=True)
 
 
+def _stacked(pattern: str) -> str:
+    return pattern.replace(" ", "\n")
+
+
 def _difference(value: float | None, interval) -> str:
-    """The difference with its interval, such as `+0.199 (+0.111 to +0.305)`."""
+    """The difference and, on a second line, its interval, such as `+0.199` above `+0.111 to +0.305`."""
     if value is None:
         return "–"
     shown = [f"{round(one, 3) + 0.0:+.3f}" for one in (value, *(interval or ()))]  # + 0.0: no "-0.000"
-    return shown[0] + (f" ({shown[1]} to {shown[2]})" if interval else "")
+    return shown[0] + (f"\n{shown[1]} to {shown[2]}" if interval else "")

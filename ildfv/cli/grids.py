@@ -11,9 +11,11 @@ from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 
-NUMBERS = compile(r"([-−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
+NUMBERS = compile(r"([-+−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
 GAP = 2  # characters between columns; rich uses one of them for the border
 WORD = 24  # characters; longer words are broken
+LONG = 16  # characters; longer words may be broken after a separator
+PARTS = compile(r"[^-+/_]*[-+/_]*")  # of a name such as fv-filters+patches-lung-ridge, with the separators at their end
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Column:
         """Smallest width at which numbers and words are not broken."""
         if self.numbers:
             return self.natural
-        return max(min(cell_len(word), WORD) for text in (self.head, *self.cells) for word in [*text.split(), ""])
+        words = (word for text in (self.head, *self.cells) for word in [*text.split(), ""])
+        parts = (part for word in words for part in (PARTS.findall(word) if cell_len(word) > LONG else [word]))
+        return max(min(cell_len(part), WORD) for part in parts)
 
     @property
     def weight(self) -> float:
@@ -62,8 +66,23 @@ def _grid(columns: Sequence[Column], width: int) -> Table:
     for column, wide in zip(columns, _widths(columns, width), strict=True):
         grid.add_column(column.head, justify="right" if column.numbers else "left", overflow="fold", width=wide)
     for cells in zip(*(column.cells for column in columns), strict=True):
-        grid.add_row(*cells)
+        texts = zip(cells, columns, grid.columns, strict=True)
+        grid.add_row(*(text if column.numbers else _broken(text, made.width or 0) for text, column, made in texts))
     return grid
+
+
+def _broken(text: str, width: int) -> str:
+    """The text with words that are longer than `width` broken after separators, if they have any."""
+    return " ".join(word if cell_len(word) <= width else _lines(word, width) for word in text.split(" "))
+
+
+def _lines(word: str, width: int) -> str:
+    lines = [""]
+    for part in PARTS.findall(word):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ildfv.cli import completion, output
 from ildfv.cli import options as o
+from ildfv.cli.early import check_study
+from ildfv.cli.scores import show_scores
 from ildfv.errors import InputError
+from ildfv.pipeline.choices import check_head, check_method, check_region_name, check_target
 from ildfv.train import defaults
-
-if TYPE_CHECKING:
-    from ildfv.evaluation.documents import Results
 
 
 def train(
@@ -83,6 +83,8 @@ def train(
 
     Example: `ildfv train --fold 0 --epochs 6`
     """
+    thresholds = None if ramp is None else _thresholds(ramp)
+    check_study(workspace, device)
     from ildfv.pipeline.train import train_network
 
     given = {
@@ -90,7 +92,7 @@ def train(
         "loss": loss,
         "target": _target(loss, target, ramp),
         "threshold": threshold,
-        "ramp": None if ramp is None else _thresholds(ramp),
+        "ramp": thresholds,
         "unit": unit,
         "weights": None if weights is None else str(weights),
         "optimizer": optimizer,
@@ -182,6 +184,9 @@ def encode(
 
     Example: `ildfv encode --layer conv1`
     """
+    check_study(workspace, device)
+    check_method(method)
+    check_region_name(region)
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
 
     settings = EncodeSettings(
@@ -253,6 +258,9 @@ def regress(
 
     Example: `ildfv regress`
     """
+    check_study(workspace)
+    check_head(head, target, ridge, density)
+    check_target(target)
     from ildfv.pipeline.regress import regress_encoding
 
     result = regress_encoding(
@@ -268,44 +276,3 @@ def regress(
         progress=output.progress(verbose, workspace=workspace),
     )
     show_scores(result, as_json)
-
-
-def show_scores(result: Results | None, as_json: bool) -> None:
-    """Prints a results document as a table: F and AUC per pattern with intervals by patient.
-
-    result: None on ranks other than 0.
-    """
-    if output.emit(result, as_json=as_json) or result is None:
-        return
-    from ildfv.evaluation.documents import SCAN
-    from ildfv.evaluation.results import undecided
-
-    rows = []
-    for pattern, row in result.per_pattern.items():
-        f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
-        rows.append((pattern, row.positives, row.positive_patients, f, auc))
-    overall = result.overall
-    defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
-    mean = (
-        f"mean of {len(rows)} patterns" if defined else "mean where defined",
-        "",
-        "",
-        output.cell(overall.macro_f),
-        output.cell(overall.mean_auc),
-    )
-    data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
-    by_scan = result.unit == SCAN
-    rule = "labels of scans, measures per scan" if by_scan else f"T = {result.threshold}"
-    output.table(
-        f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",
-        ["pattern", f"{result.unit}s with it", "patients with it", "F (95 %)", "AUC (95 %)"],
-        [*rows, mean],
-        caption=f"{result.n_slices} test {result.unit}s of {result.n_patients} patients, {rule}; "
-        "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
-    )
-    output.out.print(
-        f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "
-        f"recall {output.cell(overall.recall)}, F {output.cell(overall.f)}"
-    )
-    for line in undecided(result):
-        output.out.print(f"note: {line}", soft_wrap=True)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_study
 
 
 def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
@@ -32,6 +33,7 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
 
     Example: `ildfv verify --workspace study`
     """
+    check_study(workspace)
     from ildfv.pipeline.verify import verify_workspace
 
     result = verify_workspace(workspace)

@@ -54,7 +54,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = T
     global _events
     _events = None
     if workspace is not None:
-        from ildfv.pipeline.workspace import SETTINGS
+        from ildfv.pipeline.location import SETTINGS
 
         _events = EventLog(workspace / EVENTS, shown, required=workspace / SETTINGS)
     return _events or shown
@@ -120,6 +120,13 @@ def cell(value) -> str:
     if isinstance(value, float):
         return f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no "-0.000"
     return f"{value:,}" if isinstance(value, int) else _printable_lines(str(value))
+
+
+def above_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """The value and, on a second line, its interval, such as `0.912` above `.881–.940`: for tables of many columns."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + ("" if interval is None else "\n" + "–".join(f"{x:.3f}".lstrip("0") for x in interval))
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -10,8 +10,16 @@ import typer
 
 from ildfv.cli import completion, output
 from ildfv.cli import options as o
+from ildfv.cli.early import check_study, missing_sources
+from ildfv.errors import InputError, check
+from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
+from ildfv.inference.predictor_location import predictor_content
+from ildfv.pipeline.choices import check_region_name
+from ildfv.pipeline.devices import check_name
+from ildfv.store.outputs import check_folder
 
 NOT_PREDICTED = 1  # exit code if a scan could not be predicted
+HEADINGS = ("pattern", "present", "slices", "probability", "highest\non a slice", "area,\ncm²", "look first\nat slices")
 
 
 def export(
@@ -52,6 +60,8 @@ def export(
 
     Example: `ildfv export -w study --layer conv1 --layer fc6 --cnn --out my-predictor`
     """
+    check_study(workspace)
+    check_region_name(region)
     from ildfv.pipeline.export import export_predictor
 
     info = export_predictor(
@@ -116,9 +126,15 @@ def predict(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Predict scans again whose prediction is already in --out.")
     ] = False,
-    cam: Annotated[
-        bool, typer.Option("--cam", help="Also write Grad-CAM maps of the network's own outputs to --out.")
-    ] = False,
+    cnn_maps: Annotated[
+        str | None,
+        typer.Option(
+            help="Also write maps of the network's own outputs to --out: grad-cam, or occlusion, which takes 170 "
+            "passes of the network per slice.",
+            show_default="none written",
+        ),
+    ] = None,
+    cam: Annotated[bool, typer.Option("--cam", help="The same as --cnn-maps grad-cam.")] = False,
     weights: Annotated[
         list[Path] | None, typer.Option(help="Files of frozen weights of which the predictor has only the checksum.")
     ] = None,
@@ -151,16 +167,27 @@ def predict(
 
     Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
     """
-    from ildfv.errors import check
-    from ildfv.inference.predictor import Predictor
-    from ildfv.pacs.predict import predict_and_deliver
-    from ildfv.pipeline.devices import resolve
-    from ildfv.store.outputs import check_folder
-
-    check(not cam or (out is not None and not follow_up), "--cam needs --out, and is not available with --follow-up")
+    method = cnn_method(cnn_maps) if cnn_maps is not None else GRAD_CAM if cam else None
+    check(not cam or method is GRAD_CAM, f"--cam is the same as --cnn-maps grad-cam, got --cnn-maps {cnn_maps} as well")
+    option = "--cam" if cam else "--cnn-maps"
+    writes_maps = out is not None and not follow_up
+    check(method is None or writes_maps, f"{option} needs --out, and is not available with --follow-up")
     for folder in (out, dicom):
         if folder is not None:
             check_folder(folder)
+    check_name(device)
+    predictor_content(predictor)
+    missing = missing_sources(scans)
+    if follow_up and missing:
+        raise InputError(missing[0]["reason"])
+    if len(missing) == len(scans):
+        _show_predictions([], missing, [], with_dicom=dicom is not None or store, as_json=as_json)
+        raise typer.Exit(NOT_PREDICTED)
+
+    from ildfv.inference.predictor import Predictor
+    from ildfv.pacs.predict import predict_and_deliver
+    from ildfv.pipeline.devices import resolve
+
     loaded = Predictor.load(predictor, device=resolve(device), weights=weights or ())
     progress = output.progress(verbose)
     if follow_up:
@@ -170,7 +197,7 @@ def predict(
         found = compare_scans(paths, loaded, out=out, series=series, keep_identity=keep_identity, progress=progress)
         if not output.emit(found.to_dict(), as_json=as_json):
             _print_change(found.to_dict())
-            _print_end(out, loaded, methods=methods)
+            _print_end(out, loaded, None, methods=methods)
         return
     answered, failed, delivered = predict_and_deliver(
         scans,
@@ -181,30 +208,39 @@ def predict(
         series=series,
         keep_identity=keep_identity,
         fresh=fresh,
-        cam=cam,
+        cnn_maps=method,
         progress=progress,
     )
-    document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if dicom or store else {})
-    if not output.emit(document, as_json=as_json):
-        for answer in answered:
-            _print_answer(answer)
-        for one in delivered:
-            output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
-        for one in failed:
-            output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
-        _print_end(out if answered else None, loaded, methods=methods)
+    if not _show_predictions(answered, failed, delivered, with_dicom=dicom is not None or store, as_json=as_json):
+        _print_end(out if answered else None, loaded, method, methods=methods)
     if failed:
         raise typer.Exit(NOT_PREDICTED)
 
 
-def _print_end(out: Path | None, predictor, *, methods: bool) -> None:
+def _show_predictions(
+    answered: list[dict], failed: list[dict], delivered: list[dict], *, with_dicom: bool, as_json: bool
+) -> bool:
+    """Prints the results of all scans. Returns True if nothing more must be printed."""
+    document = {"answers": answered, "failed": failed} | ({"dicom": delivered} if with_dicom else {})
+    if output.emit(document, as_json=as_json):
+        return True
+    for answer in answered:
+        _print_answer(answer)
+    for one in delivered:
+        output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
+    for one in failed:
+        output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
+    return False
+
+
+def _print_end(out: Path | None, predictor, method, *, methods: bool) -> None:
     """Prints where the output is and, with `methods`, a paragraph for a Methods section."""
     if out is not None:
         output.out.print(f"Written to {out}. Research use only.")
     if methods:
         from ildfv.inference.methods import methods_paragraph
 
-        output.out.print(methods_paragraph(predictor.info, predictor.checksum), soft_wrap=True)
+        output.out.print(methods_paragraph(predictor.info, predictor.checksum, method), soft_wrap=True)
 
 
 def _print_answer(answer: dict) -> None:
@@ -231,7 +267,7 @@ def _print_answer(answer: dict) -> None:
             )
         output.table(
             f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
-            ["pattern", "present", "slices", "probability", "highest on a slice", "area, cm²", "look first at slices"],
+            HEADINGS,
             rows,
             caption=" ".join([*notes, head["performance"]]),
         )

@@ -9,6 +9,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_scan
 from ildfv.cli.prepare_report import show_preview, show_report
 from ildfv.errors import InputError, check
 from ildfv.pipeline.without_paths import without_paths
@@ -112,6 +113,9 @@ def prepare(
 
     Example: `ildfv prepare scans --workspace study`
     """
+    if scans is not None:
+        check_scan(scans)
+
     from ildfv.pipeline.prepare import prepare_scans
     from ildfv.pipeline.preview import preview_scans
     from ildfv.scans.images import Grey

@@ -9,6 +9,10 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.cli.early import check_scan, check_study
+from ildfv.inference.gallery_file import check_gallery, write_gallery
+from ildfv.pipeline.choices import check_region_name
+from ildfv.pipeline.location import split_slice
 
 
 def similar(
@@ -38,9 +42,13 @@ def similar(
 
     Example: `ildfv similar /data/scan:120 -w study --out similar.html`
     """
+    check_study(workspace, device)
+    check_region_name(region)
+    check_scan(split_slice(scan)[0])
+    if out is not None:
+        check_gallery(out)
     from ildfv.pipeline.devices import resolve
     from ildfv.pipeline.similar import similar_page, similar_slices, text_of_labels
-    from ildfv.store.atomic import write_bytes
 
     found = similar_slices(
         workspace,
@@ -55,7 +63,7 @@ def similar(
         progress=output.progress(verbose),
     )
     if out is not None:
-        write_bytes(out, similar_page(found).encode())
+        write_gallery(out, similar_page(found))
     if output.emit(found.document, as_json=as_json):
         return
     for note in found.document["notes"]:
@@ -92,6 +100,10 @@ def components(
 
     Example: `ildfv components -w study --layer conv1 --out components.html`
     """
+    check_study(workspace, device)
+    check_region_name(region)
+    if out is not None:
+        check_gallery(out)
     from ildfv.pipeline.components import describe_components
     from ildfv.pipeline.devices import resolve
 

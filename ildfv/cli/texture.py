@@ -39,9 +39,12 @@ def encode(
 
     Example: `ildfv texture encode photos --out features`
     """
+    from ildfv.store.outputs import check_folder
     from ildfv.texture.collection import images_in
 
+    check_folder(out)
     files, factors = images_in(images), _numbers(scales)
+
     from ildfv.texture.encode import encode as encode_images  # slow imports, after the checks
     from ildfv.texture.encoder import TextureEncoder
 
@@ -99,6 +102,7 @@ def classify(
     """
     from ildfv.errors import check
     from ildfv.store.outputs import check_folder
+    from ildfv.texture.choices import check_kind, check_page
     from ildfv.texture.collection import by_folder, by_table
     from ildfv.texture.layouts import read_layout
     from ildfv.texture.splits import Protocol
@@ -107,11 +111,11 @@ def classify(
     rule = "--repeats must be given with --train-per-class, got it without"
     check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
-        from ildfv.texture.page import check_page, write_page
-
         check_page(page)
     if model is not None:
         check_folder(model)
+    check_kind(head)
+    factors = _numbers(scales)
     given = train_per_class is not None or leave_one_group_out or folds is not None
     protocol = Protocol(train_per_class, repeats or 10, leave_one_group_out, folds if given else 5, seed)
     if layout is not None:
@@ -119,9 +123,10 @@ def classify(
     else:
         collection = by_folder(images) if table is None else by_table(table, images)
     protocol.check_set(collection)
-    factors = _numbers(scales)
+
     from ildfv.texture.classifier import TextureClassifier  # slow imports, after the checks
     from ildfv.texture.evaluate import evaluate
+    from ildfv.texture.page import write_page
 
     classifier = TextureClassifier(
         backbone, layers=layers, scales=factors, n_components=components, head=head, random_state=seed
@@ -158,10 +163,13 @@ def predict(
     Example: `ildfv texture predict model photos`
     """
     from ildfv.errors import InputError, check
+    from ildfv.store.models import load_info
     from ildfv.texture.collection import images_in
 
     check(model.is_dir(), f"{model} must be a folder that `ildfv texture classify --model` wrote, got no such folder")
+    load_info(model)  # raises if there is no model
     files = images_in(images)
+
     from ildfv.texture.classifier import TextureClassifier  # slow imports, after the checks
 
     classifier = TextureClassifier.load(model)

@@ -10,6 +10,8 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.errors import check
+from ildfv.inference.predictor_location import predictor_content
 
 
 def view(
@@ -47,6 +49,11 @@ def view(
 
     Example: `ildfv view answers/scan-0cab05cf47 /data/scan`
     """
+    for path in paths or []:
+        check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder of `ildfv predict --out`")
+    if predictor is not None:
+        predictor_content(predictor)
+
     from ildfv.viewer.serve import serve
     from ildfv.viewer.study import open_study
 

@@ -153,12 +153,18 @@ class _Finder:
         check(series in self.slices.parts, "the slice must belong to a prepared scan, got a slice of another series")
         part = self.slices.names.index(series)
         check(
-            not self.slices.scans("labelled")[part],
+            not self._is_labelled(part),
             "a scan with slice labels must have no label map, got one: remove the row or the label map",
         )
         if not self.labels.where and self.slices.sizes[part] == 1:
             return series, 0
         return series, self._index(part, self._position(row, series))
+
+    def _is_labelled(self, part: int) -> bool:
+        """Whether label maps label the scan of a part."""
+        if isinstance(self.slices, PlannedSlices):
+            return self.slices.is_labelled(part)
+        return bool(self.slices.scans("labelled")[part])
 
     def _position(self, row: LabelRow, series: str) -> float:
         """The position, in mm, of the slice that a row names."""

@@ -16,9 +16,9 @@ from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
 from ildfv.pipeline.by_scan import refuse_scan_labels
+from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings
-from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.split import Split, load_folds, split_slices, write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress

@@ -18,9 +18,9 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.recipes import Cnn, Encoded, Patches
 from ildfv.experiments.thinned import Thinned
 from ildfv.inference.contributions import contributions
+from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.encode import encode
 from ildfv.pipeline.encodings import FINISHED, Encoding
-from ildfv.pipeline.regions import SLICE
 from ildfv.scans.prepared_lungs import lungs
 from ildfv.store.atomic import key_of, read_json, sha256
 from ildfv.store.models import INFO, TENSORS, has_model, load_model

@@ -8,7 +8,7 @@ from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
 from ildfv.experiments.recipes import Cnn, Encoded, System
 from ildfv.experiments.tables import AUC, AUC_ROW, F_ROW, OVERALL, F, measured, of_systems
-from ildfv.pipeline.regions import LUNG
+from ildfv.pipeline.choices import LUNG
 
 NETWORK = (
     "All Fisher vectors are from the layers of one network, the smooth L1 regression of pixel counts (Table 4); the "

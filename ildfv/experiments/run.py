@@ -22,11 +22,11 @@ from ildfv.experiments.schema import FOLDER, write_experiment
 from ildfv.phantom.patient import EASY
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.demo import SALT
+from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.regress import ridge_penalty
-from ildfv.pipeline.workspace import SETTINGS
 from ildfv.progress import SILENT, Progress
-from ildfv.report.page import check_page
+from ildfv.report.page_file import check_page
 from ildfv.scans.prepared_lungs import refuse_unknown_lungs
 from ildfv.store.checksummed import write_checksummed
 from ildfv.store.lock import writing

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from ildfv.errors import check, require
+from ildfv.inference.cnn_methods import OCCLUSION, STEP, WINDOW, CnnMethod
+from ildfv.progress import SILENT, Progress
 from ildfv.train.networks import SIZE, Network
 from ildfv.train.receptive import receptive_fields
 
-WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares, pixels: 13×13 squares per slice
 AT_ONCE = 16  # slices, or occluded copies of a slice, per forward pass
 
 
@@ -108,6 +109,26 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
         ]
         maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # the three windows have equal attributions
     return np.stack(maps)
+
+
+def maps_of(
+    method: CnnMethod,
+    network: Network,
+    images: np.ndarray,
+    *,
+    at_once: int = AT_ONCE,
+    dtype: type = np.float64,
+    progress: Progress = SILENT,
+) -> np.ndarray:
+    """The maps of a method with its default settings, (m, C, 224, 224). The parameters are those of `grad_cam`."""
+    found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
+    with progress.task(f"{method.title} maps", total=len(images)) as advance:
+        for start in range(0, len(images), at_once):
+            some = images[start : start + at_once]
+            made = occlusion(network, some) if method is OCCLUSION else grad_cam(network, some, at_once=at_once)
+            found[start : start + at_once] = made
+            advance(len(some))
+    return found
 
 
 def deepest_map(network: Network) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -19,16 +20,20 @@ from ildfv.errors import check, printable_page
 from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.page import lines
-from ildfv.inference.predict import choose, predicted
+from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.scans.identifiers import ACQUISITION_TAGS
 from ildfv.store.atomic import write_bytes
+from ildfv.store.lock import writing
 
 VERSION = 1
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
+NO_AREAS = (
+    "--follow-up needs a predictor with a head that estimates areas, got none: export one from slices with label maps"
+)
 INTERVAL = (
     "The 95 % interval of the change is computed from the error of the mean estimated area on held-out scans, with a t "
     "quantile for the number of these scans. The errors of the two scans are assumed to be independent; if they are "
@@ -129,20 +134,28 @@ def compare_scans(
     is the later one.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
-    scans, predictions = [], []
-    for source in sources:
-        with unpacked(source) as folder:
-            scan, notes = choose(discover(folder, labels=False, workers=1), series, source)
-            scans.append(scan)
+    check(any(head.target == "counts" or head.counts for head in predictor.info.heads), NO_AREAS)
+    with ExitStack() as stack:
+        folders = [stack.enter_context(unpacked(source)) for source in sources]
+        chosen = [
+            choose(discover(folder, labels=False, workers=1), series, source)
+            for folder, source in zip(folders, sources, strict=True)
+        ]
+        scans = [scan for scan, _ in chosen]
+        same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
+        check(scans[0].series != scans[1].series, same)
+        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # may raise, so before the predictions
+        predictions = []
+        for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
             progress.note(f"{source}: {scan.geometry.shape[0]} slices")
-            options = {"contributions": out is not None, "keep_identity": keep_identity}
-            predictions.append(predicted(predictor, scan, notes, **options))
-    same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
-    check(scans[0].series != scans[1].series, same)
-    found = compare(*predictions, days=days_between(*scans), notes=_identity_notes(*scans))
+            shown = str(scan.source).replace(str(folder), str(source), 1)
+            identity = identity_of(scan, shown) if keep_identity else None
+            predictions.append(predicted(predictor, scan, notes, contributions=out is not None, identity=identity))
+    found = compare(*predictions, days=days, notes=identity_notes)
     if out is not None:
         for prediction in predictions:
-            write_prediction(out / prediction.scan, prediction)
+            with writing(out / prediction.scan) as folder:
+                write_prediction(folder, prediction)
         name = f"follow-up-{found.before.scan}-{found.after.scan}"
         write_bytes(out / f"{name}.html", found.to_page().encode())
         text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -153,11 +166,7 @@ def compare_scans(
 def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
     """The comparison of two predictions of the primary head or, if it estimates no areas, of the first that does."""
     names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
-    check(
-        bool(names),
-        "--follow-up needs a predictor with a head that estimates areas, got none: export one from slices with label "
-        "maps",
-    )
+    check(bool(names), NO_AREAS)
     pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
     count = min(LEVELS, *(len(height) for height, _, _ in pair))
     levels = (np.arange(count) + 0.5) / count

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,14 +13,16 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
-from ildfv.inference.outputs import ANSWER, write_prediction
-from ildfv.inference.predict import choose, predicted
-from ildfv.inference.prediction import Prediction
+from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
+from ildfv.inference.predict import choose, identity_of, predicted
+from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.scans.libraries import format_error
+from ildfv.store.atomic import read_json
+from ildfv.store.lock import writing
 
 
 class Delivery(Protocol):
@@ -44,7 +45,9 @@ class Options:
 
     out: folder in which a folder per scan is written; None: no files. series: see `predict.choose`. delivery: receives
     each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
-    the names of their files. fresh: whether finished scans are predicted again. cam: whether Grad-CAM maps are written.
+    the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps of the
+    outputs of the network, if they are to be written. shown: what outputs name as the source instead of its path.
+    notes: sentences that precede the notes of each prediction.
     """
 
     out: Path | None = None
@@ -52,7 +55,9 @@ class Options:
     delivery: Delivery | None = None
     keep_identity: bool = False
     fresh: bool = False
-    cam: bool = False
+    cnn_maps: CnnMethod | None = None
+    shown: str | None = None
+    notes: Sequence[str] = ()
 
 
 def predict_all(
@@ -66,7 +71,9 @@ def predict_all(
     delivery: Delivery | None = None,
     keep_identity: bool = False,
     fresh: bool = False,
-    cam: bool = False,
+    cnn_maps: CnnMethod | None = None,
+    shown: str | None = None,
+    notes: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
@@ -78,9 +85,9 @@ def predict_all(
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
     )
-    if cam:
-        loaded.check_cam()
-    options = Options(out, series, delivery, keep_identity, fresh, cam)
+    if cnn_maps is not None:
+        loaded.check_cnn_maps(cnn_maps)
+    options = Options(out, series, delivery, keep_identity, fresh, cnn_maps, shown, notes)
     answered: list[dict] = []
     failed: list[dict] = []
     for source in sources:
@@ -95,7 +102,8 @@ def _predict_source(
     with _reported(failed, source, source, options), unpacked(source) as folder:
         for scan, notes in jobs(folder, source, options.series):
             with _reported(failed, source, folder, options):
-                answered.append(_answer(predictor, scan, notes, options, progress))
+                shown = str(scan.source).replace(str(folder), options.shown or str(source), 1)
+                answered.append(_answer(predictor, scan, [*options.notes, *notes], shown, options, progress))
 
 
 @contextmanager
@@ -113,15 +121,18 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
         reason = linked(
             "the scan must fit in memory, got MemoryError: predict it on a computer with more memory", "out-of-memory"
         )
+    except OSError as error:
+        reason = f"{error.filename or 'the file system'}: {error.strerror or error}"
     except Exception as error:  # one scan must not end the run; the reason names the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
     else:
         return
-    reason = reason.replace(str(folder), str(source))
+    shown = options.shown or str(source)
+    reason = reason.replace(str(folder), shown)
     if not options.keep_identity:
         reason = without_names(reason, folder)
-    failed.append({"source": str(source), "reason": reason})
+    failed.append({"source": shown, "reason": reason})
 
 
 def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
@@ -132,26 +143,50 @@ def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, lis
     return [choose(found, series, source)]
 
 
-def _answer(predictor: Predictor, scan: Scan, notes: list[str], options: Options, progress: Progress) -> dict:
+def _answer(
+    predictor: Predictor, scan: Scan, notes: list[str], source: str, options: Options, progress: Progress
+) -> dict:
     name = pseudonym(scan)
     delivery = options.delivery
     delivered = delivery is None or (delivery.finish(scan, predictor.checksum) and not options.fresh)
     finished = None if options.out is None else options.out / name / ANSWER
     if finished is not None and finished.exists() and not options.fresh:
-        answer = json.loads(finished.read_text(encoding="utf-8"))
-        same = answer.get("predictor", {}).get("checksum") == predictor.checksum
-        check(same, f"{finished} was written with another predictor: give another --out, or replace it with --fresh")
-        shown = not options.cam or answer.get("cam_head")
-        check(shown, f"{finished} was written without --cam: give another --out, or replace it with --fresh")
+        answer = _finished(finished, predictor, options.cnn_maps)
         if delivered:
             progress.note(f"{name}: already predicted, skipped")
             return answer
     progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
-    keep = options.keep_identity
+    identity = identity_of(scan, source) if options.keep_identity else None
     maps = options.out is not None or not delivered
-    prediction = predicted(predictor, scan, notes, contributions=maps, keep_identity=keep, cam=options.cam)
-    if options.out is not None:
-        write_prediction(options.out / name, prediction)
+    # Another process with the same --out must neither predict this scan nor remove its files.
+    with nullcontext() if options.out is None else writing(options.out / name):
+        prediction = predicted(
+            predictor,
+            scan,
+            notes,
+            contributions=maps,
+            identity=identity,
+            cnn_maps=options.cnn_maps,
+            progress=progress,
+        )
+        if options.out is not None:
+            from ildfv.inference.outputs import write_prediction  # imports the page, for which scores need not wait
+
+            write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:
         delivery.deliver(prediction, scan)
     return prediction.to_dict()
+
+
+def _finished(path: Path, predictor: Predictor, method: CnnMethod | None) -> dict:
+    """The finished prediction in a file. InputError: it is no prediction, of another predictor, or lacks the maps."""
+    instead = "give another --out, or replace it with --fresh"
+    answer = read_json(path)
+    check(isinstance(answer, dict) and answer.get("kind") == KIND, f"{path} must be a prediction: {instead}")
+    same = answer.get("predictor", {}).get("checksum") == predictor.checksum
+    check(same, f"{path} was written with another predictor: {instead}")
+    # Predictions of earlier versions have only `cam_head`.
+    stored = answer.get("cnn_maps") or (GRAD_CAM.option if answer.get("cam_head") else None)
+    missing = method is not None and method.option != stored
+    check(not missing, f"{path} was written without --cnn-maps {method and method.option}: {instead}")
+    return answer

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.schema import CNN, Head, PredictorInfo
 
 
-def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
-    """The paragraph as plain text, in the past tense. checksum: SHA-256 of the predictor."""
+def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | None = None) -> str:
+    """The paragraph as plain text, in the past tense.
+
+    checksum: SHA-256 of the predictor. cnn_maps: the method of the maps of the network's outputs, if there are any.
+    """
     training = info.training
     windows = ", ".join(f"{low:g} to {high:g}" for low, high in info.windows)
     data = "computer-generated phantom" if training["data"] == "phantom" else "CT"
@@ -44,6 +48,8 @@ def methods_paragraph(info: PredictorInfo, checksum: str) -> str:
             f"{primary.name} was " + ", ".join(aucs) + "."
         )
     sentences.append(_presence(primary))
+    if cnn_maps is not None:
+        sentences.append(cnn_maps.methods)
     return " ".join(sentences)
 
 

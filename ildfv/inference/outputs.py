@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
+from ildfv.inference.cnn_methods import METHODS
 from ildfv.inference.page import evidence_scale, overlay, prediction_page
 from ildfv.inference.png import png
-from ildfv.inference.prediction import Prediction
+from ildfv.inference.prediction import ANSWER, Prediction
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.pixel_size import Field
 from ildfv.scans.windows import NORMAL, SIZE
-from ildfv.store.atomic import replacing, write_bytes
+from ildfv.store.atomic import replacing, sweep, write_bytes
 from ildfv.streaming.threads import in_order, split_cores
 
-ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
+OF_PATTERNS = ("*-slice-*.png", "*-contributions.nii.gz", *(f"*-{one.file}.nii.gz" for one in METHODS.values()))
 # From DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
 RAS = np.diag([-1.0, -1.0, 1.0])
 KEPT_BITS = 12  # kept bits of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
@@ -26,25 +27,44 @@ DESCRIPTION = 79  # maximum number of bytes of a NIfTI description
 
 
 def write_prediction(folder: Path, prediction: Prediction) -> Path:
-    """Writes all files and returns the path of prediction.json."""
+    """Writes all files and returns the path of prediction.json. Files of an earlier prediction are removed first.
+
+    The caller must hold the lock of the folder, if other processes may write to it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may be others now
+        for path in folder.glob(pattern):
+            path.unlink()
     write_bytes(folder / "slices.csv", prediction.to_csv().encode())
     write_bytes(folder / "prediction.html", prediction_page(prediction).encode())
     if prediction.contributions is not None:
         _write_maps(
             folder, prediction, prediction.contributions, prediction.contributions_head, "contributions", "slice"
         )
-    if prediction.cam is not None:
-        _write_maps(folder, prediction, prediction.cam, prediction.cam_head, "cam", "cam-slice")
+    method = prediction.cnn_method
+    if prediction.cnn_maps is not None and method is not None:
+        kind, head = method.file, prediction.cnn_maps_head
+        _write_maps(folder, prediction, prediction.cnn_maps, head, kind, f"{kind}-slice", per_area=method.per_area)
     path = folder / ANSWER
     write_bytes(path, prediction.to_json().encode())
     return path
 
 
 def _write_maps(
-    folder: Path, prediction: Prediction, maps: np.ndarray, head: str | None, kind: str, picture: str
+    folder: Path,
+    prediction: Prediction,
+    maps: np.ndarray,
+    head: str | None,
+    kind: str,
+    picture: str,
+    *,
+    per_area: bool = True,
 ) -> None:
-    """Writes PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png for the slice N with the head's highest score."""
+    """Writes PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png for the slice N with the head's highest score.
+
+    per_area: see `write_map`.
+    """
     assert head is not None
     best = prediction.heads[head].best
 
@@ -53,7 +73,9 @@ def _write_maps(
         image = overlay(prediction.images[z, NORMAL], maps[z, c], evidence_scale(maps[:, c]))
         write_bytes(folder / f"{name}-{picture}-{z + 1}.png", png(image, prediction.stamp))
         path = folder / f"{name}-{kind}.nii.gz"
-        write_map(path, maps[:, c], prediction.geometry, f"{prediction.stamp}, research use only", prediction.field)
+        description = f"{prediction.stamp}, research use only"
+        options = {"kind": kind, "per_area": per_area}
+        write_map(path, maps[:, c], prediction.geometry, description, prediction.field, **options)
 
     for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
         pass
@@ -96,13 +118,27 @@ def _shares(n: int, side: float, begin: float) -> np.ndarray:
     return np.clip(overlap, 0, None)
 
 
-def write_map(
-    path: Path, planes: np.ndarray, geometry: Geometry, description: str = "", field: Field | None = None
-) -> None:
-    """Writes contribution maps as a float32 NIfTI volume on the scan's grid. For square slices, sums are preserved.
+def _means(shares: csr_array) -> csr_array:
+    """The shares of each pixel of the scan, divided by their sum; a pixel outside the maps remains 0."""
+    sums = np.asarray(shares.sum(axis=1))
+    return csr_array(shares.multiply(np.divide(1, sums, out=np.zeros_like(sums), where=sums > 0)[:, None]))
 
-    field: the common grid that the maps show, if slices were resampled to it.
-    The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
+
+def write_map(
+    path: Path,
+    planes: np.ndarray,
+    geometry: Geometry,
+    description: str = "",
+    field: Field | None = None,
+    *,
+    kind: str = "contributions",
+    per_area: bool = True,
+) -> None:
+    """Writes maps (m, 224, 224) as a float32 NIfTI volume on the scan's grid.
+
+    field: the common grid that the maps show, if slices were resampled to it. kind: the intent name in the header.
+    per_area: preserve sums, for square slices, as contributions require; otherwise the value of a pixel is a mean. The
+    volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
     """
     import nibabel  # imported here because predictions without maps do not need it
 
@@ -117,8 +153,11 @@ def write_map(
     header.set_sform(affine, code="scanner")
     header.set_xyzt_units("mm")
     header["descrip"] = description.encode()[:DESCRIPTION]
+    header["intent_name"] = kind.encode()
     header["magic"], header["vox_offset"] = b"n+1", 352
     rows, columns = _shares_of((n_rows, n_columns), np.float64, field)
+    if not per_area:
+        rows, columns = _means(rows), _means(columns)
     with (
         replacing(path) as temporary,
         temporary.open("wb") as raw,

@@ -51,7 +51,9 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
             p=prediction,
             heads=heads,
             examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
-            cams=_examples(prediction, prediction.cam, prediction.cam_head) if prediction.cam is not None else [],
+            cnn_maps=[]
+            if prediction.cnn_maps is None
+            else _examples(prediction, prediction.cnn_maps, prediction.cnn_maps_head),
             phantom=prediction.predictor.get("data") == "phantom",
         )
     )

@@ -15,6 +15,7 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.bags import pooled
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.methods import methods_paragraph
@@ -24,6 +25,7 @@ from ildfv.inference.prepared import prepared
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
+from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
 from ildfv.scans.preparation import applied
 from ildfv.scans.prepared_lungs import RULE
@@ -65,13 +67,21 @@ def predict_scan(
     """
     found = discover(path, labels=False, workers=1)
     scan, notes = choose(found, series, path)
-    return predicted(predictor, scan, notes, contributions=contributions, keep_identity=keep_identity)
+    identity = identity_of(scan, str(scan.source)) if keep_identity else None
+    return predicted(predictor, scan, notes, contributions=contributions, identity=identity)
 
 
 def predicted(
-    predictor: Predictor, scan: Scan, notes: list[str], *, contributions: bool, keep_identity: bool, cam: bool = False
+    predictor: Predictor,
+    scan: Scan,
+    notes: list[str],
+    *,
+    contributions: bool,
+    identity: dict[str, str] | None = None,
+    cnn_maps: CnnMethod | None = None,
+    progress: Progress = SILENT,
 ) -> Prediction:
-    """The prediction for a scan that `discover` found. The parameters are those of `predict_scan`."""
+    """The prediction for a scan that `discover` found. The parameters are those of `predict_volume`."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
@@ -80,8 +90,9 @@ def predicted(
         scan=pseudonym(scan),
         notes=notes,
         contributions=contributions,
-        identity=identity_of(scan) if keep_identity else None,
-        cam=cam,
+        identity=identity,
+        cnn_maps=cnn_maps,
+        progress=progress,
     )
 
 
@@ -93,14 +104,15 @@ def predict_volume(
     notes: list[str] | None = None,
     contributions: bool = True,
     identity: dict[str, str] | None = None,
-    cam: bool = False,
+    cnn_maps: CnnMethod | None = None,
+    progress: Progress = SILENT,
 ) -> Prediction:
     """The prediction for a volume in Hounsfield units.
 
-    scan: pseudonym of the scan. identity: identifiers to include in the prediction. cam: whether to compute Grad-CAM
-    maps of the outputs of the network. The other parameters are those of `predict_scan`.
+    scan: pseudonym of the scan. identity: identifiers to include in the prediction. cnn_maps: the method for maps of
+    the outputs of the network, if they are to be computed. The other parameters are those of `predict_scan`.
     """
-    cam_head = predictor.check_cam().name if cam else None
+    cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry
     volume, _, changes = applied(volume, preparation)
     m, area = len(volume.hu), volume.pixel_area
@@ -149,9 +161,12 @@ def predict_volume(
         contributions=maps,
         contributions_head=explained,
         limited=explained is not None and predictor.limited(explained),
-        cam=predictor.cam(images, dtype=np.float32) if cam else None,
-        cam_head=cam_head,
-        methods=methods_paragraph(info, predictor.checksum),
+        cnn_maps=None
+        if cnn_maps is None
+        else predictor.cnn_maps(images, cnn_maps, dtype=np.float32, progress=progress),
+        cnn_maps_head=cnn_head,
+        cnn_method=cnn_maps,
+        methods=methods_paragraph(info, predictor.checksum, cnn_maps),
         identity=identity,
     )
 
@@ -198,10 +213,10 @@ def _listed(scans: list[Scan]) -> str:
     return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
 
 
-def identity_of(scan: Scan) -> dict[str, str]:
-    """The identifiers of a scan, which `keep_identity` adds to a prediction."""
+def identity_of(scan: Scan, source: str) -> dict[str, str]:
+    """The identifiers of a scan, which `keep_identity` adds to a prediction. source: where the user has it."""
     study = "" if scan.dicom is None else scan.dicom.study
-    return {"patient": scan.patient, "study": study, "series": scan.series, "source": str(scan.source)}
+    return {"patient": scan.patient, "study": study, "series": scan.series, "source": source}
 
 
 def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:

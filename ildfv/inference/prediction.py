@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.conformal import SETS
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.pixel_size import Field
 
+KIND = "ildfv prediction"
 VERSION = 1
+ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
 EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
 
 
@@ -86,8 +89,9 @@ class Prediction:
     on each slice, cm², (m,). heads: results by head, the primary head first. statements: sentences that compare the
     scan with the training data. predictor: version, training data and checksum of the predictor. images: prepared
     slices, uint8 (m, 3, 224, 224). contributions: contribution maps of the head `contributions_head`, float32 (m, C,
-    224, 224), or None. limited: whether these maps have a floor. cam: Grad-CAM maps of the head `cam_head`, in the same
-    format. methods: a paragraph for a paper. identity: identifiers of the scan, only if requested.
+    224, 224), or None. limited: whether these maps have a floor. cnn_maps: maps of the outputs of the network of the
+    head `cnn_maps_head` by the method `cnn_method`, in the same format. methods: a paragraph for a paper. identity:
+    identifiers of the scan, only if requested.
     """
 
     scan: str
@@ -105,8 +109,9 @@ class Prediction:
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
     limited: bool = False
-    cam: np.ndarray | None = None
-    cam_head: str | None = None
+    cnn_maps: np.ndarray | None = None
+    cnn_maps_head: str | None = None
+    cnn_method: CnnMethod | None = None
     methods: str = ""
     identity: dict[str, str] | None = None
 
@@ -134,7 +139,7 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON values; undefined numbers are None."""
         return {
-            "kind": "ildfv prediction",
+            "kind": KIND,
             "version": VERSION,
             "use": "research use only",
             "scan": self.scan,
@@ -143,7 +148,9 @@ class Prediction:
             "primary_head": self.head.name,
             "contributions_head": self.contributions_head,
             "contributions_limited": self.limited,
-            "cam_head": self.cam_head,
+            "cnn_maps": None if self.cnn_method is None else self.cnn_method.option,
+            "cnn_maps_head": self.cnn_maps_head,
+            "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # of earlier versions
             "patterns": self.patterns,
             "notes": self.notes,
             "reliability": self.statements,

@@ -11,11 +11,13 @@ import numpy as np
 
 from ildfv.errors import check, require
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.heads import FisherHead
 from ildfv.inference.layers import Layers
 from ildfv.inference.pooled_encodings import PooledEncodings
 from ildfv.inference.predictor_files import read_predictor
 from ildfv.inference.schema import CNN, FISHER, Head, PredictorInfo
+from ildfv.progress import SILENT, Progress
 from ildfv.store.models import part_of
 
 if TYPE_CHECKING:
@@ -95,8 +97,7 @@ class Predictor:
 
     def head(self, name: str | None = None) -> Head:
         """The head of that name; None: the primary head."""
-        found = {head.name: head for head in self.info.heads}
-        name = self.info.primary if name is None else name
+        found, name = {head.name: head for head in self.info.heads}, self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
 
@@ -200,8 +201,8 @@ class Predictor:
             found[rows] = self._encodings.contributions(self.fisher_head(head), some)
         return found
 
-    def check_cam(self) -> Head:
-        """The head that Grad-CAM explains: the primary head if it is a CNN head, else the first CNN head.
+    def check_cnn_maps(self, method: CnnMethod = GRAD_CAM) -> Head:
+        """The head that maps of a network explain: the primary head if it is a CNN head, else the first CNN head.
 
         InputError: there is no CNN head. MissingPackageError: Captum is not installed.
         """
@@ -210,21 +211,25 @@ class Predictor:
         )
         head = next(iter(found), None)
         names = ", ".join(one.name for one in self.info.heads)
-        check(head is not None, f"Grad-CAM needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`")
-        require("captum.attr", purpose="Grad-CAM maps")
+        check(
+            head is not None, f"{method.title} needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`"
+        )
+        require("captum.attr", purpose=f"{method.title} maps")
         assert head is not None
         return head
 
-    def cam(self, images: np.ndarray, *, dtype: type = np.float64) -> np.ndarray:
-        """Grad-CAM maps of prepared slices for the head that `check_cam` returns, (m, C, 224, 224).
+    def cnn_maps(
+        self, images: np.ndarray, method: CnnMethod = GRAD_CAM, *, dtype: type = np.float64, progress: Progress = SILENT
+    ) -> np.ndarray:
+        """Maps of prepared slices for the head that `check_cnn_maps` returns, (m, C, 224, 224).
 
         Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
-        The parameters are those of `contributions`, the errors those of `check_cam`.
+        The other parameters are those of `contributions`, the errors those of `check_cnn_maps`.
         """
-        from ildfv.inference.cnn_maps import grad_cam
+        from ildfv.inference.cnn_maps import maps_of
 
-        network: Any = self.layers.network(self.check_cam().network or "")
-        return grad_cam(network, images, at_once=BATCH, dtype=dtype)
+        network: Any = self.layers.network(self.check_cnn_maps(method).network or "")
+        return maps_of(method, network, images, at_once=BATCH, dtype=dtype, progress=progress)
 
     def log_likelihoods(self, slices: SliceBatch, encoding: str) -> np.ndarray:
         """Mean log likelihood, per descriptor, of each slice under an encoding's mixture, (m,).

@@ -15,10 +15,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from ildfv.errors import InputError, check
-from ildfv.inference.schema import KIND, VERSION, PredictorInfo
-from ildfv.store.atomic import read_json, sha256, write_bytes
-
-TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
+from ildfv.inference.predictor_location import CARD, INFO, TENSORS, predictor_content
+from ildfv.inference.schema import PredictorInfo
+from ildfv.store.atomic import sha256, write_bytes
 
 
 def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], str]:
@@ -28,13 +27,7 @@ def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], 
     """
     from safetensors.numpy import load_file
 
-    for name in (INFO, TENSORS):
-        check((folder / name).is_file(), f"{folder} must be a predictor, but has no {name}: run `ildfv export`")
-    content = read_json(folder / INFO)
-    kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
-    check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-    old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
-    check(version == VERSION, old, faq="predictor-version")
+    content = predictor_content(folder)
     try:
         info = PredictorInfo.model_validate(content)
     except ValidationError as error:

@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict
 
 from ildfv.scans.preparation import Preparation
 
-KIND: Final = "ildfv predictor"
-VERSION: Final = 2
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
 CNN: Final = "cnn"  # the two kinds of heads
 FISHER: Final = "fisher"

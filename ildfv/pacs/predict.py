@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ildfv.errors import InputError, check
+from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.predictor import Predictor
 from ildfv.pacs.address import EntityAddress, WebAddress, is_address, parsed
@@ -30,7 +31,7 @@ def predict_and_deliver(
     device: str = "cpu",
     keep_identity: bool = False,
     fresh: bool = False,
-    cam: bool = False,
+    cnn_maps: CnnMethod | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Predictions, failures and deliveries for all scans in `sources`.
@@ -43,7 +44,7 @@ def predict_and_deliver(
         Folders for the files of each scan and for its DICOM objects.
     store : bool
         Store the objects at the destination, or on the server of the scan.
-    keep_identity, fresh, cam : bool
+    keep_identity, fresh, cnn_maps
         As for `inbox.predict_all`.
 
     Returns
@@ -56,15 +57,15 @@ def predict_and_deliver(
     paths, studies, destination = _sorted(sources, store)
     # Loaded first, so that an invalid predictor is reported before a scan is read or received.
     loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
-    if cam:
-        loaded.check_cam()
+    if cnn_maps is not None:
+        loaded.check_cnn_maps(cnn_maps)
     with tempfile.TemporaryDirectory(prefix="ildfv-") as temporary:  # mode 0700
         delivery = _delivery(dicom, Path(temporary) / "objects", destination)
         options: dict = {
             "out": out,
             "keep_identity": keep_identity,
             "fresh": fresh,
-            "cam": cam,
+            "cnn_maps": cnn_maps,
             "progress": progress,
         }
         answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)
@@ -74,14 +75,14 @@ def predict_and_deliver(
             folder = Path(temporary) / "scan"
             delivery = _delivery(dicom, Path(temporary) / "objects", destination or (study if store else None))
             try:
-                _fetch(study, folder, series, progress)
+                notes = _fetch(study, folder, series, progress)
             except InputError as error:
                 failed.append({"source": _shown(study), "reason": str(error)})
                 continue
-            good, bad = predict_all([folder], loaded, delivery=delivery, **options)
+            # The outputs name the address, not the temporary folder.
+            good, bad = predict_all([folder], loaded, delivery=delivery, shown=_shown(study), notes=notes, **options)
             answered += good
-            # The address as source, not the temporary folder.
-            failed += [{"source": _shown(study), "reason": failure["reason"]} for failure in bad]
+            failed += bad
             delivered += [] if delivery is None else delivery.delivered
     return answered, failed, delivered
 
@@ -126,10 +127,10 @@ def _delivery(dicom: Path | None, temporary: Path, target: WebAddress | EntityAd
     return ObjectDelivery(dicom or temporary, server)
 
 
-def _fetch(study: WebAddress, folder: Path, series: str | None, progress: Progress) -> None:
+def _fetch(study: WebAddress, folder: Path, series: str | None, progress: Progress) -> list[str]:
+    """Writes the files of a series to a new folder, and returns notes on the choice of the series."""
     folder.mkdir()
-    for note in WebServer(study, credentials()).fetch(study, folder, series=series, progress=progress):
-        progress.note(note)
+    return WebServer(study, credentials()).fetch(study, folder, series=series, progress=progress)
 
 
 def _shown(study: WebAddress) -> str:

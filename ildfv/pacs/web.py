@@ -18,6 +18,7 @@ from ildfv.store.atomic import check_space
 ANY_SYNTAX = (("application/dicom", "*"),)  # as stored, without decompression by the server
 TIMEOUT = (10, 300)  # seconds to connect, and between two packets of a response
 SERIES = "0020000E"  # SeriesInstanceUID
+LISTED = 5  # maximum number of series in a note
 
 
 class WebServer:
@@ -52,7 +53,8 @@ class WebServer:
             A study, or one of its series.
         folder : path
         series : str, optional
-            SeriesInstanceUID; by default the series in the address, or the CT series with the most instances.
+            SeriesInstanceUID, or the number of a CT series in the order of decreasing instances; by default the series
+            in the address, or the CT series with the most instances.
 
         Raises
         ------
@@ -96,13 +98,19 @@ class WebServer:
 
 def _chosen(available: dict[str, tuple[str, int]], series: str | None, where: str) -> tuple[str, list[str]]:
     """The series to read, and notes on the choice. available: modality and number of instances of each series."""
+    ct = sorted((uid for uid in available if available[uid][0] == "CT"), key=lambda uid: (-available[uid][1], uid))
     if series is not None:
+        if series.isdecimal() and 1 <= int(series) <= len(ct):
+            return ct[int(series) - 1], []
         check(series in available, f"{where} has no series {series}")
         return series, []
-    ct = sorted((uid for uid in available if available[uid][0] == "CT"), key=lambda uid: (-available[uid][1], uid))
     kinds = ", ".join(sorted({modality or "none" for modality, _ in available.values()}))
     check(bool(ct), f"{where} must have a CT series, got {kinds}")
     if len(ct) == 1:
         return ct[0], []
-    sizes = ", ".join(str(available[uid][1]) for uid in ct)
-    return ct[0], [f"{len(ct)} CT series with {sizes} images: the largest is used (/series/UID selects another)"]
+    listed = "; ".join(f"{number}: {available[uid][1]} images" for number, uid in enumerate(ct[:LISTED], start=1))
+    more = f"; and {len(ct) - LISTED} more" if len(ct) > LISTED else ""
+    return ct[0], [
+        f"{len(ct)} series were found: {listed}{more}. Series 1, with the most images, is used; choose another with "
+        "--series NUMBER"
+    ]

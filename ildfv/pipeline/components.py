@@ -10,16 +10,16 @@ from ildfv.errors import check
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
 from ildfv.inference.gallery import Group, Picture, gallery
+from ildfv.inference.gallery_file import check_gallery, write_gallery
 from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encodings import encoding_of
 from ildfv.pipeline.projector import projector
-from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import write_bytes
 from ildfv.store.models import has_model, load_model
 
 SLICES = 200  # maximum number of training slices that are read; they are evenly spaced
@@ -56,6 +56,8 @@ def describe_components(
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")
+    if out is not None:
+        check_gallery(out)
     workspace = Workspace.open(root)
     slices = workspace.slices()
     encoding = encoding_of(workspace, fold, layer, region)
@@ -96,7 +98,7 @@ def describe_components(
             "This page contains images of patients of the study.",
         ]
         page = gallery("Components", lines, groups, phantom=slices.data == "phantom")
-        write_bytes(out, page.encode())
+        write_gallery(out, page)
     return {
         "kind": "ildfv components",
         "version": VERSION,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check
+
+
+def check_name(device: str) -> None:
+    """InputError unless `device` is auto, cpu, cuda or cuda:i; whether the GPU exists is checked by `resolve`."""
+    name, colon, number = device.partition(":")
+    valid = (device in ("auto", "cpu", "cuda")) or (name == "cuda" and bool(colon) and (number.isdigit() or not number))
+    check(valid, f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
 
 
 def resolve(device: str) -> str:
@@ -12,15 +19,16 @@ def resolve(device: str) -> str:
 
     Under torchrun, cuda without a number is the GPU of the local rank.
     """
+    check_name(device)
+    if device == "cpu":
+        return "cpu"
     import torch
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     name, _, number = device.partition(":")
-    if name == "cpu" and not number:
+    if name == "cpu":
         return "cpu"
-    if name != "cuda" or (number and not number.isdigit()):
-        raise InputError(f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
     if not torch.cuda.is_available():
         raise InputError(
             f'device "{device}" needs a CUDA build of torch and a GPU: `ildfv doctor` reports what is missing',

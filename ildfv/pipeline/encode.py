@@ -19,6 +19,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
+from ildfv.pipeline.choices import LUNG, PASSES, SLICE, check_method
 from ildfv.pipeline.descriptors import UNTRAINED, InHounsfield, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
@@ -26,7 +27,7 @@ from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network, weights_of
 from ildfv.pipeline.order import record
-from ildfv.pipeline.regions import LUNG, SLICE, Region, Weights, check_region
+from ildfv.pipeline.regions import Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
@@ -43,7 +44,6 @@ from ildfv.version import versions
 if TYPE_CHECKING:
     from ildfv.train.descriptors import Descriptors
 
-PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
 MOST = 1024  # maximum number of components: the limit of the kernels on all devices
 
 
@@ -66,7 +66,7 @@ class EncodeSettings:
     def __post_init__(self):
         if self.passes is None:
             object.__setattr__(self, "passes", PASSES.get(self.method))
-        check(self.method in PASSES, f'method must be {" or ".join(PASSES)}, got "{self.method}"')
+        check_method(self.method)
         for name in ("components", "dimensions", "passes", "batch_size"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
@@ -135,7 +135,7 @@ def encode_slices(
             raise InputError("weights must be given together with their network, got no network: add --network NAME")
         weights = weights_of(network, weights)
         check(model is None, f"a frozen network and a trained model exclude each other, got --model {model}: omit one")
-        frozen = frozen_network(network, weights, slices, roles.fit, device, progress)
+        frozen = frozen_network(network, weights, slices, roles.fit, device, progress, layer=settings.layer)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
         settings = replace(settings, layer=frozen_name(network, settings.layer))
     else:

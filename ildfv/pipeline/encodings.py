@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.order import finished_last
-from ildfv.pipeline.regions import SLICE, check_region
+from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import MEND
 from ildfv.store.checksummed import read_checksummed

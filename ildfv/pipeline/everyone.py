@@ -10,10 +10,11 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.pipeline.choices import AUTO, LINEAR
 from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encode import EncodeSettings, encode
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.heads import AUTO, LINEAR, PRESENCE, fit_on_encodings
+from ildfv.pipeline.heads import PRESENCE, fit_on_encodings
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.systems import System

@@ -14,17 +14,18 @@ from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
 from ildfv.inference.model_card import model_card
 from ildfv.inference.predictor import Predictor
-from ildfv.inference.predictor_files import INFO, write_predictor
-from ildfv.inference.schema import CNN, FISHER, KIND, USE, VERSION, Head, HeadPart, HowPrepared, PredictorInfo
+from ildfv.inference.predictor_files import write_predictor
+from ildfv.inference.predictor_location import INFO, KIND, VERSION
+from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.choices import LINEAR
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
 from ildfv.pipeline.descriptors import UNTRAINED, descriptors
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.everyone import Everyone
 from ildfv.pipeline.expected import HeldOut
 from ildfv.pipeline.exported_networks import Networks
-from ildfv.pipeline.heads import LINEAR
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
 from ildfv.pipeline.training_statistics import TrainingStatistics

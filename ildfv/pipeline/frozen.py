@@ -24,8 +24,19 @@ def weights_of(name: str, weights: Path | None) -> Path:
     return packaged_weights(name) if weights is None else Path(weights)
 
 
-def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, device: str, progress: Progress):
+def frozen_network(
+    name: str,
+    weights: Path,
+    slices: Slices,
+    train: np.ndarray,
+    device: str,
+    progress: Progress,
+    *,
+    layer: str | None = None,
+):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
+
+    layer: the layer that will be used, if known; an unknown one is refused before any slice is read.
 
     The input is normalised with the mean and standard deviation of each window over the slices `train`, because
     pretrained networks expect a normalised input.
@@ -36,6 +47,7 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
         The file is not a safetensors file, or lacks a tensor of the network, or has a tensor of another shape. The
         tensors of the last layer may have another shape, because the number of classes differs.
     """
+    from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std
     from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors
 
@@ -56,6 +68,8 @@ def frozen_network(name: str, weights: Path, slices: Slices, train: np.ndarray, 
         f"{wrong and found[wrong[0]].shape}",
     )
     set_tensors(network, own | {k: found[k] for k in wanted if k in found and k not in other})
+    if layer is not None:
+        Activations(network.eval(), layer)
     network.normalise(*train_mean_std(slices, train, progress=progress))
     return network.to(device).eval()
 

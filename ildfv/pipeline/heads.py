@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import check
 from ildfv.estimators.head_choice import fit_chosen_head
-from ildfv.estimators.heads import KINDS, Head
+from ildfv.estimators.heads import Head
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import bag_targets, bags_of, refuse_scan_labels
+from ildfv.pipeline.choices import AUTO, LOGISTIC
 from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
@@ -41,11 +41,8 @@ from ildfv.store.atomic import sweep
 from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 
-LINEAR, LOGISTIC = "linear", "logistic"
-HEADS = (LINEAR, *KINDS)
 JOINED = "+"  # separates the names of the layers of a head on several encodings
 PRESENCE = "presence"
-AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
 
 
 @dataclass(frozen=True)
@@ -69,20 +66,6 @@ def _total_deviation(encoding: Encoding) -> float:
     """The square root of the total variance of an encoding's projections over the slices of its PCA fit."""
     tensors, _ = load_model(encoding.folder / "pca")
     return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
-
-
-def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) -> None:
-    """Raises InputError if the head is unknown or an option does not apply to it."""
-    check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
-    check(
-        head == LINEAR or ridge == "auto",
-        f'ridge must be auto with head "{head}", which chooses its penalties by cross-validation, got {ridge}',
-    )
-    check(
-        head != LOGISTIC or target == "counts",
-        f'head "logistic" is always fitted to presence and takes no target, got "{target}": omit --target',
-    )
-    check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')
 
 
 def check_head_of_labels(head: str, slices: Slices) -> None:

@@ -7,9 +7,7 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.patterns import PRESENT, presence
-
-FRACTION = "fraction"
-TARGETS = ("counts", "step", "ramp", FRACTION)
+from ildfv.pipeline.choices import FRACTION, check_target
 
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
@@ -26,7 +24,7 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     """
     from ildfv.train.targets import targets
 
-    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+    check_target(target)
     counts = slices.counts[indices]
     known = counts >= 0
     if target == FRACTION:

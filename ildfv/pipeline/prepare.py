@@ -18,9 +18,10 @@ from ildfv.datasets.set_layouts import NOTES
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
+from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_labels
 from ildfv.pipeline.scan_settings import scan_settings
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.images import Grey
 from ildfv.scans.preparation import Preparation
@@ -149,7 +150,7 @@ def prepare_scans(
             view=view,
             check_found=None
             if labelled is None
-            else partial(check_rows, labelled, workspace.settings.salt, view, settings.codes is not None),
+            else partial(check_rows, labelled, workspace.settings.salt, view, settings),
             workers=workers,
             progress=progress,
         )

@@ -11,6 +11,7 @@ from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.scan_labels import BOTH, ScanLabels, assign_scan_labels, names_scans, series_finder
+from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_labels import SliceLabels, assign_labels
 from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.unpacked import Unpacked
@@ -56,16 +57,16 @@ def store_labels(
     return notes
 
 
-def check_rows(labels: LabelFile, salt: str, view: Unpacked, reads_label_maps: bool, found: Discovery) -> None:
-    """InputError: a row contradicts the headers of the scans. Called before any slice is windowed.
+def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSettings, found: Discovery) -> None:
+    """InputError: a row contradicts the headers of the scans, or labels a scan that has a label map.
 
-    reads_label_maps: whether there is a code table, without which label maps are not read.
+    Called before any slice is windowed.
     """
     sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
     if sources:
-        planned = PlannedSlices(found.scans, salt)
+        planned = PlannedSlices(found.scans, salt, settings)
         assigned, _ = _assigned(labels, planned, sources, salt, view, _refused(found.quarantined, view, salt))
-        if isinstance(assigned, ScanLabels) and reads_label_maps:
+        if isinstance(assigned, ScanLabels) and settings.codes is not None:
             _check_no_label_maps(assigned, sum(bool(scan.labels) for scan in found.scans))
 
 

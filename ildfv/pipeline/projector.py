@@ -12,9 +12,9 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
+from ildfv.pipeline.choices import BODY, SLICE
 from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.regions import BODY, SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.body import body_mask
 from ildfv.scans.prepared_lungs import lungs_of

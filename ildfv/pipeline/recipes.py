@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import check
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.by_scan import SCAN, pooling_of, refuse_scan_labels
+from ildfv.pipeline.choices import AUTO, FEW, LUNG, PAPER, check_recipe
+from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
-from ildfv.pipeline.regions import LUNG
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
@@ -29,8 +29,6 @@ from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
-AUTO, FEW, PAPER = "auto", "few", "paper"
-RECIPES = (AUTO, FEW, PAPER)
 FEW_LAYERS = ("filters", "patches")  # on hard phantoms both together are better than either one (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
 SCAN_HEADS = ("logistic",)  # with labels of scans
@@ -79,8 +77,9 @@ def fit(
         each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
         values are None. With labels of scans, also unit, "scan", and scans: all measures are then per scan.
     """
-    check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
+    check_recipe(recipe, epochs)
     workspace = Workspace.open(root)
+    device = resolve(device)  # raises before the baselines are scored
     slices = workspace.slices()
     pooling_of(slices, bags)
     if recipe == PAPER:

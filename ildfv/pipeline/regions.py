@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import check
+from ildfv.pipeline.choices import LUNG, check_region_name
 from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.body import body_mask
@@ -20,8 +20,6 @@ from ildfv.scans.prepared_lungs import lungs, refuse_unknown_lungs
 from ildfv.scans.windows import NORMAL, SIZE, WINDOWS
 from ildfv.store.parts import Parts
 
-SLICE, BODY, LUNG = "slice", "body", "lung"
-REGIONS = (SLICE, BODY, LUNG)
 FOLDER = "regions"
 READ = 32  # number of slices whose masks are computed at once
 KEPT_PARTS = 8  # number of parts whose masks are kept in memory, up to 4 MB each
@@ -31,7 +29,7 @@ Weights = Callable[[np.ndarray], np.ndarray]  # from slice indices (m,) to the w
 
 def check_region(region: str, method: str) -> None:
     """Raises InputError if the region or the method of its mask is unknown, or the method's package is missing."""
-    check(region in REGIONS, f'region must be {", ".join(REGIONS[:-1])} or {LUNG}, got "{region}"')
+    check_region_name(region)
     if region == LUNG:
         refuse_unknown_lungs(method)
 

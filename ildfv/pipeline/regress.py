@@ -19,10 +19,10 @@ from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import pooling_of
+from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import AUTO, JOINED, LINEAR, check_head, check_head_of_labels, regress_head
+from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
 from ildfv.pipeline.labels import regression_targets
-from ildfv.pipeline.regions import SLICE
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
@@ -69,6 +69,7 @@ def regress_encoding(
     slices = workspace.slices()
     check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
     check_head(head, target, ridge, density)
+    check_target(target)
     pooling = pooling_of(slices, bags)
     check_head_of_labels(head, slices)
     layers = [None] if layer is None else layer.split(JOINED)

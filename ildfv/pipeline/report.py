@@ -22,7 +22,8 @@ from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
-from ildfv.report.page import check_page, write_report
+from ildfv.report.page import write_report
+from ildfv.report.page_file import check_page
 from ildfv.scans.windows import NORMAL
 from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import read_checksummed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from ildfv.inference.predict import choose
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.choices import LUNG, SLICE
 from ildfv.pipeline.encodings import Encoding, encoding_of
+from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.projector import Projector, projector
-from ildfv.pipeline.regions import LUNG, SLICE
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.hounsfield import mean_hounsfield
@@ -131,15 +131,6 @@ def similar_slices(
         "results": [{"rank": rank, **one} for rank, one in enumerate(results, start=1)],
     }
     return Found(document, image[NORMAL], list(slices.images(indices)[:, NORMAL]))
-
-
-def split_slice(scan: str | Path) -> tuple[Path, int | None]:
-    """(path, slice number) of SCAN:N. The number is None if there is none or if SCAN:N is an existing path."""
-    text = str(scan)
-    match = re.fullmatch(r"(.+):(\d+)", text)
-    if match is None or Path(text).exists():
-        return Path(text), None
-    return Path(match[1]), int(match[2])
 
 
 def _slice(volume: Volume, number: int | None, path: Path) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import check
+from ildfv.pipeline.choices import HEADS, LINEAR
 from ildfv.pipeline.encodings import Encoding, newest
-from ildfv.pipeline.heads import HEADS, JOINED, LINEAR
+from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import has_model, load_info
 

@@ -13,8 +13,9 @@ from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encoders import kind as encoder_kind
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.kinds import load_kinds
+from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.split import check_folds
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import TEMPORARY, read_json
 from ildfv.store.fingerprint import FINGERPRINT
 from ildfv.store.kinds import FileKind, document_kind, kind_of

@@ -16,14 +16,13 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.parsing import read_toml
 from ildfv.patterns import THRESHOLD
+from ildfv.pipeline.location import SETTINGS, check_workspace
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
 from ildfv.store.atomic import write_bytes
 from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.lock import writing
 from ildfv.store.parts import MANIFEST
-
-SETTINGS = "workspace.toml"
 
 
 class Settings(BaseModel):
@@ -65,9 +64,8 @@ class Workspace:
     @classmethod
     def open(cls, root: Path) -> Workspace:
         """The workspace in `root`. InputError: the folder is not a workspace, or its settings are not valid."""
+        check_workspace(root)
         path = Path(root) / SETTINGS
-        if not path.exists():
-            raise InputError(f"{root} is not a workspace, because {SETTINGS} is missing: run `ildfv prepare SCANS`")
         try:
             return cls(root, Settings(**read_toml(path)))
         except ValidationError as error:

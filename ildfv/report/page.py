@@ -36,11 +36,10 @@ from ildfv.report.cells import (
 from ildfv.report.chart import draw
 from ildfv.report.content import RULE, Example, LabelMap, ReportContent
 from ildfv.report.figures import SLOTS, Point, Series, number, with_interval
+from ildfv.report.page_file import KIND, MARKER
 from ildfv.report.pictures import outlines
-from ildfv.store.outputs import check_output, write_output
+from ildfv.store.outputs import write_output
 
-MARKER = b'<meta name="generator" content="ildfv report">'
-KIND = "a page written by ildfv"
 HEADLINES = ("accuracy", "f", "micro_f", "macro_f", "mean_auc")  # measures in the first table of comparisons
 
 
@@ -53,11 +52,6 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
     path = Path(path)
     write_output(path, render(content).encode("utf-8"), MARKER, KIND)
     return path
-
-
-def check_page(path: str | Path) -> None:
-    """Raises InputError if `path` is a file that must not be overwritten, because ildfv did not write it."""
-    check_output(Path(path), MARKER, KIND)
 
 
 def render(content: ReportContent) -> str:

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from ildfv.errors import InputError, check
 from ildfv.store.models import load_model, part_of, prefixed, save_model
+from ildfv.texture.choices import check_kind
 from ildfv.texture.encoder import TextureEncoder
 from ildfv.texture.heads import Head, fit_head
 from ildfv.texture.images import as_pictures
@@ -84,6 +85,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         InputError
             A single class, unequal lengths, or an image that cannot be used (the message names it).
         """
+        check_kind(self.head)
         images, y = as_pictures(X), np.asarray(y)
         check(y.ndim == 1, f"y must have one class per image, got shape {y.shape}")
         check(len(images) == len(y), f"y must have {len(images)} classes, one per image, got {len(y)}")

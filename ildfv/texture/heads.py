@@ -12,10 +12,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from ildfv.errors import check
 from ildfv.estimators.pca import PCA
+from ildfv.texture.choices import HEADS, check_kind
 
-HEADS = ("regression", "logistic", "svm")
 WIDEST = 512  # maximum number of principal components
 SPLITS = 5  # maximum number of splits of the inner cross-validation
 PENALTIES = {  # relative to the mean squared norm of the projections
@@ -58,7 +57,7 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
     image, or all images are of one group, nothing can be held out. The second-largest penalty of the first kind is then
     used.
     """
-    check(kind in ("auto", *HEADS), f"head must be auto or one of {', '.join(HEADS)}, got {kind!r}")
+    check_kind(kind)
     kinds = HEADS if kind == "auto" else (kind,)
     pca = PCA(min(WIDEST, len(vectors) - 1, vectors.shape[1]) or 1).fit(vectors)
     x = pca.transform(vectors).astype(np.float64)

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ildfv.errors import printable_page
 from ildfv.inference.png import png_uri
-from ildfv.store.outputs import check_output, write_output
+from ildfv.store.outputs import write_output
+from ildfv.texture.choices import KIND, MARKER
+from ildfv.texture.contributions import contribution_maps
+from ildfv.texture.evaluate import Evaluation
 from ildfv.texture.images import Picture, read_image
 from ildfv.version import __version__
 
-if TYPE_CHECKING:
-    from ildfv.texture.evaluate import Evaluation
-
-MARKER = b'<meta name="generator" content="ildfv texture">'
-KIND = "a page of `ildfv texture`"
 SHOWN = 40  # misclassified images
 SIDE = 160  # pixels of a thumbnail
-
-
-def check_page(path: str | Path) -> None:
-    """InputError if a page may not be written to `path`."""
-    check_output(Path(path), MARKER, KIND)
 
 
 def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path], title: str) -> None:
@@ -62,8 +54,6 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
     """For each class, the test image of the last split with the highest score, and its contributions to that score."""
-    from ildfv.texture.contributions import contribution_maps  # slow; `check_page` does not need it
-
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])

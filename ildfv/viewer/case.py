@@ -30,7 +30,7 @@ class LabelMaps(Protocol):
 class Maps(Protocol):
     """Signed maps of one pattern, quantised to −127 … 127, on a coarser grid than the slices."""
 
-    kind: str  # "contributions" or "cam"
+    kind: str  # a key of `maps.KINDS`
     pattern: int
     unit: str
     title: str

@@ -24,8 +24,16 @@ from ildfv.scans.windows import SIZE
 SIDE = 256  # approximate maximum side of a map, pixels; more adds no detail, because the network's input has 224
 SAMPLE = 8  # every 8th row and column of a slice determines the scale
 LEVELS = 127
-KINDS = {"contributions": "Contributions to the score", "cam": "Class activation map (Grad-CAM)"}
-UNITS = {"contributions": "score per cm²", "cam": "activation × gradient per cm²"}
+KINDS = {
+    "contributions": "Contributions to the score",
+    "cam": "Class activation map (Grad-CAM)",
+    "occlusion": "Occlusion: decrease of the score if the location is hidden",
+}
+UNITS = {
+    "contributions": "score per cm²",
+    "cam": "activation × gradient per cm²",
+    "occlusion": "score",  # the mean over the squares that cover a pixel, which does not depend on its area
+}
 
 
 class Quantiser:
@@ -98,7 +106,7 @@ class MapFile:
         _, rows, columns = self.shape
         k, (h, w) = self.step, self._grid
         sigma = SMOOTHING * max(rows, columns) / SIZE / k
-        per_cm2 = 100 / self.pixel**2
+        per_cm2 = 1.0 if self.kind == "occlusion" else 100 / self.pixel**2
         for values in slices_of(self.path, self.shape):
             padded = np.zeros((h * k, w * k), np.float32)
             padded[:rows, :columns] = values

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.inference.outputs import ANSWER
-from ildfv.inference.prediction import VERSION
+from ildfv.inference.prediction import ANSWER, KIND, VERSION
 from ildfv.store.atomic import read_json
 from ildfv.viewer.case import System
-
-KIND = "ildfv prediction"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.location import SETTINGS
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.version import __version__

@@ -13,7 +13,7 @@ def test_zero_has_no_sign(value, text):
 
 
 def test_a_difference_that_rounds_to_zero_is_not_negative():
-    assert _difference(-0.0004, (-0.01, 0.0001)) == "+0.000 (-0.010 to +0.000)"
+    assert _difference(-0.0004, (-0.01, 0.0001)) == "+0.000\n-0.010 to +0.000"
 
 
 def test_the_next_command_quotes_a_path_with_spaces(tmp_path):

@@ -60,3 +60,16 @@ def test_any_table_whose_words_fit_is_no_wider_than_the_terminal(rows, width):
 
 def test_an_empty_column_has_no_width():
     assert Column("", ["", ""], numbers=True).natural == 0
+
+
+def test_long_names_are_broken_after_their_separators():
+    name = "fv-filters+patches+efficientnet-lite0-block5-lung-logistic"
+    _, text = printed(("system", "AUC", "baseline"), [(name, "0.912\n.881–.940", "x" * 20)], 55)
+    column = [line.split()[0] for line in text.splitlines()[2:] if line.strip()]
+    assert "".join(column) == name
+    assert all(part[-1] in "-+" for part in column[:-1])
+
+
+def test_signed_numbers_are_right_aligned():
+    (table,), _ = printed(("item", "change"), [("a", "+0.199\n+0.111 to +0.305"), ("b", "−0.100")], 80)
+    assert table.columns[1].justify == "right"

@@ -10,7 +10,7 @@ from ildfv.train.settings import TrainSettings
 
 
 @pytest.fixture
-def settings(monkeypatch):
+def settings(monkeypatch, tmp_path):
     """A function that returns the settings that `train` receives for the given options."""
     given = {}
 
@@ -20,8 +20,10 @@ def settings(monkeypatch):
 
     monkeypatch.setattr("ildfv.pipeline.train.train_network", record)
 
+    (tmp_path / "workspace.toml").touch()
+
     def run(*options):
-        ended = CliRunner().invoke(app, ["train", *options])
+        ended = CliRunner().invoke(app, ["train", "-w", str(tmp_path), *options])
         assert ended.exit_code == 0, ended.output
         return TrainSettings(**given)
 

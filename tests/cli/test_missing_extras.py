@@ -9,6 +9,7 @@ import pytest
 
 from ildfv.cli.app import app
 from ildfv.extras import EXTRAS
+from ildfv.inference.predictor_location import KIND, VERSION
 
 CORE_COMMANDS = {"doctor"}
 CT_COMMANDS = sorted({c.name or c.callback.__name__ for c in app.registered_commands} - CORE_COMMANDS)
@@ -16,7 +17,7 @@ ARGUMENTS = {
     "phantom": ["scans"],
     "prepare": ["."],
     "experiment": ["losses"],
-    "predict": ["scans", "--predictor", "p"],
+    "predict": ["scan", "--predictor", "predictor"],
     "similar": ["scan"],
 }
 TYPERS = {"pydantic"}  # in every plain installation, because typer ≥ 0.29 depends on it
@@ -91,20 +92,32 @@ def test_doctor_needs_no_extra_and_names_the_missing_ones():
     assert findings["extra [ct]"]["advice"] == "pip install 'ildfv[ct]'"
 
 
-def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra(tmp_path):
+@pytest.fixture
+def place(tmp_path):
+    """A folder with empty files where the commands expect their inputs, which they check before they import."""
+    for name in ("scan", "predictor"):
+        (tmp_path / name).mkdir()
+    for name in ("workspace.toml", "predictor/predictor.safetensors"):
+        (tmp_path / name).touch()
+    (tmp_path / "predictor/predictor.json").write_text(json.dumps({"kind": KIND, "version": VERSION}))
+    return tmp_path
+
+
+def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra(place):
+    before = sorted(place.rglob("*"))
     lines = [[name, *ARGUMENTS.get(name, [])] for name in CT_COMMANDS]
-    ended = run_without(PACKAGES, ONE_BY_ONE, json.dumps(lines), cwd=tmp_path)
+    ended = run_without(PACKAGES, ONE_BY_ONE, json.dumps(lines), cwd=place)
     assert (ended.returncode, ended.stderr) == (0, "")
     printed = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [name for name, _, _ in printed] == CT_COMMANDS
     for name, out, err in printed:
         start = f"error: `ildfv {name}` needs the extra [ct]: pip install 'ildfv[ct]' ("
         assert (out, err[: len(start)], err.count("\n")) == ("", start, 1)
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(place.rglob("*")) == before
 
 
-def test_the_error_is_one_json_document_with_json_output(tmp_path):
-    ended = command_without(PACKAGES, "stats", "--json", cwd=tmp_path)
+def test_the_error_is_one_json_document_with_json_output(place):
+    ended = command_without(PACKAGES, "stats", "--json", cwd=place)
     assert ended.returncode == 2
     assert "needs the extra [ct]" in json.loads(ended.stdout)["error"]
 

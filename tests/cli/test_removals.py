@@ -14,17 +14,18 @@ REMOVED = [
 
 
 @pytest.fixture
-def prepared(monkeypatch):
+def prepared(monkeypatch, tmp_path):
     """`prepare` with the report of a run that removed two scans."""
     counts = {"scans": 1, "patients": 1, "slices": 6, "labelled_slices": 0}
     report = {**counts, "kept": 0, "codes": None, "notes": [], "workspace": counts, "prepared": [], "quarantined": []}
     report |= {"ignored": [], "removed": REMOVED, "removed_scans": 2, "removed_slices": 25}
     monkeypatch.setattr("ildfv.pipeline.prepare.prepare_scans", lambda *_, **__: report)
+    return str(tmp_path)  # a folder that exists
 
 
 @pytest.mark.parametrize("options", [[], ["--no-paths"]])
 def test_removed_scans_are_listed_and_counted(prepared, options):
-    shown = CliRunner().invoke(app, ["prepare", "scans", *options]).output
+    shown = CliRunner().invoke(app, ["prepare", prepared, *options]).output
     for one in REMOVED:
         assert one["series"] in shown
         assert (one["reason"] in shown) == (not options)
@@ -32,6 +33,6 @@ def test_removed_scans_are_listed_and_counted(prepared, options):
 
 
 def test_removed_scans_are_in_the_json(prepared):
-    document = json.loads(CliRunner().invoke(app, ["prepare", "scans", "--json"]).output)
+    document = json.loads(CliRunner().invoke(app, ["prepare", prepared, "--json"]).output)
     assert document["removed"] == REMOVED
     assert (document["removed_scans"], document["removed_slices"]) == (2, 25)

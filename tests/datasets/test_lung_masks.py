@@ -6,8 +6,9 @@ from PIL import Image
 
 from ildfv.datasets.lung_masks import read_lung_mask
 from ildfv.errors import InputError
+from ildfv.pipeline.choices import LUNG
 from ildfv.pipeline.prepare import prepare_scans
-from ildfv.pipeline.regions import LUNG, Region
+from ildfv.pipeline.regions import Region
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.density import SCALARS
 from ildfv.scans.volumefiles import file_geometry

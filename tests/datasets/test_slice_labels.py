@@ -190,3 +190,25 @@ def test_rows_are_checked_before_slices_are_windowed(prepared, tmp_path):
     with pytest.raises(InputError, match="line 2: series must name a prepared scan"):
         prepare_scans(prepared / "scans", tmp_path / "new", labels=tmp_path / "slices.csv", workers=1)
     assert not list((tmp_path / "new").rglob("*.h5"))
+
+
+def test_a_label_map_is_found_before_slices_are_windowed(tmp_path):
+    write_phantoms(tmp_path / "scans", patients=2, seed=1, slices_per_scan=4, workers=1)
+    series, slices = files(tmp_path)
+    (tmp_path / "slices.csv").write_text(f"series,position,emphysema\n{series},{slices[0][0]},1\n")
+    with pytest.raises(InputError, match="line 2: a scan with slice labels must have no label map"):
+        prepare_scans(tmp_path / "scans", tmp_path / "study", labels=tmp_path / "slices.csv", workers=1)
+    assert not list((tmp_path / "study").rglob("*.h5"))
+
+
+def test_a_label_map_that_marks_nothing_leaves_the_scan_to_the_table(tmp_path):
+    import nibabel
+
+    write_phantoms(tmp_path / "phantom", patients=1, seed=1, slices_per_scan=4, workers=1)
+    label = next((tmp_path / "phantom").rglob("*.nii.gz"))
+    image = nibabel.load(label)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine, image.header), label)
+    (tmp_path / "phantom").rename(tmp_path / "scans")
+    series, slices = files(tmp_path)
+    found = labelled(tmp_path, f"series,position,emphysema\n{series},{slices[0][0]},1\n")
+    assert presence(found.counts)[:, 3].tolist().count(1) == 1

@@ -124,3 +124,16 @@ def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path):
         compare_scans([tmp_path / "a"], loaded)
     with pytest.raises(InputError, match="got the same series in "):
         compare_scans([tmp_path / "a", tmp_path / "a"], loaded)
+
+
+def test_scans_that_cannot_be_compared_are_found_before_the_first_is_predicted(folder, tmp_path, monkeypatch):
+    for name, patient in (("a", "P"), ("b", "Q")):
+        ScanFiles.series(tmp_path / name, ScanFiles.chest(2), patient=patient, AcquisitionDate="20200101")
+    monkeypatch.setattr("ildfv.inference.follow_up.predicted", lambda *a, **k: pytest.fail("predicted"))
+    loaded = Predictor.load(folder)
+    with pytest.raises(InputError, match="needs two scans of one patient, got two patients"):
+        compare_scans([tmp_path / "a", tmp_path / "b"], loaded)
+    heads = [one.model_copy(update={"target": "presence", "counts": []}) for one in loaded.info.heads]
+    loaded.info = loaded.info.model_copy(update={"heads": heads})
+    with pytest.raises(InputError, match="needs a predictor with a head that estimates areas, got none"):
+        compare_scans([tmp_path / "a", tmp_path / "missing"], loaded)

@@ -16,7 +16,7 @@ from test_regions import LUNG, make
 from ildfv.errors import InputError
 from ildfv.inference import predictor as module
 from ildfv.inference.predictor import Predictor
-from ildfv.inference.predictor_files import CARD, INFO, TENSORS
+from ildfv.inference.predictor_location import CARD, INFO, TENSORS
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding

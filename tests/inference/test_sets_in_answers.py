@@ -13,7 +13,7 @@ from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.model_card import model_card
 from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
-from ildfv.inference.predictor_files import INFO
+from ildfv.inference.predictor_location import INFO
 from ildfv.inference.schema import ConformalSets
 from ildfv.pipeline.expected import SETS_LEVEL, conformal_sets
 

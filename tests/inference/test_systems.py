@@ -23,7 +23,7 @@ from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import predictor as module
 from ildfv.inference.predictor import Predictor
-from ildfv.inference.predictor_files import CARD, TENSORS
+from ildfv.inference.predictor_location import CARD, TENSORS
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding

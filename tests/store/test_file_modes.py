@@ -7,7 +7,8 @@ import stat
 import numpy as np
 import pytest
 
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.location import SETTINGS
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, EventLog
 from ildfv.store.atomic import write_bytes, write_json
 from ildfv.store.models import INFO, TENSORS, save_model

@@ -3,7 +3,8 @@
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.pipeline.workspace import SETTINGS, Workspace
+from ildfv.pipeline.location import SETTINGS
+from ildfv.pipeline.workspace import Workspace
 
 
 def test_a_workspace_keeps_its_settings(tmp_path):

@@ -10,7 +10,7 @@ const KEYS = [
   ["1 – 4", "pattern"],
   ["w", "next window: lung, low, high, custom"],
   ["o", "overlay on and off"],
-  ["m", "next map: contributions, CAM, none"],
+  ["m", "next map: contributions, CAM, occlusion, none"],
   ["l", "outlines of the label map on and off"],
   ["[ ]", "opacity of the overlay"],
   ["+ − 0", "zoom in, out, fit"],

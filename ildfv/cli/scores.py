@@ -1,0 +1,51 @@
+"""The table of scores that `train` and `regress` print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ildfv.cli import output
+
+if TYPE_CHECKING:
+    from ildfv.evaluation.documents import Results
+
+
+def show_scores(result: Results | None, as_json: bool) -> None:
+    """Prints a results document as a table: F and AUC per pattern with intervals by patient.
+
+    result: None on ranks other than 0.
+    """
+    if output.emit(result, as_json=as_json) or result is None:
+        return
+    from ildfv.evaluation.documents import SCAN
+    from ildfv.evaluation.results import undecided
+
+    rows = []
+    for pattern, row in result.per_pattern.items():
+        f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
+        rows.append((pattern, row.positives, row.positive_patients, f, auc))
+    overall = result.overall
+    defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
+    mean = (
+        f"mean of {len(rows)} patterns" if defined else "mean where defined",
+        "",
+        "",
+        output.cell(overall.macro_f),
+        output.cell(overall.mean_auc),
+    )
+    data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
+    by_scan = result.unit == SCAN
+    rule = "labels of scans, measures per scan" if by_scan else f"T = {result.threshold}"
+    output.table(
+        f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",
+        ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],
+        [*rows, mean],
+        caption=f"{result.n_slices} test {result.unit}s of {result.n_patients} patients, {rule}; "
+        "thresholds from validation patients, intervals by patient if at least 5 have the pattern",
+    )
+    output.out.print(
+        f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "
+        f"recall {output.cell(overall.recall)}, F {output.cell(overall.f)}"
+    )
+    for line in undecided(result):
+        output.out.print(f"note: {line}", soft_wrap=True)

@@ -1,0 +1,59 @@
+"""The kinds of maps of the outputs of a network that `predict` offers: their names, files, units and descriptions.
+
+This module imports no torch, so that options and pages can be checked and rendered without it; `cnn_maps` computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ildfv.errors import InputError
+
+WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares, pixels: 13×13 squares per slice
+
+
+@dataclass(frozen=True)
+class CnnMethod:
+    """A kind of map.
+
+    option: value of --cnn-maps. title: name in headings. file: part of the names of its files. explanation: a sentence
+    for a page. methods: a sentence for a Methods section. per_area: whether the values of a map are summed over an area
+    (Grad-CAM) or averaged (occlusion), which decides how they change with the size of a pixel.
+    """
+
+    option: str
+    title: str
+    file: str
+    explanation: str
+    methods: str
+    per_area: bool
+
+
+GRAD_CAM = CnnMethod(
+    option="grad-cam",
+    title="Grad-CAM",
+    file="cam",
+    explanation="the Grad-CAM map of the deepest layer with more than one location",
+    methods="Maps of the outputs of the network were computed by Grad-CAM (Selvaraju et al. 2017) without "
+    "rectification, at the deepest layer with more than one location.",
+    per_area=True,
+)
+OCCLUSION = CnnMethod(
+    option="occlusion",
+    title="Occlusion",
+    file="occlusion",
+    explanation="the occlusion map, by how much the score decreases if the location is hidden: the mean over squares "
+    f"of {WINDOW} × {WINDOW} of the 224 × 224 input pixels, {STEP} pixels apart",
+    methods="Maps of the outputs of the network were computed by occlusion (Zeiler and Fergus 2014): squares of "
+    f"{WINDOW} × {WINDOW} pixels, {STEP} pixels apart, were replaced by the mean training intensity, and the value of "
+    "a pixel was the mean decrease of the output over the squares that covered it.",
+    per_area=False,
+)
+METHODS = {one.option: one for one in (GRAD_CAM, OCCLUSION)}
+
+
+def cnn_method(option: str) -> CnnMethod:
+    """The method of a value of --cnn-maps. InputError: the value is unknown."""
+    if option not in METHODS:
+        raise InputError(f'--cnn-maps must be {" or ".join(METHODS)}, got "{option}"')
+    return METHODS[option]

@@ -1,0 +1,20 @@
+"""The file of a page of pictures, checked before the search and its slow imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.store.outputs import check_output, write_output
+
+MARKER = b'<meta name="generator" content="ildfv gallery">'
+KIND = "a page of `ildfv similar` or `ildfv components`"
+
+
+def check_gallery(path: str | Path) -> None:
+    """InputError if a page may not be written to `path`."""
+    check_output(Path(path), MARKER, KIND)
+
+
+def write_gallery(path: str | Path, page: str) -> None:
+    """Writes the page atomically. InputError: as `check_gallery`."""
+    write_output(Path(path), page.encode(), MARKER, KIND)

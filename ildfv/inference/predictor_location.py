@@ -1,0 +1,28 @@
+"""Where a predictor is, without what reading it needs: checked before the slow imports of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from ildfv.errors import check
+from ildfv.store.atomic import read_json
+
+TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
+KIND: Final = "ildfv predictor"
+VERSION: Final = 2
+
+
+def predictor_content(folder: Path) -> Any:
+    """The JSON values of predictor.json, of which only kind and version are checked.
+
+    InputError: a file is missing, or the kind or version is another one.
+    """
+    for name in (INFO, TENSORS):
+        check((folder / name).is_file(), f"{folder} must be a predictor, but has no {name}: run `ildfv export`")
+    content = read_json(folder / INFO)
+    kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
+    check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
+    old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
+    check(version == VERSION, old, faq="predictor-version")
+    return content

@@ -1,0 +1,57 @@
+"""The values of options of several commands, and their checks, without slow imports.
+
+The commands check their options by this module before they import scikit-learn or torch, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from ildfv.errors import check
+
+SLICE, BODY, LUNG = "slice", "body", "lung"
+REGIONS = (SLICE, BODY, LUNG)  # where descriptors are pooled
+PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
+LINEAR, LOGISTIC = "linear", "logistic"
+HEADS = (LINEAR, "ridge", LOGISTIC)
+FRACTION = "fraction"
+TARGETS = ("counts", "step", "ramp", FRACTION)  # of regressions
+AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
+FEW, PAPER = "few", "paper"
+RECIPES = (AUTO, FEW, PAPER)
+
+
+def check_region_name(region: str) -> None:
+    """Raises InputError if the region is unknown."""
+    check(region in REGIONS, f'region must be {", ".join(REGIONS[:-1])} or {LUNG}, got "{region}"')
+
+
+def check_method(method: str) -> None:
+    """Raises InputError if the EM method is unknown."""
+    check(method in PASSES, f'method must be {" or ".join(PASSES)}, got "{method}"')
+
+
+def check_recipe(recipe: str, epochs: int | None = None) -> None:
+    """Raises InputError if the recipe is unknown, or trains no network although epochs are given."""
+    check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
+    check(
+        recipe != FEW or epochs is None,
+        f'epochs must be omitted with recipe "{FEW}", which trains no network, got {epochs}',
+    )
+
+
+def check_target(target: str) -> None:
+    """Raises InputError if the target of a regression is unknown."""
+    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+
+
+def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) -> None:
+    """Raises InputError if the head is unknown or an option does not apply to it."""
+    check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
+    check(
+        head == LINEAR or ridge == "auto",
+        f'ridge must be auto with head "{head}", which chooses its penalties by cross-validation, got {ridge}',
+    )
+    check(
+        head != LOGISTIC or target == "counts",
+        f'head "logistic" is always fitted to presence and takes no target, got "{target}": omit --target',
+    )
+    check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')
