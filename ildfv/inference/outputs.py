@@ -74,8 +74,8 @@ def _write_maps(
         write_bytes(folder / f"{name}-{picture}-{z + 1}.png", png(image, prediction.stamp))
         path = folder / f"{name}-{kind}.nii.gz"
         description = f"{prediction.stamp}, research use only"
-        options = {"kind": kind, "per_area": per_area}
-        write_map(path, maps[:, c], prediction.geometry, description, prediction.field, **options)
+        geometry, field = prediction.geometry, prediction.field
+        write_map(path, maps[:, c], geometry, description, field, kind=kind, per_area=per_area)
 
     for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
         pass

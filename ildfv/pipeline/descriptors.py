@@ -65,7 +65,7 @@ def fields_of(activations):
 
 
 def prepare_descriptors(
-    folder: Path, slices: Slices, activations, indices: np.ndarray, settings, weights: Weights | None
+    folder: Path, slices: Slices | InHounsfield, activations, indices: np.ndarray, settings, weights: Weights | None
 ) -> None:
     """Fits the parameters of a layer without a network on the slices `indices`, unless they are already fitted."""
     from ildfv.train.descriptors import Descriptors

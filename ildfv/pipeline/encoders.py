@@ -24,6 +24,7 @@ from ildfv.estimators.pyramid import SpatialPyramid, n_cells
 from ildfv.estimators.start import sample_size
 from ildfv.estimators.vlad import VLAD
 from ildfv.pipeline import mixture as mixture_step
+from ildfv.pipeline.descriptors import InHounsfield
 from ildfv.pipeline.regions import Weights
 from ildfv.progress import Progress
 from ildfv.store.models import has_model, load_model, save_model
@@ -49,7 +50,7 @@ class Training:
     """
 
     folder: Path
-    slices: Slices
+    slices: Slices | InHounsfield
     activations: Maps
     indices: np.ndarray
     settings: Any

@@ -139,9 +139,18 @@ def regress_head(
     named after them. bags: as for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training
     patients, so no patients need to be reserved for them.
     """
-    given = {"threshold": workspace.settings.threshold, "seed": workspace.settings.seed}
-    options = {"target": target, "density": density, "bags": bags}
-    found = fit_on_encodings(kind, encodings, slices, split, progress=progress, **options, **given)
+    found = fit_on_encodings(
+        kind,
+        encodings,
+        slices,
+        split,
+        target=target,
+        density=density,
+        bags=bags,
+        threshold=workspace.settings.threshold,
+        seed=workspace.settings.seed,
+        progress=progress,
+    )
     layer, region = JOINED.join(one.layer for one in encodings), encodings[0].region
     settings = {
         "regress": {

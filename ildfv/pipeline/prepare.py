@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def prepare_scans(
             hu=hu,
             layout=layout,
         )
-        given = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
+        given: dict[str, Any] = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
         given |= {"pixel_size": pixel_size, "noise_level": noise_level}
         given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions
         workspace = Workspace.open_or_create(root, version=__version__, **given)
@@ -215,14 +216,14 @@ def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str,
         return {"labelled_slices": 0}
     slices = workspace.slices()
     if slices.scan_labels is not None:
-        known = (slices.scan_labels >= 0).any(axis=1)
+        known = np.asarray((slices.scan_labels >= 0).any(axis=1))
         return {"labelled_scans": int(known[_among(np.array(slices.names), series)].sum())}
     return {"labelled_slices": int(slices.labelled[_among(slices.series, series)].sum())}
 
 
 def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
     """Whether each name is among the chosen ones, all if None; a mask of the names' shape."""
-    return np.ones(len(names), bool) if chosen is None else np.isin(names, sorted(chosen))
+    return np.ones(len(names), bool) if chosen is None else np.asarray(np.isin(names, sorted(chosen)))
 
 
 def _totals(workspace: Workspace) -> dict[str, int]:

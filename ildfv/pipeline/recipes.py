@@ -139,8 +139,16 @@ def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | N
     for layers in systems:
         for head in heads:
             target = "counts" if head == "logistic" else "step"  # "logistic" takes no target
-            given = {"layer": JOINED.join(layers), "region": LUNG, "fold": fold, "head": head, "target": target}
-            regress_encoding(root, bags=bags, progress=progress, **given)
+            regress_encoding(
+                root,
+                layer=JOINED.join(layers),
+                region=LUNG,
+                fold=fold,
+                head=head,
+                target=target,
+                bags=bags,
+                progress=progress,
+            )
 
 
 def network_available() -> bool:

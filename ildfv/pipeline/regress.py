@@ -86,8 +86,17 @@ def regress_encoding(
     if head != LINEAR:
         ranks = distributed.size()
         check(ranks == 1, f'head "{head}" must run in one process, got {ranks}: run it without torchrun')
-        options = {"kind": head, "target": target, "density": density, "bags": pooling}
-        return regress_head(workspace, slices, split, encodings, progress=progress, **options)
+        return regress_head(
+            workspace,
+            slices,
+            split,
+            encodings,
+            kind=head,
+            target=target,
+            density=density,
+            bags=pooling,
+            progress=progress,
+        )
     found = fit_regression(
         encoding,
         slices,
