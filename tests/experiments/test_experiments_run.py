@@ -135,7 +135,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
     for names in (["loses"], ["all", "loses"]):
         with pytest.raises(InputError, match=r'losses.* got "loses"'):
             chosen(names)
-    with pytest.raises(InputError, match="small, paper"):
+    with pytest.raises(InputError, match="small, medium, paper"):
         preset_named("large")
 
 

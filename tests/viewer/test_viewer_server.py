@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.uid import RLELossless
 from scan_files import ScanFiles
 from viewer_support import HOST, SLICES, TOKEN, client, make_prediction
 
@@ -259,12 +261,17 @@ def test_a_damaged_slice_gives_a_one_line_error(scan, tmp_path):
         assert "pixels must be decodable" in answer.json()["error"]
 
 
-def test_a_missing_decoder_is_named(scan, monkeypatch):
+def test_a_missing_decoder_is_named(scan, tmp_path, monkeypatch):
+    copy = shutil.copytree(scan / "ct", tmp_path / "ct")
+    for path in copy.glob("*.dcm"):
+        dataset = dcmread(path)
+        dataset.compress(RLELossless)
+        dataset.save_as(path)
     monkeypatch.setattr("ildfv.scans.pixels.can_decode", lambda syntax: False)
-    with client(scan) as one:
+    with client(copy) as one:
         answer = one.get("api/case/0/slice/0")
     assert answer.status_code == 422
-    assert "Explicit VR Little Endian needs" in answer.json()["error"]
+    assert "RLE Lossless needs" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
