@@ -23,9 +23,13 @@ CNN = "CNN"
 
 
 def sizes(context: Context) -> list[int | None]:
-    """The numbers of fit patients: those of the preset that are below the available number, and None for all."""
+    """The numbers of fit patients: those of the preset that are below the available number, and None for all.
+
+    None is omitted if all fit patients are less than 10 % more than the largest of these numbers.
+    """
     limit = context.fit_patients()
-    return [*(n for n in context.preset.growth if n < limit), None]
+    smaller = [n for n in context.preset.growth if n < limit]
+    return smaller if smaller and 10 * limit < 11 * smaller[-1] else [*smaller, None]
 
 
 def systems(context: Context, n: int | None) -> dict[str, System]:
@@ -64,7 +68,9 @@ def run(context: Context) -> Findings:
     measures = {"mean AUC": "mean_auc", "overall F": "f"}
     charts, notes = [], []
     for label, key in measures.items():
-        series = {name: [cell(documents(context, found[n][name]), key) for n in all_sizes] for name in found[None]}
+        series = {
+            name: [cell(documents(context, found[n][name]), key) for n in all_sizes] for name in found[all_sizes[-1]]
+        }
         for name in list(series)[1:]:
             notes.append(
                 f"{label}, {name} of all descriptors compared with the CNN: {crossing(x, series[name], series[CNN])}."

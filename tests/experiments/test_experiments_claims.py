@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,6 +44,14 @@ def test_the_sentence_on_the_crossing_is_right_for_cases_computed_by_hand(vector
 
 def test_sizes_are_the_available_sizes_of_the_preset_and_the_whole_study(context):
     assert growth.sizes(context) == [2, 3, None]  # TINY asks for 2, 3 and 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(120, [12, None]), (121, [12, 120]), (131, [12, 120]), (132, [12, 120, None])]
+)
+def test_the_whole_study_is_omitted_if_it_is_hardly_larger_than_the_largest_size(limit, expected):
+    context = SimpleNamespace(fit_patients=lambda: limit, preset=SimpleNamespace(growth=(12, 120)))
+    assert growth.sizes(context) == expected
     assert context.fit_patients() > 3
 
 
