@@ -121,10 +121,11 @@ def folds(
 
     space = open_workspace(workspace, slices)
     split = check_folds(space) if check else write_folds(space, n_folds=number, seed=seed, fresh=fresh)
-    result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled), "warnings": split.warnings()}
+    unit = unit_of(space.slices())
+    result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled)}
+    result["warnings"] = split.warnings(unit)
     if output.emit(result, as_json=as_json):
         return
-    unit = unit_of(space.slices())
     columns = ["fold", "patients", f"{unit}s", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
     output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s")

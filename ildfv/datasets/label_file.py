@@ -104,7 +104,7 @@ def read_label_file(path: Path) -> LabelFile:
     scan, where = _key_columns(path, columns)
     rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
     known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
-    check(known > 0, f"{path} must label at least one slice, got {len(rows)} rows without a known label")
+    check(known > 0, f"{path} must label at least one slice or scan, got {len(rows)} rows without a known label")
     has_patients = PATIENT in columns and scan != PATIENT
     return LabelFile(path, scan, where, has_patients, rows, any(is_count for _, is_count in patterns.values()))
 

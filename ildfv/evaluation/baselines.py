@@ -42,8 +42,9 @@ class Verdict:
         """Text such as `+0.031 [−0.010, 0.080] against baseline-p15`."""
         if self.difference is None:
             return f"undefined against {self.baseline}"
-        span = "" if self.interval is None else f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
-        return f"{self.difference:+.3f}{span} against {self.baseline}"
+        difference, *ends = (round(one, 3) + 0.0 for one in (self.difference, *(self.interval or ())))  # no "-0.000"
+        span = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
+        return f"{difference:+.3f}{span} against {self.baseline}"
 
 
 def is_baseline(system: str) -> bool:

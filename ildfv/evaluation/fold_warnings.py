@@ -10,27 +10,28 @@ if TYPE_CHECKING:
 InnerSplits = list[tuple[list[str], list[str]]]  # (fit patients, validation patients) of each fold
 
 
-def fold_warnings(folds: Folds, fraction: float) -> list[str]:
-    """The lines of `Folds.warnings`. fraction: requested fraction of validation patients."""
+def fold_warnings(folds: Folds, fraction: float, unit: str) -> list[str]:
+    """The lines of `Folds.warnings`. fraction: requested fraction of validation patients. unit: slice or scan."""
     inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
-    return [*_absent(folds), *_absent_inside(folds, inner), *_large_validation(inner, fraction)]
+    return [*_absent(folds, unit), *_absent_inside(folds, inner, unit), *_large_validation(inner, fraction)]
 
 
-def _absent(folds: Folds) -> list[str]:
-    """A line for each pattern that is absent from a fold, and one for the patterns that no slice shows."""
+def _absent(folds: Folds, unit: str) -> list[str]:
+    """A line for each pattern that is absent from a fold, and one for the patterns that no slice or scan shows."""
     lines, never, rows = [], [], folds.table()
     for pattern in folds.labels:
         empty = [str(row["fold"]) for row in rows if row["patients_with"][pattern] == 0]
         if len(empty) == folds.n_folds:
             never.append(pattern)
         elif empty:
-            lines.append(f"no slice of fold {', '.join(empty)} shows {pattern}: too few patients have it")
+            lines.append(f"no {unit} of fold {', '.join(empty)} shows {pattern}: too few patients have it")
     if never:
-        lines.append(f"no slice shows {', '.join(never)} (T = {folds.threshold} pixels): their scores are undefined")
+        rule = f" (T = {folds.threshold} pixels)" if unit == "slice" else ""  # T is not applied to labels of scans
+        lines.append(f"no {unit} shows {', '.join(never)}{rule}: their scores are undefined")
     return lines
 
 
-def _absent_inside(folds: Folds, inner: InnerSplits) -> list[str]:
+def _absent_inside(folds: Folds, inner: InnerSplits, unit: str) -> list[str]:
     """A line for each pattern that is absent from the fit or the validation part of a fold's inner split."""
 
     def has(patients: list[str], number: int) -> bool:
@@ -44,7 +45,7 @@ def _absent_inside(folds: Folds, inner: InnerSplits) -> list[str]:
             ]
             if without:
                 lines.append(
-                    f"no {name} slice shows {pattern} if fold {', '.join(without)} is held out: too few of the "
+                    f"no {name} {unit} shows {pattern} if fold {', '.join(without)} is held out: too few of the "
                     "training patients have it"
                 )
     return lines

@@ -171,9 +171,10 @@ def _describe(head: Head) -> str:
 def _baseline(one: Baseline | None) -> str:
     if one is None or one.difference is None:
         return "–"
-    interval = "" if one.interval is None else f" [{one.interval[0]:+.3f}, {one.interval[1]:+.3f}]"
+    difference, *ends = (round(value, 3) + 0.0 for value in (one.difference, *(one.interval or ())))  # no "-0.000"
+    interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ""
     mark = "" if one.beats else ", **does not beat it**"
-    return f"{one.difference:+.3f}{interval} ({one.baseline.removeprefix('baseline-')}){mark}"
+    return f"{difference:+.3f}{interval} ({one.baseline.removeprefix('baseline-')}){mark}"
 
 
 def _estimate(value: float | None, interval: tuple[float, float] | None) -> str:

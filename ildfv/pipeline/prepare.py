@@ -20,7 +20,7 @@ from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.location import SETTINGS
-from ildfv.pipeline.prepare_labels import check_rows, listed_patients, store_labels
+from ildfv.pipeline.prepare_labels import check_no_scan_labels, check_rows, listed_patients, store_labels
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -149,7 +149,7 @@ def prepare_scans(
             settings,
             salt=workspace.settings.salt,
             view=view,
-            check_found=None
+            check_found=partial(check_no_scan_labels, workspace, settings)
             if labelled is None
             else partial(check_rows, labelled, workspace.settings.salt, view, settings),
             workers=workers,

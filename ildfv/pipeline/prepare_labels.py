@@ -15,7 +15,7 @@ from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_labels import SliceLabels, assign_labels
 from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.unpacked import Unpacked
-from ildfv.errors import check
+from ildfv.errors import InputError, check
 from ildfv.patterns import UNLABELLED
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
@@ -70,9 +70,17 @@ def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSetti
             _check_no_label_maps(assigned, sum(bool(scan.labels) for scan in found.scans))
 
 
+def check_no_scan_labels(workspace: Workspace, settings: ScanSettings, found: Discovery) -> None:
+    """InputError: scans have label maps, but the workspace has labels of scans. Called before any slice is windowed."""
+    n_mapped = sum(bool(scan.labels) for scan in found.scans)
+    if n_mapped and settings.codes is not None and workspace.scan_labels_file.exists():
+        rule = f"{BOTH}, got {workspace.scan_labels_file} and {n_mapped} scans with label maps"
+        raise InputError(f"{rule}: prepare into another workspace")
+
+
 def _check_no_label_maps(labels: ScanLabels, n_mapped: int) -> None:
     """Raises InputError if scans have label maps, which state more than the labels of scans."""
-    remedy = "prepare into another workspace, from a folder without codes.toml"
+    remedy = "prepare into another workspace without a code table, or omit --labels"
     check(n_mapped == 0, f"{BOTH}, got {len(labels)} labelled scans and {n_mapped} scans with label maps: {remedy}")
 
 

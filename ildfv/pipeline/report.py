@@ -48,7 +48,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         "Score it again."
         for name in stale
     ]
-    notes += [] if split is None else [f"{line}." for line in split.warnings()]
+    notes += [] if split is None else [f"{line}." for line in split.warnings(unit_of(slices))]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")

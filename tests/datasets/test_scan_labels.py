@@ -134,7 +134,7 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ),
         ("patient,position,emphysema\n{p},3,1\n", "must have one of the columns series, scan, file, got none"),
         ("series,emphysema pixels\n{s},700\n", "must have no column of pixels, because its rows name scans of several"),
-        ("series,emphysema\n{s},\n", "must label at least one slice, got 1 rows without a known label"),
+        ("series,emphysema\n{s},\n", "must label at least one slice or scan, got 1 rows without a known label"),
     ],
 )
 def test_a_table_that_breaks_a_rule_is_refused_in_one_line(prepared, text, message):
@@ -166,3 +166,14 @@ def test_a_study_has_label_maps_or_labels_of_scans(tmp_path):
     (tmp_path / "scans" / "codes.toml").unlink()
     with pytest.raises(InputError, match="line 2: a scan with a scan label must have no label map"):
         labelled(tmp_path, f"scan,emphysema\n{path},1\n")
+
+
+def test_label_maps_do_not_replace_labels_of_scans_by_accident(prepared, tmp_path):
+    folder, ((series, *_), *_) = prepared
+    before, _ = labelled(folder, f"series,{HEAD}\n{series},1,0\n")
+    write_phantoms(tmp_path / "scans", patients=3, seed=1, slices_per_scan=4, workers=1)  # with label maps
+    with pytest.raises(
+        InputError, match=r"not both, got .*scan-labels\.json and 3 scans with label maps: prepare into"
+    ):
+        prepare_scans(tmp_path / "scans", folder / "study", workers=1)
+    assert Workspace.open(folder / "study").slices().key == before.key  # the study can still be used

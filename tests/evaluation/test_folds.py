@@ -239,6 +239,8 @@ def test_an_absent_pattern_gives_a_warning():
     counts[:, 0] = T
     warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
     assert warnings == [f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): their scores are undefined"]
+    scans = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings("scan")
+    assert scans == ["no scan shows reticular, honeycomb, emphysema: their scores are undefined"]
     counts[0, 1] = T
     first, second, *inner = make_folds(
         patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3

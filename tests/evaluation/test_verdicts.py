@@ -19,6 +19,11 @@ def test_only_an_interval_decides(interval, outcome):
     assert one.beats == (outcome == BEATS)
 
 
+def test_a_difference_that_rounds_to_zero_has_no_minus_sign():
+    one = verdict(difference=-0.0002, interval=(-0.0004, 0.01))
+    assert str(one) == "+0.000 [0.000, 0.010] against baseline-p15"
+
+
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
     assert line == (
