@@ -260,7 +260,7 @@ def _print_answer(answer: dict) -> None:
             )
             for pattern, row in head["scan"].items()
         ]
-        notes = [*answer["notes"], *answer["reliability"]] if number == 0 else []
+        notes = [*(f"{note.rstrip('.')}." for note in answer["notes"]), *answer["reliability"]] if number == 0 else []
         if any("pooling" in row for row in head["scan"].values()):
             notes.append(
                 "Fitted to labels of scans: all slices together decide on present; slices counts those that do alone."

@@ -32,19 +32,7 @@ def find_scans(
     scans: a folder or a file. view: the original input, if `scans` is a copy of it with unpacked archives.
     """
     base = scans if scans.is_dir() else scans.parent
-    if settings.layout is not None:
-        others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
-        given = [name for name, value in others.items() if value is not None]
-        check(not given, f"--layout must be the only source of scans and patients, got also {', '.join(given)}")
-    check(
-        settings.table is None or settings.patients is None,
-        "patients must be in --table or --labels, got both: remove the column patient from one of them",
-    )
-    check(
-        settings.grey is None or settings.preparation.is_default,
-        f"images (--grey) must be prepared without options that need the HU of a scan, got "
-        f"{settings.preparation.described()}: omit them",
-    )
+    check_sources(settings)
     if settings.layout is not None:
         found = Discovery()
         rows = listed_by_layout(settings.layout, base, found)
@@ -82,3 +70,20 @@ def _searched(
             for unused in found.ignored
         ]
     return found
+
+
+def check_sources(settings: ScanSettings) -> None:
+    """InputError: options contradict each other. Needs no file, and is checked before a workspace is created."""
+    if settings.layout is not None:
+        others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
+        given = [name for name, value in others.items() if value is not None]
+        check(not given, f"--layout must be the only source of scans and patients, got also {', '.join(given)}")
+    check(
+        settings.table is None or settings.patients is None,
+        "patients must be in --table or --labels, got both: remove the column patient from one of them",
+    )
+    check(
+        settings.grey is None or settings.preparation.is_default,
+        f"images (--grey) must be prepared without options that need the HU of a scan, got "
+        f"{settings.preparation.described()}: omit them",
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ildfv.datasets.image_files import IMAGE
+from ildfv.datasets.input import check_sources
 from ildfv.datasets.label_file import read_label_file
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
@@ -132,6 +133,7 @@ def prepare_scans(
             hu=hu,
             layout=layout,
         )
+        check_sources(replace(settings, preparation=preparation))
         given: dict[str, Any] = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
         given |= {"pixel_size": pixel_size, "noise_level": noise_level}
         given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions

@@ -226,3 +226,11 @@ def test_icons_and_strips_are_refused(tmp_path, shape):
     path = save(tmp_path / "a.png", np.full(shape, 100, np.uint8))
     with pytest.raises(InputError, match="at least 64 pixels per side and sides of at most 1:4, got"):
         image_geometry(path)
+
+
+def test_options_that_need_the_hu_of_a_scan_are_refused_before_a_workspace_is_created(tmp_path):
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "scans" / "a.png")
+    with pytest.raises(InputError, match=r"need the HU of a scan, got --pixel-size 0\.8: omit them"):
+        prepare_scans(tmp_path / "scans", tmp_path / "study", grey=WINDOW, pixel_size=0.8, workers=1)
+    assert not (tmp_path / "study").exists()  # its settings would bind the next run
