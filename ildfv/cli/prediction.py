@@ -261,10 +261,9 @@ def _print_answer(answer: dict) -> None:
             for pattern, row in head["scan"].items()
         ]
         notes = [*(f"{note.rstrip('.')}." for note in answer["notes"]), *answer["reliability"]] if number == 0 else []
-        if any("pooling" in row for row in head["scan"].values()):
-            notes.append(
-                "Fitted to labels of scans: all slices together decide on present; slices counts those that do alone."
-            )
+        if poolings := {row["pooling"] for row in head["scan"].values() if "pooling" in row}:
+            who = "the slice with the highest score decides" if poolings == {"max"} else "all slices together decide"
+            notes.append(f"Fitted to labels of scans: {who} on present; slices counts those that do alone.")
         output.table(
             f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
             HEADINGS,

@@ -1,4 +1,6 @@
-"""The caption of a printed prediction consists of sentences."""
+"""The caption of a printed prediction consists of sentences and states what decides."""
+
+import pytest
 
 from ildfv.cli.prediction import _print_answer
 
@@ -15,3 +17,22 @@ def test_notes_are_separated_by_full_stops(capsys):
     _print_answer(answer)
     shown = " ".join(capsys.readouterr().out.split())
     assert "resampled to 0.8 mm. noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
+
+
+@pytest.mark.parametrize(
+    ("pooling", "who"),
+    [("max", "the slice with the highest score decides"), ("noisy-or", "all slices together decide")],
+)
+def test_a_head_of_labels_of_scans_states_what_decides(capsys, pooling, who):
+    row = {"present": True, "slices": 1, "probability": None, "highest_probability": None}
+    row |= {"area_cm2_present_slices": None, "look_first_at_slices": [0], "pooling": pooling}
+    answer = {
+        "scan": "scan-1",
+        "slices": 4,
+        "predictor": {"data": "phantom"},
+        "notes": [],
+        "reliability": [],
+        "heads": {"fv": {"scan": {"emphysema": row}, "performance": "Not compared."}},
+    }
+    _print_answer(answer)
+    assert f"Fitted to labels of scans: {who} on present;" in " ".join(capsys.readouterr().out.split())
