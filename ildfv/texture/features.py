@@ -28,12 +28,13 @@ class Range:
     def of(self, picture: Picture) -> np.ndarray:
         """The values of an image in this range, float32.
 
-        InputError: the range is that of 8-bit images, and the image has values outside 0 to 255, so other units.
+        InputError: the range is that of 8-bit images, and the image is none: its values may have other units, which
+        their size does not show.
         """
         if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
             low, high = float(picture.values.min()), float(picture.values.max())
-            rule = f"{picture.name} must have values from 0 to 255, like the 8-bit images that the range was fitted to"
-            check(low >= 0 and high <= 255, f"{rule}, got {low:g} to {high:g}")
+            rule = f"{picture.name} must be an 8-bit image (uint8), like all images that the model was fitted on"
+            check(False, f"{rule}, got other values, {low:g} to {high:g}: convert it, or fit a model on such images")
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 

@@ -133,8 +133,8 @@ def test_a_compiled_layer_has_no_graph_break_and_the_same_gradients(backend):
         network.zero_grad()
         run(maps)[:, ::2].sum().backward()
         grads.append([p.grad.clone() for p in network.parameters()])
-    for eager, ours in zip(*grads, strict=True):
-        torch.testing.assert_close(eager, ours, rtol=1e-4, atol=1e-5)
+    for eager, ours in zip(*grads, strict=True):  # float32: the compiled convolution sums in another order
+        torch.testing.assert_close(eager, ours, rtol=1e-4, atol=1e-4 * float(eager.abs().max()))
 
 
 def test_autocast_reads_bfloat16_and_computes_in_float32():
