@@ -1,7 +1,7 @@
 """Array API helpers, and checks of shape, dtype and finiteness.
 
-The functions accept NumPy, CuPy and torch arrays and return arrays of the same library. This module imports neither
-torch nor CuPy: a caller that passes one of their arrays has already imported the library.
+Unless stated otherwise, the functions accept NumPy, CuPy and torch arrays and return arrays of the same library. This
+module imports neither torch nor CuPy: a caller that passes one of their arrays has already imported the library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ is_cupy = array_api_compat.is_cupy_array
 
 
 def namespace(*arrays: Any) -> Any:
-    """The array API namespace of `arrays`: array_api_compat.numpy, .torch, .cupy or the library's own."""
+    """The array API namespace of `arrays`: array_api_compat.numpy, .torch or .cupy, or the library itself if it
+    follows the standard."""
     return array_api_compat.array_namespace(*arrays)
 
 
@@ -39,7 +40,10 @@ def to_numpy(a, dtype=None) -> np.ndarray:
 
 
 def like(a: Any, template: Any, dtype: str | None = None) -> Any:
-    """`a` converted to the array library and the device of `template`. dtype: name of the dtype; None: that of `a`."""
+    """`a` converted to the array library and the device of `template`.
+
+    dtype: name of the dtype of the result; if None, the dtype of `a` is kept.
+    """
     xp = namespace(template)
     kind = None if dtype is None else getattr(xp, dtype)
     return xp.asarray(np.asarray(a, order="C"), dtype=kind, device=array_api_compat.device(template))
@@ -56,7 +60,7 @@ def dtype_name(a) -> str:
     return _numpy_name(a.dtype) if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
 
 
-@lru_cache  # NumPy composes the name on each access, which takes longer than the other checks of a small array
+@lru_cache  # NumPy builds the name anew on each access, which for a small array takes longer than all checks
 def _numpy_name(dtype: np.dtype) -> str:
     return dtype.name
 
@@ -75,7 +79,7 @@ def check_shape(a, name: str, shape: tuple) -> None:
 
 
 def check_real(a, name: str) -> None:
-    """Raises InputError unless `a` has a real, integer or bool dtype and is not a masked array."""
+    """Raises InputError unless `a` has a floating-point, integer or bool dtype and is not a masked array."""
     kind = dtype_name(a)
     real = "complex" not in kind and any(word in kind for word in ("float", "int", "bool"))
     check(real, f"{name} must hold real numbers, got dtype {kind}")

@@ -26,7 +26,7 @@ from ildfv.inference.prediction import HeadAnswer
 
 
 def report(origin: Origin) -> ComprehensiveSR:
-    """The report of the primary head: for each pattern one group for the scan, then groups for each image."""
+    """The report of the primary head: one group per pattern for the scan, then one per pattern and image."""
     prediction, answer = origin.prediction, origin.prediction.head
     device = DeviceObserverIdentifyingAttributes(
         uid=origin.identifiers.uid("device"),
@@ -80,7 +80,7 @@ def _of_image(origin: Origin, answer: HeadAnswer, z: int, c: int) -> Measurement
 def _group(
     origin: Origin, answer: HeadAnswer, c: int, what: str, present: bool, measured: list, image: Instance
 ) -> MeasurementsAndQualitativeEvaluations:
-    """A measurement group. measured: None for values that are undefined. image: the image that it refers to."""
+    """A measurement group. measured: contains None for undefined values. image: the image that the group refers to."""
     pattern, threshold = origin.prediction.patterns[c], answer.thresholds[c]
     rule = "no threshold" if threshold is None else f"present from score {threshold:.6g}"
     return MeasurementsAndQualitativeEvaluations(
@@ -109,7 +109,7 @@ def _decimal(value: float) -> float:
 
 
 def _evidence(origin: Origin) -> list[Dataset]:
-    """The source images, each file once, with their original UIDs."""
+    """The headers of the source images, one per file, with their original UIDs."""
     headers = {}
     for image, instance in zip(origin.source.images, origin.source.instances, strict=True):
         if instance.uid not in headers:

@@ -1,4 +1,4 @@
-"""One encoder per layer of a network, with concatenated vectors."""
+"""One encoder per network layer; the vectors of the layers are concatenated."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ildfv.estimators.fisher import FisherVector
 
 
 class LayerUnion(TransformerMixin, BaseEstimator):
-    """The concatenated vectors of the maps of several layers, with a separate encoder for each.
+    """Encodes the maps of each layer with a separate encoder and concatenates the vectors.
 
     Every layer's vector is divided by the square root of the number of layers, so that vectors of unit norm give a
-    vector of unit norm. For maps of several scales, concatenate their descriptors into a list of (n_i, d) first.
+    vector of unit norm. If an image has maps at several scales, first concatenate their descriptors, so that the layer
+    is a list of arrays (n_i, d), one per image.
 
     Parameters
     ----------
     encoder : estimator, optional
         `FisherVector`, `VLAD`, `BagOfWords`, `SpatialPyramid` or `Pooling`, not fitted: `fit` fits a clone for each
-        layer. None: `FisherVector()`.
+        layer. If None, `FisherVector()` is used.
 
     Attributes
     ----------
     encoders_ : dict of str to estimator
-        In the order of the layers.
+        The fitted encoder of each layer, in the order of `X` in `fit`.
     """
 
     def __init__(self, encoder: Any = None) -> None:
@@ -40,7 +41,8 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : dict of str to maps
-            The maps of each layer, in any form that the encoder accepts, with the same number of images.
+            The maps of each layer, in any form that the encoder accepts. All layers must have the same number of
+            images.
         y : None
             Ignored.
 
@@ -51,7 +53,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            No layers, or an error of the encoder.
+            If `X` has no layers, or the encoder raises it.
         """
         _check_layers(X)
         recipe = FisherVector() if self.encoder is None else self.encoder
@@ -69,12 +71,13 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         Returns
         -------
         array of shape (b, m)
-            m is the sum of the lengths of the layers' vectors. In the array library of the maps.
+            b is the number of images, and m the sum of the lengths of the layers' vectors. The array is of the same
+            library as the maps.
 
         Raises
         ------
         InputError
-            Other layers, unequal numbers of images, or an error of the encoder.
+            If the layers differ from those in `fit`, their numbers of images differ, or the encoder raises it.
         """
         if not hasattr(self, "encoders_"):
             raise NotFittedError("This LayerUnion is not fitted yet: call fit first")

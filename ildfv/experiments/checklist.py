@@ -83,7 +83,7 @@ ITEMS: tuple[tuple[str, str, str, str | None, bool], ...] = (
 
 
 def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
-    """A table of the items of the checklists, with their state and content.
+    """The checklist document: a table with the state and the content of each item.
 
     An answer that differs between the presets is given for each preset.
     """

@@ -1,6 +1,6 @@
-"""The devices that the kernels run on: torch's and CuPy's.
+"""The GPU on which the kernels run, used through torch or through CuPy.
 
-A call allocates all its memory from the pool of the library of its arrays. If torch uses the GPU, CuPy allocates from
+A call allocates all its memory from the memory pool of its arrays' library. If torch uses the GPU, CuPy allocates from
 torch's pool (memory.py). Arrays of other libraries are converted to torch or CuPy arrays without a copy.
 """
 
@@ -17,12 +17,12 @@ from ildfv.errors import InputError, require
 from ildfv.kernels.cuda import interop, memory
 from ildfv.kernels.cuda.build import INSTALL_CUPY, kernels_on
 
-PINNED_BYTES = 1 << 20  # larger arrays are not copied to pinned memory, which torch would not free after the upload
-TENSOR_CAPABILITY = 80  # compute capability of the first devices whose tensor cores support bfloat16 and TF32
+PINNED_BYTES = 1 << 20  # larger arrays bypass pinned memory, because torch would keep that memory after the upload
+TENSOR_CAPABILITY = 80  # ten times the lowest compute capability whose tensor cores support bfloat16 and TF32
 
 
 class Device(Protocol):
-    """Protocol of a device that can run the kernels. All work is ordered on one stream, the caller's current one."""
+    """Protocol of a device that can run the kernels. All work is queued on one stream, the caller's current stream."""
 
     name: str
     key: tuple
@@ -55,7 +55,7 @@ def device_of(a) -> Device:
 
 
 def own_arrays(arrays: list) -> tuple[list, Callable]:
-    """The arrays as torch or CuPy arrays in the same memory, and a function that converts results to their library."""
+    """The arrays as torch or CuPy arrays in the same memory, and a function that converts results back."""
     kind = type(arrays[0]).__module__.partition(".")[0]
     if kind in ("torch", "cupy"):
         return arrays, lambda a: a
@@ -79,7 +79,7 @@ def first_device() -> Device:
 
 
 class TorchDevice:
-    """torch tensors, on torch's current stream."""
+    """A GPU used through torch: its arrays are tensors, and its work runs on torch's current stream."""
 
     def __init__(self, index: int):
         import torch
@@ -130,7 +130,7 @@ class TorchDevice:
 
 
 class CupyDevice:
-    """CuPy arrays, on CuPy's current stream."""
+    """A GPU used through CuPy: its work runs on CuPy's current stream."""
 
     def __init__(self, index: int):
         import cupy
@@ -181,7 +181,7 @@ class CupyDevice:
 
 @cache
 def _name(dtype) -> str:
-    """The name of a dtype of torch, without "torch."."""
+    """The name of a torch dtype, without the prefix "torch."."""
     return str(dtype).removeprefix("torch.")
 
 
