@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,12 +53,9 @@ _MODULE_OF = {
 
 def __getattr__(name: str) -> Any:
     # Names are imported on first use, so that `ildfv --help` does not wait for scikit-learn.
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'ildfv' has no attribute {name!r}")
-    from ildfv.errors import naming_missing_extra
+    from ildfv.lazy import imported
 
-    with naming_missing_extra(f"ildfv.{name}"):
-        return getattr(import_module(_MODULE_OF[name]), name)
+    return imported(__name__, _MODULE_OF, name)
 
 
 def __dir__() -> list[str]:

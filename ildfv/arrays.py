@@ -60,7 +60,7 @@ def dtype_name(a) -> str:
     return _numpy_name(a.dtype) if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
 
 
-@lru_cache  # NumPy builds the name anew on each access, which for a small array takes longer than all checks
+@lru_cache  # NumPy builds the name on every access; for a small array, this would dominate the checks
 def _numpy_name(dtype: np.dtype) -> str:
     return dtype.name
 

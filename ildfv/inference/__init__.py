@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ildfv.lazy import imported
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
@@ -10,10 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["Predictor"]
 
 
-def __getattr__(name: str):
-    # On first use, because the schema and the contributions are imported without everything that a prediction needs.
-    if name == "Predictor":
-        from ildfv.inference.predictor import Predictor
+_MODULE_OF = {"Predictor": "ildfv.inference.predictor"}
 
-        return Predictor
-    raise AttributeError(f"module 'ildfv.inference' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    # On first use, because the schema and the contributions are imported without everything that a prediction needs.
+    return imported(__name__, _MODULE_OF, name)

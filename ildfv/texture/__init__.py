@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ildfv.lazy import imported
 
 if TYPE_CHECKING:
     from ildfv.texture.classifier import TextureClassifier
@@ -23,9 +24,7 @@ _MODULE_OF = {
 
 def __getattr__(name: str) -> Any:
     # Names are imported on first use, so that a command with a wrong path does not wait for scikit-learn.
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'ildfv.texture' has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
+    return imported(__name__, _MODULE_OF, name)
 
 
 def __dir__() -> list[str]:

@@ -34,7 +34,9 @@ class Range:
         if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
             low, high = float(picture.values.min()), float(picture.values.max())
             rule = f"{picture.name} must be an 8-bit image (uint8), like all images that the model was fitted on"
-            check(False, f"{rule}, got other values, {low:g} to {high:g}: convert it, or fit a model on such images")
+            raise InputError(
+                f"{rule}, got other values, {low:g} to {high:g}: convert it, or fit a model on such images"
+            )
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 
