@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,6 +24,8 @@ from ildfv.scans.archives import unpacked
 from ildfv.scans.libraries import format_error
 from ildfv.store.atomic import read_json
 from ildfv.store.lock import writing
+
+FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # their errors may name no file
 
 
 class Delivery(Protocol):
@@ -121,11 +124,8 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
         reason = linked(
             "the scan must fit in memory, got MemoryError: predict it on a computer with more memory", "out-of-memory"
         )
-    except OSError as error:
-        reason = f"{error.filename or 'the file system'}: {error.strerror or error}"
-    except Exception as error:  # one scan must not end the run; the reason names the line of code
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
+    except Exception as error:  # one scan must not end the run
+        reason = _of_file(error) or _unexpected(error)
     else:
         return
     shown = options.shown or str(source)
@@ -133,6 +133,19 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
     if not options.keep_identity:
         reason = without_names(reason, folder)
     failed.append({"source": shown, "reason": reason})
+
+
+def _of_file(error: Exception) -> str | None:
+    """The line for an error of a file or of the file system; None: it is another error."""
+    if not isinstance(error, OSError) or (error.filename is None and error.errno not in FILE_SYSTEM):
+        return None
+    return f"{error.filename or 'the file system'}: {error.strerror or error}"
+
+
+def _unexpected(error: Exception) -> str:
+    """The line for an error that no message was written for: it names the line of code."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
 
 
 def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
@@ -151,7 +164,7 @@ def _answer(
     delivered = delivery is None or (delivery.finish(scan, predictor.checksum) and not options.fresh)
     finished = None if options.out is None else options.out / name / ANSWER
     if finished is not None and finished.exists() and not options.fresh:
-        answer = _finished(finished, predictor, options.cnn_maps)
+        answer = _finished(finished, predictor, options)
         if delivered:
             progress.note(f"{name}: already predicted, skipped")
             return answer
@@ -178,13 +191,17 @@ def _answer(
     return prediction.to_dict()
 
 
-def _finished(path: Path, predictor: Predictor, method: CnnMethod | None) -> dict:
-    """The finished prediction in a file. InputError: it is no prediction, of another predictor, or lacks the maps."""
+def _finished(path: Path, predictor: Predictor, options: Options) -> dict:
+    """The finished prediction in a file. InputError: it is no prediction, or one by another predictor or options."""
     instead = "give another --out, or replace it with --fresh"
     answer = read_json(path)
     check(isinstance(answer, dict) and answer.get("kind") == KIND, f"{path} must be a prediction: {instead}")
     same = answer.get("predictor", {}).get("checksum") == predictor.checksum
     check(same, f"{path} was written with another predictor: {instead}")
+    identified = answer.get("identity") is not None
+    was = "with" if identified else "without"
+    check(identified == options.keep_identity, f"{path} was written {was} --keep-identity: {instead}")
+    method = options.cnn_maps
     # Predictions of earlier versions have only `cam_head`.
     stored = answer.get("cnn_maps") or (GRAD_CAM.option if answer.get("cam_head") else None)
     missing = method is not None and method.option != stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,8 +19,10 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
     """The folder, created if necessary and locked by this process until the block ends.
 
     patience: seconds to wait for the lock. InputError: another process holds the lock, or the folder is not writable.
+    If the block raises an exception before anything is written to a new folder, the folder is removed.
     """
     folder = Path(folder)
+    is_new = not folder.exists()
     holder = folder / ".holder"
     with ExitStack() as stack:
         check_folder(folder)
@@ -37,4 +39,18 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
             raise InputError(f"{folder} is locked by {who}: wait until it ends, or stop it") from None
         except OSError as error:
             raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            if is_new:
+                _remove_unused(folder, holder, Path(lock.lock_file))
+            raise
+
+
+def _remove_unused(folder: Path, holder: Path, lock: Path) -> None:
+    """Removes the folder if it contains only the files of the lock, which this process must still hold."""
+    if set(folder.iterdir()) <= {holder, lock}:
+        for path in (holder, lock):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # another process has begun to write to it
+            folder.rmdir()

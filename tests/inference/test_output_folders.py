@@ -3,6 +3,7 @@
 import errno
 import json
 
+import numpy as np
 import pytest
 from scan_files import ScanFiles
 
@@ -69,6 +70,37 @@ def test_a_damaged_prediction_is_named(loaded, scan, tmp_path, text, message):
     assert "unexpected" not in reason
     predicted(loaded, scan, tmp_path / "out", fresh=True)
     assert json.loads((folder / "prediction.json").read_text()) == answer
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_prediction_with_or_without_identity_is_not_returned_for_the_other(loaded, scan, tmp_path, first):
+    predicted(loaded, scan, tmp_path / "out", keep_identity=first)
+    reason = refused(loaded, scan, tmp_path / "out", keep_identity=not first)
+    assert f"was written {'with' if first else 'without'} --keep-identity: give another --out" in reason
+    answer, _ = predicted(loaded, scan, tmp_path / "out", keep_identity=not first, fresh=True)
+    assert ("identity" in answer) != first
+
+
+def test_a_failed_prediction_leaves_no_folder(loaded, tmp_path):
+    ScanFiles.series(tmp_path / "air", np.full((2, 512, 512), -1000, np.int16), series="1.2.3.5")
+    assert "tissue" in refused(loaded, tmp_path / "air", tmp_path / "out")
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
+def test_a_failed_second_prediction_keeps_the_first(loaded, scan, tmp_path, monkeypatch):
+    _, folder = predicted(loaded, scan, tmp_path / "out")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr("ildfv.inference.inbox.predicted", lambda *a, **k: 1 / 0)
+    assert "unexpected" in refused(loaded, scan, tmp_path / "out", fresh=True)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_error_of_the_system_that_is_not_of_a_file_names_the_line_of_code(loaded, scan, tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr("ildfv.inference.inbox.predicted", broken)
+    assert "(test_output_folders.py:" in refused(loaded, scan, tmp_path / "out")
 
 
 def test_a_full_disk_is_one_line(loaded, scan, tmp_path, monkeypatch):
