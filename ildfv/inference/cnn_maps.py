@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ildfv.errors import check, require
-from ildfv.inference.cnn_methods import OCCLUSION, STEP, WINDOW, CnnMethod
+from ildfv.inference.cnn_methods import GRAD_CAM, OCCLUSION, STEP, WINDOW, CnnMethod
 from ildfv.progress import SILENT, Progress
 from ildfv.train.networks import SIZE, Network
 from ildfv.train.receptive import receptive_fields
@@ -121,12 +121,12 @@ def maps_of(
     progress: Progress = SILENT,
 ) -> np.ndarray:
     """The maps of a method with its default settings, (m, C, 224, 224). The parameters are those of `grad_cam`."""
+    compute = {GRAD_CAM: partial(grad_cam, at_once=at_once), OCCLUSION: occlusion}[method]
     found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
     with progress.task(f"{method.title} maps", total=len(images)) as advance:
         for start in range(0, len(images), at_once):
             some = images[start : start + at_once]
-            made = occlusion(network, some) if method is OCCLUSION else grad_cam(network, some, at_once=at_once)
-            found[start : start + at_once] = made
+            found[start : start + at_once] = compute(network, some)
             advance(len(some))
     return found
 

@@ -134,7 +134,7 @@ def compare_scans(
     is the later one.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
-    check(any(head.target == "counts" or head.counts for head in predictor.info.heads), NO_AREAS)
+    check(any(head.estimates_areas for head in predictor.info.heads), NO_AREAS)
     with ExitStack() as stack:
         folders = [stack.enter_context(unpacked(source)) for source in sources]
         chosen = [

@@ -190,6 +190,11 @@ class Head(Part):
     conformal: ConformalSets | None = None
     no_conformal: str = "the predictor was exported without conformal sets; export it again"
 
+    @property
+    def estimates_areas(self) -> bool:
+        """Whether the areas of all patterns are known: scores estimate pixels, or a curve converts them to pixels."""
+        return self.target == "counts" or (bool(self.counts) and None not in self.counts)
+
 
 class Reference(Part):
     """Statistics of the training slices, with which new scans are compared.

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,9 @@ finally:
 def run(*arguments, cwd):
     """(exit code, standard output, the error without line breaks, the slow packages that were loaded)."""
     command = [sys.executable, "-c", RUN.format(slow=SLOW), *map(str, arguments)]
+    before = sorted(cwd.rglob("*"))
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    assert sorted(cwd.rglob("*")) == before  # nothing was written
     message, _, loaded = done.stderr.rpartition("LOADED")
     return done.returncode, done.stdout, " ".join(message.split()), loaded.split()
 
@@ -80,10 +81,10 @@ def place(tmp_path_factory):
         ("folds -w missing", "missing is not a workspace"),
         ("view missing", "missing must exist"),
         ("prepare missing -w new", "scans must be an existing folder or file, got missing, which does not exist"),
-        ("texture classify missing", "missing"),
+        ("texture classify missing", "must be a folder with one folder per class, got a path that is not a folder"),
         ("texture classify scan --head tree", "head must be auto or one of regression, logistic, svm, got 'tree'"),
         ("texture classify scan --page letter.html", "letter.html must be a new file or a page of `ildfv texture`"),
-        ("texture predict missing scan", "missing"),
+        ("texture predict missing scan", "missing must be a folder that `ildfv texture classify --model` wrote"),
         ("texture encode missing --out out", "missing must be an image or a folder of images"),
         ("demo new --device tpu", 'device must be auto, cpu, cuda or cuda:i, got "tpu"'),
     ],
@@ -100,7 +101,3 @@ def test_a_missing_scan_gives_the_same_document_as_any_scan_that_cannot_be_read(
     assert (code, loaded) == (1, [])
     reason = "scans must be an existing folder or file, got missing, which does not exist"
     assert json.loads(found) == {"answers": [], "failed": [{"source": "missing", "reason": reason}]}
-
-
-def test_nothing_was_written(place):
-    assert sorted(path.name for path in Path(place).iterdir()) == ["letter.html", "old", "predictor", "scan", "study"]

@@ -44,6 +44,7 @@ def test_the_sentence_on_the_crossing_is_right_for_cases_computed_by_hand(vector
 
 def test_sizes_are_the_available_sizes_of_the_preset_and_the_whole_study(context):
     assert growth.sizes(context) == [2, 3, None]  # TINY asks for 2, 3 and 100
+    assert context.fit_patients() > 3
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,6 @@ def test_sizes_are_the_available_sizes_of_the_preset_and_the_whole_study(context
 def test_the_whole_study_is_omitted_if_it_is_hardly_larger_than_the_largest_size(limit, expected):
     context = SimpleNamespace(fit_patients=lambda: limit, preset=SimpleNamespace(growth=(12, 120)))
     assert growth.sizes(context) == expected
-    assert context.fit_patients() > 3
 
 
 def test_fewer_fit_patients_are_a_subset_and_test_and_validation_do_not_change(context):

@@ -122,8 +122,11 @@ def test_the_operator_is_correct_for_torch_library():
     library.opcheck(moments, (*arguments, torch.ones(2, 9, dtype=torch.float64), 1e-6))
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_a_compiled_layer_has_no_graph_break_and_the_same_gradients(backend):
+# inductor compiles the convolution, which then sums in another order: gradients differ by up to 2.2e-5 (AVX2).
+@pytest.mark.parametrize(
+    ("backend", "tolerance"), [("aot_eager", 1e-5), pytest.param("inductor", 5e-5, marks=pytest.mark.slow)]
+)
+def test_a_compiled_layer_has_no_graph_break_and_the_same_gradients(backend, tolerance):
     network = torch.nn.Sequential(torch.nn.Conv2d(2, D, 3), FisherVector2d.from_mixture(a_mixture()))
     torch._dynamo.reset()
     compiled = torch.compile(network, fullgraph=True, backend=backend)
@@ -133,8 +136,8 @@ def test_a_compiled_layer_has_no_graph_break_and_the_same_gradients(backend):
         network.zero_grad()
         run(maps)[:, ::2].sum().backward()
         grads.append([p.grad.clone() for p in network.parameters()])
-    for eager, ours in zip(*grads, strict=True):  # float32: the compiled convolution sums in another order
-        torch.testing.assert_close(eager, ours, rtol=1e-4, atol=1e-4 * float(eager.abs().max()))
+    for eager, ours in zip(*grads, strict=True):
+        torch.testing.assert_close(eager, ours, rtol=1e-4, atol=tolerance)
 
 
 def test_autocast_reads_bfloat16_and_computes_in_float32():
