@@ -38,7 +38,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         stream are read in order and should be shuffled. If they are sorted by kind, the likelihood decreases; the
         stepwise passes then end with a warning. "auto" chooses by size: "exact" for arrays and lists in memory with
         fewer than 65,536 descriptors per component, for which the start of "stepwise" takes longer than twenty exact
-        passes; otherwise "stepwise" with at most three passes.
+        passes; otherwise "stepwise" with at most three passes, which may end before convergence without a warning.
     init : {"k-means", "k-means++", "faiss"}
         Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
     n_init : int

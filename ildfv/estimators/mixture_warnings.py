@@ -18,14 +18,18 @@ LEVEL = 4  # stack level of the caller of `fit`, which has a decorator
 
 
 def warn_about_convergence(mixture, start_log_likelihood: float) -> None:
-    """ConvergenceWarning if the likelihood fell during stepwise EM, or EM has not converged."""
+    """ConvergenceWarning if the likelihood fell during stepwise EM, or EM has not converged.
+
+    The few stepwise passes that "auto" chooses for large data need not converge.
+    """
+    few = mixture.method == "auto" and mixture.method_ == "stepwise"
     if mixture.method_ == "stepwise" and mixture.n_steps_ > 0 and fell(mixture, start_log_likelihood):
         message = (
             "the mean log likelihood decreased during stepwise EM, as it does if batches are sorted by kind: shuffle "
             'them, or use method="exact"'
         )
         warnings.warn(message, ConvergenceWarning, stacklevel=LEVEL)
-    elif not mixture.converged_ and mixture.max_iter > 0 and mixture.n_iter_ >= mixture.max_iter:
+    elif not mixture.converged_ and mixture.max_iter > 0 and mixture.n_iter_ >= mixture.max_iter and not few:
         message = (
             f"EM has not converged after max_iter = {mixture.max_iter} passes: the mean log likelihood still rises by "
             f"more than tol = {mixture.tol} per pass"

@@ -6,7 +6,7 @@ their time on input checks if there are only a few dozen rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
@@ -14,6 +14,8 @@ from scipy.special import expit
 
 MAX_ITER = 2000
 TOLERANCE = 1e-8  # for the gradient of the mean loss; at 1e-6 scores differ by up to 4e-3 from the exact solution
+
+Loss = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 def ridge_path(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -40,22 +42,39 @@ def logistic_path(x: np.ndarray, y: np.ndarray, penalties: Sequence[float]) -> t
 
     x: (n, p). y: (n,), 0 or 1, both present. penalties: (m,), above 0, ascending.
     """
+    sign = 2 * y - 1
+
+    def loss(scores: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * scores
+        return np.logaddexp(0, -margin).mean(), -sign * expit(-margin) / len(y)
+
+    return descent_path(x, [loss], penalties)
+
+
+def descent_path(
+    x: np.ndarray, losses: Sequence[Loss], penalties: Sequence[float], intercept: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (m, p) and intercepts (m,) that minimise the last loss of the scores x·w + b, plus penalty/2·‖w‖².
+
+    The fit with the largest penalty starts from weights of 0 and the given intercept, and minimises all losses in
+    order. Each further fit starts from the previous one.
+
+    losses: functions from scores (n,) to the loss and its gradient (n,). penalties: (m,), above 0, ascending.
+    """
     n, p = x.shape
     basis = np.linalg.qr(x.T)[0] if n < p else np.eye(p)  # (p, r): weights are in the span of the rows
-    z, sign = x @ basis, 2 * y - 1  # (n, r)
+    z = x @ basis  # (n, r)
 
-    def loss(parameters: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+    def penalised(parameters: np.ndarray, loss: Loss, penalty: float) -> tuple[float, np.ndarray]:
         w, b = parameters[:-1], parameters[-1]
-        margin = sign * (z @ w + b)
-        slope = -sign * expit(-margin) / n
-        value = np.logaddexp(0, -margin).mean() + penalty / 2 * (w @ w)
-        return value, np.append(slope @ z + penalty * w, slope.sum())
+        value, slope = loss(z @ w + b)
+        return value + penalty / 2 * (w @ w), np.append(slope @ z + penalty * w, slope.sum())
 
-    found = np.zeros(z.shape[1] + 1)
-    results = []
-    for penalty in reversed(penalties):  # each solution is the start of the next one
-        options = {"maxiter": MAX_ITER, "gtol": TOLERANCE, "ftol": 0.0}
-        found = minimize(loss, found, args=(penalty,), method="L-BFGS-B", jac=True, options=options).x
+    options = {"maxiter": MAX_ITER, "gtol": TOLERANCE, "ftol": 0.0}
+    found, results = np.append(np.zeros(z.shape[1]), intercept), []
+    for penalty in reversed(penalties):
+        for loss in losses if not results else losses[-1:]:
+            found = minimize(penalised, found, args=(loss, penalty), method="L-BFGS-B", jac=True, options=options).x
         results.append(found)
     every = np.stack(results[::-1])  # (m, r + 1)
     return every[:, :-1] @ basis.T, every[:, -1]

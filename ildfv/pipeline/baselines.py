@@ -17,10 +17,10 @@ from ildfv.errors import InputError
 from ildfv.estimators.heads import Head, fit_head
 from ildfv.evaluation.baselines import PREFIX
 from ildfv.evaluation.documents import Results
-from ildfv.pipeline.by_scan import scan_presence, scans_of
-from ildfv.pipeline.labels import presence_labels
-from ildfv.pipeline.score import score, score_scans
+from ildfv.pipeline.labels import as_targets
+from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, load_folds, split_slices
+from ildfv.pipeline.units import patients_of, presence_of, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import BINS, PERCENTILE, RANGE, SCALARS
@@ -50,8 +50,7 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
         for one in wanted:
             split = split_slices(slices, folds, one)
             for name, values in found.items():
-                scored = _score if slices.scan_labels is None else _score_scans
-                results.append(scored(workspace, slices, split, name, values))
+                results.append(_score(workspace, slices, split, name, values))
                 advance(1)
     return results
 
@@ -101,44 +100,20 @@ def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.
 
 
 def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
-    truth = presence_labels(slices, split.train, workspace.settings.threshold)
-    head, test = _fitted(workspace, name, values, split.train, split.test, truth, slices.patients[split.train])
-    return score(workspace, slices, **_given(split, name, head, test))
-
-
-def _score_scans(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
-    train, test = scans_of(slices, split.train), scans_of(slices, split.test)
-    found = scan_presence(slices, train)
-    truth = np.where(found < 0, np.nan, found.astype(np.float64))
-    head, scores = _fitted(workspace, name, values, train, test, truth, slices.scans("patient")[train])
-    return score_scans(workspace, slices, **_given(split, name, head, scores))
-
-
-def _fitted(
-    workspace: Workspace,
-    name: str,
-    values: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    truth: np.ndarray,
-    patients: np.ndarray,
-) -> tuple[Head, np.ndarray]:
-    """(the head of a baseline, its scores of the test rows). train, test: indices of slices, or of scans."""
+    train, test = units_of(slices, split.train), units_of(slices, split.test)
+    truth = as_targets(presence_of(slices, train, workspace.settings.threshold))
     present = np.isfinite(values[train]).all(axis=1)
     filled = np.where(np.isfinite(values), values, values[train][present].mean(axis=0) if present.any() else 0.0)
-    head = fit_baseline(name, filled[train], truth, patients, workspace.settings.seed)
-    return head, head.predict(filled[test])
-
-
-def _given(split: Split, name: str, head: Head, test: np.ndarray) -> dict:
-    """The arguments of `score` and `score_scans` for a baseline. test: scores of the test rows."""
-    return {
-        "split": replace(split, validation=split.train),  # thresholds: from scores of held-out training patients
-        "system": PREFIX + name,
-        "validation_scores": head.held_out,
-        "test_scores": test,
-        "settings": {"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
-    }
+    head = fit_baseline(name, filled[train], truth, patients_of(slices, train), workspace.settings.seed)
+    return score(
+        workspace,
+        slices,
+        replace(split, validation=split.train),  # thresholds: from scores of held-out training patients
+        system=PREFIX + name,
+        validation_scores=head.held_out,
+        test_scores=head.predict(filled[test]),
+        settings={"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
+    )
 
 
 def _number(value: float) -> float | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Literal
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.bags import NOISY_OR, Bags, check_pooling
+from ildfv.evaluation.documents import SCAN
+from ildfv.pipeline.labels import as_targets
 
-SCAN: Final = "scan"  # what a label and a measure belong to
-SLICE: Final = "slice"
 
-
-def unit_of(slices: Slices) -> str:
+def unit_of(slices: Slices) -> Literal["slice", "scan"]:
     """ "scan" if scans are labelled as a whole, otherwise "slice"."""
-    return SLICE if slices.scan_labels is None else SCAN
+    return "slice" if slices.scan_labels is None else SCAN
 
 
 def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
@@ -66,5 +65,4 @@ def scan_presence(slices: Slices, scans: np.ndarray) -> np.ndarray:
 
 def bag_targets(slices: Slices, indices: np.ndarray) -> np.ndarray:
     """The label of the scan of each of these slices, 1, 0 or NaN (unknown), float64 (m, 4)."""
-    found = scan_presence(slices, scan_of_each(slices, indices))
-    return np.where(found < 0, np.nan, found.astype(np.float64))
+    return as_targets(scan_presence(slices, scan_of_each(slices, indices)))

@@ -13,14 +13,13 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.baselines import is_baseline, verdicts
 from ildfv.evaluation.comparisons import compare
-from ildfv.evaluation.documents import Results
+from ildfv.evaluation.documents import SCAN, Results
 from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
 from ildfv.patterns import PRESENT
-from ildfv.pipeline.by_scan import SCAN
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 

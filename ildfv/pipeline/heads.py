@@ -32,7 +32,7 @@ from ildfv.pipeline.choices import AUTO, LOGISTIC
 from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
-from ildfv.pipeline.score import score, score_scans
+from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -179,8 +179,7 @@ def regress_head(
     with writing(folder):
         sweep(folder)
         save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
-    scored = score if bags is None else score_scans
-    return scored(
+    return score(
         workspace,
         slices,
         replace(split, validation=split.train),

@@ -12,7 +12,11 @@ from ildfv.pipeline.choices import FRACTION, check_target
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
     """1 where a slice shows a pattern, 0 where it does not, NaN where this is unknown; float64, (m, C)."""
-    found = presence(slices.counts[indices], threshold)
+    return as_targets(presence(slices.counts[indices], threshold))
+
+
+def as_targets(found: np.ndarray) -> np.ndarray:
+    """Presence 1, 0 or −1 (unknown) as 1, 0 or NaN, float64."""
     return np.where(found < 0, np.nan, found.astype(np.float64))
 
 

@@ -214,7 +214,7 @@ def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str,
 
     It is {"labelled_slices": n}, or {"labelled_scans": n} if scans are labelled as a whole.
     """
-    if not Parts(workspace.slices_dir).count or series == set():
+    if not Parts(workspace.slices_dir).count:
         return {"labelled_slices": 0}
     slices = workspace.slices()
     if slices.scan_labels is not None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts
-from ildfv.evaluation.documents import Results
+from ildfv.evaluation.documents import SCAN, Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
-from ildfv.pipeline.by_scan import SCAN, pooling_of, refuse_scan_labels
+from ildfv.pipeline.by_scan import pooling_of, refuse_scan_labels
 from ildfv.pipeline.choices import AUTO, FEW, LUNG, PAPER, check_recipe
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices

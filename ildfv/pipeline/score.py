@@ -8,13 +8,14 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
-from ildfv.evaluation.documents import Results
+from ildfv.evaluation.documents import SCAN, Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.by_scan import SCAN, refuse_scan_labels, scan_presence, scans_of
-from ildfv.pipeline.split import Split, labelled_presence
+from ildfv.pipeline.by_scan import unit_of
+from ildfv.pipeline.split import Split
+from ildfv.pipeline.units import patients_of, presence_of, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
@@ -38,65 +39,33 @@ def score(
 ) -> Results:
     """The results of one system on the held-out fold. They are also written to results/<system>-fold-<k>.json.
 
-    validation_scores, test_scores: (m, C), in the order of `split.validation` and `split.test`. A larger score means
-    that the pattern is more likely present.
+    validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`,
+    so of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is more likely
+    present.
     """
     threshold = workspace.settings.threshold
-    refuse_scan_labels(slices, "a score of slices", "score scans")
+    validation, test = units_of(slices, split.validation), units_of(slices, split.test)
     predictions = Predictions(
         system=system,
         fold=split.fold,
         scores=test_scores,
-        presence=labelled_presence(slices, split.test, threshold),
-        patients=slices.patients[split.test],
-        decisions=Decisions.fit(labelled_presence(slices, split.validation, threshold), validation_scores),
+        presence=presence_of(slices, test, threshold),
+        patients=patients_of(slices, test),
+        decisions=Decisions.fit(presence_of(slices, validation, threshold), validation_scores),
         labels=PATTERNS,
+        unit=unit_of(slices),
     )
-    return _written(workspace, slices, split, predictions, settings)
-
-
-def score_scans(
-    workspace: Workspace,
-    slices: Slices,
-    split: Split,
-    *,
-    system: str,
-    validation_scores: np.ndarray,
-    test_scores: np.ndarray,
-    settings: dict,
-) -> Results:
-    """The results of one system on the held-out fold, if scans are labelled and scored as a whole (`by_scan`).
-
-    validation_scores, test_scores: scores of scans, (scans, C), in the order of `scans_of` for `split.validation` and
-    `split.test`. The other parameters and the files are those of `score`.
-    """
-    validation, test = scans_of(slices, split.validation), scans_of(slices, split.test)
-    predictions = Predictions(
-        system=system,
-        fold=split.fold,
-        scores=test_scores,
-        presence=scan_presence(slices, test),
-        patients=slices.scans("patient")[test],
-        decisions=Decisions.fit(scan_presence(slices, validation), validation_scores),
-        labels=PATTERNS,
-        unit=SCAN,
-    )
-    return _written(workspace, slices, split, predictions, settings)
-
-
-def _written(workspace: Workspace, slices: Slices, split: Split, predictions: Predictions, settings: dict) -> Results:
-    """The results of the predictions. They are written to results/ with the table of scores."""
     results = evaluate(
         predictions,
         data=slices.data,
-        threshold=workspace.settings.threshold,
+        threshold=threshold,
         seed=workspace.settings.seed,
         settings={**settings, "slices": slices.key, "folds": split.folds, "versions": versions()},
     )
-    name = f"{predictions.system}-fold-{split.fold}"
+    name = f"{system}-fold-{split.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
-        path = write_scores(workspace, name, slices, split, np.asarray(predictions.scores))
+        path = write_scores(workspace, name, slices, split, np.asarray(test_scores))
         results = results.model_copy(update={"scores_sha256": sha256(path)})
         workspace.write_result(name, results)
     return results
@@ -109,18 +78,17 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
     normal), fold (the test fold), and the scores (m, C) with all digits. If scans are labelled as a whole, they are
     scan (index of the scan in the order of the series), patient, series, slices (number of slices), fold, and scores.
     """
-    if slices.scan_labels is None:
-        columns, items = COLUMNS, split.test
-        patients, series = slices.patients, slices.series
-        third = [f"{position:.9g}" for position in slices.positions]
+    units = units_of(slices, split.test)
+    patients = patients_of(slices, units)
+    if unit_of(slices) == SCAN:
+        columns, series = SCAN_COLUMNS, slices.scans("series")[units]
+        details = [str(size) for size in slices.sizes[units]]
     else:
-        columns, items = SCAN_COLUMNS, scans_of(slices, split.test)
-        patients, series = slices.scans("patient"), slices.scans("series")
-        third = [str(size) for size in slices.sizes]
+        columns, series = COLUMNS, slices.series[units]
+        details = [f"{position:.9g}" for position in slices.positions[units]]
     rows = [",".join(columns)]
-    for index, row in zip(items, scores, strict=True):
-        known = (index, patients[index], series[index], third[index], split.fold)
-        rows.append(",".join([*map(str, known), *(f"{value:.17g}" for value in row)]))
+    for *known, row in zip(units, patients, series, details, scores, strict=True):
+        rows.append(",".join([*map(str, known), str(split.fold), *(f"{value:.17g}" for value in row)]))
     path = workspace.results_dir / f"{name}.csv"
     write_bytes(path, ("\n".join(rows) + "\n").encode())
     return path

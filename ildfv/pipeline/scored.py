@@ -12,9 +12,8 @@ from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.by_scan import SCAN, scan_presence
 from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.split import labelled_presence
+from ildfv.pipeline.units import patients_of, presence_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
 
@@ -42,16 +41,12 @@ def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Res
     """The predictions from which the results of one fold were computed."""
     indices, scores = read_scores(workspace, name, results.scores_sha256)
     assert results.fold is not None
-    if results.unit == SCAN:
-        presence, patients = scan_presence(slices, indices), slices.scans("patient")[indices]
-    else:
-        presence, patients = labelled_presence(slices, indices, results.threshold), slices.patients[indices]
     predictions = Predictions(
         system=results.system,
         fold=results.fold,
         scores=scores,
-        presence=presence,
-        patients=patients,
+        presence=presence_of(slices, indices, results.threshold),
+        patients=patients_of(slices, indices),
         decisions=results.decisions[str(results.fold)],
         labels=PATTERNS,
         unit=results.unit,

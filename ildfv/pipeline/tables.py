@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ildfv.evaluation.documents import SCAN
 from ildfv.evaluation.statistics import statistics
 from ildfv.patterns import PATTERNS, presence
-from ildfv.pipeline.by_scan import SCAN
 from ildfv.pipeline.workspace import Workspace
 
 

@@ -56,10 +56,14 @@ def _checks(workspace: Workspace) -> Iterator[tuple[Path | None, int, list[str]]
         parts, faults = _parts(folder)
         yield path, 1, faults
         if parts is not None:
-            yield path and path.parent, len(parts), parts.verify()
+            damaged = parts.verify()
+            yield path and path.parent, len(parts), damaged
+            settings = workspace.root / SETTINGS
             if path == workspace.slices_dir / MANIFEST and parts.key != workspace.slices_key:
-                fault = f"{workspace.root / SETTINGS} must have the salt with which {folder} was prepared, got another"
-                yield workspace.root / SETTINGS, 0, [fault]
+                fault = f"{settings} must have the salt with which {folder} was prepared, got another"
+                yield settings, 0, [fault]
+            elif path == workspace.slices_dir / MANIFEST and not damaged:
+                yield settings, 0, _faults(lambda _: workspace.stored_slices(), settings)
     for path in _named(files, TENSORS):
         yield path, 1, verify_model(path.parent) or _own_check(workspace, path)
         if (copy := path.with_name(INFO)).exists():

@@ -11,8 +11,8 @@ import numpy as np
 from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.datasets.slice_store import SIZE, Slices
 from ildfv.errors import check
+from ildfv.evaluation.documents import SCAN
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED, presence
-from ildfv.pipeline.by_scan import SCAN
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds
 from ildfv.pipeline.workspace import Workspace

@@ -147,3 +147,9 @@ def test_a_changed_salt_is_named_by_verify_and_by_the_first_command(root):
     with pytest.raises(InputError, match="must be prepared by this version with the salt in"):
         make_report(root)
     assert "must have the salt with which" in faults(root)
+
+
+def test_options_other_than_those_of_the_slices_are_named_by_verify(root):
+    settings = root / "workspace.toml"
+    settings.write_text(settings.read_text() + "\npixel_size = 0.7\n")
+    assert "must be prepared as" in faults(root)

@@ -178,8 +178,8 @@ def test_what_needs_labels_of_slices_is_refused_in_one_line(study):
         message = f"head {head} needs labels of slices, got labels of scans: use `ildfv regress --head logistic`"
         with pytest.raises(InputError, match=message):
             regress_encoding(workspace.root, head=head, target="step")
-    found = CliRunner().invoke(app, ["experiment", "table-1", "-w", str(workspace.root)])
-    assert found.exit_code != 0
+    with pytest.raises(InputError, match="experiment needs labels of slices, got labels of scans: use `ildfv fit`"):
+        CliRunner().invoke(app, ["experiment", "losses", "-w", str(workspace.root)], catch_exceptions=False)
 
 
 def test_bags_are_refused_with_labels_of_slices(tmp_path):

@@ -1,0 +1,26 @@
+"""What a workspace's scores belong to: its slices or, if scans are labelled as a whole, its scans."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.pipeline.by_scan import scan_presence, scans_of
+from ildfv.pipeline.split import labelled_presence
+
+
+def units_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
+    """The indices of these slices, or of their scans."""
+    return indices if slices.scan_labels is None else scans_of(slices, indices)
+
+
+def presence_of(slices: Slices, units: np.ndarray, threshold: int) -> np.ndarray:
+    """The presence of each pattern in these units, 1, 0 or −1 (unknown), (m, C). InputError: a unit has no labels."""
+    if slices.scan_labels is None:
+        return labelled_presence(slices, units, threshold)
+    return scan_presence(slices, units)
+
+
+def patients_of(slices: Slices, units: np.ndarray) -> np.ndarray:
+    """The hashed patient of each of these units, (m,)."""
+    return slices.patients[units] if slices.scan_labels is None else slices.scans("patient")[units]
