@@ -100,7 +100,7 @@ def scan_slices(
     `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well. preparation:
     options that change the HU of the scan.
     """
-    if scan.dicom is not None and not must_resample(scan.geometry) and preparation == PLAIN:
+    if scan.dicom is not None and not must_resample(scan.geometry) and preparation.is_default:
         slices = SeriesSlices(scan.dicom)
         source = Source(slices, slices.geometry, slices.geometry)
         try:

@@ -35,7 +35,7 @@ def find_scans(
     check_sources(settings)
     if settings.layout is not None:
         found = Discovery()
-        rows = listed_by_layout(settings.layout, base, found)
+        rows = listed_by_layout(settings.layout, scans, found)
         with_listed(found, rows, base, settings, workers=workers, progress=progress)
     elif settings.table is not None:
         found = listed_scans(settings.table, base, settings, workers=workers, progress=progress)
@@ -46,13 +46,6 @@ def find_scans(
     if settings.patients is not None:
         with_patients(found, settings.patients, (lambda path: path) if view is None else view.original)
     if settings.lung_masks is not None:
-        check(
-            settings.preparation.lungs == RULE,
-            f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
-        )
-        check(settings.layout is None, "with --layout, lung masks must be those of the set: omit --lung-masks")
-        rule = "with --table, lung masks must be listed in its column lung"
-        check(settings.table is None, f"{rule}, got --lung-masks: omit this option")
         with_masks(found, settings.lung_masks, base)
     return found
 
@@ -87,3 +80,11 @@ def check_sources(settings: ScanSettings) -> None:
         f"images (--grey) must be prepared without options that need the HU of a scan, got "
         f"{settings.preparation.described()}: omit them",
     )
+    if settings.lung_masks is not None:
+        check(
+            settings.preparation.lungs == RULE,
+            f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
+        )
+        check(settings.layout is None, "with --layout, lung masks must be those of the set: omit --lung-masks")
+        rule = "with --table, lung masks must be listed in its column lung"
+        check(settings.table is None, f"{rule}, got --lung-masks: omit this option")

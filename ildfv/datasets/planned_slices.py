@@ -28,7 +28,7 @@ class PlannedSlices:
         self.sizes = np.array([scan.geometry.shape[0] for scan in scans], int)
         self.starts = np.concatenate(([0], np.cumsum(self.sizes)))
         self.areas = {name: scan.geometry.shape[1:] for name, scan in self.parts.items()}
-        self.positions = np.concatenate([_positions(scan) for scan in scans]) if scans else np.zeros(0)
+        self.positions = np.concatenate([scan.geometry.positions for scan in scans]) if scans else np.zeros(0)
 
     def scans(self, name: str) -> np.ndarray:
         """The hashed patient of each scan ("patient"), or whether it has a label map ("labelled").
@@ -59,11 +59,3 @@ class PlannedSlices:
         except (InputError, MissingPackageError):
             return False
         return self.settings.unlabelled_is_negative or has_lung_labels(meanings)
-
-
-def _positions(scan: Scan) -> np.ndarray:
-    """Position of each slice along the slice normal in mm, like `scans.volume.Volume.positions`."""
-    z, y, x = scan.geometry.steps
-    normal = np.cross(x, y)
-    normal /= np.linalg.norm(normal)
-    return scan.geometry.origin @ normal + (z @ normal) * np.arange(scan.geometry.shape[0])

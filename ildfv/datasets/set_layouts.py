@@ -81,7 +81,7 @@ def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
     for path in (images, masks):
         check(path.is_dir(), f"--layout medseg must have the folder {path.name}, got none in {folder}")
     rows = []
-    for path in sorted(path for path in images.iterdir() if path.name.lower().endswith(NIFTI)):
+    for path in sorted(path for path in images.iterdir() if _is_nifti(path)):
         case = stem(path.name)
         mask, lung = _named(masks, case), _named(lungs, case) if lungs.is_dir() else None
         missing = [kind.name for kind, file in ((masks, mask), (lungs, lung)) if file is None and kind.is_dir()]
@@ -92,6 +92,11 @@ def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
         if path not in used:
             found.ignored.append(Unused(path, "not part of the layout medseg", quarantined=False))
     return rows
+
+
+def _is_nifti(path: Path) -> bool:
+    """Whether a name is that of a NIfTI file, and not that of a hidden file, such as macOS writes for each file."""
+    return path.name.lower().endswith(NIFTI) and not path.name.startswith(".")
 
 
 def _named(folder: Path, case: str) -> Path | None:

@@ -43,7 +43,9 @@ def reduced(hu: np.ndarray, pixel_area: float, level: float) -> tuple[np.ndarray
         ]
         return noise * float(np.median(np.concatenate(found))) / before
 
-    before = float(np.median(np.concatenate([windows(a, pixel)[1][b] for a, b in zip(chosen, inside, strict=True)])))
+    deviations = np.concatenate([windows(a, pixel)[1][b] for a, b in zip(chosen, inside, strict=True)])
+    check(len(deviations) > 0, "noise must be measurable in homogeneous soft tissue, got none", faq="scanner-options")
+    before = float(np.median(deviations))
     low, high = 0.0, WIDEST
     least = left(high)
     check(

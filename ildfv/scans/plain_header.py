@@ -63,8 +63,12 @@ def plain_header(data: bytes, wanted: dict[int, str], refused: frozenset[int]) -
     """
     try:
         return _header(data, wanted, refused)
-    except Exception:  # pydicom reads the file instead and describes the fault
+    except (ValueError, struct.error, ConversionError):  # pydicom reads the file instead and describes the fault
         return None
+
+
+class ConversionError(Exception):
+    """pydicom cannot convert a value, and may raise any exception then."""
 
 
 def _header(data: bytes, wanted: dict[int, str], refused: frozenset[int]) -> PlainHeader | None:
@@ -168,4 +172,7 @@ def _converted(tag: int, vr: bytes, value: bytes) -> Any:
     from pydicom.tag import BaseTag
 
     raw = RawDataElement(BaseTag(tag), vr.decode("ascii") or None, len(value), value, 0, not vr, True)
-    return convert_raw_data_element(raw, encoding="iso8859").value
+    try:
+        return convert_raw_data_element(raw, encoding="iso8859").value
+    except Exception as error:
+        raise ConversionError from error

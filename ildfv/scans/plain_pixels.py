@@ -9,7 +9,7 @@ import numpy as np
 
 from ildfv.parsing import open_regular
 from ildfv.scans.headers import Frame, Words
-from ildfv.scans.volume import MAX_HU, PADDING, as_hounsfield, fits_int16, rescaled_in_place
+from ildfv.scans.volume import MAX_HU, PADDING, as_hounsfield, check_rescale, fits_int16, rescaled_in_place
 
 
 def plain_hounsfield(path: Path, frame: Frame, out: np.ndarray | None = None) -> np.ndarray | None:
@@ -21,6 +21,7 @@ def plain_hounsfield(path: Path, frame: Frame, out: np.ndarray | None = None) ->
     out: int16, whose memory is used for the result if all HU are integers of 16 bits.
     """
     words = frame.words
+    check_rescale(frame.slope, frame.intercept)
     if words is None or (out is not None and out.shape != words.shape):
         return None
     stored = np.empty(words.shape, np.uint16) if out is None else out.view(np.uint16)

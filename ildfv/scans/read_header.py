@@ -83,10 +83,10 @@ def read_header(path: Path) -> Header:
             raise InputError("must be a DICOM file ('DICM' at byte 128), got another file")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
-        if plain := plain_header(data, *_plain_tags()):
-            return _plain_slice(path, file, plain)
-        file.seek(0)
         try:
+            if plain := plain_header(data, *_plain_tags()):
+                return _plain_slice(path, file, plain)
+            file.seek(0)
             dataset = read_dicom(file, stop_before_pixels=True, specific_tags=TAGS)
             pixel_bytes = size_of(file) - file.tell()  # from the tag of the pixel data to the end of the file
             return _classified(path, dataset, pixel_bytes)

@@ -153,11 +153,7 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
     above 20 000 HU (negative padding in unsigned pixels), become −3024 HU.
     Raises `InputError` for a slope that is not above 0 and finite, and for a slope or intercept above `MAX_RESCALE`.
     """
-    if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
-        raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
-    if max(slope, abs(intercept)) > MAX_RESCALE:
-        rule = f"slope and intercept to HU must be at most {MAX_RESCALE:,}"
-        raise InputError(f"{rule}, got slope {slope:g}, intercept {intercept:g}")
+    check_rescale(slope, intercept)
     hu: np.ndarray
     if slope == int(slope) and intercept == int(intercept) and slope < 1e6 and stored.dtype.kind in "iu":
         fits = stored.itemsize <= 2 and slope * 65536 + abs(intercept) < 2**31
@@ -171,6 +167,15 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
         fits = limits.min <= hu.min() and hu.max() <= limits.max
         return hu.astype(np.int16 if fits else np.float32)
     return hu
+
+
+def check_rescale(slope: float, intercept: float) -> None:
+    """Raises `InputError` for a slope that is not above 0 and finite, or for one of them above `MAX_RESCALE`."""
+    if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
+        raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+    if max(slope, abs(intercept)) > MAX_RESCALE:
+        rule = f"slope and intercept to HU must be at most {MAX_RESCALE:,}"
+        raise InputError(f"{rule}, got slope {slope:g}, intercept {intercept:g}")
 
 
 def fits_int16(low: int, high: int, slope: float, intercept: float) -> bool:
