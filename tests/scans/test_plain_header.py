@@ -88,13 +88,23 @@ def shifted(z, dataset):
     [
         ({}, None),
         (HEAD_FIRST_PRONE, None),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, -1, 0]}, None),
         ({}, downwards),
         ({"RescaleSlope": 0.97, "RescaleIntercept": -1000}, None),
         ({}, shifted),
         ({"RescaleIntercept": 0}, None),
         ({"RescaleIntercept": -1900}, None),
     ],
-    ids=["axial", "prone", "downwards", "fractional", "shifted slice", "unscaled", "no soft tissue"],
+    ids=[
+        "axial",
+        "prone",
+        "normal towards the feet",
+        "downwards",
+        "fractional",
+        "shifted slice",
+        "unscaled",
+        "no soft tissue",
+    ],
 )
 def test_the_slices_of_a_series_equal_its_volume(tmp_path, files, tags, change):
     series = assemble([read_header(path) for path in files.series(tmp_path, files.chest(), change=change, **tags)])
@@ -219,11 +229,11 @@ def per_frame(path):
         trailing,
         float_pixels,
         per_frame,
-        tagged(PatientID="Müller", SpecificCharacterSet="ISO_IR 100"),
+        tagged(PatientID="Müller", SpecificCharacterSet="ISO_IR 192"),
         tagged(PatientID="\x1b$BJ", SpecificCharacterSet=["", "ISO 2022 IR 87"]),
         tagged(RescaleSlope="1e11"),
     ],
-    ids=["overlay", "below range", "trailing", "float pixels", "per frame", "Latin-1", "escape", "huge slope"],
+    ids=["overlay", "below range", "trailing", "float pixels", "per frame", "UTF-8", "escape", "huge slope"],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_an_irregular_file_gives_the_outcome_of_pydicom(tmp_path, files, monkeypatch, change):
