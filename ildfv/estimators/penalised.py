@@ -71,7 +71,8 @@ def descent_path(
         return value + penalty / 2 * (w @ w), np.append(slope @ z + penalty * w, slope.sum())
 
     options = {"maxiter": MAX_ITER, "gtol": TOLERANCE, "ftol": 0.0}
-    found, results = np.append(np.zeros(z.shape[1]), intercept), []
+    found = np.append(np.zeros(z.shape[1]), intercept)
+    results: list[np.ndarray] = []
     for penalty in reversed(penalties):
         for loss in losses if not results else losses[-1:]:
             found = minimize(penalised, found, args=(loss, penalty), method="L-BFGS-B", jac=True, options=options).x

@@ -28,7 +28,7 @@ class Predictions:
     fold: int
     scores: np.ndarray
     presence: np.ndarray
-    patients: Sequence[str]
+    patients: Sequence[str] | np.ndarray
     decisions: Decisions
     labels: Sequence[str]
     unit: Literal["slice", "scan"] = "slice"

@@ -29,7 +29,8 @@ def sizes(context: Context) -> list[int | None]:
     """
     limit = context.fit_patients()
     smaller = [n for n in context.preset.growth if n < limit]
-    return smaller if smaller and 10 * limit < 11 * smaller[-1] else [*smaller, None]
+    is_close = bool(smaller) and 10 * limit < 11 * smaller[-1]
+    return [*smaller] if is_close else [*smaller, None]
 
 
 def systems(context: Context, n: int | None) -> dict[str, System]:

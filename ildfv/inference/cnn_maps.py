@@ -6,6 +6,7 @@ contribution maps, these maps do not add up to the score.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -121,7 +122,8 @@ def maps_of(
     progress: Progress = SILENT,
 ) -> np.ndarray:
     """The maps of a method with its default settings, (m, C, 224, 224). The parameters are those of `grad_cam`."""
-    compute = {GRAD_CAM: partial(grad_cam, at_once=at_once), OCCLUSION: occlusion}[method]
+    ways: dict[CnnMethod, Callable] = {GRAD_CAM: partial(grad_cam, at_once=at_once), OCCLUSION: occlusion}
+    compute = ways[method]
     found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
     with progress.task(f"{method.title} maps", total=len(images)) as advance:
         for start in range(0, len(images), at_once):
