@@ -18,6 +18,7 @@ from ildfv.errors import InputError, check
 MAX_TOML_BYTES = 4 << 20  # for settings and code tables; files written by hand have a few kilobytes
 MAX_JSON_BYTES = 1 << 30  # a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
 MAX_CSV_BYTES = 256 << 20  # a row of a label file has about 100 bytes
+DELIMITERS = ",;\t"
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -73,8 +74,8 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
     """The delimiter of a CSV file, and the line number and cells of each row that is not blank.
 
-    The delimiter is a comma or, if the first line has semicolons but no comma, a semicolon, which spreadsheets write in
-    countries with a decimal comma. Rows with line breaks in quoted cells have the number of their last line.
+    The delimiter is a comma, unless the first line has none: then it is a semicolon, which spreadsheets write in
+    countries with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[
         line = _line_at(data, error.start)
         raise InputError(f"{path} {rule}, got bytes that are not UTF-8 in line {line}: save it as CSV UTF-8") from error
     first = text.split("\n", 1)[0]
-    delimiter = ";" if ";" in first and "," not in first else ","
+    delimiter = next((one for one in DELIMITERS if one in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         return delimiter, [(reader.line_num, row) for row in reader if row]

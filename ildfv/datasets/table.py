@@ -108,8 +108,8 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         delimiter, lines = read_csv(table)
     except OSError as error:
         raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
-    rule = f"{table} must separate columns by commas, because semicolons separate the label maps of a scan"
-    check(delimiter == ",", f"{rule}, got semicolons")
+    rule = f"{table} must separate columns by commas or tabs, because semicolons separate the label maps of a scan"
+    check(delimiter != ";", f"{rule}, got semicolons")
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
     if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         got = ", ".join(columns) or "none"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ildfv.datasets.input import check_sources
 from ildfv.datasets.label_file import read_label_file
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
+from ildfv.datasets.records import Discovery
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.set_layouts import NOTES
@@ -137,7 +137,7 @@ def prepare_scans(
         given: dict[str, Any] = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
         given |= {"pixel_size": pixel_size, "noise_level": noise_level}
         given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions
-        workspace = Workspace.open_or_create(root, version=__version__, **given)
+        workspace = Workspace.open_or_plan(root, version=__version__, **given)
         if workspace.settings.slices is not None:
             raise InputError(
                 f"{root} reads its slices from {workspace.settings.slices}: prepare into another workspace"
@@ -145,15 +145,21 @@ def prepare_scans(
         settings = replace(settings, preparation=workspace.settings.preparation)
         if settings.preparation.lungs == LUNGMASK:
             check_lungmask()
+
+        def check_found(found: Discovery) -> None:
+            if labelled is None:
+                check_no_scan_labels(workspace, settings, found)
+            else:
+                check_rows(labelled, workspace.settings.salt, view, settings, found)
+            workspace.save()  # only now: a refused label file leaves no workspace with the settings of this command
+
         report = prepare(
             view.folder,
             workspace.slices_dir,
             settings,
             salt=workspace.settings.salt,
             view=view,
-            check_found=partial(check_no_scan_labels, workspace, settings)
-            if labelled is None
-            else partial(check_rows, labelled, workspace.settings.salt, view, settings),
+            check_found=check_found,
             workers=workers,
             progress=progress,
         )

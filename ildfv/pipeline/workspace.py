@@ -53,6 +53,7 @@ class Workspace:
 
     def __init__(self, root: Path, settings: Settings):
         self.root, self.settings = Path(root), settings
+        self.is_new = False  # whether the settings are not on disk yet
         self.slices_dir = self.root / "slices"
         self.folds_file = self.root / "folds.json"
         self.models_dir = self.root / "models"
@@ -80,21 +81,35 @@ class Workspace:
         version: of ildfv. settings: the settings of a new workspace. An existing workspace must have the same values,
         except for settings that are None.
         """
+        workspace = cls.open_or_plan(root, version=version, **settings)
+        workspace.save()
+        return workspace
+
+    @classmethod
+    def open_or_plan(cls, root: Path, *, version: str, **settings) -> Workspace:
+        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`."""
         root = Path(root)
-        if (root / SETTINGS).exists():
-            workspace = cls.open(root)
-            for name, value in settings.items():
-                if value is not None and (found := getattr(workspace.settings, name)) != value:
-                    rule = f"{name} must be {found!r} as in {root / SETTINGS}, got {value!r}"
-                    raise InputError(f"{rule}: use another workspace")
+        if not (root / SETTINGS).exists():
+            given = {name: value for name, value in settings.items() if value is not None}
+            workspace = cls(root, Settings(version=version, **({"salt": secrets.token_hex(16)} | given)))
+            workspace.is_new = True
             return workspace
-        given = {name: value for name, value in settings.items() if value is not None}
-        with writing(root):
-            if (root / SETTINGS).exists():  # another process has created it in the meantime
-                return cls.open_or_create(root, version=version, **settings)
-            made = Settings(version=version, **({"salt": secrets.token_hex(16)} | given))
-            write_bytes(root / SETTINGS, tomli_w.dumps(made.model_dump(exclude_none=True)).encode(), private=True)
-        return cls(root, made)
+        workspace = cls.open(root)
+        for name, value in settings.items():
+            if value is not None and (found := getattr(workspace.settings, name)) != value:
+                rule = f"{name} must be {found!r} as in {root / SETTINGS}, got {value!r}"
+                raise InputError(f"{rule}: use another workspace")
+        return workspace
+
+    def save(self) -> None:
+        """Writes the settings of a new workspace. InputError: another process has created the workspace since."""
+        if not self.is_new:
+            return
+        path = self.root / SETTINGS
+        with writing(self.root):
+            check(not path.exists(), f"{path} must not exist yet, but another process created it: run the command again")
+            write_bytes(path, tomli_w.dumps(self.settings.model_dump(exclude_none=True)).encode(), private=True)
+        self.is_new = False
 
     def slices(self) -> Slices:
         """The prepared slices. InputError: there are no prepared slices."""

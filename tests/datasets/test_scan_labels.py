@@ -144,6 +144,26 @@ def test_a_table_that_breaks_a_rule_is_refused_in_one_line(prepared, text, messa
     assert "\n" not in str(error.value)
 
 
+def test_a_refused_label_file_leaves_no_workspace(prepared, tmp_path):
+    folder, ((series, *_), *_) = prepared
+    (tmp_path / "labels.csv").write_text(f"series,emphysema\n{series},1\n1.2.3,1\n")
+    with pytest.raises(InputError, match="line 3: series must name a prepared scan"):
+        prepare_scans(
+            folder / "scans", tmp_path / "study", labels=tmp_path / "labels.csv", threshold=7, workers=1
+        )
+    assert not (tmp_path / "study").exists()
+    (tmp_path / "labels.csv").write_text(f"series,emphysema\n{series},1\n")
+    prepare_scans(folder / "scans", tmp_path / "study", labels=tmp_path / "labels.csv", threshold=8, workers=1)
+    assert Workspace.open(tmp_path / "study").settings.threshold == 8
+
+
+def test_columns_may_be_separated_by_tabs_or_semicolons(prepared):
+    folder, ((series, *_), *_) = prepared
+    text = f"series,{HEAD}\n{series},1,0\n"
+    keys = {labelled(folder, text.replace(",", separator))[0].key for separator in ",;\t"}
+    assert len(keys) == 1
+
+
 def test_a_patient_with_two_scans_is_refused_because_the_scan_is_unknown(tmp_path):
     write_phantoms(tmp_path / "scans", patients=2, seed=1, slices_per_scan=4, workers=1)
     for path in (tmp_path / "scans").rglob("*.dcm"):
