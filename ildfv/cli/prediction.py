@@ -261,6 +261,9 @@ def _print_answer(answer: dict) -> None:
             for pattern, row in head["scan"].items()
         ]
         notes = [*(f"{note.rstrip('.')}." for note in answer["notes"]), *answer["reliability"]] if number == 0 else []
+        if uncalibrated := [pattern for pattern, row in head["scan"].items() if row["probability"] is None]:
+            why = "calibration needs held-out scans with and without the pattern"
+            notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
         if poolings := {row["pooling"] for row in head["scan"].values() if "pooling" in row}:
             who = "the slice with the highest score decides" if poolings == {"max"} else "all slices together decide"
             notes.append(f"Fitted to labels of scans: {who} on present; slices counts those that do alone.")
