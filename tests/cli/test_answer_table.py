@@ -1,0 +1,20 @@
+"""The table that `ildfv predict` prints for a scan."""
+
+from ildfv.cli.prediction import _print_answer
+
+ROW = {"present": True, "slices": 3, "highest_probability": 0.9, "area_cm2_present_slices": 12.4}
+
+
+def test_the_reason_for_a_missing_probability_is_stated(capsys):
+    scan = {
+        "emphysema": {**ROW, "probability": None, "look_first_at_slices": [4]},
+        "honeycomb": {**ROW, "probability": 0.75, "look_first_at_slices": [1, 2]},
+    }
+    head = {"scan": scan, "performance": "AUC 0.9."}
+    answer = {"scan": "scan-1", "slices": 6, "heads": {"ridge": head}, "notes": [], "reliability": []}
+    _print_answer({**answer, "predictor": {"data": "phantom"}})
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "No probability of emphysema: calibration needs held-out scans with and without the pattern." in printed
+    scan["emphysema"]["probability"] = 0.25
+    _print_answer({**answer, "predictor": {"data": "phantom"}})
+    assert "No probability" not in capsys.readouterr().out
