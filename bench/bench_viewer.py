@@ -3,7 +3,9 @@
     python bench/bench_viewer.py [SCAN] [--prediction FOLDER] [--codes NAME] [--slices 600]
 
 Without SCAN a phantom is drawn into a temporary folder, which takes a few minutes. The browser runs without a GPU.
-A frame is a drawn slice: the page counts conversions of HU to grey values. Prints one JSON document.
+A frame is a drawn slice: the page counts conversions of HU to grey values. The time of the first image is counted from
+the start of the navigation, in a browser that has finished its own start-up: Chromium loads its address bar, itself a
+web page, for more than a second of CPU time after the first tab opens. Prints one JSON document.
 """
 
 from __future__ import annotations
@@ -80,8 +82,8 @@ def measured(arguments: list) -> dict:
         found = {"load_average": os.getloadavg()[0], "server_start_s": time.perf_counter() - started}
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=[*BROWSER])
-            warm = browser.new_page(viewport=SIZE)  # the start-up time of the browser's first tab is not the viewer's
-            warm.goto("about:blank")
+            browser.new_page(viewport=SIZE).goto("about:blank")
+            wait_for_idle_browser()  # the browser's own start-up is not the viewer's
             page = browser.new_page(viewport=SIZE)
             found |= scrolled(page, address, server.pid)
             found["server_mb"], found["server_peak_mb"] = status(server.pid, "VmRSS"), status(server.pid, "VmHWM")
@@ -91,6 +93,17 @@ def measured(arguments: list) -> dict:
         server.terminate()
         server.wait()
     return found
+
+
+def wait_for_idle_browser(*, quiet: float = 0.5, patience: float = 30.0) -> None:
+    """Returns when the browser has used less than 5 % of a core for `quiet` seconds, or after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = cpu([pid for pid, _ in browser_processes()])
+        time.sleep(quiet)
+        if cpu([pid for pid, _ in browser_processes()]) - before < 0.05 * quiet:
+            return
+    print(f"the browser was still busy after {patience:g} s", file=sys.stderr)
 
 
 def fail(server: subprocess.Popen) -> str:

@@ -27,6 +27,7 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 BINARY = "application/octet-stream"
 MAX_COUNT = 8  # planes of one request
 BODY = 4096  # maximum bytes of a correction
+START = b"<!-- start -->"  # in index.html
 REPORT_MOST = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
 # The report page has inline styles and no scripts.
@@ -70,9 +71,20 @@ class _Served:
         self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
     def page(self, request: Request) -> Response:
-        return HTMLResponse(self.files["index.html"])
+        return HTMLResponse(self.files["index.html"].replace(START, self._start(), 1))
 
-    def static(self, request: Request) -> Response:
+    def _start(self) -> bytes:
+        """What the page shows first, as an element with JSON: the study and the first case with predictions.
+
+        Without it, the page would have to make two requests, one after the other, before it can request a slice.
+        """
+        cases = self.study.cases
+        number = next((i for i, case in enumerate(cases) if case.scored()), 0)
+        values = {"study": self.study.document(), "number": number, "case": cases[number].document()}
+        text = JSONResponse(values).body.replace(b"<", b"\\u003c")  # so that no value can end the element
+        return b'<script type="application/json" id="start">' + text + b"</script>"
+
+    async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self.files:
             raise HTTPException(404, "no such file")

@@ -96,6 +96,10 @@ class Case:
         span = float(self.positions[-1] - self.positions[0])
         return span / (len(self) - 1) if len(self) > 1 and math.isfinite(span) else None
 
+    def scored(self) -> list[System]:
+        """The systems with a score on any slice."""
+        return [system for system in self.systems if np.isfinite(system.scores).any()]
+
     def summary(self) -> dict[str, Any]:
         """The data for the list of cases: names, fold, and per slice and pattern the truth and the predictions."""
         return {
@@ -105,7 +109,7 @@ class Case:
             "slices": len(self),
             "phantom": self.phantom,
             "truth": None if self.truth is None else packed(self.truth),
-            "predicted": {s.name: packed(s.presence()) for s in self.systems if np.isfinite(s.scores).any()},
+            "predicted": {system.name: packed(system.presence()) for system in self.scored()},
         }
 
     def document(self) -> dict[str, Any]:

@@ -148,9 +148,7 @@ def test_a_refused_label_file_leaves_no_workspace(prepared, tmp_path):
     folder, ((series, *_), *_) = prepared
     (tmp_path / "labels.csv").write_text(f"series,emphysema\n{series},1\n1.2.3,1\n")
     with pytest.raises(InputError, match="line 3: series must name a prepared scan"):
-        prepare_scans(
-            folder / "scans", tmp_path / "study", labels=tmp_path / "labels.csv", threshold=7, workers=1
-        )
+        prepare_scans(folder / "scans", tmp_path / "study", labels=tmp_path / "labels.csv", threshold=7, workers=1)
     assert not (tmp_path / "study").exists()
     (tmp_path / "labels.csv").write_text(f"series,emphysema\n{series},1\n")
     prepare_scans(folder / "scans", tmp_path / "study", labels=tmp_path / "labels.csv", threshold=8, workers=1)

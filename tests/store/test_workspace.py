@@ -48,3 +48,14 @@ def test_without_a_workspace_the_error_names_the_command_that_creates_one(tmp_pa
 def test_without_slices_the_error_names_the_command_that_prepares_them(tmp_path):
     with pytest.raises(InputError, match="ildfv prepare"):
         Workspace.open_or_create(tmp_path, version="1").slices()
+
+
+def test_a_planned_workspace_is_on_disk_after_save_unless_another_process_was_first(tmp_path):
+    first, second = (Workspace.open_or_plan(tmp_path / "w", version="1", seed=seed) for seed in (3, 4))
+    assert not (tmp_path / "w").exists()
+    first.save()
+    first.save()  # writes nothing
+    assert Workspace.open(tmp_path / "w").settings == first.settings
+    with pytest.raises(InputError, match="was created by another process: run the command again"):
+        second.save()
+    assert Workspace.open(tmp_path / "w").settings == first.settings

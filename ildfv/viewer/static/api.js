@@ -31,6 +31,11 @@ export async function json(path, options) {
   return (await request(path, options)).json();
 }
 
+// What the server has put into the page: {study, number, case}; see `_Served` in app.py.
+export function started() {
+  return JSON.parse(document.getElementById("start").textContent);
+}
+
 export async function bytes(path, signal) {
   return (await request(path, { signal })).arrayBuffer();
 }

@@ -1,6 +1,6 @@
 // The page: one study, one open case, and the controls that act on it.
 
-import { json, onLost } from "./api.js";
+import { json, onLost, started } from "./api.js";
 import { Cases } from "./cases.js";
 import { WINDOWS } from "./colours.js";
 import { caseName, compare, findSimilar, followSecond, moveSecond, toggleSections } from "./compare.js";
@@ -37,7 +37,7 @@ function shown(z) {
 
 async function start() {
   onLost(showLost);
-  const study = await json("api/study");
+  const { study } = started();
   document.title = `${study.title} – ildfv view`;
   $("title").textContent = study.title;
   $("phantom").hidden = !study.phantom;

@@ -1,6 +1,6 @@
 // Opens a case of the study.
 
-import { json } from "./api.js";
+import { json, started } from "./api.js";
 import { followSecond } from "./compare.js";
 import { make, rich } from "./dom.js";
 import { go, firstSlice } from "./moving.js";
@@ -26,7 +26,8 @@ export async function openCase(i, z) {
     if (z !== undefined) go(z);
     return;
   }
-  const scan = await json(`api/case/${i}`);
+  const first = started();
+  const scan = i === first.number ? first.case : await json(`api/case/${i}`);
   Object.assign(state, { scan, number: i });
   state.pattern = Math.min(Math.max(0, state.pattern), scan.patterns.length - 1);
   const known = scan.systems.filter((one) => one.scores.some((row) => row.some((value) => value != null)));
@@ -46,9 +47,9 @@ export async function openCase(i, z) {
   $("correction").hidden = !study.corrections;
   $("similar-list").replaceChildren();
   $("similar-note").textContent = "";
-  const first = z ?? firstSlice();
+  z ??= firstSlice();
   pane.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
-  await pane.open(i, scan, Math.min(scan.slices - 1, Math.max(0, first)));
+  await pane.open(i, scan, Math.min(scan.slices - 1, Math.max(0, z)));
   sections.open(i, scan);
   strips.move(pane.z);
   selectPattern(state.pattern);

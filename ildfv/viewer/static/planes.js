@@ -8,6 +8,7 @@ const BACKWARD = 4;
 // Planes per request: one request for 4 planes takes a third of the CPU time of 4 requests. The displayed plane is
 // requested first, in a separate request.
 const BLOCK = 8;
+const PAUSE = 100; // ms after the first plane: it is drawn before its neighbours are read
 
 export class Planes {
   // address: returns the URL of plane z; with ?count=n it gives n planes from z on. make: converts an ArrayBuffer to a
@@ -54,6 +55,7 @@ export class Planes {
   }
 
   next() {
+    if (!this.kept.size && !this.failed.size && this.running.has(this.last)) return; // nothing competes with the first
     while (this.requests.size < AT_ONCE && this.wanted.length) {
       const z = this.wanted.shift();
       if (!this.running.has(z)) this.read(...(z === this.last || this.single.has(z) ? [z, z] : this.block(z)));
@@ -75,6 +77,7 @@ export class Planes {
     const controller = new AbortController();
     const request = { first, last, controller };
     const count = last - first + 1;
+    const isFirst = !this.kept.size;
     this.requests.add(request);
     for (let i = first; i <= last; i++) this.running.add(i);
     try {
@@ -89,7 +92,8 @@ export class Planes {
     this.requests.delete(request);
     for (let i = first; i <= last; i++) this.running.delete(i);
     this.changed();
-    this.next();
+    if (isFirst) setTimeout(() => this.next(), PAUSE);
+    else this.next();
   }
 
   // One unreadable plane of a block must not hide the others: they are read one by one.
