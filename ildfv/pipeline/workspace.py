@@ -107,9 +107,7 @@ class Workspace:
             return
         path = self.root / SETTINGS
         with writing(self.root):
-            check(
-                not path.exists(), f"{path} must not exist yet, but another process created it: run the command again"
-            )
+            check(not path.exists(), f"{path} was created by another process: run the command again")
             write_bytes(path, tomli_w.dumps(self.settings.model_dump(exclude_none=True)).encode(), private=True)
         self.is_new = False
 
