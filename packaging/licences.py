@@ -39,8 +39,8 @@ HEAD = """# Licences
 Python 3.11 and the CPU build of torch, and the licence that the metadata of each package states. `make licences` writes
 this page.
 
-No listed package is under the GPL or AGPL. These packages have licences with a weaker copyleft, which concerns only
-changes to the package itself: {weak}.
+No listed package is under the GPL or AGPL. Some have licences with a weaker copyleft, which concerns changes to the
+package itself: {weak}.
 
 - **CUDA.** The default build of torch on Linux also installs triton (MIT), NVIDIA's CUDA libraries (`nvidia-…`,
   proprietary) and their bindings (`cuda-…`, Apache-2.0). The extras `cuda12` and `cuda13` install the same packages,
