@@ -45,8 +45,8 @@ package itself: {weak}.
 - **CUDA.** The default build of torch on Linux also installs triton (MIT), NVIDIA's CUDA libraries (`nvidia-…`,
   proprietary) and their bindings (`cuda-…`, Apache-2.0). The extras `cuda12` and `cuda13` install the same packages,
   and also CuPy and FAISS (both MIT). The CPU build of torch installs none of them: see [Installation](install.md).
-- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, like the wheels of scikit-learn and torch. It is under GPL-3.0
-  with the GCC Runtime Library Exception, which permits its use by programs under any licence.
+- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, like the wheels of scikit-learn and torch. It is under
+  GPL-3.0 with the GCC Runtime Library Exception, which permits its use by programs under any licence.
 - **Tools.** `make dist` runs patchelf, which is under the GPL. It is neither imported nor distributed.
 
 `make sbom` writes the packages of an installation as a CycloneDX document.
