@@ -35,24 +35,24 @@ SHORT = {
 }
 HEAD = """# Licences
 
-`ildfv` is under the MIT licence. This page lists the packages that `pip install` brings with it on Linux x86-64 with
+`ildfv` is under the MIT licence. This page lists the packages that `pip install` installs with it on Linux x86-64 with
 Python 3.11 and the CPU build of torch, and the licence that the metadata of each package states. `make licences` writes
-it.
+this page.
 
-No package in it is under the GPL or AGPL. Under licences with a weaker copyleft, which concern changes to the package
-itself: {weak}.
+No listed package is under the GPL or AGPL. Some have licences with a weaker copyleft, which concerns changes to the
+package itself: {weak}.
 
-- **CUDA.** The default build of torch on Linux also brings triton (MIT), NVIDIA's CUDA libraries (`nvidia-…`,
-  proprietary) and their bindings (`cuda-…`, Apache-2.0); so do `[cuda12]` and `[cuda13]`, with CuPy and FAISS (both
-  MIT). The CPU build of torch brings none of them: see [Installation](install.md).
-- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, as those of scikit-learn and torch do. It is under GPL-3.0
-  with the GCC Runtime Library Exception, which permits its use by programs under any licence.
+- **CUDA.** The default build of torch on Linux also installs triton (MIT), NVIDIA's CUDA libraries (`nvidia-…`,
+  proprietary) and their bindings (`cuda-…`, Apache-2.0). The extras `cuda12` and `cuda13` install the same packages,
+  and also CuPy and FAISS (both MIT). The CPU build of torch installs none of them: see [Installation](install.md).
+- **OpenMP.** Wheels of `ildfv` for Linux contain libgomp, like the wheels of scikit-learn and torch. It is under
+  GPL-3.0 with the GCC Runtime Library Exception, which permits its use by programs under any licence.
 - **Tools.** `make dist` runs patchelf, which is under the GPL. It is neither imported nor distributed.
 
 `make sbom` writes the packages of an installation as a CycloneDX document.
 
-Packages in bold are named in `pyproject.toml`; the others come with them and are listed once, under the first extra
-that brings them.
+Packages in bold are named in `pyproject.toml`. The others are their dependencies, and are listed once, under the first
+extra that installs them.
 """
 
 
