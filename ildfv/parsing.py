@@ -74,8 +74,8 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
     """The delimiter of a CSV file, and the line number and cells of each row that is not blank.
 
-    The delimiter is a comma, unless the first line has none: then it is a semicolon, which spreadsheets write in
-    countries with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
+    The delimiter is a comma. If the first line has no comma, it is a semicolon, as written by spreadsheets in countries
+    with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
 
     Raises
     ------

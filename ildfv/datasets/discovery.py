@@ -42,8 +42,8 @@ def discover(
 
     All CT files with the same SeriesInstanceUID are one scan, even if they are in several folders. If they contain
     several acquisitions that interleave or repeat positions, each acquisition is a scan. A volume file is a label map
-    if words in its name or folder say so (see `naming`), otherwise a scan. A volume file has no patient identity, so
-    the patient is derived from its path (`naming.person_of`).
+    if words in its name or folder mark it as one (see `naming`), otherwise a scan. A volume file has no patient
+    identity, so the patient is derived from its path (`naming.person_of`).
 
     Parameters
     ----------

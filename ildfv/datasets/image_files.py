@@ -50,6 +50,6 @@ def image_note(scan: Scan) -> str:
     assert scan.grey is not None
     bits = bits_of(scan.source)
     return (
-        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU: steps of {scan.grey.step(bits):.3g} HU, "
-        f"and values outside this range are lost; the pixel size is unknown, the longer side is taken as {FIELD:g} mm"
+        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU in steps of {scan.grey.step(bits):.3g} "
+        f"HU, without values outside this range; the pixel size is unknown: the longer side is taken to be {FIELD:g} mm"
     )

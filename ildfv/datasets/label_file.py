@@ -11,7 +11,7 @@ slices as a whole (`scan_labels`).
 
 Paths are relative to the CSV file. A pattern has a column with 1 (shown), 0 (not shown) or nothing (unknown; also NaN,
 NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
-Beside another name, the patients in a column `patient` replace those from PatientIDs or folders.
+If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SERIES, SCAN = "series", "scan"
 PATIENT = "patient"
 WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
 VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT, "0.0": ABSENT, "1.0": PRESENT}
-UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; upper and lower case are equal
+UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; compared regardless of case
 
 
 @dataclass(frozen=True)

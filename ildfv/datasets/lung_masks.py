@@ -52,7 +52,7 @@ def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
             if wrong := difference(grid, file_geometry(path, mask_format)):
                 raise InputError(wrong)
             mask = label_integers(read_label_file(path, mask_format)) != 0
-        check(bool(mask.any()), "must mark lung, got only voxels that are 0")
+        check(bool(mask.any()), "must mark lung, got only zeros")
     except (InputError, MissingPackageError) as error:
         raise InputError(f"lung mask {path.name} {error}") from error
     return mask

@@ -48,7 +48,7 @@ class SliceLabels:
             )
             part = slices.names.index(series)
             first, size = slices.starts[part], slices.sizes[part]
-            check(max(rows) < size, f"slice labels of series {series} must be below {size}, got {max(rows)}")
+            check(max(rows) < size, f"indices in slice labels of series {series} must be below {size}, got {max(rows)}")
             slices.counts[first + np.array(list(rows))] = np.array(list(rows.values()), np.int32)
             slices.scans("labelled")[part] = True
         slices.key = key_of(slices.key, self.to_dict())
@@ -129,7 +129,7 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError: a count is larger than the slice. Only planned slices have a known size and are checked."""
+        """InputError: a count exceeds the pixels of its slice. Only planned slices are checked: their size is known."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]

@@ -63,5 +63,5 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
             "use the column file or position",
         )
         found[place.instance] = place
-    check(bool(found), f"the column instance must refer to a DICOM series, got {source}: use the column position")
+    check(bool(found), f"a row with an instance must name a DICOM series, got {source}: use the column position")
     return found

@@ -44,11 +44,11 @@ def _text(value):
 class Slices:
     """All slices of a prepared folder, ordered by series and position. Images are read on demand.
 
-    folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice, and the
-    attributes of each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in
-    slices without a label map and in parts of format 1, which do not contain it. preparation: the options by which all
-    scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown),
-    if only scans are labelled (`scan_labels`); or None.
+    folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice in
+    addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid.
+    healthy is −1 in slices without a label map and in parts of format 1, which do not contain it. preparation: the
+    options with which all scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan,
+    1, 0 or −1 (unknown), if only scans are labelled (`scan_labels`); or None.
     """
 
     def __init__(self, folder: Path | str):
@@ -152,7 +152,8 @@ class Slices:
 
         InputError: a part without HU.
         """
-        check(self.has_hounsfield, "all slices must be prepared with --hu, got slices without HU: prepare them again")
+        rule = "all slices must be prepared with --hu, got slices without HU"
+        check(self.has_hounsfield, f"{rule}: run `ildfv prepare --hu` again")
         return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
 
     def densities(self) -> np.ndarray:

@@ -38,7 +38,7 @@ REGIONS = ".txt"  # suffix of a text file of regions (`scans.region_text`)
 class ListedScan:
     """A scan with its label maps: paths below the folder of the scans."""
 
-    where: str  # for messages: the row, as in a spreadsheet, or the folder
+    where: str  # for messages: the number of the row, as in a spreadsheet, or the folder
     scan: Path
     labels: tuple[Path, ...]
     patient: str  # "": determined as for a scan that a search finds
@@ -107,7 +107,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     try:
         delimiter, lines = read_csv(table)
     except OSError as error:
-        raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
+        raise InputError(f"--table must be a readable CSV file, got {table}: {error.strerror}") from error
     rule = f"{table} must separate columns by commas or tabs, because semicolons separate the label maps of a scan"
     check(delimiter != ";", f"{rule}, got semicolons")
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []

@@ -242,7 +242,7 @@ def mix(hu, share: np.ndarray, value) -> np.ndarray:
 
 
 def bump(u: float, centre: float, width: float) -> float:
-    """A Gaussian of height 1, which is 1/e at `width` from its centre."""
+    """A Gaussian function with maximum 1 at `centre` and the value 1/e at a distance of `width`."""
     return float(np.exp(-(((u - centre) / width) ** 2)))
 
 

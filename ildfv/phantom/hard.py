@@ -47,7 +47,7 @@ PROTOCOLS = (
 
 
 def draw_hard_patient(seed: int, number: int) -> Patient:
-    """Patient `number` (from 1) of `seed` with difficulty "hard"; independent of the number of patients."""
+    """Patient `number` (from 1) of `seed` with difficulty "hard". It does not depend on the number of patients."""
     patterns, ranks = deal(seed, number, HARD_DECK, "hard deck")
     base = replace(draw_patient(seed, number), difficulty=HARD)
     rng = base.rng("hard")

@@ -113,7 +113,7 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
 
 
 def inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Whether the centre of each pixel is inside the polygon, which may reach beyond the slice."""
+    """Whether the centre of each pixel is inside the polygon, which may extend beyond the slice."""
     from skimage.measure import grid_points_in_poly
 
     mask = np.zeros(shape, bool)

@@ -38,7 +38,7 @@ class Grey:
         finite = bool(np.isfinite([self.low, self.high]).all())
         check(
             finite and self.low < self.high,
-            f"grey must be two HU, LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
+            f"grey must be two HU LOW,HIGH with LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
         )
 
     @classmethod
@@ -67,8 +67,8 @@ def image_geometry(path: Path) -> Geometry:
     check_size((1, height, width))
     check(
         min(width, height) >= MIN_SIDE and max(width, height) <= MAX_ASPECT * min(width, height),
-        f"an image of a slice must have at least {MIN_SIDE} pixels per side and sides of at most 1:{MAX_ASPECT}, "
-        f"got {width}×{height}: leave out icons and parts of slices",
+        f"an image of a slice must have at least {MIN_SIDE} pixels per side and an aspect ratio of at most "
+        f"{MAX_ASPECT}, got {width}×{height}: remove icons and parts of slices",
     )
     pixel = FIELD / max(width, height)
     return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
@@ -117,9 +117,9 @@ def grey_values(path: Path) -> np.ndarray:
 
 def _levels(image: Image.Image) -> np.ndarray:
     """The grey levels of an open image. InputError: it is not a grey image of 8 or 16 bits."""
-    rule = "an image must be grey, 8 or 16 bits, without alpha"
+    rule = "an image must be grey, with 8 or 16 bits and no alpha channel"
     frames = getattr(image, "n_frames", 1)
-    check(frames == 1, f"{rule}, one frame, got {frames} frames")
+    check(frames == 1, f"an image must have one frame, got {frames} frames")
     transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
     check(not transparent, f"{rule}, got an alpha channel: export the image without it")
     turned = image.getexif().get(ORIENTATION, 1)

@@ -74,10 +74,10 @@ class Codes:
         try:
             content = read_toml(path)
         except OSError as error:
-            raise InputError(f"codes must be a readable file: {path}: {error.strerror}") from error
+            raise InputError(f"codes must be a readable TOML file, got {path}: {error.strerror}") from error
         if unknown := set(content) - {"shift", "priority", "codes", "segments"}:
             raise InputError(
-                f"{path} must contain only shift, priority, [codes], [segments], got {', '.join(sorted(unknown))}"
+                f"{path} must contain only shift, priority, [codes] and [segments], got {', '.join(sorted(unknown))}"
             )
         shift, segments, priority = content.get("shift", 0), content.get("segments", {}), content.get("priority", [])
         codes = content.get("codes", {0: OUTSIDE} if segments else None)
@@ -132,7 +132,7 @@ class Codes:
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
-            raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}", faq="label-codes")
+            raise InputError(f"label codes must be listed in {self.name}, got unknown codes {shown}", faq="label-codes")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
         return look_up(table, values)

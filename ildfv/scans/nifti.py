@@ -73,7 +73,7 @@ def nifti_slices(path: Path) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path):
-    """The image, in the format that its magic bytes name. nibabel.load goes by the suffix and rejects ".Nii.Gz"."""
+    """The image, in the format that its magic bytes name. nibabel.load uses the suffix and rejects ".Nii.Gz"."""
     from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener

@@ -1,7 +1,7 @@
-"""HU normalised with values measured in the scan: of the air around the body and, optionally, of soft tissue.
+"""Normalisation of HU by values measured in the scan: in the air around the body and, optionally, in soft tissue.
 
 "air" adds an offset, so that the air is at −1000 HU. "air,tissue" also scales, so that the most frequent attenuation of
-homogeneous soft tissue is at 50 HU. Neither needs a segmentation: air is what lies outside the body and is not padding;
+homogeneous soft tissue is at 50 HU. Neither needs a segmentation: air is everything outside the body except padding;
 soft tissue is found by its attenuation (`scans.tissue`). Blood is not used, because contrast medium changes it.
 """
 
@@ -18,7 +18,7 @@ from ildfv.scans.volume import MAX_HU, PADDING
 NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
 FLOOR = -1024  # HU; lower values are padding, and many scanners clip here
-DENSEST = -850.0  # HU; what is denser outside the body is table, clothes or arms
+DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arms
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
 CLIPPED = 0.4  # share of the air at the lowest value above which its median is not reliable
@@ -63,7 +63,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     rule = "the air around the body must be measurable to normalise HU"
     check(
         len(air) >= FEWEST,
-        f"{rule}, got {len(air)} of {FEWEST} pixels that are not padding (cropped or masked scan?)",
+        f"{rule}, got {len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)",
         faq="scanner-options",
     )
     clipped = float(np.mean(air == air.min()))

@@ -79,7 +79,7 @@ class Preparation:
         values = json.loads(text)
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
-        check(not unknown, f"preparation must have the options {sorted(known)}, got {unknown}: update ildfv")
+        check(not unknown, f"options of a preparation must be among {sorted(known)}, got {unknown}: update ildfv")
         return cls(**values)
 
     def described(self) -> str:

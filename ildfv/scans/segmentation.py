@@ -51,7 +51,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
                 for value in np.unique(placed[placed != 0]):
                     segment = number if kind == "BINARY" else int(value)
                     if segment not in labels:
-                        raise InputError(f"segments must be described in SegmentSequence, got {segment}")
+                        raise InputError(f"segments must be described in SegmentSequence, got segment {segment}")
                     meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
                     new = np.where(placed == value, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)
                     overlay.add(z, new, f"segment {labels[segment]!r}")

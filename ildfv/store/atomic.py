@@ -51,7 +51,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode of a new file under the umask. A file is created, because the umask can only be read by setting it."""
+    """The mode of a new file under the umask, from a file created here: the umask can only be read by setting it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -117,7 +117,7 @@ def check_space(folder: Path, size: int) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < size:
         raise InputError(
-            f"{folder}: a file of {size:,} bytes exceeds this process's limit of {limit:,}: raise it with ulimit -f"
+            f"{folder}: a file must have at most {limit:,} bytes (ulimit -f), got {size:,}: raise this limit"
         )
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:

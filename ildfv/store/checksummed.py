@@ -1,4 +1,4 @@
-"""JSON documents that contain the SHA-256 of their content, so that any later change is detected when they are read."""
+"""JSON documents with the SHA-256 of their content, so that later changes are detected when a document is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safe opening of the HDF5 files of parts: HDF5 reads no other file, and all arrays are of the expected kind.
+"""Safe opening of the HDF5 files of parts: no other file is read, and all arrays are of the expected kind.
 
 HDF5 can read the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
 links to other files, and load filters as plugins. A part uses none of these features: it is a flat list of plain arrays
@@ -58,7 +58,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     """
     if isinstance(file, Path):
         check_regular(file)
-    # No chunk cache: every chunk is read only once.
+    # A chunk cache would be useless, because every chunk is read only once.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
         _check_content(opened, f"{name}")
@@ -111,7 +111,7 @@ def _check_type(item, name: str, kinds: str) -> None:
     """InputError: the values are not of one of these kinds of dtype."""
     try:
         dtype = item.dtype
-    except (TypeError, ValueError) as error:  # a type that NumPy does not have
+    except (TypeError, ValueError) as error:  # a type that NumPy lacks
         raise InputError(f"{name} must hold plain numbers or strings, got a type that NumPy lacks: {error}") from error
     plain = dtype.kind in kinds and dtype.subdtype is None
     check(plain, f"{name} must hold plain numbers or strings, got {_type_name(dtype)}")

@@ -38,7 +38,7 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
             who = owner or "another process"
             raise InputError(f"{folder} is locked by {who}: wait until it ends, or stop it") from None
         except OSError as error:
-            raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
+            raise InputError(f"{folder} must be writable, got {error.strerror or error}") from error
         try:
             yield folder
         except BaseException:

@@ -23,7 +23,7 @@ METADATA = "ildfv"  # the only metadata key, because safetensors does not keep t
 def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None:
     """Writes `model.safetensors` atomically, and a readable copy of `info` to `model.json`.
 
-    `info` is also stored in the safetensors file, with a checksum of tensors and info, so that they always match.
+    `info` is also stored in the safetensors file, with a checksum of tensors and info, so that both always match.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
-    with replacing(folder / TENSORS) as temporary:  # not from bytes in memory: the model of fc6 takes half a gigabyte
+    with replacing(folder / TENSORS) as temporary:  # not via bytes: the model of fc6 has half a gigabyte
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # disk full, or a file size limit

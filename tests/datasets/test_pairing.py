@@ -218,7 +218,7 @@ def test_a_label_map_of_a_damaged_series_is_not_paired_with_another_one(tmp_path
     files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(files.chest(seed=1)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"t0": None, "t1": None}
-    assert "got unreadable files of t1" in quarantined["labels.nii.gz"]
+    assert "because files of t1 are unreadable" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, files):

@@ -179,7 +179,7 @@ def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, 
     assert "(truncated?)" in reasons["broken"]
     assert "a scan must show lung" in reasons["nolung"]
     assert reasons["ct"] == linked(
-        "label map label.nii: label codes must be listed in phantom, got unknown 77", "label-codes"
+        "label map label.nii: label codes must be listed in phantom, got unknown codes 77", "label-codes"
     )
     assert [left.source.name for left in report.ignored] == ["README"]
     assert n_files(report) == 6 + 6 + 7 + 1
@@ -197,7 +197,7 @@ def test_a_refused_scan_replaces_nothing_and_the_report_says_so(tmp_path, files,
     report = run(tmp_path)
     assert [scan.source.name for scan in report.prepared] == ["a"]
     (left,) = report.quarantined
-    assert left.reason.endswith("; slices of an earlier run were kept (6 slices)")
+    assert left.reason.endswith("; its slices of an earlier run were kept (slices: 6)")
     assert (report.removed, content(tmp_path / "out")) == ([], before)
 
 
@@ -211,8 +211,8 @@ def test_an_incomplete_code_table_removes_no_labelled_slice(tmp_path, files, inl
     table.write_text("[codes]\n0='outside'\n1='healthy'\n")
     report = run(tmp_path, codes=table)
     (left,) = report.quarantined
-    assert "got unknown 2, 5" in left.reason
-    assert "slices of an earlier run were kept (6 slices)" in left.reason
+    assert "got unknown codes 2, 5" in left.reason
+    assert "its slices of an earlier run were kept (slices: 6)" in left.reason
     assert content(tmp_path / "out") == before
     assert Slices(tmp_path / "out").labelled.all()
 

@@ -133,7 +133,7 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
             "position must be given in every row.* of slices or of scans, not both",
         ),
         ("patient,position,emphysema\n{p},3,1\n", "must have one of the columns series, scan, file, got none"),
-        ("series,emphysema pixels\n{s},700\n", "must have no column of pixels, because its rows name scans of several"),
+        ("series,emphysema pixels\n{s},700\n", "must have no column of pixel counts, because rows name scans"),
         ("series,emphysema\n{s},\n", "must label at least one slice or scan, got 1 rows without a known label"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_medseg_case_without_its_mask_is_quarantined(medseg, tmp_path):
     result, report = prepare(medseg, tmp_path / "study", "--layout", "medseg")
     assert result.exit_code == 0, result.stderr
     assert [one["reason"] for one in report["quarantined"]] == [
-        "case 2: 2.nii.gz must have a file of its name in rp_msk, got none"
+        "case 2: 2.nii.gz must have a file of the same name in rp_msk, got none"
     ]
     assert {Path(one["source"]).name for one in report["ignored"]} == {"3.nii.gz"}
 

@@ -34,7 +34,7 @@ def quarantine(folder) -> dict[str, str]:
     [
         ({"RescaleSlope": None}, "RescaleSlope must be present"),
         ({"RescaleIntercept": None}, "RescaleIntercept must be present"),
-        ({"RescaleSlope": "0"}, "RescaleSlope must be above 0 and finite, got slope 0"),
+        ({"RescaleSlope": "0"}, "RescaleSlope must be above 0 and finite, and RescaleIntercept finite, got 0"),
         ({"RescaleSlope": "-1"}, "RescaleSlope must be above 0"),
         ({"RescaleType": "Z_EFF"}, "RescaleType must be HU, US or absent, got Z_EFF"),
         (

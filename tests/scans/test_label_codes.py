@@ -24,7 +24,7 @@ def test_chest_imaging_platform_types_are_the_high_byte():
 def test_every_public_type_of_the_platform_is_known_and_no_other():
     cip = Codes.load("cip")
     assert set(cip.meanings) == set(range(101))
-    with pytest.raises(InputError, match=r"label codes must be listed in cip, got unknown 101, 255"):
+    with pytest.raises(InputError, match=r"label codes must be listed in cip, got unknown codes 101, 255"):
         cip.translate(np.array([0, 101 << 8, 255 << 8 | 7], np.uint16))
 
 
