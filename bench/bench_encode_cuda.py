@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python bench/bench_encode_cuda.py [--slices 24000] [--layer conv1] [--device cuda] [--out FILE.json]
 
-The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link into them. The
-file is written every few seconds, so that an interrupted run leaves the rates up to then.
+The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link to them. The
+file is written every few seconds, so that an interrupted run keeps the rates measured so far.
 """
 
 from __future__ import annotations

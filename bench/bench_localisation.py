@@ -1,10 +1,10 @@
-"""Localisation by contributions of Fisher vectors, Grad-CAM and occlusion of the CNN, and controls, on label maps.
+"""Localisation by contributions of Fisher vectors, Grad-CAM, occlusion and controls, compared with label maps.
 
     python -m bench.bench_localisation -w STUDY [--fold 0] [--layers conv1,conv5] [--train 48] [--occluded 48]
         [--floors 0.5,0.9] [--out bench/results/localisation-DATE.json]
 
 STUDY: a workspace with label maps, a network of the fold and scored encodings of the layers (`ildfv demo` makes one).
-Thresholds for Dice and floors are chosen on training slices; all measures are of the held-out patients of the fold.
+Thresholds for Dice and floors are chosen on training slices. All measures are computed on the held-out patients.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def of_layer(workspace, network, layer: str, arguments, training: LabelledSlices
         if quantile:
             total = contributions(fisher, g, some).sum(axis=1)
             rest = unlocated(fisher, g, some, floor=floor)
-            notes[f"{name}: SD of the unlocated part of a score over that of the score"] = rest.std() / total.std()
+            what = "SD of the part of a score without location, divided by the SD of the score"
+            notes[f"{name}: {what}"] = rest.std() / total.std()
     return found
 
 

@@ -1,4 +1,4 @@
-"""How often a predictor refuses a scan or warns: for scans like its training data, and for unsuitable scans.
+"""How often a predictor refuses a scan or warns, for scans like its training data and for unsuitable scans.
 
     python -m bench.bench_reliability -p PREDICTOR -w STUDY --scans SCANS [--real ../shared/data] [--patients 6]
 

@@ -3,7 +3,7 @@
     python -m bench.bench_scale [--slices 2000,20000,240000] [--network cnnf] [--folder FOLDER] [--out FILE.json]
 
 The slices repeat: SOURCES files of phantom slices are written once, and each scan of the workspace is a separate part
-whose images are a link into one of them. Except for this, all reads and writes are those of `ildfv encode` and `ildfv
+whose images are a link to one of them. Except for this, all reads and writes are those of `ildfv encode` and `ildfv
 regress`; the page cache is more effective than it would be with 36 GB of images. --network cnnf (default) is the
 paper's, with random weights; coarse is one convolution to 28×28 descriptors of 8 dimensions, to measure the memory for
 many slices quickly.

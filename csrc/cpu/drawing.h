@@ -6,8 +6,8 @@
 
 namespace ildfv {
 
-// out (rows, columns): image smoothed along the columns (axis 0) or the rows (axis 1), in double precision. half: weights
-// at the distances 0 … radius. Edges are continued by reflection. Like scipy.ndimage.gaussian_filter1d.
+// out (rows, columns): image smoothed along the columns (axis 0) or the rows (axis 1), in double precision. half:
+// weights at the distances 0 … radius. Edges are continued by reflection. Like scipy.ndimage.gaussian_filter1d.
 template <class Real>
 void smooth_lines(const Real* image, int64_t rows, int64_t columns, const double* half, int64_t radius, int axis,
                   Real* out);

@@ -1,5 +1,5 @@
-// Computes the Fisher vector of each slice from its moments, including signed roots and normalisation. The result is the
-// same as for `vectors` in ildfv/estimators/fisher_vectors.py, which needs a dozen array operations, while this kernel
+// Computes the Fisher vector of each slice from its moments, including signed roots and normalisation. The result is
+// the same as for `vectors` in ildfv/estimators/fisher_vectors.py, which needs a dozen array operations. This kernel
 // reads the moments only twice.
 #include "cuda/tile.h"
 
