@@ -104,7 +104,7 @@ def read_label_file(path: Path) -> LabelFile:
     scan, where = _key_columns(path, columns)
     rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
     known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
-    check(known > 0, f"{path} must label at least one slice or scan, got {len(rows)} rows without a known label")
+    check(known > 0, f"{path} must label at least one slice or scan, got no known label (rows: {len(rows)})")
     has_patients = PATIENT in columns and scan != PATIENT
     return LabelFile(path, scan, where, has_patients, rows, any(is_count for _, is_count in patterns.values()))
 
@@ -131,7 +131,7 @@ def _rows(
     """Yields the rows of the file. An error names the line."""
     for line, row in lines:
         try:
-            rule = f"a row must have one cell per column, got {len(row)} cells in {len(columns)} columns"
+            rule = f"a row must have one cell per column ({len(columns)}), got {len(row)}"
             check(len(row) == len(columns), rule)
             cells = {column: value.strip() for column, value in zip(columns, row, strict=True)}
             if not any(cells.values()):

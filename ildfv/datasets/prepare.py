@@ -63,7 +63,7 @@ def prepare(
         If `scans` contains no file, or `out` was written with another salt.
     """
     if not salt:
-        raise InputError("salt must not be empty: identities are hashed with it")
+        raise InputError("salt must not be empty, because identities are hashed with it")
     scans, out = Path(scans), Path(out)
     found = find_scans(scans, settings, view=view, workers=workers, progress=progress)
     if check_found is not None:

@@ -24,7 +24,7 @@ from ildfv.streaming.processes import Died, as_completed
 
 KEPT_LABELS = "labelled slices of an earlier run were kept: without --codes they would lose their labels"
 NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
-KEPT_SLICES = "its slices of an earlier run were kept"
+KEPT_SLICES = "slices of an earlier run were kept"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for new parts that will replace stored parts
 
 
@@ -104,7 +104,7 @@ class PrepareRun:
         if row is None:
             return unused
         if self.parts.intact(row):
-            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES} (slices: {row.count})")
+            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES}: {row.count}")
         self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
         self.parts.drop(row.name)
         return unused

@@ -71,14 +71,16 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
-                check(series == name, f"{self.parts.path(name)} must hold the series in its name, got {series}: {MEND}")
+                rule = f"{self.parts.path(name)} must contain the series in its name"
+                check(series == name, f"{rule}, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
                 preparations.setdefault(_text(file.attrs.get("preparation", "{}")), name)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
-                check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
+                complete = part_format < 2 or "healthy" in file
+                check(complete, f"part {name} must contain healthy pixels, got none: {MEND}")
                 columns = ("counts", "lung", "positions") + (("healthy",) if part_format > 1 else ())
                 for column in columns:
                     getattr(self, column)[start:stop] = file[column][()]
@@ -166,7 +168,7 @@ class Slices:
             with self.parts.open(name) as file:
                 check(
                     "density" in file,
-                    f"{self.parts.path(name)} must hold lung densities for baselines, got a part of format 1: "
+                    f"{self.parts.path(name)} must contain lung densities for baselines, got a part of format 1: "
                     "prepare the scans into a new workspace",
                 )
                 found.append(file["density"][()])
@@ -187,10 +189,9 @@ class Slices:
         with self.parts.open(self.names[part]) as file:
             packed = file["lung_masks"][()]
         shape = (int(self.sizes[part]), SIZE * SIZE // 8)
-        found = (packed.dtype, packed.shape)
-        check(
-            found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be uint8 {shape}, got {found}: {MEND}"
-        )
+        rule = f"lung_masks of {self.names[part]} must be uint8 {shape}"
+        valid = (packed.dtype, packed.shape) == (np.uint8, shape)
+        check(valid, f"{rule}, got {packed.dtype} {packed.shape}: {MEND}")
         return packed
 
     def _reset(self) -> None:

@@ -119,7 +119,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         if not any(cell.strip() for cell in line):
             continue
         if len(line) != len(columns):
-            raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
+            raise InputError(f"row {number} of {table} must have one cell per column ({len(columns)}), got {len(line)}")
         cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
         if os.sep == "/":  # the table may have been written on Windows
             cells |= {name: cells[name].replace("\\", "/") for name in columns if name != "patient"}

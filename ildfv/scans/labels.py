@@ -84,7 +84,7 @@ class Codes:
         if not isinstance(shift, int) or isinstance(shift, bool):
             raise InputError(f"{path}: shift must be an integer, got {shift!r}")
         if not isinstance(codes, dict) or not codes or not isinstance(segments, dict):
-            raise InputError(f"{path} must contain a table [codes] of code = meaning or [segments], got {codes!r}")
+            raise InputError(f"{path} must contain [codes] (code = meaning) or [segments], got {codes!r}")
         if not isinstance(priority, list) or not all(isinstance(meaning, str) for meaning in priority):
             raise InputError(f"{path}: priority must be a list of meanings, got {priority!r}")
         for code in map(str, codes):

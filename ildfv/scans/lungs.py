@@ -47,8 +47,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     cropped = ""
     if outside >= MIN_LUNG_AREA:
         cropped = (
-            f" and {outside / 100:.3g} cm² that touch the border of the slice; in a cropped scan, lung cannot be "
-            "distinguished from the air around the body: use the uncropped scan"
+            f" and another {outside / 100:.3g} cm² at the border of the slice: in a cropped scan, lung cannot be "
+            "distinguished from the air around the body, so use the uncropped scan"
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"

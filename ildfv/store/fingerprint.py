@@ -59,7 +59,8 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
             rule = f"{folder} was made with {what}: restore the old settings to resume, or use --fresh"
             raise InputError(rule, faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
-        raise InputError(f"{folder} has content but no {FINGERPRINT} with its settings: use --fresh to replace it all")
+        rule = f"{folder} has content but no {FINGERPRINT} with its settings"
+        raise InputError(f"{rule}: use --fresh to replace the content")
     if fresh:
         empty(folder)
     write_json(path, {**inputs, **measured})

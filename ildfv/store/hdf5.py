@@ -91,7 +91,7 @@ def _check_storage(dataset: h5py.Dataset, name: str) -> None:
     check(created.get_external_count() == 0, f"{name} must be stored in the file itself, got external storage")
     filters = {created.get_filter(number)[0] for number in range(created.get_nfilters())}
     unknown = sorted(filters - FILTERS)
-    check(not unknown, f"{name} must be stored without filters except Fletcher32, got filter {unknown[:1]}")
+    check(not unknown, f"{name} must be stored without filters except Fletcher32, got filters {unknown}")
     _check_type(dataset, name, NUMBERS)
 
 

@@ -197,7 +197,7 @@ def test_a_refused_scan_replaces_nothing_and_the_report_says_so(tmp_path, files,
     report = run(tmp_path)
     assert [scan.source.name for scan in report.prepared] == ["a"]
     (left,) = report.quarantined
-    assert left.reason.endswith("; its slices of an earlier run were kept (slices: 6)")
+    assert left.reason.endswith("; slices of an earlier run were kept: 6")
     assert (report.removed, content(tmp_path / "out")) == ([], before)
 
 
@@ -212,7 +212,7 @@ def test_an_incomplete_code_table_removes_no_labelled_slice(tmp_path, files, inl
     report = run(tmp_path, codes=table)
     (left,) = report.quarantined
     assert "got unknown codes 2, 5" in left.reason
-    assert "its slices of an earlier run were kept (slices: 6)" in left.reason
+    assert "slices of an earlier run were kept: 6" in left.reason
     assert content(tmp_path / "out") == before
     assert Slices(tmp_path / "out").labelled.all()
 

@@ -134,7 +134,7 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ),
         ("patient,position,emphysema\n{p},3,1\n", "must have one of the columns series, scan, file, got none"),
         ("series,emphysema pixels\n{s},700\n", "must have no column of pixel counts, because rows name scans"),
-        ("series,emphysema\n{s},\n", "must label at least one slice or scan, got 1 rows without a known label"),
+        ("series,emphysema\n{s},\n", "must label at least one slice or scan, got no known label (rows: 1)"),
     ],
 )
 def test_a_table_that_breaks_a_rule_is_refused_in_one_line(prepared, text, message):
