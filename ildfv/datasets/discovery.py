@@ -143,7 +143,7 @@ def assign(
 
 
 def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
-    """The entries. More than `few` files with the same folder, series and reason are merged into one entry."""
+    """The entries, with more than `few` files of the same folder, series and reason merged into one entry."""
     groups: dict[tuple[Path, str, str], list[Unused]] = defaultdict(list)
     for entry in entries:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)

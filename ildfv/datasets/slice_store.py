@@ -182,7 +182,7 @@ class Slices:
     def lung_masks(self, part: int) -> np.ndarray | None:
         """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None if the built-in rule applies.
 
-        Stored masks are the user's, or those of images.
+        Masks are stored if the user gave them, lungmask computed them, or the scan is an image.
         """
         if not self._masked[part]:
             return None

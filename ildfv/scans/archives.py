@@ -53,7 +53,7 @@ def extracted(archive: Path) -> Iterator[Path]:
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """The source itself, or a temporary folder with the files of a zip archive, as `extracted`."""
+    """The source itself, or a temporary folder with the files of a zip archive, as from `extracted`."""
     if not is_archive(source):
         yield source
         return

@@ -2,7 +2,7 @@
 
 The noise is that of soft tissue (`scans.tissue`). The width of the filter is found by bisection on a few slices,
 because the noise of each reconstruction kernel has another spectrum. A filter cannot raise noise: scans below the level
-are not changed, so a common level must be one that most scans reach. The filter also blurs the lung.
+are not changed, so a common level should be below the noise of most scans. The filter also blurs the lung.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Preparation:
 
     @property
     def is_default(self) -> bool:
-        """Whether HU are not changed and the lung is that of the rule."""
+        """Whether HU are not changed and the built-in rule finds the lung."""
         return self == Preparation()
 
     def given(self) -> dict:

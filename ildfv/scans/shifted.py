@@ -1,6 +1,6 @@
 """Detection of slices whose HU are shifted, for example because one file lacks the rescale intercept.
 
-A scan with such slices may pass the checks of `volume`, which look at all slices together. Anatomy, contrast medium,
+A scan with such slices may pass the checks of `volume`, which consider all slices together. Anatomy, contrast medium,
 metal and padding change the shares of air and soft tissue in a slice, but not the HU of their peaks. A slice is
 therefore shifted if its histogram, moved by at least `MIN_SHIFT`, is much more similar to that of the other slices.
 """

@@ -70,7 +70,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
 def empty(folder: Path) -> None:
     """Removes the content of the folder except its lock and fingerprint. The caller must hold the lock.
 
-    If the process is killed at any point, nothing that remains looks finished: files are removed first, because they
+    If the process is killed at any point, no remaining content looks finished: files are removed first, because they
     mark a folder as finished, and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)
