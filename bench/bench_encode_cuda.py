@@ -30,7 +30,7 @@ def main() -> None:
     options.add_argument("--layer", default="conv1")
     options.add_argument("--passes", type=int, default=1, help="EM passes")
     options.add_argument("--device", default="cuda")
-    options.add_argument("--folder", type=Path, help="for the workspace; default: the temporary folder")
+    options.add_argument("--folder", type=Path, help="folder of the workspace; default: the temporary folder")
     options.add_argument("--out")
     given = options.parse_args()
     from bench.bench_scale import write_sources, write_workspace

@@ -60,9 +60,7 @@ def main() -> None:
     )
     occluded = once(partial(occlusion, network))
     count = [len(set(part.patients.tolist())) for part in (training, held_out)]
-    print(
-        f"{slices.data.upper()} data, fold {arguments.fold}: {len(held_out)} slices of {count[1]} held-out patients; "
-    )
+    print(f"{slices.data.upper()} data, fold {arguments.fold}: {len(held_out)} slices of {count[1]} held-out patients")
     print(f"thresholds and floors: {len(training)} slices of {count[0]} training patients")
     found = {}
     for within in ("slice", "lung"):
@@ -167,8 +165,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=48, help="number of training slices for thresholds")
     parser.add_argument("--test", type=int, default=10_000, help="maximum number of held-out slices")
     parser.add_argument("--occluded", type=int, default=48, help="number of slices with occlusion maps")
-    parser.add_argument("--floors", default="0.5,0.9", help="quantiles of |r_j|")
-    parser.add_argument("--out", type=Path, default=None, help=f"such as localisation-{date.today()}.json")
+    parser.add_argument("--floors", default="0.5,0.9", help="quantiles of |r_j| that are used as floors")
+    parser.add_argument("--out", type=Path, default=None, help=f"JSON file, such as localisation-{date.today()}.json")
     return parser.parse_args()
 
 

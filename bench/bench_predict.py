@@ -78,7 +78,7 @@ def text_of(name: str, one: dict[str, float]) -> str:
         f"  peak memory  {one['peak_mb']:.0f} MB{goal('peak_mb')}",
         *(f"  {stage:<12} {one[stage]:.1f} (CPU {one[f'cpu_{stage}']:.1f})" for stage in STAGES if stage in one),
         f"  of scoring   network {one['network']:.1f}, encoding {one['encoding']:.1f}",
-        f"  ms per slice {one['ms_a_slice']:.1f} in all, {one['ms_a_slice_scoring']:.1f} for network and encoding "
+        f"  ms per slice {one['ms_a_slice']:.1f} in total, {one['ms_a_slice_scoring']:.1f} for network and encoding "
         f"(paper: {PAPER})",
     ]
     return "\n".join(lines)

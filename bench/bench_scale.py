@@ -40,12 +40,12 @@ EVERY = 5.0  # seconds between two lines of an unfinished step
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slices", default="2000,20000,240000", help="sizes, separated by commas")
+    options.add_argument("--slices", default="2000,20000,240000", help="numbers of slices, separated by commas")
     options.add_argument("--network", default="cnnf", choices=("cnnf", "coarse"))
     options.add_argument("--layer", default="conv1")
     options.add_argument("--method", default="stepwise", choices=("stepwise", "exact"))
     options.add_argument("--passes", type=int, default=3, help="EM passes")
-    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="folder; 20 KB per slice")
+    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="20 KB per slice")
     options.add_argument("--out", type=Path, help="default: bench/results/scale-NETWORK-DATE.json")
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()

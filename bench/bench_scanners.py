@@ -108,10 +108,10 @@ def fitted(job: tuple[Path, str]) -> dict[str, dict]:
 
 
 def pairs(rows: dict, names: list[str]) -> list[tuple[np.ndarray, ...]]:
-    """For each pattern, sums per patient from which measures with any weights of the patients are computed.
+    """For each pattern, the sums from which `measures` computes its result for any weights of the patients.
 
-    (pairs of a slice with and a slice without the pattern, by the patients of both, that are in the right order; slices
-    with it; without it; right calls of either kind).
+    (number of correctly ordered pairs of a slice with the pattern and one without it, by their two patients; and by
+    patient: slices with the pattern, slices without it, and the correct calls among each of these).
     """
     owner = np.array([names.index(name) if name in names else -1 for name in rows["patients"]])
     scores, truth, called = (np.array(rows[key])[owner >= 0] for key in ("scores", "truth", "called"))
@@ -172,7 +172,7 @@ def main() -> None:
         found = dict(zip(OPTIONS, pool.map(fitted, [(root, name) for name in OPTIONS]), strict=True))
     if given.out:
         given.out.write_text(json.dumps(found))
-    print("| tested on | options | mean AUC | minus none | balanced accuracy | minus none | refused |")
+    print("| tested on | options | mean AUC | difference | balanced accuracy | difference | refused |")
     print("|---|---|---|---|---|---|---|")
     for scanner in SCANNERS:
         for name, by_scanner in found.items():
