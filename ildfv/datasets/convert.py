@@ -192,7 +192,7 @@ def _is_phantom(scan: Scan) -> bool:
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
-    """Whether the stored part is kept because only it has labels. InputError: the slices of the scan differ."""
+    """Whether the stored part is kept because only it has labels. Raises `InputError` if the slices differ."""
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
@@ -203,7 +203,7 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on the original grid. InputError: its files violate a rule of their format."""
+    """The scan in Hounsfield units, on the original grid. Raises `InputError` if a file is invalid."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

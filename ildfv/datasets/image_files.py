@@ -39,7 +39,7 @@ def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress
 
 
 def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
-    """The image as a scan. InputError: not a readable image."""
+    """The image as a scan. Raises `InputError` if it is not readable."""
     inside = path.relative_to(base)
     patient = inside.parts[0] if len(inside.parts) > 1 else path.stem
     return Scan(path, IMAGE, patient, inside.as_posix(), image_geometry(path), (path,), grey=grey)

@@ -66,7 +66,7 @@ def _searched(
 
 
 def check_sources(settings: ScanSettings) -> None:
-    """InputError: options contradict each other. No file is read: call it before a workspace is created."""
+    """Raises `InputError` if options contradict each other. No file is read: call it before a workspace is created."""
     if settings.layout is not None:
         others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
         given = [name for name, value in others.items() if value is not None]

@@ -73,7 +73,7 @@ class LabelFile:
         return (self.folder / row.name).resolve()
 
     def patients(self) -> dict[Path | str, str]:
-        """The patient by path of a file or scan, or by series. InputError: a name without a patient, or with two."""
+        """The patient by path of a file or scan, or by series. Raises `InputError` unless each has one patient."""
         found: dict[Path | str, str] = {}
         for row in self.rows:
             where = f"{self.path}, line {row.line}"

@@ -40,7 +40,7 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
-    """The lung mask of a scan, bool (z, y, x). kind: `Scan.kind`. InputError: it has another grid or is empty."""
+    """The lung mask of a scan of this kind, bool (z, y, x). Raises `InputError` if its grid differs or it is empty."""
     try:
         if kind == "image":
             mask = mask_values(path)[None]
@@ -59,7 +59,7 @@ def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
 
 
 def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
-    """The file of the scan's mask. InputError: there is none, or there are several."""
+    """The file of the scan's mask. Raises `InputError` if there is none, or there are several."""
     if scan.dicom is not None:
         home = scan.source if scan.source.is_dir() else scan.source.parent / stem(scan.source.name)
         names = [home.relative_to(base).as_posix(), scan.series]

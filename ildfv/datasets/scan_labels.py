@@ -47,7 +47,7 @@ class ScanLabels:
 
     @classmethod
     def read(cls, path: Path) -> ScanLabels:
-        """The labels in scan-labels.json. InputError: the file is corrupt or of another version."""
+        """The labels in scan-labels.json. Raises `InputError` if the file is corrupt or of another version."""
         content = read_checksummed(path)
         kind, version = content.get("kind"), content.get("version")
         rule = f"{path} must be {KIND} of version {VERSION}"
@@ -61,8 +61,8 @@ class ScanLabels:
     def apply(self, slices: Slices) -> Slices:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
-        Every slice of a scan without a pattern has 0 pixels of it; all other counts are unknown. InputError: a scan is
-        missing, or has a label map.
+        Every slice of a scan without a pattern has 0 pixels of it; all other counts are unknown. Raises `InputError` if
+        a scan is missing, or has a label map.
         """
         found = np.full((len(slices.names), len(slices.counts.T)), -1, np.int8)
         for series, row in self.presence.items():

@@ -40,7 +40,7 @@ class SliceLabels:
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """Sets these labels on `slices` in place, changes its key and returns it. InputError: a scan is missing."""
+        """Sets these labels on `slices` in place, changes its key, returns it. Raises `InputError` for a missing scan."""
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
@@ -129,7 +129,7 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError: a count exceeds the pixels of its slice. Only planned slices are checked: their size is known."""
+        """Raises `InputError` if a count exceeds the pixels of its slice. Only planned slices have a known size."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]

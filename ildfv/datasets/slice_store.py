@@ -152,7 +152,7 @@ class Slices:
     def hounsfield(self, indices) -> np.ndarray:
         """Slices in HU, int16 (m, 1, 224, 224), in the order of `indices` (`scans.hounsfield`).
 
-        InputError: a part without HU.
+        Raises `InputError` if a part has no HU.
         """
         rule = "all slices must be prepared with --hu, got slices without HU"
         check(self.has_hounsfield, f"{rule}: run `ildfv prepare --hu` again")
@@ -161,7 +161,7 @@ class Slices:
     def densities(self) -> np.ndarray:
         """Densitometry of the lung of every slice, float32 (N, 36), see `scans.density`.
 
-        InputError: a part of format 1, which has none.
+        Raises `InputError` for a part of format 1, which has none.
         """
         found = []
         for name in self.names:

@@ -185,7 +185,7 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
 
 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
-    """The label map in a row. InputError: it cannot be used for its scan."""
+    """The label map in a row. Raises `InputError` if it cannot be used for its scan."""
     try:
         if path.suffix.lower() == REGIONS and scan.dicom is not None:
             labels = read_region_file(path).labels

@@ -121,7 +121,7 @@ def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
-    """InputError: the archive exceeds a limit, or the disk has too little space for its files."""
+    """Raises `InputError` if the archive exceeds a limit, or the disk has too little space for its files."""
     packed = archive.stat().st_size
     if len(entries) > MAX_FILES:
         raise InputError(f"{archive.name} must contain at most {MAX_FILES:,} files, got {len(entries):,}")

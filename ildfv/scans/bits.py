@@ -79,7 +79,7 @@ def meaning(
 
 
 def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signed_stream: bool | None) -> np.ndarray:
-    """The decoded words, sign-extended from `precision` bits. InputError: the stream contradicts the header."""
+    """The decoded words, sign-extended from `precision` bits. Raises `InputError` if stream and header differ."""
     top = (words >> np.uint16(min(precision, WORD) - 1)) & np.uint16(1)
     if signed_stream is not None and signed_stream != signed and top.any() and not (signed and precision == WORD):
         declared = "signed" if signed_stream else "unsigned"

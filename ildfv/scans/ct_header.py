@@ -24,7 +24,7 @@ GROUPS = (  # functional groups in the order of the arguments of `_frame`
 
 
 def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
-    """The header of a CT file. InputError: the file violates a rule. pixel_bytes: bytes after the header."""
+    """The header of a CT file. Raises `InputError` if the file violates a rule. pixel_bytes: bytes after the header."""
     if not dataset.get("Modality"):
         raise InputError("Modality must be CT, got none")
     if mark := contradiction(dataset):
@@ -108,7 +108,7 @@ def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measure
 
 
 def _check_pixels(dataset, rows: int, columns: int, n_frames: int, pixel_bytes: int) -> None:
-    """InputError: the declared size is too large, or the file is too small for it. Nothing is decoded."""
+    """Raises `InputError` if the declared size is too large, or the file is too small for it. Nothing is decoded."""
     check_size((n_frames, rows, columns))
     if pixel_bytes <= 0:
         raise InputError("PixelData must be present, got a header without pixel data")

@@ -116,7 +116,7 @@ def grey_values(path: Path) -> np.ndarray:
 
 
 def _levels(image: Image.Image) -> np.ndarray:
-    """The grey levels of an open image. InputError: it is not a grey image of 8 or 16 bits."""
+    """The grey levels of an open image. Raises `InputError` if it is not a grey image of 8 or 16 bits."""
     rule = "an image must be grey, with 8 or 16 bits and no alpha channel"
     frames = getattr(image, "n_frames", 1)
     check(frames == 1, f"an image must have one frame, got {frames} frames")
@@ -154,7 +154,7 @@ def _equal_channels(image: Image.Image, rule: str) -> np.ndarray:
 
 
 def _opened(path: Path) -> Image.Image:
-    """The open image. InputError: it is not a readable image."""
+    """The open image. Raises `InputError` if it is not a readable image."""
     try:
         return Image.open(path, formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

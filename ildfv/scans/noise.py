@@ -20,14 +20,15 @@ MEASURED = 4  # slices on which the width is found
 
 
 def measured_noise(hu: np.ndarray, pixel_area: float) -> float:
-    """The noise of a scan (z, y, x) in soft tissue, HU. InputError: there is too little soft tissue."""
+    """The noise of a scan (z, y, x) in soft tissue, HU. Raises `InputError` if there is too little soft tissue."""
     return noise_of(soft_tissue(hu[spaced(len(hu))], pixel_area)[1])
 
 
 def reduced(hu: np.ndarray, pixel_area: float, level: float) -> tuple[np.ndarray, str]:
     """(HU with at most `level` HU of noise, dtype of the input; a note with the measured values).
 
-    hu: (z, y, x). pixel_area: mm². InputError: noise cannot be measured, or a filter of 2 mm does not reach the level.
+    hu: (z, y, x). pixel_area: mm². Raises `InputError` if noise cannot be measured, or a filter of 2 mm does not reach
+    the level.
     """
     noise, pixel = measured_noise(hu, pixel_area), float(np.sqrt(pixel_area))
     if noise <= TOLERANCE * level:

@@ -28,7 +28,7 @@ AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured 
 def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarray, str]:
     """(normalised HU, dtype of the input, rounded if it is an integer; a note with the measured values).
 
-    hu: (z, y, x). pixel_area: mm². InputError: air or tissue cannot be measured.
+    hu: (z, y, x). pixel_area: mm². Raises `InputError` if air or tissue cannot be measured.
     """
     chosen = hu[spaced(len(hu))]
     air = measured_air(chosen, pixel_area)
@@ -49,8 +49,8 @@ def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarr
 def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     """The median HU of the air around the body on these slices (m, rows, columns).
 
-    Pixels below −1024 HU are padding. InputError: there is too little air, most of it is clipped, or its median is not
-    plausible.
+    Pixels below −1024 HU are padding. Raises `InputError` if there is too little air, most of it is clipped, or its
+    median is not plausible.
     """
     found = []
     for hu in slices:
@@ -81,7 +81,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
 def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:
     """The most frequent mean HU of homogeneous windows in soft tissue on these slices (m, rows, columns).
 
-    InputError: there is too little soft tissue, or the value is not plausible.
+    Raises `InputError` if there is too little soft tissue, or the value is not plausible.
     """
     means, deviations = soft_tissue(slices, pixel_area)
     value = mode(means[deviations <= NEAR * noise_of(deviations)])

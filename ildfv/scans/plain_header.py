@@ -104,7 +104,7 @@ def _is_plain_text(value: bytes) -> bool:
 
 
 def _file_meta(data: bytes) -> tuple[str, int]:
-    """The transfer syntax, and where the dataset starts. ValueError: there is no preamble."""
+    """The transfer syntax, and where the dataset starts. Raises `ValueError` if there is no preamble."""
     if data[128:132] != b"DICM":
         raise ValueError("no preamble")
     at, syntax = 132, b""
@@ -121,7 +121,8 @@ def _file_meta(data: bytes) -> tuple[str, int]:
 def _element(data: bytes, at: int, explicit: bool, nested: int = 0) -> tuple[int, bytes, int, int, int]:
     """Tag, VR, start of the value, its length, and its end, of the element at a byte.
 
-    ValueError or struct.error: it is irregular or not in `data`. The pixel data is not in `data`: its end is its start.
+    Raises `ValueError` or `struct.error` if it is irregular or not in `data`. The pixel data is not in `data`: its end
+    is its start.
     """
     if explicit:
         group, number, vr, length = EXPLICIT_ELEMENT(data, at)

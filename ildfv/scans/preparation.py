@@ -75,7 +75,7 @@ class Preparation:
 
     @classmethod
     def of_text(cls, text: str) -> Preparation:
-        """The options from `to_text`. InputError: an option is unknown or not valid."""
+        """The options from `to_text`. Raises `InputError` if an option is unknown or not valid."""
         values = json.loads(text)
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)

@@ -55,7 +55,8 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
 def scan_lungs(hu: np.ndarray) -> np.ndarray:
     """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small regions apart from the lung.
 
-    hu: (z, y, x), z to the head. MissingPackageError, InputError: the package or its weights are missing.
+    hu: (z, y, x), z to the head. Raises `MissingPackageError` if the package is missing, or `InputError` if its weights
+    are missing.
     """
     found = np.asarray(_lungmask_of_scans()(hu))
     check(found.shape == hu.shape, f"lungmask must return a mask of shape {hu.shape}, got {found.shape}: update it")
@@ -63,12 +64,12 @@ def scan_lungs(hu: np.ndarray) -> np.ndarray:
 
 
 def check_lungmask() -> None:
-    """Loads lungmask and its weights. MissingPackageError, InputError: they are missing and cannot be downloaded."""
+    """Loads lungmask and its weights. Raises the errors of `scan_lungs` if one is missing."""
     _lungmask_of_scans()
 
 
 def refuse_unknown_lungs(method: str) -> None:
-    """InputError: the method is unknown. MissingPackageError: its package is not installed. Downloads nothing."""
+    """Raises `InputError` for an unknown method, or `MissingPackageError` for a missing package. Downloads nothing."""
     check(method in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{method}"')
     if method == "lungmask":
         _package()

@@ -61,7 +61,7 @@ class RegionFile:
 
 
 def read_region_file(path: Path) -> RegionFile:
-    """The regions of a text file. InputError: a line that violates the format; the message has its number."""
+    """The regions of a text file. Raises `InputError` with the number of a line that violates the format."""
     lines = read_bytes(path, MOST).decode("latin-1").splitlines()
     values: dict[str, str] = {}
     regions: list[Region] = []

@@ -111,7 +111,7 @@ def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
 
 
 def _check_agreement(segment: SlicerSegment, codes: Codes) -> None:
-    """InputError: the meaning of a segment's value in [codes] differs from the meaning of its name."""
+    """Raises `InputError` if the meaning of a segment's value in [codes] differs from the meaning of its name."""
     meaning, code = codes.segment_meaning(segment.name), segment.value >> codes.shift
     other = codes.meanings.get(code, meaning)
     if other != meaning:

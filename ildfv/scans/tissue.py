@@ -37,7 +37,7 @@ def windows(hu: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
 def soft_tissue(slices: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
     """(means, standard deviations) of the windows in soft tissue on these slices (m, rows, columns), HU, (n,) each.
 
-    Windows overlap by half. InputError: there are fewer than 200.
+    Windows overlap by half. Raises `InputError` if there are fewer than 200.
     """
     pixel = float(np.sqrt(pixel_area))
     step = max(1, round(WINDOW / pixel / 2))

@@ -98,7 +98,7 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 def write_json(path: Path, content, *, private: bool = False) -> None:
     """Writes `content` to `path` as indented JSON, with keys in their order. private: as for `write_bytes`.
 
-    ValueError: the content includes NaN; use None instead.
+    Raises `ValueError` if the content includes NaN; use None instead.
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # File names may not be valid UTF-8. They are written as JSON escapes such as \udce9, which can be read back.
@@ -106,7 +106,7 @@ def write_json(path: Path, content, *, private: bool = False) -> None:
 
 
 def read_json(path: Path):
-    """The content of a JSON file, local or remote. InputError: it is not JSON. FileNotFoundError: it does not exist."""
+    """The content of a JSON file, local or remote. Raises `InputError` if it is not JSON, or `FileNotFoundError`."""
     # A remote file is not a `Path` and cannot be a pipe or a device.
     text = read_bytes(path, MAX_JSON_BYTES) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)

@@ -70,7 +70,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
 
 
 def _check_content(file: h5py.File, name: str) -> None:
-    """InputError: the file is not a flat list of plain arrays. No link is followed before its kind is known."""
+    """Raises `InputError` unless the file is a flat list of plain arrays. Links are followed only if they are hard."""
     check(len(file) <= OBJECTS, f"{name} must hold at most {OBJECTS} arrays, got {len(file)}")
     _check_attributes(file, name)
     for key in file:
@@ -84,7 +84,7 @@ def _check_content(file: h5py.File, name: str) -> None:
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
-    """InputError: the values are not plain numbers in this file, or are stored with a filter not in `FILTERS`."""
+    """Raises `InputError` unless the values are plain numbers in this file, without filters other than `FILTERS`."""
     created = dataset.id.get_create_plist()
     layout = created.get_layout()
     check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
@@ -96,7 +96,7 @@ def _check_storage(dataset: h5py.Dataset, name: str) -> None:
 
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
-    """InputError: there are more than `OBJECTS` attributes, or one is neither a number nor a text of fixed length."""
+    """Raises `InputError` unless there are at most `OBJECTS` attributes, all numbers or strings of fixed length."""
     check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
     for key in owner.attrs:
         attribute = owner.attrs.get_id(key)
@@ -108,7 +108,7 @@ def _check_attributes(owner: h5py.HLObject, name: str) -> None:
 
 
 def _check_type(item, name: str, kinds: str) -> None:
-    """InputError: the values are not of one of these kinds of dtype."""
+    """Raises `InputError` if the values are not of one of these kinds of dtype."""
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy lacks
@@ -118,7 +118,7 @@ def _check_type(item, name: str, kinds: str) -> None:
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
-    """InputError: an array, an attribute or the number of items does not match the schema and `count`."""
+    """Raises `InputError` if an array, an attribute or the number of items does not match the schema and `count`."""
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]

@@ -50,7 +50,7 @@ def load_info(folder: Path) -> dict:
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors and the info of a model. InputError: it is missing or damaged, or contains NaN or infinity."""
+    """The tensors and the info of a model. Raises `InputError` if it is missing, damaged or not finite."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
@@ -82,7 +82,7 @@ def verify_model(folder: Path) -> list[str]:
 
 
 def _metadata(folder: Path) -> dict:
-    """The checksum and the info in the safetensors file. InputError: it is missing or not written by ildfv."""
+    """The checksum and the info in the file. Raises `InputError` if the file is missing or not written by ildfv."""
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} has no finished model: {TENSORS} is missing")

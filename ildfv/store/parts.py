@@ -124,7 +124,7 @@ class Parts:
 
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
-        """The part, open for reading. InputError: it is missing, not readable or damaged."""
+        """The part, open for reading. Raises `InputError` if it is missing, not readable or damaged."""
         try:
             with self.file(name) as file:
                 yield file

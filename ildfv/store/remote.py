@@ -30,7 +30,7 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        """Whether the file exists. OutOfReachError: the store does not respond."""
+        """Whether the file exists. Raises `OutOfReachError` if the store does not respond."""
         try:
             with self._reached():
                 self.files.info(self.path)
