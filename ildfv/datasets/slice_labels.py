@@ -40,7 +40,10 @@ class SliceLabels:
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """Sets these labels on `slices` in place, changes its key, returns it. Raises `InputError` for a missing scan."""
+        """Sets these labels on `slices` in place, changes its key and returns it.
+
+        Raises `InputError` if a scan is missing.
+        """
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
