@@ -48,7 +48,7 @@ class StubDevice(TorchDevice):
 
 
 def microseconds(call, calls: int) -> float:
-    """The shortest of `calls` calls."""
+    """The processor time of the fastest of `calls` calls, µs."""
     call()
     best = float("inf")
     for _ in range(calls):

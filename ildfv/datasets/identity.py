@@ -15,7 +15,7 @@ LISTED = "table"  # `patient_from` of a scan whose patient is listed in a table
 
 
 def check_source(source: str) -> None:
-    """Raises `InputError` unless `source` is one of `SOURCES`."""
+    """Raises `InputError` unless `source` is one of `SOURCES` or `LISTED`."""
     if source not in (*SOURCES, LISTED):
         raise InputError(f"patient_from must be one of {', '.join(SOURCES)}, got {source!r}")
 

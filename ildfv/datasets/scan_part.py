@@ -24,7 +24,7 @@ class ScanSlices:
     """The m slices of one prepared scan."""
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
-    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
+    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; used only for outlines
     counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
     lung: np.ndarray  # int32 (m,): lung pixels on the original grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending

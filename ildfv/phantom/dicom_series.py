@@ -117,7 +117,7 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
 
 
 def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
-    """labels.nii.gz as bytes, in the geometry of the series. labels: (slices, rows, columns) uint8, base first."""
+    """The bytes of labels.nii.gz, in the geometry of the series. labels: (slices, rows, columns) uint8, base first."""
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     affine = np.diag([patient.pixel, patient.pixel, spacing, 1.0])

@@ -47,7 +47,7 @@ class Patient:
     sharp: float  # 0 soft kernel … 1 edge-enhancing kernel
     noise: float  # standard deviation in the lung
     difficulty: str = EASY
-    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of patterns to healthy lung, relative to easy patients
+    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of each pattern to healthy lung, relative to easy patients
     feather: float = 1.0  # width of the transition at the border of a pattern, relative to easy patients
     fineness: float = 1.0  # size of cysts and holes, relative to easy patients
     admixture: float = 0.0  # share of the texture of another pattern in each region (textures.COMPANION)

@@ -81,7 +81,7 @@ def extract(archive: Path, folder: Path) -> None:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or "a" and "A"
         raise InputError(f"{archive.name} must contain each path once, got {_inside(error, folder)} twice") from error
-    except Exception as error:  # a corrupt archive can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt archive
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a disk error
             raise
         raise InputError(f"{archive.name} must be an intact zip archive, got {format_error(error)}") from error

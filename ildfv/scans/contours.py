@@ -51,7 +51,7 @@ def read_contours(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
                 overlay.add(z, new, f"contour {name!r}")
     except InputError:
         raise
-    except Exception as error:  # a corrupt file can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt file
         raise InputError(f"must be a readable RT Structure Set, got {format_error(error)}") from error
     return overlay.meanings
 

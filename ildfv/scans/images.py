@@ -22,7 +22,7 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 FIELD = 350.0  # mm; assumed length of the longer side, a usual field of view of chest CT
 MIN_SIDE = 64  # pixels; smaller images are icons or show too little of the texture of a lung
 MAX_ASPECT = 4  # ratio of the longer to the shorter side; images cropped to the lungs reach 2
-JPEG_COLOUR = 3  # grey levels by which rounding may change channels of a grey JPEG that was saved as colour
+JPEG_COLOUR = 3  # grey levels; rounding may change the channels of a grey JPEG saved as colour by this much
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 

@@ -1,4 +1,4 @@
-"""Lung masks by a rule or by the lungmask package: of prepared slices, from their normal window, or of whole scans."""
+"""Lung masks of prepared slices, from their normal window, or of whole scans, by a rule or by the lungmask package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULE, LUNGMASK = METHODS = ("rule", "lungmask")
 def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     """Lung of these slices, bool (m, 224, 224).
 
-    method: "rule", the rule of `scans.lungs`, which needs no further package and suits phantoms; or "lungmask", the
+    method: "rule", the rule of `scans.lungs`, which needs no other package and is suitable for phantoms; or "lungmask", the
     U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
     window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
     """

@@ -92,7 +92,7 @@ def read_header(path: Path) -> Header:
             return _classified(path, dataset, pixel_bytes)
         except InputError:
             raise
-        except Exception as error:  # a corrupt file can raise anything in the parser
+        except Exception as error:  # the parser can raise any exception for a corrupt file
             raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
 
 

@@ -57,7 +57,7 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
                     overlay.add(z, new, f"segment {labels[segment]!r}")
     except InputError:
         raise
-    except Exception as error:  # a corrupt file can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt file
         raise InputError(f"must be a readable DICOM SEG, got {format_error(error)}") from error
     return overlay.meanings
 
