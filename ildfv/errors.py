@@ -82,14 +82,17 @@ def check(holds: bool, message: str, faq: str = "") -> None:
 
 
 def check_integer(value: Any, name: str, least: float = -inf) -> int:
-    """`value` as int; InputError unless it is an integer of at least `least`. True and 2.0 are not accepted."""
+    """`value` as int. Raises `InputError` unless it is an integer of at least `least`; True and 2.0 are refused."""
     check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be an integer, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
 def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value` as float; InputError with `rule` in its message unless `value` is a real number and `holds(value)`."""
+    """`value` as float. Raises `InputError` unless it is a number for which `holds` returns True.
+
+    rule: what `holds` checks, for the message. infinite: whether infinity is accepted.
+    """
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")

@@ -53,18 +53,18 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def check_regular(path: Path) -> None:
-    """InputError unless `path` is a regular file, or a link to one; OSError if it does not exist."""
+    """Raises `InputError` unless `path` is a regular file, or a link to one; `OSError` if it does not exist."""
     check_kind(path, os.stat(path).st_mode)
 
 
 def check_kind(path: Path, mode: int) -> None:
-    """InputError unless the `st_mode` of `path` is that of a regular file."""
+    """Raises `InputError` unless the `st_mode` of `path` is that of a regular file."""
     kind = FILE_TYPES.get(stat.S_IFMT(mode), "a special file")
     check(stat.S_ISREG(mode), f"{path} must be a regular file, got {kind}")
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes; InputError if the file is larger or not regular."""
+    """The content of a regular file of at most `most` bytes. Raises `InputError` if it is larger or not regular."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     check(len(data) <= most, f"{path} must have at most {most:,} bytes, got more")

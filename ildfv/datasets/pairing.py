@@ -88,7 +88,7 @@ def pair(
     for i, scan in enumerate(scans):
         if scan.dicom is not None:
             by_series[scan.dicom.series].append(i)
-    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the name of the acquisition
+    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the acquisition
     for label in labels:
         if label.reference is not None:
             found, reason = by_reference(scans, by_series, lost_series, label)

@@ -102,7 +102,7 @@ class Field:
         return Geometry((scan.shape[0], GRID, GRID), origin, steps, scan.slices)
 
     def check_lung(self, hu: np.ndarray, pixel_area: float) -> None:
-        """InputError unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm², of the scan."""
+        """Raises `InputError` unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm²."""
         cut = ~(self.rows.kept()[:, None] & self.columns.kept()[None, :])
         if not cut.any():
             return

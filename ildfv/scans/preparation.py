@@ -92,7 +92,7 @@ PLAIN = Preparation()
 
 
 def check_same(a: Preparation, b: Preparation, what: str) -> None:
-    """InputError unless both are equal. what: start of the message, such as "the slices must be prepared"."""
+    """Raises `InputError` unless both are equal. what: start of the message, such as "the slices must be prepared"."""
     check(a == b, f"{what} with {a.described()}, got {b.described()}")
 
 

@@ -19,8 +19,8 @@ RULE, LUNGMASK = METHODS = ("rule", "lungmask")
 def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     """Lung of these slices, bool (m, 224, 224).
 
-    method: "rule", the rule of `scans.lungs`, which needs no other package and is suitable for phantoms; or "lungmask", the
-    U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
+    method: "rule", the rule of `scans.lungs`, which needs no other package and is suitable for phantoms; or "lungmask",
+    the U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
     window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
     """
     indices = np.asarray(indices)

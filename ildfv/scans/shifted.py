@@ -24,7 +24,7 @@ MIN_SLICES = 3  # of two slices, either could be the shifted one
 
 
 def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
-    """InputError with the positions of shifted slices. sample: HU (z, y, x); a part of the pixels is sufficient."""
+    """Raises `InputError` with the positions of shifted slices. sample: HU (z, y, x) of a part of the pixels."""
     if len(sample) < MIN_SLICES:
         return
     values = sample.reshape(len(sample), -1)
