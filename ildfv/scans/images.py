@@ -1,4 +1,4 @@
-"""Slices as grey images (PNG, JPEG, TIFF), whose grey levels a linear window maps to Hounsfield units.
+"""Slices as grey images (PNG, JPEG, TIFF). A linear window maps their grey levels to Hounsfield units.
 
 An image has neither HU nor a pixel size. The user states the HU of the smallest and of the largest grey level, which
 are the limits of the display window at export; the pixel size is assumed. A 16-bit image whose values are HU + 1024

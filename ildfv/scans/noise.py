@@ -14,9 +14,9 @@ from ildfv.errors import check
 from ildfv.scans.tissue import NEAR, SOFT, noise_of, soft_tissue, spaced, windows
 
 WIDEST = 2.0  # mm, standard deviation of the filter; wider filters remove the patterns
-STEPS = 7  # of the bisection: the width is exact to 0.02 mm
+STEPS = 7  # number of bisections: the width is exact to 0.02 mm
 TOLERANCE = 1.03  # noise up to this multiple of the level is not reduced
-MEASURED = 4  # slices on which the width is found
+MEASURED = 4  # number of slices on which the width is found
 
 
 def measured_noise(hu: np.ndarray, pixel_area: float) -> float:

@@ -21,7 +21,7 @@ FLOOR = -1024  # HU; lower values are padding, and many scanners clip here
 DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arms
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
-CLIPPED = 0.4  # share of the air at the lowest value above which its median is not reliable
+CLIPPED = 0.4  # largest share of air pixels at the lowest value; with more, the median is not reliable
 AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
 
 
