@@ -287,7 +287,7 @@ def test_unreadable_slices_are_noted_with_the_series_in_their_folder(tmp_path, f
     report = run(tmp_path)
     assert [scan.slices for scan in report.prepared] == [6]
     assert len(report.quarantined) == 2
-    assert report.prepared[0].notes[-1] == "unreadable files in its folder: 2; slices at its ends may be missing"
+    assert report.prepared[0].notes[-1] == "slices at its ends may be missing, because its folder has unreadable files: 2"
 
 
 def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):
