@@ -8,7 +8,8 @@ descriptors, and the mean gain of using all of them, over SEEDS seeds of network
 variance of the gain is the variance between patients plus the variance over seeds divided by the number of seeds.
 --third omits 1 %; --quick trains for one epoch and makes two EM passes.
 likelihood: mean log likelihood (nats per descriptor) of the descriptors of held-out slices under mixtures fitted to
-these shares by up to 100 passes of exact EM, from the same STARTS initial mixtures; gains are averaged over these.
+these shares by up to 100 passes of exact EM, from the same STARTS initial mixtures. Gains are averaged over these
+as over the seeds of shares.
 passes: training log likelihood after complete fits of 1, 2 and 3 passes of stepwise EM, and after every pass of exact
 EM until a pass gains less than 1e-4 or 100 passes are made. Exact EM starts from its own initial mixture and from that
 of stepwise EM. Several random states are used, because their optima differ.
