@@ -139,9 +139,7 @@ def _region(values: Mapping[str, str], points: np.ndarray, number: int) -> Regio
 
 def _point(lines: Sequence[str], at: int) -> tuple[float, float]:
     """The two coordinates in line `at`, counted from 0."""
-    check(
-        at < len(lines), f"the last region must have the number of points that it states, got a file of {at} lines"
-    )
+    check(at < len(lines), f"the last region must have the number of points that it states, got a file of {at} lines")
     try:
         x, y = map(float, lines[at].split())
     except ValueError as error:
