@@ -48,7 +48,7 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
         frames = [_frame(0, acquisition_of(dataset), *[dataset] * len(GROUPS))]
     else:
         if len(per_frame) != n_frames:
-            raise InputError(f"there must be one functional group per frame ({n_frames}), got {len(per_frame)}")
+            raise InputError(f"a file must have one functional group per frame ({n_frames}), got {len(per_frame)}")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
         frames = [_frame_of(i, dataset, group, shared) for i, group in enumerate(per_frame)]
     study = str(dataset.get("StudyInstanceUID") or "")

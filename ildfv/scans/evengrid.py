@@ -52,7 +52,7 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
     mean = cosines.mean(axis=0)
     if (np.abs(cosines - mean) * far).max() > allowed:
         kinds = Counter(tuple(value) for value in np.round(cosines, 3).tolist())
-        shown = "; ".join(f"{list(kind)} in {n} of {len(frames)}" for kind, n in kinds.most_common(3))
+        shown = "; ".join(f"{list(kind)} in {n} of {len(frames)} slices" for kind, n in kinds.most_common(3))
         raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
     between = spacings.mean(axis=0)
     if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:

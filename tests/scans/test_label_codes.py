@@ -89,7 +89,7 @@ def test_a_table_saved_with_a_byte_order_mark_is_read(tmp_path):
 def test_missing_tables_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"one of cip, hug-ild, medseg, phantom, got 'ltrc'"):
         Codes.load("ltrc")
-    with pytest.raises(InputError, match="readable file"):
+    with pytest.raises(InputError, match="readable TOML file"):
         Codes.load(tmp_path / "none.toml")
 
 
