@@ -132,7 +132,8 @@ class Codes:
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
-            raise InputError(f"label codes must be listed in {self.name}, got unknown codes {shown}", faq="label-codes")
+            got = f"unknown code{'s' * (len(unknown) > 1)} {shown}"
+            raise InputError(f"label codes must be listed in {self.name}, got {got}", faq="label-codes")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
         return look_up(table, values)

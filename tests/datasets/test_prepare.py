@@ -179,7 +179,7 @@ def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, 
     assert "(truncated?)" in reasons["broken"]
     assert "a scan must show lung" in reasons["nolung"]
     assert reasons["ct"] == linked(
-        "label map label.nii: label codes must be listed in phantom, got unknown codes 77", "label-codes"
+        "label map label.nii: label codes must be listed in phantom, got unknown code 77", "label-codes"
     )
     assert [left.source.name for left in report.ignored] == ["README"]
     assert n_files(report) == 6 + 6 + 7 + 1
