@@ -100,7 +100,10 @@ def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_pat
     files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": None}
-    assert "must be in the folder of its scan or a folder above it, got no usable scan there" in quarantined["labels.nii.gz"]
+    assert (
+        "must be in the folder of its scan or a folder above it, got no usable scan there"
+        in quarantined["labels.nii.gz"]
+    )
 
 
 def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
