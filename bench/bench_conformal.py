@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--layer", default="filters")
     parser.add_argument("--levels", default="0.8,0.9")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--threshold", type=int, default=None, help="T, pixels; by default the study's")
+    parser.add_argument("--threshold", type=int, default=None, help="threshold T in pixels; default: that of the study")
     arguments = parser.parse_args()
     for level in map(float, arguments.levels.split(",")):
         for patients in (10, 20, 50):

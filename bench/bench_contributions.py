@@ -3,8 +3,8 @@
     python -m bench.bench_contributions [-w STUDY] [--shapes conv1,conv5] [--patterns 4] [--threads 1] [--rounds 15]
         [--isa avx512]
 
-Every round runs moments and then contributions; the result is the median of the ratios of all rounds. Both are timed by
-the CPU time of the process, which other work on the machine disturbs less than the wall clock. Goal: 1.5 at conv1 for
+Every round runs moments and then contributions; the result is the median of the ratios of all rounds. Times are
+CPU times of the process, which other work on the machine affects less than wall times. Goal: 1.5 at conv1 for
 four patterns. -w: use maps and mixtures of a trained study instead of a network with random weights.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cpu.set_instruction_set(arguments.isa)
     cpu.set_num_threads(arguments.threads)
-    print(f"{cpu.instruction_set()}, {arguments.threads} threads, {arguments.patterns} patterns, CPU time")
+    print(f"{cpu.instruction_set()}, threads: {arguments.threads}, patterns: {arguments.patterns}, CPU time")
     for shape in arguments.shapes.split(","):
         for kind in arguments.kinds.split(","):
             if kind == "peaky" and arguments.workspace is not None:
@@ -62,7 +62,8 @@ def line(maps: np.ndarray, mixture, patterns: int, rounds: int) -> str:
     low, high = np.quantile(seconds["contributions"] / seconds["moments"], [0.25, 0.75])
     each = ", ".join(f"{name} {1e3 * np.median(values) / len(maps):.2f} ms" for name, values in seconds.items())
     posteriors = components_per_descriptor(maps, mixture)
-    return f"{each} per map; ratio {ratio:.2f} (quartiles {low:.2f}, {high:.2f}); {posteriors:.1f} components each"
+    ratios = f"ratio {ratio:.2f} (quartiles {low:.2f}, {high:.2f})"
+    return f"{each} per map; {ratios}; components per descriptor: {posteriors:.1f}"
 
 
 def turn(run) -> float:

@@ -4,7 +4,7 @@
 
 Each study draws a cohort in which m of the patients show a pattern on half of their slices. Scores are normal, with
 effects of patient and of a patient's disease, so that the true AUC, F and differences are known exactly. The percentile
-bootstrap, which earlier versions used, is measured on the same resamples.
+bootstrap is measured on the same resamples for comparison.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ildfv.evaluation.measures import Auc, Ratio, by_patient
 SLICES = 8  # slices of a patient; a positive patient shows the pattern on half of them
 CUT = 1.0  # slices with a higher score are predicted positive
 RESAMPLES = 300
-SHARED = 20  # studies share their resamples, because drawing them takes as long as the rest
+SHARED = 20  # studies that share resamples, because drawing resamples takes as long as the rest of a study
 COHORTS = ((60, 3), (60, 5), (60, 10), (60, 20), (20, 5), (20, 10), (10, 10))  # (patients, positive patients)
 NEAR_1 = ((60, 5), (60, 20))  # for systems that classify almost all slices correctly
 
 
 @dataclass(frozen=True)
 class Model:
-    """Normal scores: a positive slice scores `effect` more, plus a random effect of the disease of its patient."""
+    """Normal scores: positive slices score higher by `effect` plus a random effect of the disease of their patient."""
 
     effect: float = 1.5
     patient: float = 0.7  # SD of a patient's level
     disease: float = 0.5  # SD of a patient's effect
 
     def auc(self, patients: int, m: int) -> float:
-        """Expected wins over pairs, which include those within a positive patient."""
+        """The expected share of pairs in the right order, including pairs within a positive patient."""
         between = norm.cdf(self.effect / np.sqrt(2 + 2 * self.patient**2 + self.disease**2))
         within = norm.cdf(self.effect / np.sqrt(2 + self.disease**2))
         half = SLICES // 2
@@ -78,7 +78,7 @@ def f_of(scores: np.ndarray, truth: np.ndarray, patient: np.ndarray) -> Ratio:
 
 
 def percentile(values: np.ndarray) -> tuple[float, float] | None:
-    """The interval that earlier versions gave."""
+    """The interval of the percentile bootstrap, or None if too few resamples have a value."""
     defined = values[np.isfinite(values)]
     if len(defined) < MIN_DEFINED * len(values):
         return None

@@ -5,7 +5,7 @@
 Device times are sums of the times of kernels in torch's profiler and exclude the host. Times of calls are medians
 between events and include the host. Inputs alternate, so that no cache holds them. The floor is the larger of bytes /
 copy bandwidth and operations / FP32 rate; both rates are measured in the same run. The file is written after each
-contestant; a contestant that fails has a row with its error.
+implementation; an implementation that fails has a row with its error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHAPES = {
     "fc6": (1, 4096, 32, 1024),
 }
 FEW = 64  # slices per call, like a batch of a network
-INPUTS = 2  # alternating batches; each is larger than all caches, except at fc6, where the results are
+INPUTS = 2  # alternating batches; each is larger than all caches, or its results are (fc6)
 PEAKY, SOFT = 3.0, 0.2
 
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def measure(name: str, posteriors: str, spread: float, results: Results, given) -> None:
-    """One row for each contestant on one shape."""
+    """One row for each implementation on one shape."""
     n, d, k, b = SHAPES[name]
     weights, means, variances = mixture(k, d, spread)
     batches = [draws(weights, means, variances, b, n, seed) for seed in range(INPUTS)]
@@ -115,7 +115,7 @@ def measure(name: str, posteriors: str, spread: float, results: Results, given) 
         with results.contestant(shape=name, posteriors=posteriors, who=f"torch GEMM{suffix}, any size"):
             size = best_part(eager, batches, b, given.seconds)
             run(f"torch GEMM{suffix}", in_parts(eager, size), slices_at_once=size)
-            # Otherwise recompilations of one contestant count towards the limit of another, which then runs uncompiled.
+            # Otherwise recompilations of earlier functions count towards the limit, and this one runs uncompiled.
             torch._dynamo.reset()
             compiled = in_parts(torch.compile(eager, dynamic=False), size)
             run(f"torch GEMM, compiled{suffix}", compiled, slices_at_once=size)
@@ -169,7 +169,7 @@ def in_parts(function, size: int):
 
 
 def best_part(function, inputs: list, b: int, seconds: float) -> int:
-    """The fastest number of slices at a time: few leave the device idle, many exceed its cache."""
+    """The fastest number of slices at a time: a few leave the device idle, many exceed its cache."""
     sizes = [size for size in (4, 16, 64, 256) if size < b] + [b]
     return min(sizes, key=lambda size: median_time(in_parts(function, size), inputs, seconds / 3))
 
@@ -197,14 +197,14 @@ def on_device(weights, means, variances, dtype: str):
 
 
 def check(result, expected) -> None:
-    """Compares with float64, because times of wrong results are meaningless."""
+    """Compares the moments with those in float64, because times of wrong results are meaningless."""
     for a, e in zip(result, expected, strict=True):
         error = float((a.double() - e).norm() / e.norm())
         assert error < 1e-5, f"moments differ from float64 by {error:.1e}"
 
 
 def floor_of(n: int, d: int, k: int, posteriors: str, ceilings: dict) -> float:
-    """Lower bound of the seconds per slice: for its bytes, or its operations (with peaky posteriors the scores)."""
+    """Lower bound of the seconds per slice, from bytes and operations (for peaky posteriors, only of the scores)."""
     written = 4 * (k + 2 * k * d + 1)
     moved = (4 * n * d + written) / ceilings["copy_bandwidth"]
     operations = (4 if posteriors == "peaky" else 8) * n * d * k
@@ -239,7 +239,7 @@ def vector_rate() -> float:
 def device_time(function, inputs: list, seconds: float) -> float | None:
     """Total device time of the kernels and copies of a call: the mean over calls with alternating inputs.
 
-    None where torch's profiler records no kernels, as without CUPTI.
+    None if torch's profiler records no kernels, for example without CUPTI.
     """
     from torch.profiler import ProfilerActivity, profile
 
@@ -254,7 +254,7 @@ def device_time(function, inputs: list, seconds: float) -> float | None:
 
 def median_time(function, inputs: list, seconds: float) -> float:
     """Median device time of a call with alternating inputs."""
-    for x in inputs:  # compile, grow pools
+    for x in inputs:  # compiles kernels and fills memory pools
         function(x)
     torch.cuda.synchronize()
     times, spent, i = [], 0.0, 0

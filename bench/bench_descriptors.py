@@ -3,15 +3,17 @@
     python -m bench.bench_descriptors [--workspace STUDY | --patients 120] [--preset small] [--components 32]
         [--only passes | likelihood | shares] [--seeds 3] [--quick] [--third] [--states 20]
 
-shares: mean AUC of the regression on encodings of the preset's dense layer, made from 1 %, a third and all descriptors,
-and the mean gain of all over SEEDS seeds of network, mixture and choice of descriptors. Its interval adds the variance
-over seeds, divided by their number, to that between patients. --third leaves out 1 %; --quick trains for one epoch and
-makes two EM passes.
+shares: mean AUC of the regression on encodings of the preset's dense layer with 1 %, a third and all of the
+descriptors, and the mean gain of using all of them, over SEEDS seeds of network, mixture and choice of descriptors. The
+variance of the gain is the variance between patients plus the variance over seeds divided by the number of seeds.
+--third omits 1 %; --quick trains for one epoch and makes two EM passes.
 likelihood: mean log likelihood (nats per descriptor) of the descriptors of held-out slices under mixtures fitted to
-these shares by up to 100 passes of exact EM, from the same STARTS starts; gains are averaged over starts as over seeds.
+these shares by up to 100 passes of exact EM, from the same STARTS initial mixtures. Gains are averaged over these
+as over the seeds of shares.
 passes: training log likelihood after complete fits of 1, 2 and 3 passes of stepwise EM, and after every pass of exact
-EM until it gains less than 1e-4 or has made 100 passes, from its own start and from that of stepwise EM. Several random
-states are used, because optima differ. Networks and encodings that do not exist are created.
+EM until a pass gains less than 1e-4 or 100 passes are made. Exact EM starts from its own initial mixture and from that
+of stepwise EM. Several random states are used, because their optima differ.
+Networks and encodings that do not exist are created.
 """
 
 from __future__ import annotations
@@ -34,9 +36,9 @@ def main() -> None:
     options.add_argument("--workspace", type=Path, help="default: the current folder, else new phantoms")
     options.add_argument("--patients", type=int, help="number of new phantoms if there is no workspace")
     options.add_argument("--preset", default="small")
-    options.add_argument("--components", type=int, help="number in a mixture, default: that of the preset")
-    options.add_argument("--seeds", type=int, default=3, help="of network, mixture and choice of descriptors")
-    options.add_argument("--quick", action="store_true", help="one epoch and two EM passes")
+    options.add_argument("--components", type=int, help="components per mixture; default: that of the preset")
+    options.add_argument("--seeds", type=int, default=3, help="number of seeds of all random choices")
+    options.add_argument("--quick", action="store_true", help="train for one epoch and make two EM passes")
     options.add_argument("--third", action="store_true", help="omit the share of 1 %%")
     options.add_argument("--only", choices=list(PARTS), help="default: all")
     options.add_argument("--states", type=int, default=20, help="number of random states for passes")
@@ -56,7 +58,7 @@ def main() -> None:
     preset = replace(preset, seeds=given.seeds)
     if given.quick:
         preset = replace(preset, name=f"{preset.name}-quick", train={**preset.train, "epochs": 1}, passes=2)
-    warnings.simplefilter("ignore")  # passes end before convergence on purpose
+    warnings.simplefilter("ignore")  # fits of a fixed number of passes do not converge
     context = Context(home(given.workspace, preset, SILENT)[0], preset)
     found = {
         "what": __doc__.splitlines()[0],
@@ -86,9 +88,8 @@ def passes(context, given: argparse.Namespace) -> dict:
 
     indices = context.split(context.held_out()[0]).fit
     layer = layer_of(context, context.held_out()[0])
-    kept = np.concatenate(
-        list(MapStream(context.slices, layer, batches(context.slices, indices)))
-    )  # read a thousand times
+    # In memory, because all curves together read the maps a thousand times.
+    kept = np.concatenate(list(MapStream(context.slices, layer, batches(context.slices, indices))))
     curves = {
         seed: curve(kept, n_components=context.preset.components, random_state=seed) for seed in range(given.states)
     }
@@ -108,8 +109,8 @@ def spread(values: list[float]) -> dict:
 def curve(maps: np.ndarray, **settings) -> dict:
     """The mean log likelihood after 1, 2, 3 stepwise passes and after each pass of exact EM, for one random state.
 
-    Exact EM is run from its own start, as with `method="exact"`, and from the start that stepwise EM computes on a
-    sample. Stepwise EM takes about as many steps per pass as in `ildfv encode`, fewer than it would for an array.
+    Exact EM is run from its own initial mixture, as with `method="exact"`, and from the one that stepwise EM computes
+    on a sample. Stepwise EM takes about as many steps per pass as in `ildfv encode`, fewer than it would for an array.
     """
     from ildfv import GaussianMixture
     from ildfv.pipeline.mixture import STEPS
@@ -164,7 +165,7 @@ def likelihood(context, given: argparse.Namespace) -> dict:
 def shares(context, given: argparse.Namespace) -> dict:
     """Mean AUC by share of the descriptors for each seed, and the mean gain of all descriptors.
 
-    A seed decides the network, the start of the mixture and which descriptors are discarded.
+    A seed determines the network, the initial mixture and which descriptors are discarded.
     """
     from ildfv.experiments.results import compare
     from ildfv.experiments.size import SHARES

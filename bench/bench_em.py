@@ -3,12 +3,12 @@
     python bench/bench_em.py [pass] [disk] [passes] [--out FILE.json] [--folder FOLDER] [--rounds N]
 
 pass: seconds for one pass of EM over 1,000,000 × 64 float32 at k = 32, with one thread and with two: medians of N
-rounds (7) in which all implementations take turns, and the ratio to ours in each round (median, minimum, maximum).
-NumPy's GEMM pass uses its best chunk size. Each turn starts with a pause, until the threads of the previous one no
-longer spin on the cores, and an uncounted pass. disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in
-HDF5 (5 GB in FOLDER, deleted at the end). passes: mean log likelihood after 1, 2, 3 … passes of exact and stepwise EM,
-compared with EM run to convergence.
-Goals: scikit-learn ≥ 3, NumPy GEMM ≥ 1.5, disk < 1000 MB. The exit status is 1 if one of them is missed.
+rounds (7) in which all implementations take turns, and the ratio to the time of ildfv in each round (median, minimum,
+maximum). NumPy's GEMM pass uses its best chunk size. Each turn starts with a pause, in which the threads of the
+previous turn stop spinning, and a pass that is not counted.
+disk: peak memory and seconds of a fit to 20,000,000 × 64 float32 in HDF5 (5 GB in FOLDER, deleted at the end).
+passes: mean log likelihood after 1, 2, 3 … passes of exact and stepwise EM, compared with EM run to convergence.
+Goals: scikit-learn ≥ 3, NumPy GEMM ≥ 1.5, disk < 1000 MB. The exit status is 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def missed(found: dict) -> list[str]:
     """One line for each goal that was measured and missed."""
     runs = [(kind, n, run["times_faster"]) for kind, by in found.get("pass", {}).items() for n, run in by.items()]
     lines = [
-        f"{kind}, {n} threads: {ratio[name]['median']:.2f} times {name}, goal {goal}"
+        f"{kind}, threads: {n}: {ratio[name]['median']:.2f} times {name}, goal {goal}"
         for kind, n, ratio in runs
         for name, goal in (("scikit-learn", 3.0), ("best numpy_gemm", 1.5))
         if ratio[name]["median"] < goal

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python bench/bench_encode_cuda.py [--slices 24000] [--layer conv1] [--device cuda] [--out FILE.json]
 
-The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link into them. The
-file is written every few seconds, so that an interrupted run leaves the rates up to then.
+The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link to them. The
+file is written every few seconds, so that an interrupted run keeps the rates measured so far.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     options.add_argument("--layer", default="conv1")
     options.add_argument("--passes", type=int, default=1, help="EM passes")
     options.add_argument("--device", default="cuda")
-    options.add_argument("--folder", type=Path, help="for the workspace; default: the temporary folder")
+    options.add_argument("--folder", type=Path, help="folder of the workspace; default: the temporary folder")
     options.add_argument("--out")
     given = options.parse_args()
     from bench.bench_scale import write_sources, write_workspace

@@ -3,7 +3,7 @@
     python bench/bench_host.py [--calls 300] [--profile]
 
 The stub is the package's torch device with tensors in host memory and launches that do nothing. The result is the
-shortest of all calls in µs of processor time of this thread, which other processes hardly affect.
+shortest of all calls in µs of processor time of this thread, which is hardly affected by other processes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StubDevice(TorchDevice):
 
 
 def microseconds(call, calls: int) -> float:
-    """The shortest of `calls` calls."""
+    """The processor time of the fastest of `calls` calls, µs."""
     call()
     best = float("inf")
     for _ in range(calls):

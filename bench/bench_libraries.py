@@ -1,18 +1,19 @@
-"""Mixture and Fisher vectors of image descriptors beside scikit-learn's mixture and scikit-image's fisher_vector.
+"""Mixture and Fisher vectors of image descriptors, compared with scikit-learn and scikit-image's fisher_vector.
 
     OMP_NUM_THREADS=1 python bench/bench_libraries.py [--images 60] [--seeds 3] [--out FILE.json]
 
-The same descriptors for all: 18 derivatives at the pixels of generated patches of 31×31 (961 per image), and 166 of
-them per image, drawn at random from four times as many images. 32 diagonal components, one thread, one process. The
-implementations take turns for each seed. Medians of processor time, and of the ratio for each seed, with its range.
+All implementations use the same descriptors: 18 derivatives at the pixels of generated patches of 31×31 (961 per
+image), and 166 of them per image, drawn at random from four times as many images. Mixtures have 32 diagonal components;
+there is one thread and one process. The implementations take turns for each seed. Results are medians of processor
+time, and of the ratio with its range.
 
-same tolerance: start and passes until one gains less than 1e-3 nats per descriptor (scikit-learn's default). The final
-    mean log likelihoods are reported, because the two starts may lead to different optima.
-same start: 20 passes from equal parameters, after which the likelihoods are equal.
-encoding: Fisher vectors of all images with the mixture of scikit-learn; `improved` is off, as scikit-image has none.
+same tolerance: initialisation, and passes until one gains less than 1e-3 nats per descriptor (scikit-learn's
+    default). The final mean log likelihoods are reported, because the two starts may lead to different optima.
+same start: 20 passes from equal parameters, which give equal likelihoods.
+encoding: Fisher vectors of all images with the mixture of scikit-learn; `improved` is off in all implementations.
 memory: peak of the allocations of Python and NumPy during the call (tracemalloc), in MB. The scratch memory of our C++
     kernels is not included: less than 1 MB per thread here.
-Goals: 5 times scikit-learn and scikit-image, half the memory. Exit status 1 if one is missed.
+Goals: 5 times scikit-learn and scikit-image, half the memory. The exit status is 1 if a goal is missed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python bench/bench_lists.py [--rounds 5]
 
-400 maps of 166 descriptors of 18 dimensions, 32 components. Array and list take turns in every round; medians in ms of
-processor time of this process.
+400 maps of 166 descriptors of 18 dimensions, 32 components. Array and list take turns in every round. Results are
+medians of processor time of this process in ms.
 """
 
 from __future__ import annotations

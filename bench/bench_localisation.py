@@ -1,10 +1,10 @@
-"""Localisation by contributions of Fisher vectors, Grad-CAM and occlusion of the CNN, and controls, on label maps.
+"""Localisation by contributions of Fisher vectors, Grad-CAM, occlusion and controls, compared with label maps.
 
     python -m bench.bench_localisation -w STUDY [--fold 0] [--layers conv1,conv5] [--train 48] [--occluded 48]
         [--floors 0.5,0.9] [--out bench/results/localisation-DATE.json]
 
 STUDY: a workspace with label maps, a network of the fold and scored encodings of the layers (`ildfv demo` makes one).
-Thresholds for Dice and floors are chosen on training slices; all measures are of the held-out patients of the fold.
+Thresholds for Dice and floors are chosen on training slices. All measures are computed on the held-out patients.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ def main() -> None:
     )
     occluded = once(partial(occlusion, network))
     count = [len(set(part.patients.tolist())) for part in (training, held_out)]
-    print(
-        f"{slices.data.upper()} data, fold {arguments.fold}: {len(held_out)} slices of {count[1]} held-out patients; "
-    )
+    print(f"{slices.data.upper()} data, fold {arguments.fold}: {len(held_out)} slices of {count[1]} held-out patients")
     print(f"thresholds and floors: {len(training)} slices of {count[0]} training patients")
     found = {}
     for within in ("slice", "lung"):
@@ -102,7 +100,8 @@ def of_layer(workspace, network, layer: str, arguments, training: LabelledSlices
         if quantile:
             total = contributions(fisher, g, some).sum(axis=1)
             rest = unlocated(fisher, g, some, floor=floor)
-            notes[f"{name}: SD of the unlocated part of a score over that of the score"] = rest.std() / total.std()
+            what = "SD of the part of a score without location, divided by the SD of the score"
+            notes[f"{name}: {what}"] = rest.std() / total.std()
     return found
 
 
@@ -166,8 +165,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=48, help="number of training slices for thresholds")
     parser.add_argument("--test", type=int, default=10_000, help="maximum number of held-out slices")
     parser.add_argument("--occluded", type=int, default=48, help="number of slices with occlusion maps")
-    parser.add_argument("--floors", default="0.5,0.9", help="quantiles of |r_j|")
-    parser.add_argument("--out", type=Path, default=None, help=f"such as localisation-{date.today()}.json")
+    parser.add_argument("--floors", default="0.5,0.9", help="quantiles of |r_j| that are used as floors")
+    parser.add_argument("--out", type=Path, default=None, help=f"JSON file, such as localisation-{date.today()}.json")
     return parser.parse_args()
 
 

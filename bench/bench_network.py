@@ -2,8 +2,8 @@
 
     python bench/bench_network.py [--network cnnf] [--slices 4096] [--batch 16 64] [--out FILE.json]
 
-ms per slice of wall time, synchronised with the device. Slices are random and in memory, so no disk is involved. The
-time of the compiler is reported separately.
+Times are wall times per slice in ms, synchronised with the device. Slices are random and in memory, so no disk is
+involved. The time of the compiler is reported separately.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
 
 def show(row: dict) -> None:
     first = f", first steps {row['first_seconds']:.1f} s" if "first_seconds" in row else ""
-    said = row.get("error") or f"{row['ms_a_slice']:.4f} ms a slice{first}"
+    said = row.get("error") or f"{row['ms_a_slice']:.4f} ms per slice{first}"
     print(f"{row['what']:<8} {row['way']:<9} batch {row['batch']:<4} {said}", flush=True)
 
 

@@ -12,9 +12,9 @@ Implementations compared, all float32 and with the same mixture:
               then the weighted sum of residuals, with the n·k·d residuals in memory. Its output is smaller (k·d), so
               its cost is a lower bound for a Fisher layer computed the same way
 
-Each runs in its own process. Peak memory is the increase of the resident size over that before the first pass, or
-the peak of the allocator on CUDA. Times are the minimum of the repeats after one warm-up: on the CPU, processor time of
-all threads, which depends little on other programs on the machine; on CUDA, wall time.
+Each implementation runs in its own process. Peak memory is the increase of the resident size since the start of the
+first pass, or on CUDA the peak of the allocator. Times are the minimum of the repeats after one warm-up: on the CPU,
+processor time of all threads, which depends little on other programs on the machine; on CUDA, wall time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def expected_bytes(method: str, shape: tuple[int, ...]) -> int:
 
 
 def build(method: str, shape: tuple[int, ...], device: str):
-    """(module, maps) of a contestant."""
+    """(module, maps) of an implementation."""
     import torch
 
     b, d, h, w, k = shape

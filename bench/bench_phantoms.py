@@ -59,7 +59,7 @@ def main() -> None:
     drawn = draw(given)
     seconds = time.perf_counter() - began
     print(f"PHANTOM data, {given.difficulty}: {given.patients} patients, {len(drawn.counts)} slices, seed {given.seed}")
-    print(f"drawn in {seconds:.0f} s, two processes")
+    print(f"drawn by two processes in {seconds:.0f} s")
     truths = [presence(drawn.counts, threshold) for threshold in THRESHOLDS]
     scores = cross_validated(drawn, np.concatenate(truths, axis=1)) if not given.no_fisher else None
     for i, (threshold, truth) in enumerate(zip(THRESHOLDS, truths, strict=True)):
@@ -70,8 +70,8 @@ def main() -> None:
         print("share of slices".ljust(30), *(f"{value:13.3f}" for value in truth.mean(axis=0)))
         for name, values in {**rows, **PAPER}.items():
             print(name.ljust(30), *(f"{value:13.3f}" for value in values))
-    print("\nclinical, emphysema:", json.dumps(CLINICAL))
-    print(f"{time.perf_counter() - began:.0f} s")
+    print("\nAUC of emphysema on clinical scans:", json.dumps(CLINICAL))
+    print(f"total time {time.perf_counter() - began:.0f} s")
 
 
 def draw(given: argparse.Namespace) -> Drawn:

@@ -1,13 +1,13 @@
-"""Prediction of a new CT of 300 slices by `ildfv predict`: seconds until the first slice and of each stage, memory.
+"""Time and memory of `ildfv predict` for a new CT of 300 slices: seconds until the first slice, and of each stage.
 
     python -m bench.bench_predict [--slices 300] [--layer conv1] [--threads 2] [--folder DIR] [--out FILE.json]
 
 A phantom patient is written as a DICOM series; the predictor has CNN-F with random weights up to the layer (filters,
 patches and filters+patches use no network), a mixture of 32 components and 512 dimensions, fitted on a small phantom
-study: times do not depend on the weights. Each run is a new process, the command itself (`bench.predict_stages`); the
-median run by CPU seconds is reported. Stages are wall seconds from the start of the process. CPU seconds and the load
-of the machine are given too, because wall seconds depend on other processes. "answer": without files. "files": with
---out, so with contribution maps and all files.
+study: times do not depend on the weights. Each run is the command in a new process (`bench.predict_stages`). The run
+with the median CPU seconds is reported. Stages are wall seconds from the start of the process. CPU seconds and the load
+of the machine are given too, because wall seconds depend on other processes. "answer": a run without files. "files":
+a run with --out, which also writes contribution maps and all other files.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def text_of(name: str, one: dict[str, float]) -> str:
         f"  peak memory  {one['peak_mb']:.0f} MB{goal('peak_mb')}",
         *(f"  {stage:<12} {one[stage]:.1f} (CPU {one[f'cpu_{stage}']:.1f})" for stage in STAGES if stage in one),
         f"  of scoring   network {one['network']:.1f}, encoding {one['encoding']:.1f}",
-        f"  ms per slice {one['ms_a_slice']:.1f} in all, {one['ms_a_slice_scoring']:.1f} for network and encoding "
+        f"  ms per slice {one['ms_a_slice']:.1f} in total, {one['ms_a_slice_scoring']:.1f} for network and encoding "
         f"(paper: {PAPER})",
     ]
     return "\n".join(lines)

@@ -3,8 +3,8 @@
     python bench/bench_prepare.py [--slices 24] [--rounds 5] [--output FILE]
 
 Slices are of phantoms with label maps (uncompressed DICOM, gzipped NIfTI). Each round runs every part and reader once.
-The median of the rounds is printed in ms of processor time of this process and its children, which other processes
-hardly affect. `ratio` is relative to the bare read with pydicom, including pixels, of the same run.
+The median of the rounds is printed in ms of processor time of this process and its children, which is
+hardly affected by other processes. `ratio` is relative to the bare read with pydicom, including pixels, in this run.
 """
 
 from __future__ import annotations

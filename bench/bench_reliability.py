@@ -1,4 +1,4 @@
-"""How often a predictor refuses a scan or warns: for scans like its training data, and for unsuitable scans.
+"""How often a predictor refuses a scan or warns, for scans like its training data and for unsuitable scans.
 
     python -m bench.bench_reliability -p PREDICTOR -w STUDY --scans SCANS [--real ../shared/data] [--patients 6]
 
@@ -105,7 +105,7 @@ def held_out(arguments) -> Iterator[Volume]:
 
 def real(folder: Path) -> Iterator[tuple[str, Volume]]:
     if not folder.is_dir():
-        print(f"skipped: real CT, as {folder} does not exist (set --real or ILDFV_REAL_CT)")
+        print(f"real CT is skipped: {folder} does not exist (set --real or ILDFV_REAL_CT)")
         return
     for scan in discover(folder, labels=False, workers=1).scans:
         with quiet():

@@ -3,7 +3,7 @@
     python -m bench.bench_scale [--slices 2000,20000,240000] [--network cnnf] [--folder FOLDER] [--out FILE.json]
 
 The slices repeat: SOURCES files of phantom slices are written once, and each scan of the workspace is a separate part
-whose images are a link into one of them. Except for this, all reads and writes are those of `ildfv encode` and `ildfv
+whose images are a link to one of them. Except for this, all reads and writes are those of `ildfv encode` and `ildfv
 regress`; the page cache is more effective than it would be with 36 GB of images. --network cnnf (default) is the
 paper's, with random weights; coarse is one convolution to 28×28 descriptors of 8 dimensions, to measure the memory for
 many slices quickly.
@@ -40,12 +40,12 @@ EVERY = 5.0  # seconds between two lines of an unfinished step
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slices", default="2000,20000,240000", help="sizes, separated by commas")
+    options.add_argument("--slices", default="2000,20000,240000", help="numbers of slices, separated by commas")
     options.add_argument("--network", default="cnnf", choices=("cnnf", "coarse"))
     options.add_argument("--layer", default="conv1")
     options.add_argument("--method", default="stepwise", choices=("stepwise", "exact"))
     options.add_argument("--passes", type=int, default=3, help="EM passes")
-    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="folder; 20 KB per slice")
+    options.add_argument("--folder", type=Path, default=Path("build/scale"), help="20 KB per slice")
     options.add_argument("--out", type=Path, help="default: bench/results/scale-NETWORK-DATE.json")
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = options.parse_args()

@@ -1,10 +1,11 @@
-"""Effect of the options of `prepare` for scanner effects: train on phantoms of one scanner, predict those of others.
+"""Effect of the options of `prepare` for scanner effects: train on phantoms of one scanner, predict phantoms of others.
 
     python bench/bench_scanners.py --patients 24 --tested 16 --slices 4
 
 The same test patients are scanned by every scanner. A predictor (Fisher vectors of filters in the lung, ridge head with
-densities) is fitted on scanner A for each set of options and applied to all test scans by `predict_volume`.
-Differences from no options are paired; intervals are from resampled test patients. All data are generated phantoms.
+densities) is fitted on scanner A for each set of options and applied to all test scans by `predict_volume`. Differences
+from the predictor without options are paired; intervals are from resampled test patients. All data are generated
+phantoms.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ OPTIONS = {
     "noise level 10 HU": {"noise_level": 10.0},
     "all": {"normalise": "air,tissue", "pixel_size": 0.8, "noise_level": 10.0},
 }
-PRESENT = 600.0  # mm² of a pattern on a slice from which it is present
+PRESENT = 600.0  # mm² from which a pattern counts as present on a slice
 RESAMPLES = 2000
 
 
@@ -107,10 +108,10 @@ def fitted(job: tuple[Path, str]) -> dict[str, dict]:
 
 
 def pairs(rows: dict, names: list[str]) -> list[tuple[np.ndarray, ...]]:
-    """For each pattern, sums per patient from which measures with any weights of the patients are computed.
+    """For each pattern, the sums from which `measures` computes its result for any weights of the patients.
 
-    (pairs of a slice with and a slice without the pattern, by the patients of both, that are in the right order; slices
-    with it; without it; right calls of either kind).
+    (number of correctly ordered pairs of a slice with the pattern and one without it, by their two patients; and by
+    patient: slices with the pattern, slices without it, and the correct calls among each of these).
     """
     owner = np.array([names.index(name) if name in names else -1 for name in rows["patients"]])
     scores, truth, called = (np.array(rows[key])[owner >= 0] for key in ("scores", "truth", "called"))
@@ -137,7 +138,7 @@ def measures(found: list[tuple[np.ndarray, ...]], weights: np.ndarray) -> tuple[
 
 
 def compared(rows: dict, plain: dict) -> str:
-    """AUC and balanced accuracy with 95 % intervals, and their paired differences from no options."""
+    """AUC and balanced accuracy with 95 % intervals, and paired differences from the predictor without options."""
     names = sorted(set(rows["patients"]) & set(plain["patients"]))
     random, n = np.random.default_rng(0), len(names)
     draws = [np.ones(n)] + [np.bincount(random.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]
@@ -171,7 +172,7 @@ def main() -> None:
         found = dict(zip(OPTIONS, pool.map(fitted, [(root, name) for name in OPTIONS]), strict=True))
     if given.out:
         given.out.write_text(json.dumps(found))
-    print("| tested on | options | mean AUC | minus none | balanced accuracy | minus none | refused |")
+    print("| tested on | options | mean AUC | difference | balanced accuracy | difference | refused |")
     print("|---|---|---|---|---|---|---|")
     for scanner in SCANNERS:
         for name, by_scanner in found.items():

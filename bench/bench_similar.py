@@ -3,7 +3,7 @@
     python -m bench.bench_similar [--rows 240000] [--dimensions 512] [--threads 2] [--queries 20]
 
 Rows are random: isotropic, which is the worst case because all distances are similar, and with a decaying spectrum,
-like PCA projections. The implementations are timed alternately, one query each, so that other load affects all of them.
+like PCA projections. The implementations are timed alternately, one query each, so that other load affects all equally.
 Results are compared with a full search in float64.
 """
 

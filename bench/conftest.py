@@ -1,4 +1,4 @@
-"""Collects benchmarks from files named bench_*.py. `python bench/ratios.py` compares ours with the alternatives."""
+"""Collects benchmarks from files named bench_*.py. `python bench/ratios.py` compares our kernel with alternatives."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     python bench/predict_stages.py STAGES.json predict SCAN -p PREDICTOR …
 
 The command runs unchanged, in this process. Its functions are timed by wrappers that are set when their modules are
-imported, so that the order of imports is that of the command. Wall seconds since the start of the process:
-started (the interpreter runs this file), imports_done (the predictor is loaded), scan_found, scan_read, first_slice
-(the first batch of slices has scores), scored, mapped, written. Sums of wall seconds: network (forward passes for the
-scores) and encoding (everything else from maps of activations to scores). cpu_KEY: CPU seconds of the process then.
+imported, so that the order of imports is that of the command. Wall seconds since the start of the process: started (the
+interpreter runs this file), imports_done (the predictor is loaded), scan_found, scan_read, first_slice (the first batch
+of slices has scores), scored, mapped, written. Sums of wall seconds: network (forward passes for the scores) and
+encoding (everything else from maps of activations to scores). cpu_KEY: CPU seconds of the process at that time.
 """
 
 from __future__ import annotations

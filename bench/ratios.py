@@ -2,10 +2,10 @@
 
 Every round runs our kernel, each alternative and sgemm once, so that other load on the machine affects all of them
 equally. A ratio is the median of the ratios of all rounds. A turn of one implementation consists of: a pause of REST
-seconds, in which the threads of the previous one stop spinning; uncounted runs for WARM seconds, which load the maps
+seconds, in which the threads of the previous turn stop spinning; uncounted runs for WARM seconds, which load the maps
 into the cache, as after a network has computed them, and wake the threads; and as many runs as fit in SECONDS. Waiting
-policies are each library's default (OMP_WAIT_POLICY and the like are unset): our threads and torch's spin for some
-milliseconds, OpenBLAS's for 26. Written to bench/results/moments-cpu.json.
+policies are each library's default (OMP_WAIT_POLICY and the like are unset): threads of ildfv and torch spin for some
+milliseconds, those of OpenBLAS for 26. The results are written to bench/results/moments-cpu.json.
 Goals for n > 1: peaky ≥ 6 × libraries, ≥ 2.5 × best GEMM, ≥ 1.5 × sgemm; soft ≥ 3, ≥ 1.2; 2 threads ≥ 1.8 × 1.
 """
 

@@ -1,4 +1,4 @@
-"""Rows of a benchmark, written after each contestant, so that a failure or an interruption loses no other row."""
+"""Rows of a benchmark, written after each implementation, so that a failure or an interruption loses no other row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Results:
         """Runs the block; an exception becomes a row with the labels and the error, and its traceback is printed."""
         try:
             yield
-        except Exception as error:  # device time is scarce, so the other contestants must still run
+        except Exception as error:  # device time is scarce, so the other implementations must still run
             traceback.print_exc()
             self.add(**labels, error=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 

@@ -19,8 +19,7 @@ is_cupy = array_api_compat.is_cupy_array
 
 
 def namespace(*arrays: Any) -> Any:
-    """The array API namespace of `arrays`: array_api_compat.numpy, .torch or .cupy, or the library itself if it
-    follows the standard."""
+    """The array API namespace of `arrays`: a module of array_api_compat, or the library if it follows the standard."""
     return array_api_compat.array_namespace(*arrays)
 
 

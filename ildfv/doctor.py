@@ -100,7 +100,7 @@ def _gpu() -> list[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda
         advice = None if built else "with an NVIDIA GPU: pip install 'ildfv[cuda12]' or 'ildfv[cuda13]'"
-        detail = f"torch is built for CUDA {built}, but finds no device" if built else "torch is built for the CPU"
+        detail = f"torch is built for CUDA {built} but finds no device" if built else "torch is built for the CPU"
         return [Finding("GPU", "absent", detail, advice)]
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return [Finding("GPU", "ok", ", ".join(names))]

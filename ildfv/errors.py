@@ -10,7 +10,7 @@ from typing import Any
 
 from ildfv.extras import extra_of, install_command, is_installed
 
-FAQ = "docs/faq.md#faq-"  # followed by an anchor: explains the errors that one line cannot explain
+FAQ = "docs/faq.md#faq-"  # followed by the anchor of an explanation that is too long for one line
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that are invisible; spaces (Zs) are kept
 
 
@@ -57,7 +57,7 @@ class OutOfReachError(InputError):
 
 
 class LostRankError(RuntimeError):
-    """Another rank of a torchrun launch has exited. torchrun stops this rank, too, and may then restart all ranks."""
+    """Another rank of a torchrun launch has exited. torchrun also stops this rank, and may then restart all ranks."""
 
 
 def linked(message: str, faq: str) -> str:
@@ -66,7 +66,7 @@ def linked(message: str, faq: str) -> str:
 
 
 def explained(error: BaseException) -> str:
-    """The message of an error, followed by the address of its FAQ entry or, if it has none, that of a cause."""
+    """The message of an error with the address of its FAQ entry or, if it has none, of the FAQ entry of a cause."""
     current: BaseException | None = error
     while current is not None:
         if faq := getattr(current, "faq", ""):
@@ -82,14 +82,17 @@ def check(holds: bool, message: str, faq: str = "") -> None:
 
 
 def check_integer(value: Any, name: str, least: float = -inf) -> int:
-    """`value` as int; InputError unless it is an integer of at least `least`. True and 2.0 are not accepted."""
-    check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be a whole number, got {value!r}")
+    """`value` as int. Raises `InputError` unless it is an integer of at least `least`; True and 2.0 are refused."""
+    check(isinstance(value, Integral) and not isinstance(value, bool), f"{name} must be an integer, got {value!r}")
     check(value >= least, f"{name} must be at least {least}, got {value}")
     return int(value)
 
 
 def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value` as float; InputError with `rule` in its message unless `value` is a real number and `holds(value)`."""
+    """`value` as float. Raises `InputError` unless it is a number for which `holds` returns True.
+
+    rule: what `holds` checks, for the message. infinite: whether infinity is accepted.
+    """
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-# extra → {imported module: distribution}; the distributions are those of pyproject.toml.
+# extra → {imported module: distribution}, as in pyproject.toml.
 EXTRAS: dict[str, dict[str, str]] = {
     "ct": {
         "PIL": "pillow",

@@ -53,18 +53,18 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def check_regular(path: Path) -> None:
-    """InputError unless `path` is a regular file, or a link to one; OSError if it does not exist."""
+    """Raises `InputError` unless `path` is a regular file, or a link to one; `OSError` if it does not exist."""
     check_kind(path, os.stat(path).st_mode)
 
 
 def check_kind(path: Path, mode: int) -> None:
-    """InputError unless the `st_mode` of `path` is that of a regular file."""
+    """Raises `InputError` unless the `st_mode` of `path` is that of a regular file."""
     kind = FILE_TYPES.get(stat.S_IFMT(mode), "a special file")
     check(stat.S_ISREG(mode), f"{path} must be a regular file, got {kind}")
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most `most` bytes; InputError if the file is larger or not regular."""
+    """The content of a regular file of at most `most` bytes. Raises `InputError` if it is larger or not regular."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     check(len(data) <= most, f"{path} must have at most {most:,} bytes, got more")
@@ -74,8 +74,8 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
     """The delimiter of a CSV file, and the line number and cells of each row that is not blank.
 
-    The delimiter is a comma, unless the first line has none: then it is a semicolon, which spreadsheets write in
-    countries with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
+    The delimiter is a comma. If the first line has no comma, it is a semicolon, as written by spreadsheets in countries
+    with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
 
     Raises
     ------

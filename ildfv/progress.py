@@ -23,7 +23,7 @@ log = logging.getLogger("ildfv")
 
 class Progress(Protocol):
     def task(self, label: str, total: int | None = None, done: int = 0):
-        """Context manager that yields `advance(n=1)`. done: items finished in an earlier run, not part of the rate."""
+        """Context manager that yields `advance(n=1)`. done: items of an earlier run, not counted in the rate."""
 
     def note(self, text: str) -> None:
         """Shows one line of text."""

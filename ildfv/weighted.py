@@ -40,7 +40,7 @@ class Weighted:
             f"weights must have one value per descriptor, shape {expected} for maps {shape}, got {self.weights.shape}",
         )
         ok = bool(np.isfinite(self.weights).all()) and (self.weights.size == 0 or self.weights.min() >= 0)
-        check(ok, "weights must be finite and at least 0, got NaN, infinity or a negative number")
+        check(ok, "weights must be finite and at least 0, got NaN, infinity or a negative value")
 
     @property
     def shape(self) -> tuple[int, ...]:

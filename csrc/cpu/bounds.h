@@ -1,4 +1,4 @@
-// Upper bounds of scores, from the few most discriminative dimensions: other dimensions can only lower a score.
+// Upper bounds of scores, from the few most discriminative dimensions; the other dimensions can only lower a score.
 #pragma once
 
 #include "constants.h"
@@ -105,7 +105,7 @@ inline void guess(const Constants<real>& constants, real* likelihoods, int row, 
     const vec<real> next = lane_tops<real>(folded);
     const integers one = (integers)first & mask, two = next > all(LOWEST<real>) ? (integers)next & mask : one;
     const integers rows = Lanes<real>::iota() + row;
-    int places[2 * W];  // indices of both components in `likelihoods`
+    int places[2 * W];  // indices of the two components in `likelihoods`
     write_numbers(places, one / W * W * PANEL + rows * W + one % W);
     write_numbers(places + W, two / W * W * PANEL + rows * W + two % W);
     for (const int place : places) likelihoods[place] = -(real)INFINITY;

@@ -53,7 +53,7 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
     }
 }
 
-// Exact scores of the rows of a panel for two components each: all rows with their first, then all with their second.
+// Exact scores of the rows of a panel for two components each: all rows with the first, then with the second.
 template <class real>
 __attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
                                            real* score) {
@@ -91,7 +91,7 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
 // The candidates of a panel's rows: two components with their scores, and the other pairs that may matter.
 template <class real>
 struct Panel {
-    int guesses[2 * PANEL];  // pairs of all rows with their first guess, then with their second
+    int guesses[2 * PANEL];  // pairs of all rows with their first guess, then with the second
     real score[2 * PANEL];
     real cuts[PANEL];  // scores below these do not matter
     int others;        // number of further pairs, in scratch

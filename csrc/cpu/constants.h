@@ -26,7 +26,7 @@ struct Constants {
     // (k_padded / W, d, 2, W): a and b, lanes = components, for centred rows, or for rows in memory if `near`
     real* pairs;
     int* order;       // (few,): the most discriminative dimensions
-    real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these, for rows minus the base
+    real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these dimensions, for rows minus the base
     real* c;          // (k_padded,): c minus the largest c; −∞ for the padding
     // (k_padded,): few_c − ½ Σ t² is the log likelihood in the few dimensions, up to a constant; −∞ for the padding
     real* few_c;
@@ -77,7 +77,7 @@ constexpr double BOUND = 1e-3;  // relative error of a score that the bounds all
 constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
 constexpr double EXTREME = 1e12;  // 1/sd: beyond it squares of descriptors overflow float
 constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
-constexpr double RAW = 1e10;      // largest Σ b² for which b may include the base; the bounds are one nat higher then
+constexpr double RAW = 1e10;      // largest Σ b² for which b may include the base; the bounds are then one nat higher
 
 // Σ log variance of a component over the listed dimensions, with few logarithms.
 inline double sum_log_variances(const double* variances, const int* order, int64_t n) {

@@ -1,5 +1,5 @@
 // Contributions of descriptors to linear functionals of their map's moments: from the listed posteriors of each
-// component, or, if most components matter, row by row.
+// component or, if most components are relevant, row by row.
 #pragma once
 
 #include "dense.h"

@@ -9,7 +9,7 @@ namespace ildfv {
 namespace {
 
 constexpr int64_t JOB_ROWS = 1024;  // enough that adding the sums takes little time, but several jobs per slice
-constexpr int64_t WHOLE_ROWS = 64;  // for whole maps, whose sums are not added up: enough to fill panels
+constexpr int64_t WHOLE_ROWS = 64;  // for whole maps, whose sums are not added to others: enough to fill panels
 
 // Consecutive segments for one thread: whole maps, or one piece of a map.
 struct Job {

@@ -210,7 +210,7 @@ struct Job {
 
     // Returns the first map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
-        // At threshold 0 all pairs are relevant. With few components, even two of them per row are too many.
+        // At threshold 0, all pairs are relevant. With few components, even two pairs per row are too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
         bool very_crowded = always, crowded = always;
         while (segment < count) {

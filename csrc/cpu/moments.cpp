@@ -29,7 +29,7 @@ struct Turn {
     bool alone;
 };
 
-constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than there are threads, few enough to keep all sums
+constexpr int64_t CHUNKS = 32;      // per map or pooled batch: more than threads, few enough to keep all sums
 constexpr int64_t ENOUGH_MAPS = 8;  // with at least this many maps, each map is processed by one thread
 
 // Like jobs, chunks depend only on the maps. How many chunks of a map one thread processes does not change the result.

@@ -8,7 +8,7 @@
 namespace ildfv {
 
 // n descriptors of d values; element (i, j) is at data[i·row_stride + j·dim_stride], strides counted in elements.
-// weights: (n,), positive, how much each descriptor counts; null: 1 each.
+// weights: (n,), positive weights of the descriptors; null: 1 each.
 struct Map {
     const void* data;
     int64_t n, row_stride, dim_stride;
@@ -44,7 +44,7 @@ struct LinearFunctionals {
     bool per_map;
 };
 
-// Computes the contribution of every descriptor to each functional, out[map] (n, C). Returns the same as `moments`.
+// Computes the contribution of every descriptor to each functional, out[map] (n, C). Returns the value of `moments`.
 int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture&, const LinearFunctionals&,
                       double* const* out, const Options&);
 

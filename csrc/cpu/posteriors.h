@@ -68,8 +68,8 @@ struct Share {
     int64_t segment, from, n;  // descriptors [from, from + n) of that segment
     int64_t row;               // row of the first of them in the block
     int64_t pairs;             // candidates in the rows processed so far
-    bool crowded;              // so many that computing all pairs is faster
-    bool very_crowded;         // so many that later blocks are assumed to be crowded
+    bool crowded;              // there are so many that computing all pairs is faster
+    bool very_crowded;         // there are so many that later blocks are assumed to be crowded
 };
 
 // Fractions of all pairs: above SPARSE, computing all pairs is faster; above VERY_CROWDED, later blocks are assumed to

@@ -109,7 +109,7 @@ struct Prepared {
     }
 };
 
-// The packed mixture. That of the previous call is reused if the mixture is the same, as in a pass over many batches.
+// The packed mixture. It is reused if the next call has the same mixture, as in a pass over many batches.
 std::shared_ptr<const Prepared> prepared_for(const Mixture& m, const char* isa, bool in_double) {
     static std::mutex mutex;
     static std::shared_ptr<const Prepared> last;

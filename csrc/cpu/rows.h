@@ -25,7 +25,7 @@ inline float as_real(uint8_t x) { return x; }
 inline float as_real(Brain x) { return from_bits((uint32_t)x.bits << 16); }
 inline float as_real(Half x) {
     const uint32_t sign = (uint32_t)(x.bits & 0x8000u) << 16, rest = (uint32_t)(x.bits & 0x7fffu) << 13;
-    const float magnitude = from_bits(rest) * 5.192296858534828e33f;  // 2^112; also correct for subnormals
+    const float magnitude = from_bits(rest) * 5.192296858534828e33f;  // 2^112; also correct for subnormal numbers
     return from_bits(sign | (rest >= 0x0f800000u ? 0x7f800000u : 0u)) +
            (sign ? -magnitude : magnitude);  // infinity and NaN
 }

@@ -1,4 +1,4 @@
-// Scratch memory of one thread, and its layout.
+// The scratch memory of one thread and its layout.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -24,7 +24,7 @@ struct Width {
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Allocates 64-byte aligned pieces of a buffer; with a null start it only counts. For AddressSanitizer it leaves gaps.
+// Allocates 64-byte aligned pieces of a buffer, with gaps under AddressSanitizer. With a null start it only counts.
 struct Arena {
     char* at;
     template <class T>

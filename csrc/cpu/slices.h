@@ -1,4 +1,4 @@
-// Loops over one CT slice: windows, connected regions, histograms. Each takes one pass; NumPy would need many.
+// Loops over one CT slice: windows, connected regions, histograms. Each is a single pass; NumPy would need many.
 #pragma once
 
 #include <stdint.h>

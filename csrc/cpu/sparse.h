@@ -75,8 +75,8 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         }
 }
 
-// Sums of the listed posteriors of rows [from, to) of the block: added for components that are `touched`, written for
-// the others. If `touched` is null, all are written.
+// Sums of the listed posteriors of rows [from, to) of the block. They are added to the sums of components that are
+// `touched`, and replace those of the others. If `touched` is null, they replace all sums.
 template <class real, class out>
 __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s,
                                               int64_t from, int64_t to, int64_t rows, out* s0, out* s1, out* s2,

@@ -15,7 +15,7 @@
 namespace ildfv {
 namespace {
 
-// The loops over a row get a second version with AVX2, chosen when the library is loaded. The operations are equal.
+// The loops over a row are also compiled for AVX2. The version is chosen when the library is loaded; results are equal.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define ILDFV_ALSO_AVX2 __attribute__((target_clones("avx2", "default")))
 #else
@@ -29,7 +29,7 @@ typedef int32_t Grey __attribute__((vector_size(16)));
 
 #ifdef __clang__
 #define SHUFFLED(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#else  // GCC has the function above since version 12
+#else  // GCC supports the function above only since version 12
 #define SHUFFLED(a, b, i, j, k, l) __builtin_shuffle(a, b, Grey{i, j, k, l})
 #endif
 
@@ -60,7 +60,7 @@ ILDFV_ALSO_AVX2 void add_rows(const float* const* rows, const float* shares, int
     }
 }
 
-// Grey values of input rows. Output rows read them in ascending order, some more than once: the latest ones are kept.
+// Grey values of input rows. Output rows read them in ascending order, some more than once, so the latest are kept.
 template <class In>
 struct Greys {
     const In* hu;
@@ -89,7 +89,7 @@ struct Greys {
 };
 
 // Weighted sums of the pixels of a row, from the first tap to the last, rounded.
-// TAPS: their number, or 0 if it is not known to the compiler.
+// TAPS: the number of taps, or 0 if it is not known at compile time.
 template <int TAPS>
 void add_columns(const Pixel* pixels, Taps taps, int64_t size, Grey* out) {
     for (int64_t x = 0; x < size; ++x) {

@@ -27,7 +27,7 @@ static inline float as_float(unsigned bits) {
     __builtin_memcpy(&value, &bits, 4);
     return value;
 }
-static inline float widened(half_bits h) {  // without the conversion instruction
+static inline float widened(half_bits h) {  // computed without the conversion instruction
     const unsigned sign = (h.bits & 0x8000u) << 16, exponent = (h.bits >> 10) & 31u, fraction = h.bits & 1023u;
     if (exponent == 0) {
         const float value = (float)fraction * 5.9604644775390625e-8f;  // 2^-24

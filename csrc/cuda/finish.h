@@ -1,4 +1,4 @@
-// The sums of pieces, added up in a fixed order.
+// Adds the sums of pieces in a fixed order.
 #pragma once
 #include "cuda/total.h"
 

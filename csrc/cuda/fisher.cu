@@ -1,6 +1,6 @@
 // Computes the Fisher vector of each slice from its moments, including signed roots and normalisation. The result is
-// that of `vectors` in ildfv/estimators/fisher_vectors.py, which needs a dozen array operations; this kernel reads the
-// moments only twice.
+// the same as for `vectors` in ildfv/estimators/fisher_vectors.py, which needs a dozen array operations. This kernel
+// reads the moments only twice.
 #include "cuda/tile.h"
 
 namespace ildfv {

@@ -1,4 +1,4 @@
-// moments on the GPU: a single pass over the descriptors in device memory, without intermediate results of size n·k.
+// Moments on the GPU: a single pass over the descriptors in device memory, without intermediate results of size n·k.
 //
 // A block processes one piece of a slice (a few hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
@@ -92,7 +92,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
         __syncthreads();
         mark<S>(own_s0, active, gamma, kp, k, k4, first);
         __syncthreads();
-        // In reverse order, because the last chunk is still staged after the scores have been computed.
+        // Chunks in reverse order, because the last chunk is still staged after the scores have been computed.
         for (int d0 = last_d; d0 >= 0; d0 -= S::DC)
             for (int k0 = last_k; k0 >= 0; k0 -= S::KC) {
                 staged.bring(x, start, valid, m, m.scale, m.shift, d, k0, d0);

@@ -10,7 +10,7 @@ namespace ildfv {
 // The 4 × 4 elements of the tile computed by this thread: descriptors row + j·T/4 and components comp + c·KC/4.
 // A warp covers 8 descriptors × 4 components, so that shared memory is read without bank conflicts. Descriptors and
 // components alternate in the bits of the lane: lanes 2 apart read the same y, lanes 1 apart the same a and b. A load
-// of 16 bytes per lane then takes two passes; with eight descriptors in neighbouring lanes, that of y would take four.
+// of 16 bytes per lane then takes two passes; with eight descriptors in neighbouring lanes, loading y would take four.
 template <class S>
 struct Corner {
     int row, comp;

@@ -20,11 +20,11 @@ from ildfv.streaming.processes import Died, as_completed
 
 SYSTEM_FILE = "a file of the operating system"
 ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
-KILLED = linked("the process that read it was killed (out of memory?)", "out-of-memory")
+KILLED = linked("the process that read the file was killed (out of memory?)", "out-of-memory")
 ZIPPED = "a zip archive is read only with --packed, and never inside another archive: unpack it into a folder"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
-CHUNK = 256  # files per task; for fewer files, a worker process takes longer than it saves
+CHUNK = 256  # files per task; for fewer files, starting a worker process takes longer than it saves
 DICOM_NAMES = (".dcm", ".dicom", ".ima", ".dcm.gz", ".dicom.gz", ".ima.gz")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 ZIP_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".npz", ".jar", ".epub", ".whl")
@@ -123,7 +123,7 @@ def is_system_file(name: str, start: bytes) -> bool:
 
 
 def _unreadable(path: Path, inside: Path, reason: str) -> Label | Unused:
-    """The entry of an unreadable file. A label map stays a label map, so that its scan is not used without labels."""
+    """The entry of an unreadable file. For a label map it is a `Label`, so that its scan is not used without labels."""
     if is_system_file(path.name, b""):
         return Unused(path, SYSTEM_FILE, quarantined=False)
     kind = format_of(path, b"") if is_label_map(inside) else None

@@ -119,7 +119,7 @@ class Source:
     slices: np.ndarray | SeriesSlices
     grid: Geometry  # of the slices
     stored: Geometry  # the grid of the scan on disk, which its label maps have
-    onto_grid: Callable[[np.ndarray, int], np.ndarray] | None = None  # resamples label maps; None: both grids are one
+    onto_grid: Callable[[np.ndarray, int], np.ndarray] | None = None  # resamples label maps; None: the grids are equal
     resampled: str = ""  # description of the resampling
     changes: str = ""  # description of what the preparation changed
     lungs: np.ndarray | None = None  # lung masks of lungmask
@@ -157,7 +157,7 @@ def _stored_slices(
         return rule(slice_, area) if masks is None else masks[z]
 
     keeps_masks = masks is not None or scan.kind == IMAGE
-    # Files are read in a thread while the slices before are processed.
+    # Files are read in a thread while earlier slices are processed.
     found = measured(prefetch(source.slices), m, lung_of, keep_masks=keeps_masks, keep_hu=hu)
     if not keeps_masks and found.lung.max() * area < MIN_LUNG_AREA:
         check_lung(found.lung, area, np.array([lung_at_border(slice_, area) for slice_ in source.slices]))
@@ -192,7 +192,7 @@ def _is_phantom(scan: Scan) -> bool:
 
 
 def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
-    """Whether the stored part is kept because only it has labels. InputError: its slices differ from the scan's."""
+    """Whether the stored part is kept because only it has labels. Raises `InputError` if the slices differ."""
     with Parts(task.store).open(scan.series) as stored:
         if not np.array_equal(stored["images"][()], scan.images):
             raise InputError(
@@ -203,7 +203,7 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on the original grid. InputError: its files violate a rule of their format."""
+    """The scan in Hounsfield units, on the original grid. Raises `InputError` if a file is invalid."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

@@ -1,7 +1,7 @@
 """Assignment of ITK-SNAP label descriptions, which name the values of a label map, to label maps.
 
-A description belongs to the label map with the same name in its folder. If there is none, it belongs to all label maps
-in the folder. Two descriptions of the second kind in one folder are ambiguous, so the label maps are refused.
+A description belongs to the label map with the same name in its folder. If there is no such label map, it belongs to
+all label maps in the folder. If a folder has two such descriptions, they are ambiguous and its label maps are refused.
 """
 
 from __future__ import annotations

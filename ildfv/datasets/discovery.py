@@ -42,8 +42,8 @@ def discover(
 
     All CT files with the same SeriesInstanceUID are one scan, even if they are in several folders. If they contain
     several acquisitions that interleave or repeat positions, each acquisition is a scan. A volume file is a label map
-    if words in its name or folder say so (see `naming`), otherwise a scan. A volume file has no patient identity, so
-    the patient is derived from its path (`naming.person_of`).
+    if words in its name or folder mark it as one (see `naming`), otherwise a scan. A volume file has no patient
+    identity, so the patient is derived from its path (`naming.person_of`).
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def assign(
 
 
 def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
-    """The entries. More than `few` files with the same folder, series and reason are merged into one entry."""
+    """The entries, with more than `few` files of the same folder, series and reason merged into one entry."""
     groups: dict[tuple[Path, str, str], list[Unused]] = defaultdict(list)
     for entry in entries:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)

@@ -23,9 +23,9 @@ REPEATS = 8  # runs with equal counts that are compared per scan; all slices of 
 class _Part:
     """A part and the lung pixel counts of its scan. In sorted order, the copy to keep comes first."""
 
-    unlabelled: bool  # labelled scans are kept first
-    in_input: bool  # then scans that only an earlier run prepared
-    volume_file: bool  # then DICOM series: the patient of a volume file is only a folder name
+    unlabelled: bool  # a labelled copy comes first
+    in_input: bool  # then a copy that only an earlier run prepared
+    volume_file: bool  # then a DICOM series, because the patient of a volume file is only a folder name
     source: str
     name: str
     patient: str = field(compare=False)
@@ -47,7 +47,7 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     """The parts that must be removed from the store: the reason, by name of the part.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
-    share `RUN` consecutive slices. Both patients are then the same person, and all other scans of the
+    share `RUN` consecutive slices. The two patients are then the same person, and all other scans of the
     removed copy's patient are also removed. Windowed images are compared, so a copy with changed pixel values is not
     found.
 
@@ -72,12 +72,12 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
             continue
         reasons[part.name] = f"must not duplicate another scan, got slices of {original.source}"
         if original.patient != part.patient:
-            reasons[part.name] += ", under another patient"
+            reasons[part.name] += ", which has another patient"
             same_person[part.patient] = original.source
     for part in found:
         if part.patient in same_person:
             source = same_person[part.patient]
-            reason = f"its patient must have one identity, got slices of {source}, which has another identity"
+            reason = f"its patient must have one identity, got a duplicate of {source}, which has another patient"
             reasons.setdefault(part.name, reason)
     return reasons
 

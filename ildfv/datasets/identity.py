@@ -15,7 +15,7 @@ LISTED = "table"  # `patient_from` of a scan whose patient is listed in a table
 
 
 def check_source(source: str) -> None:
-    """Raises `InputError` unless `source` is one of `SOURCES`."""
+    """Raises `InputError` unless `source` is one of `SOURCES` or `LISTED`."""
     if source not in (*SOURCES, LISTED):
         raise InputError(f"patient_from must be one of {', '.join(SOURCES)}, got {source!r}")
 
@@ -54,7 +54,7 @@ def first_folder(inside: PurePath) -> str:
 
 
 def hashed(raw: str, salt: str) -> str:
-    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, nobody can test whether it belongs to an id."""
+    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, nobody can test whether a hash belongs to an id."""
     if not raw.strip():
         raise InputError("an id must not be empty, got ''")
     return hmac.new(salt.encode(), raw.strip().encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]

@@ -39,7 +39,7 @@ def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress
 
 
 def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
-    """The image as a scan. InputError: not a readable image."""
+    """The image as a scan. Raises `InputError` if it is not readable."""
     inside = path.relative_to(base)
     patient = inside.parts[0] if len(inside.parts) > 1 else path.stem
     return Scan(path, IMAGE, patient, inside.as_posix(), image_geometry(path), (path,), grey=grey)
@@ -50,6 +50,6 @@ def image_note(scan: Scan) -> str:
     assert scan.grey is not None
     bits = bits_of(scan.source)
     return (
-        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU: steps of {scan.grey.step(bits):.3g} HU, "
-        f"and values outside this range are lost; the pixel size is unknown, the longer side is taken as {FIELD:g} mm"
+        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU in steps of {scan.grey.step(bits):.3g} "
+        f"HU, without values outside this range; the pixel size is unknown: the longer side is taken to be {FIELD:g} mm"
     )

@@ -66,14 +66,14 @@ def _searched(
 
 
 def check_sources(settings: ScanSettings) -> None:
-    """InputError: options contradict each other. Needs no file, and is checked before a workspace is created."""
+    """Raises `InputError` if options contradict each other. No file is read: call it before a workspace is created."""
     if settings.layout is not None:
         others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
         given = [name for name, value in others.items() if value is not None]
         check(not given, f"--layout must be the only source of scans and patients, got also {', '.join(given)}")
     check(
         settings.table is None or settings.patients is None,
-        "patients must be in --table or --labels, got both: remove the column patient from one of them",
+        "the column patient must be in --table or in --labels, got it in both: remove it from one of them",
     )
     check(
         settings.grey is None or settings.preparation.is_default,
@@ -85,6 +85,7 @@ def check_sources(settings: ScanSettings) -> None:
             settings.preparation.lungs == RULE,
             f"--lung-masks must be used without --lungs {settings.preparation.lungs}, got both: omit one",
         )
-        check(settings.layout is None, "with --layout, lung masks must be those of the set: omit --lung-masks")
+        rule = "with --layout, lung masks must be part of the set"
+        check(settings.layout is None, f"{rule}, got --lung-masks: omit this option")
         rule = "with --table, lung masks must be listed in its column lung"
         check(settings.table is None, f"{rule}, got --lung-masks: omit this option")

@@ -11,7 +11,7 @@ slices as a whole (`scan_labels`).
 
 Paths are relative to the CSV file. A pattern has a column with 1 (shown), 0 (not shown) or nothing (unknown; also NaN,
 NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
-Beside another name, the patients in a column `patient` replace those from PatientIDs or folders.
+If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SERIES, SCAN = "series", "scan"
 PATIENT = "patient"
 WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
 VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT, "0.0": ABSENT, "1.0": PRESENT}
-UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; upper and lower case are equal
+UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; compared regardless of case
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LabelFile:
         return (self.folder / row.name).resolve()
 
     def patients(self) -> dict[Path | str, str]:
-        """The patient by path of a file or scan, or by series. InputError: a name without a patient, or with two."""
+        """The patient by path of a file or scan, or by series. Raises `InputError` unless each has one patient."""
         found: dict[Path | str, str] = {}
         for row in self.rows:
             where = f"{self.path}, line {row.line}"
@@ -104,7 +104,7 @@ def read_label_file(path: Path) -> LabelFile:
     scan, where = _key_columns(path, columns)
     rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
     known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
-    check(known > 0, f"{path} must label at least one slice or scan, got {len(rows)} rows without a known label")
+    check(known > 0, f"{path} must label at least one slice or scan, got no known label (rows: {len(rows)})")
     has_patients = PATIENT in columns and scan != PATIENT
     return LabelFile(path, scan, where, has_patients, rows, any(is_count for _, is_count in patterns.values()))
 
@@ -131,7 +131,7 @@ def _rows(
     """Yields the rows of the file. An error names the line."""
     for line, row in lines:
         try:
-            rule = f"a row must have one cell per column, got {len(row)} cells in {len(columns)} columns"
+            rule = f"a row must have one cell per column ({len(columns)}), got {len(row)}"
             check(len(row) == len(columns), rule)
             cells = {column: value.strip() for column, value in zip(columns, row, strict=True)}
             if not any(cells.values()):

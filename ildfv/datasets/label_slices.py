@@ -23,7 +23,7 @@ def label_slices(
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields index, meanings uint8 (y, x) and voxels per meaning (7,) of each slice, in any order.
 
-    A slice may be yielded again; the last time counts. The meanings and errors are those of `read_labels`.
+    If a slice is yielded twice, the second result is valid. The meanings and errors are those of `read_labels`.
 
     onto_grid: resamples the label map (`resample.resampled`).
     """

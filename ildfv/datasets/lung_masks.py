@@ -40,7 +40,7 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
-    """The lung mask of a scan, bool (z, y, x). kind: `Scan.kind`. InputError: it has another grid or is empty."""
+    """The lung mask of a scan of this kind, bool (z, y, x). Raises `InputError` if its grid differs or it is empty."""
     try:
         if kind == "image":
             mask = mask_values(path)[None]
@@ -52,14 +52,14 @@ def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
             if wrong := difference(grid, file_geometry(path, mask_format)):
                 raise InputError(wrong)
             mask = label_integers(read_label_file(path, mask_format)) != 0
-        check(bool(mask.any()), "must mark lung, got only voxels that are 0")
+        check(bool(mask.any()), "must mark lung, got only zeros")
     except (InputError, MissingPackageError) as error:
         raise InputError(f"lung mask {path.name} {error}") from error
     return mask
 
 
 def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
-    """The file of the scan's mask. InputError: there is none, or there are several."""
+    """The file of the scan's mask. Raises `InputError` if there is none, or there are several."""
     if scan.dicom is not None:
         home = scan.source if scan.source.is_dir() else scan.source.parent / stem(scan.source.name)
         names = [home.relative_to(base).as_posix(), scan.series]

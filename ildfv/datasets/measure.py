@@ -1,4 +1,4 @@
-"""What is stored of the slices and label maps of a scan, computed slice by slice."""
+"""The values that are stored for the slices and label maps of a scan, computed slice by slice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 
 @dataclass(frozen=True)
 class Measured:
-    """The windows and measures of m slices, as in `slice_store.ScanSlices`."""
+    """The windows and measurements of m slices, as in `scan_part.ScanSlices`."""
 
     images: np.ndarray
     lung: np.ndarray
@@ -33,7 +33,7 @@ def measured(
     keep_masks: bool,
     keep_hu: bool,
 ) -> Measured:
-    """The windows and measures of m slices in HU. lung_of: the lung of a slice, from its index and its HU."""
+    """The windows and measurements of m slices in HU. lung_of: the lung of a slice, from its index and its HU."""
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     small_masks = np.zeros((m, SIZE, SIZE), bool) if keep_masks else None
@@ -50,7 +50,7 @@ def measured(
 
 @dataclass(frozen=True)
 class Labelled:
-    """The label maps and pixel counts of m slices, as in `slice_store.ScanSlices`."""
+    """The label maps and pixel counts of m slices, as in `scan_part.ScanSlices`."""
 
     labels: np.ndarray
     counts: np.ndarray

@@ -88,7 +88,7 @@ def pair(
     for i, scan in enumerate(scans):
         if scan.dicom is not None:
             by_series[scan.dicom.series].append(i)
-    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # the acquisition is removed
+    lost_series = {one.series.partition(" ")[0]: one for one in lost if one.series}  # without the acquisition
     for label in labels:
         if label.reference is not None:
             found, reason = by_reference(scans, by_series, lost_series, label)
@@ -198,10 +198,8 @@ def _only_match(
         return None, f"a label map above several folders must have the name of one scan, got none of {names}; {TABLE}"
     if incomplete := [scans[i] for i in usable if scans[i].unreadable]:
         name = incomplete[0].source.name
-        return (
-            None,
-            f"a label map near several scans must have the name of one scan, got unreadable files of {name}; {TABLE}",
-        )
+        rule = "a label map near several scans must have the name of one scan"
+        return None, f"{rule} because files of {name} are unreadable; {TABLE}"
     fits = [i for i in usable if mismatch(scans[i], label) is None]
     same_folder = [i for i in fits if scans[i].dicom is None and scans[i].source.parent == label.path.parent]
     for chosen in (fits, same_folder):  # a label map drawn on a converted volume is in the folder of this volume
@@ -248,4 +246,4 @@ def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
     own = reduced(case.name) or case.name
     if own and own not in case.place[-1:]:
         return f'a label map must have the name of its scan, here "{own}", {there}'
-    return f"a label map must be in the folder of its scan or one above it, {there}"
+    return f"a label map must be in the folder of its scan or a folder above it, {there}"

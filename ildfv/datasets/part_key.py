@@ -13,7 +13,7 @@ from ildfv.scans.resample import METHOD, must_resample
 from ildfv.store.atomic import key_of
 from ildfv.store.parts import Row
 
-LABELS_PER_SLICE = "labels per slice"  # part of the key since ildfv labels single slices instead of whole scans
+LABELS_PER_SLICE = "labels per slice"  # not in the keys of earlier versions, which labelled whole scans
 
 
 def part_key(scan: Scan, settings: ScanSettings, base: Path, salt: str, view: Unpacked | None = None) -> str:

@@ -33,7 +33,7 @@ class PlannedSlices:
     def scans(self, name: str) -> np.ndarray:
         """The hashed patient of each scan ("patient"), or whether it has a label map ("labelled").
 
-        The latter is False, because whether a label map can be used is known only after reading it.
+        "labelled" is always False, because whether a label map can be used is known only after reading it.
         """
         if name == "patient":
             return np.array([hashed(scan.patient, self._salt) for scan in self.parts.values()])

@@ -32,9 +32,9 @@ def prepare(
     """Stores the slices of all usable scans as parts in `out`, and returns the report on every file in `scans`.
 
     A scan is not converted again if its part exists, is intact and was made from the same files with the same settings.
-    A stored part is replaced only by the same file, modified, or by the same slices from another path:
-    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be two people. A labelled
-    part is never replaced by a part without labels.
+    A stored part is replaced only by the same file, modified, or by the same slices from another path: `a/p1/ct.nii.gz`
+    and `b/p1/ct.nii.gz` have the same path below the input folder but may be scans of two people. A labelled part is
+    never replaced by a part without labels.
 
     A scan that fails a check or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
     stored part of a scan that fails a check is kept if it is intact. Parts that are removed because they are duplicates
@@ -63,7 +63,7 @@ def prepare(
         If `scans` contains no file, or `out` was written with another salt.
     """
     if not salt:
-        raise InputError("salt must not be empty: identities are hashed with it")
+        raise InputError("salt must not be empty, because identities are hashed with it")
     scans, out = Path(scans), Path(out)
     found = find_scans(scans, settings, view=view, workers=workers, progress=progress)
     if check_found is not None:

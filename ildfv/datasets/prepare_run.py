@@ -22,7 +22,7 @@ from ildfv.store.atomic import TEMPORARY, sweep
 from ildfv.store.parts import Row, WritableParts
 from ildfv.streaming.processes import Died, as_completed
 
-KEPT_LABELS = "labelled slices of an earlier run were kept: without codes they would lose their labels"
+KEPT_LABELS = "labelled slices of an earlier run were kept: without --codes they would lose their labels"
 NO_LABELS = "labelled slices of an earlier run were kept: this run found no labels for the scan"
 KEPT_SLICES = "slices of an earlier run were kept"
 REPLACEMENTS = f"{TEMPORARY}replacements"  # folder in the store for new parts that will replace stored parts
@@ -58,7 +58,7 @@ class PrepareRun:
         elif row.key == key and parts.intact(row):
             self._keep(scan, row)
         elif row.key == key:
-            self.progress.note(f"{parts.path(row.name)} is missing or corrupt: its scan is prepared again")
+            self.progress.note(f"{parts.path(row.name)} is missing or corrupt: the scan is prepared again")
             self._add_task(scan, key, self.out / REPLACEMENTS)
         elif is_from_another_file(row, scan, key):
             self._add_task(scan, key, self.out / REPLACEMENTS, same_slices=True)
@@ -104,7 +104,7 @@ class PrepareRun:
         if row is None:
             return unused
         if self.parts.intact(row):
-            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES} ({row.count} slices)")
+            return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES}: {row.count}")
         self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
         self.parts.drop(row.name)
         return unused

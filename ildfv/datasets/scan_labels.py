@@ -22,7 +22,7 @@ from ildfv.store.checksummed import read_checksummed, write_checksummed
 
 KIND, VERSION = "ildfv scan labels", 1  # of scan-labels.json
 VALUES = {UNLABELLED: -1, ABSENT: 0, PRESENT: 1}  # presence for each count of a row
-BOTH = "a study has labels of scans or of slices, not both"
+BOTH = "a study must have labels of scans or of slices, not both"
 
 
 @dataclass
@@ -47,10 +47,11 @@ class ScanLabels:
 
     @classmethod
     def read(cls, path: Path) -> ScanLabels:
-        """The labels in scan-labels.json. InputError: the file is corrupt or of another version."""
+        """The labels in scan-labels.json. Raises `InputError` if the file is corrupt or of another version."""
         content = read_checksummed(path)
-        found = (content.get("kind"), content.get("version"))
-        check(found == (KIND, VERSION), f"{path} must be {KIND} of version {VERSION}, got {found}: update ildfv")
+        kind, version = content.get("kind"), content.get("version")
+        rule = f"{path} must be {KIND} of version {VERSION}"
+        check((kind, version) == (KIND, VERSION), f"{rule}, got {kind} of version {version}: update ildfv")
         return cls.from_dict(content["labels"])
 
     def write(self, path: Path) -> None:
@@ -60,8 +61,8 @@ class ScanLabels:
     def apply(self, slices: Slices) -> Slices:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
-        Every slice of a scan without a pattern has 0 pixels of it; all other counts are unknown. InputError: a scan is
-        missing, or has a label map.
+        Every slice of a scan without a pattern has 0 pixels of it; all other counts are unknown. Raises `InputError` if
+        a scan is missing, or has a label map.
         """
         found = np.full((len(slices.names), len(slices.counts.T)), -1, np.int8)
         for series, row in self.presence.items():
@@ -71,7 +72,7 @@ class ScanLabels:
             )
             found[slices.names.index(series)] = row
         n_mapped = int(slices.scans("labelled").sum())
-        check(n_mapped == 0, f"{BOTH}, got {len(self)} labelled scans and {n_mapped} scans with label maps")
+        check(n_mapped == 0, f"{BOTH}, got labels of scans ({len(self)}) and label maps ({n_mapped})")
         slices.counts[:] = np.where(np.repeat(found, slices.sizes, axis=0) == 0, ABSENT, UNLABELLED)
         slices.scan_labels = found
         slices.key = key_of(slices.key, {"scans": self.to_dict()})
@@ -81,7 +82,7 @@ class ScanLabels:
 def names_scans(labels: LabelFile, slices: Slices | PlannedSlices, series_of: Callable[[LabelRow], list[str]]) -> bool:
     """Whether the rows are labels of scans: no column names a slice, and a named scan has several slices.
 
-    In a scan of one slice, the label of the scan is that of the slice, and such a file contains labels of slices.
+    If every named scan has one slice, the labels of the scans are labels of slices.
     """
     if labels.scan == FILE or labels.where:
         return False
@@ -136,7 +137,7 @@ def assign_scan_labels(
     """
     check(
         not labels.has_counts,
-        f"{labels.path} must have no column of pixels, because its rows name scans of several slices: label slices "
+        f"{labels.path} must have no column of pixel counts, because rows name scans of several slices: label slices "
         "(column position or instance), or give 0, 1 or nothing for each pattern",
     )
     found, refused = ScanLabels(), 0
@@ -150,7 +151,7 @@ def assign_scan_labels(
         what = "the patient of a prepared scan" if labels.scan == PATIENT else "a prepared scan"
         base = "" if labels.scan in (SERIES, PATIENT) else f"; paths are relative to {labels.folder}"
         check(bool(names), f"{where}: {labels.scan} must name {what}, got {row.name!r}{base}")
-        several = f"{where}: patient must have one scan, got {len(names)} of {row.name!r}"
+        several = f"{where}: patient must have one scan, got {len(names)} scans of {row.name!r}"
         check(len(names) == 1, f"{several}: name each scan in a column series or scan")
         (series,) = names
         first = lines.setdefault(series, row.line)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from ildfv.datasets.image_files import image_note
 from ildfv.datasets.records import Scan
 
-GRID = 512  # rows and columns of the slices in the paper; with others, a threshold in pixels is a different area
+GRID = 512  # rows and columns of the slices in the paper; with another number, a threshold in pixels means another area
 
 
 def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
@@ -27,26 +27,26 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
     notes = []
     if studies > 1:
         notes.append(
-            f"its PatientID is in {studies} studies, which count as one patient: if they are different people, "
+            f"its PatientID is in {studies} studies, which count as one patient: if they are of different people, "
             "pass --patient-from folder or --patient-from study"
         )
     if scan.dicom is not None and scan.dicom.acquisition:
         notes.append("its series has several acquisitions that interleave or repeat positions: each of them is a scan")
     if scan.dicom is not None and scan.dicom.unnamed:
-        notes.append(f"files without a SOPInstanceUID: {scan.dicom.unnamed}, identified by a checksum of their content")
+        notes.append(f"files without a SOPInstanceUID, identified by a checksum of their content: {scan.dicom.unnamed}")
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
-        notes.append("its lung is from the given mask")
+        notes.append("its lung is that of the given mask")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
-        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels is a different area")
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels means another area")
     if scan.patients_in_study > 1:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:
-        notes.append(f"unreadable files in its folder: {scan.unreadable}; slices at its ends may be missing")
+        notes.append(f"slices at its ends may be missing, because its folder has unreadable files: {scan.unreadable}")
     names = ", ".join(label.path.name for label in scan.labels)
     if names and not labelled:
         notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
     elif names and labelled < slices:
-        notes.append(f"{slices - labelled} of {slices} slices show lung but have no label: they count as unlabelled")
+        notes.append(f"slices with lung but no label, which count as unlabelled: {slices - labelled} of {slices}")
     return notes

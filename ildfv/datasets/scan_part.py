@@ -14,8 +14,8 @@ from ildfv.scans.preparation import PLAIN, Preparation
 from ildfv.store.parts import Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
-# Newest format of a part. 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU, 4 has
-# `preparation`, the options that changed its HU.
+# Newest format of a part. Format 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU, and 4
+# has `preparation`, the options that changed its HU.
 FORMAT = 4
 
 
@@ -24,7 +24,7 @@ class ScanSlices:
     """The m slices of one prepared scan."""
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
-    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; for outlines only
+    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; used only for outlines
     counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
     lung: np.ndarray  # int32 (m,): lung pixels on the original grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
@@ -89,7 +89,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
-        # Plain parts have the same bytes as those of earlier versions.
+        # Parts without these options have the same bytes as in earlier versions.
         "format": FORMAT if not scan.preparation.is_default else 2 if plain else 3,
     }
     if not scan.preparation.is_default:

@@ -19,7 +19,7 @@ def files_below(root: Path, found: Discovery) -> list[Path]:
     """All files below `root`, sorted, or only `root` if it is a file. Adds folders that are not searched to `found`.
 
     Links to folders are followed and may form cycles: a folder that is reached twice is searched once, at its real path
-    if that is below `root`.
+    if this path is below `root`.
     """
     if not root.exists():
         raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")

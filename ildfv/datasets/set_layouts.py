@@ -2,7 +2,7 @@
 
 hug-ild   HUG-ILD database (Depeursinge et al., 2012): ILD_DB_txtROIs/<patient>/[<series>/] with CT-…-<slice>.dcm and a
           text file of regions (`scans.region_text`). The DICOM files are the same in ILD_DB_volumeROIs and
-          ILD_DB_lungMasks, which are not read. HRCT_pilot is ignored: its patients may be those of other folders.
+          ILD_DB_lungMasks, which are not read. HRCT_pilot is ignored: its patients may also be in other folders.
 medseg    MedSeg COVID-19 volumes: rp_im/<n>.nii.gz, rp_msk/<n>.nii.gz, and lung masks rp_lung_msk/<n>.nii.gz
 ltrc      Lung Tissue Research Consortium. The layout of its label files is not published; expected here are
           <patient>/[<scan>/] with one DICOM series or one volume file, and one label map named as such
@@ -27,7 +27,7 @@ NIFTI = (".nii", ".nii.gz")
 PILOT = "HRCT_pilot"
 NOTES = {
     "hug-ild": (
-        "only regions are labelled: on a slice with a region, a pattern without one counts as absent",
+        "only regions are labelled: on a slice with a region, a pattern without a region counts as absent",
         "unless --codes states otherwise, fibrosis counts as none of the four patterns",
     ),
     "medseg": ("reticular, honeycomb and emphysema were not assessed, and count as absent on labelled slices",),
@@ -37,7 +37,7 @@ CODES = {"hug-ild": "hug-ild", "medseg": "medseg"}  # the shipped code table of 
 
 
 def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedScan]:
-    """The scans of the set `name` in a folder. Folders that are left out are added to `found`.
+    """The scans of the set `name` in a folder. Folders that are not used are added to `found`.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedSc
         The folder does not have the layout at all. A fault of a single scan is in `ListedScan.fault`.
     """
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
-    check(folder.is_dir(), f"--layout {name} must have the folder of the set, got {folder}")
+    check(folder.is_dir(), f"--layout {name} requires the folder of the set, got {folder}, which is not a folder")
     rows = LAYOUTS[name](folder, found)
     check(bool(rows), f"--layout {name} must find at least one scan, got none in {folder}: see docs/layouts.md")
     return rows
@@ -65,7 +65,7 @@ def _hug_ild(folder: Path, found: Discovery) -> list[ListedScan]:
             texts.setdefault(path.parent, []).append(path)
     pilot = [path for path in dicom if PILOT in path.relative_to(top).parts]
     for path in pilot:
-        reason = f"{PILOT}: its patients may be those of other folders; prepare this folder by itself to use it"
+        reason = f"{PILOT} is not read, because its patients may also be in other folders: prepare it separately"
         found.ignored.append(Unused(path, reason, len(dicom[path]), quarantined=False))
     rows = []
     for path in sorted(set(dicom) - set(pilot)):
@@ -85,7 +85,7 @@ def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
         case = stem(path.name)
         mask, lung = _named(masks, case), _named(lungs, case) if lungs.is_dir() else None
         missing = [kind.name for kind, file in ((masks, mask), (lungs, lung)) if file is None and kind.is_dir()]
-        fault = f"{path.name} must have a file of its name in {missing[0]}, got none" if missing else ""
+        fault = f"{path.name} must have a file of the same name in {missing[0]}, got none" if missing else ""
         rows.append(ListedScan(f"case {case}", path, () if mask is None else (mask,), case, lung, fault))
     used = {path for row in rows for path in (row.scan, *row.labels, row.lung)}
     for path in files_below(folder, found):
@@ -95,7 +95,7 @@ def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
 
 
 def _is_nifti(path: Path) -> bool:
-    """Whether a name is that of a NIfTI file, and not that of a hidden file, such as macOS writes for each file."""
+    """Whether a name is that of a NIfTI file that is not hidden; macOS writes a hidden file for each file."""
     return path.name.lower().endswith(NIFTI) and not path.name.startswith(".")
 
 

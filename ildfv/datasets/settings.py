@@ -1,4 +1,4 @@
-"""The settings by which scans are found and prepared."""
+"""The settings for finding and preparing scans."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ScanSettings:
     unlabelled_is_negative : bool
         Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     resample : bool
-        Accept scans that are tilted up to 30°, or whose gaps differ, and resample them and their label maps
+        Accept scans that are tilted up to 30° or unevenly spaced, and resample them and their label maps
         (`scans.resample`). Other scans are not changed.
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below the input, or

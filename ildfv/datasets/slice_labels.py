@@ -40,7 +40,10 @@ class SliceLabels:
         return cls({series: {int(i): list(row) for i, row in rows.items()} for series, rows in values.items()})
 
     def apply(self, slices: Slices) -> Slices:
-        """Sets these labels on `slices` in place, changes its key and returns it. InputError: a scan is missing."""
+        """Sets these labels on `slices` in place, changes its key and returns it.
+
+        Raises `InputError` if a scan is missing.
+        """
         for series, rows in self.counts.items():
             check(
                 series in slices.parts,
@@ -48,7 +51,7 @@ class SliceLabels:
             )
             part = slices.names.index(series)
             first, size = slices.starts[part], slices.sizes[part]
-            check(max(rows) < size, f"slice labels of series {series} must be below {size}, got {max(rows)}")
+            check(max(rows) < size, f"indices in slice labels of series {series} must be below {size}, got {max(rows)}")
             slices.counts[first + np.array(list(rows))] = np.array(list(rows.values()), np.int32)
             slices.scans("labelled")[part] = True
         slices.key = key_of(slices.key, self.to_dict())
@@ -129,7 +132,7 @@ class _Finder:
         return series if series in self.sources else None
 
     def check_counts(self, row: LabelRow, series: str) -> None:
-        """InputError: a count is larger than the slice. Only planned slices have a known size and are checked."""
+        """Raises `InputError` if a count exceeds the pixels of its slice. Only planned slices have a known size."""
         if not isinstance(self.slices, PlannedSlices):
             return
         rows, columns = self.slices.areas[series]

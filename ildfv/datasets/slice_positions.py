@@ -25,7 +25,7 @@ class Place:
 
 
 def position_of_file(path: Path) -> Place:
-    """The place of the slice in a DICOM file. InputError: the file is not a DICOM slice with a position."""
+    """The place of the slice in a DICOM file. Raises `InputError` if the file is not a DICOM slice with a position."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except (OSError, InvalidDicomError) as error:
@@ -44,8 +44,8 @@ def position_of_file(path: Path) -> Place:
 def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Place]:
     """The places of the slices of a series, by InstanceNumber.
 
-    source: folder or file of the scan. series: its salted hash. InputError: the scan is not a DICOM series, or two
-    slices have the same InstanceNumber.
+    source: folder or file of the scan. series: its salted hash. Raises `InputError` if the scan is not a DICOM series,
+    or two slices have the same InstanceNumber.
     """
     files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
     found: dict[int, Place] = {}
@@ -63,5 +63,5 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
             "use the column file or position",
         )
         found[place.instance] = place
-    check(bool(found), f"the column instance must refer to a DICOM series, got {source}: use the column position")
+    check(bool(found), f"a row with an instance must name a DICOM series, got {source}: use the column position")
     return found

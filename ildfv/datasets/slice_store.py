@@ -44,11 +44,11 @@ def _text(value):
 class Slices:
     """All slices of a prepared folder, ordered by series and position. Images are read on demand.
 
-    folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice, and the
-    attributes of each scan. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid. healthy is −1 in
-    slices without a label map and in parts of format 1, which do not contain it. preparation: the options by which all
-    scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown),
-    if only scans are labelled (`scan_labels`); or None.
+    folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice in
+    addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid.
+    healthy is −1 in slices without a label map and in parts of format 1, which do not contain it. preparation: the
+    options with which all scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan,
+    1, 0 or −1 (unknown), if only scans are labelled (`scan_labels`); or None.
     """
 
     def __init__(self, folder: Path | str):
@@ -71,14 +71,16 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
-                check(series == name, f"{self.parts.path(name)} must hold the series in its name, got {series}: {MEND}")
+                rule = f"{self.parts.path(name)} must contain the series in its name"
+                check(series == name, f"{rule}, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
                 preparations.setdefault(_text(file.attrs.get("preparation", "{}")), name)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
-                check(part_format < 2 or "healthy" in file, f"part {name} must hold healthy pixels, got none: {MEND}")
+                complete = part_format < 2 or "healthy" in file
+                check(complete, f"part {name} must contain healthy pixels, got none: {MEND}")
                 columns = ("counts", "lung", "positions") + (("healthy",) if part_format > 1 else ())
                 for column in columns:
                     getattr(self, column)[start:stop] = file[column][()]
@@ -150,22 +152,23 @@ class Slices:
     def hounsfield(self, indices) -> np.ndarray:
         """Slices in HU, int16 (m, 1, 224, 224), in the order of `indices` (`scans.hounsfield`).
 
-        InputError: a part without HU.
+        Raises `InputError` if a part has no HU.
         """
-        check(self.has_hounsfield, "all slices must be prepared with --hu, got slices without HU: prepare them again")
+        rule = "all slices must be prepared with --hu, got slices without HU"
+        check(self.has_hounsfield, f"{rule}: run `ildfv prepare --hu` again")
         return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
 
     def densities(self) -> np.ndarray:
         """Densitometry of the lung of every slice, float32 (N, 36), see `scans.density`.
 
-        InputError: a part of format 1, which has none.
+        Raises `InputError` for a part of format 1, which has none.
         """
         found = []
         for name in self.names:
             with self.parts.open(name) as file:
                 check(
                     "density" in file,
-                    f"{self.parts.path(name)} must hold lung densities for baselines, got a part of format 1: "
+                    f"{self.parts.path(name)} must contain lung densities for baselines, got a part of format 1: "
                     "prepare the scans into a new workspace",
                 )
                 found.append(file["density"][()])
@@ -179,17 +182,16 @@ class Slices:
     def lung_masks(self, part: int) -> np.ndarray | None:
         """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None if the built-in rule applies.
 
-        Stored masks are the user's, or those of images.
+        Masks are stored if the user gave them, lungmask computed them, or the scan is an image.
         """
         if not self._masked[part]:
             return None
         with self.parts.open(self.names[part]) as file:
             packed = file["lung_masks"][()]
         shape = (int(self.sizes[part]), SIZE * SIZE // 8)
-        found = (packed.dtype, packed.shape)
-        check(
-            found == (np.uint8, shape), f"lung_masks of {self.names[part]} must be uint8 {shape}, got {found}: {MEND}"
-        )
+        rule = f"lung_masks of {self.names[part]} must be uint8 {shape}"
+        valid = (packed.dtype, packed.shape) == (np.uint8, shape)
+        check(valid, f"{rule}, got {packed.dtype} {packed.shape}: {MEND}")
         return packed
 
     def _reset(self) -> None:

@@ -38,7 +38,7 @@ REGIONS = ".txt"  # suffix of a text file of regions (`scans.region_text`)
 class ListedScan:
     """A scan with its label maps: paths below the folder of the scans."""
 
-    where: str  # for messages: the row, as in a spreadsheet, or the folder
+    where: str  # for messages: the number of the row, as in a spreadsheet, or the folder
     scan: Path
     labels: tuple[Path, ...]
     patient: str  # "": determined as for a scan that a search finds
@@ -107,7 +107,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     try:
         delimiter, lines = read_csv(table)
     except OSError as error:
-        raise InputError(f"--table must be a readable file: {table}: {error.strerror}") from error
+        raise InputError(f"--table must be a readable CSV file, got {table}: {error.strerror}") from error
     rule = f"{table} must separate columns by commas or tabs, because semicolons separate the label maps of a scan"
     check(delimiter != ";", f"{rule}, got semicolons")
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
@@ -119,7 +119,7 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         if not any(cell.strip() for cell in line):
             continue
         if len(line) != len(columns):
-            raise InputError(f"row {number} of {table} must have {len(columns)} columns, got {len(line)}")
+            raise InputError(f"row {number} of {table} must have one cell per column ({len(columns)}), got {len(line)}")
         cells = {name: cell.strip() for name, cell in zip(columns, line, strict=True)}
         if os.sep == "/":  # the table may have been written on Windows
             cells |= {name: cells[name].replace("\\", "/") for name in columns if name != "patient"}
@@ -185,7 +185,7 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
 
 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
-    """The label map in a row. InputError: it cannot be used for its scan."""
+    """The label map in a row. Raises `InputError` if it cannot be used for its scan."""
     try:
         if path.suffix.lower() == REGIONS and scan.dicom is not None:
             labels = read_region_file(path).labels

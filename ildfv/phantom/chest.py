@@ -208,7 +208,7 @@ class Chest:
     def bones(self, half: Grid, x, y, z: float, cage):
         """Bones: (signed distance to the surface, HU of the marrow)."""
         u, spine = z / self.patient.height, self.spine_y + 4
-        # Ribs are oblique rings around the cage, of which a plane intersects a few. Anteriorly they are cartilage.
+        # Ribs are oblique rings around the cage; a plane intersects a few of them. Anteriorly they are cartilage.
         level = (z - self.tilt * y - self.rib_phase + 4 * self.bend[1](half, z)) / 23.0
         rise = np.abs(level - np.round(level)) * 23.0
         ring = 4.2 * (np.hypot((cage - 6.0) / 3.9, rise / 6.2) - 1)
@@ -242,7 +242,7 @@ def mix(hu, share: np.ndarray, value) -> np.ndarray:
 
 
 def bump(u: float, centre: float, width: float) -> float:
-    """A Gaussian of height 1, which is 1/e at `width` from its centre."""
+    """A Gaussian function with maximum 1 at `centre` and the value 1/e at a distance of `width`."""
     return float(np.exp(-(((u - centre) / width) ** 2)))
 
 

@@ -1,4 +1,4 @@
-"""A phantom's slices as a DICOM CT series and its label map as NIfTI; equal phantoms give equal bytes."""
+"""A phantom's slices as a DICOM CT series, and its label map as NIfTI. Equal phantoms give equal bytes."""
 
 import gzip
 import hashlib
@@ -94,7 +94,7 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
     ds.StudyID = "1"
     ds.SeriesNumber = 1
     ds.AcquisitionNumber = 1
-    ds.InstanceNumber = slices - index  # craniocaudal scan
+    ds.InstanceNumber = slices - index  # the scan runs from head to feet
     ds.ImagePositionPatient = [x, y, round(z + height[index], 4)]
     ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     ds.FrameOfReferenceUID = uid(*key, "frame")
@@ -117,7 +117,7 @@ def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDa
 
 
 def label_map(patient: Patient, labels: np.ndarray, slices: int) -> bytes:
-    """labels.nii.gz as bytes, in the geometry of the series. labels: (slices, rows, columns) uint8, base first."""
+    """The bytes of labels.nii.gz, in the geometry of the series. labels: (slices, rows, columns) uint8, base first."""
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     affine = np.diag([patient.pixel, patient.pixel, spacing, 1.0])

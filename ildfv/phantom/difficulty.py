@@ -9,7 +9,7 @@ DIFFICULTIES = tuple(DRAW)
 
 
 def patient_of(seed: int, number: int, difficulty: str = EASY) -> Patient:
-    """Patient `number` of `seed`, independent of the number of patients.
+    """Patient `number` of `seed`. The result does not depend on the number of patients.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ WHOLE = np.s_[:, :]  # all rows and columns
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
-    """A separate generator for each purpose, so that an additional draw for one purpose does not change the others."""
+    """A separate generator for each purpose, so that a new draw for one purpose does not change the other draws."""
     return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
 
 

@@ -47,7 +47,7 @@ PROTOCOLS = (
 
 
 def draw_hard_patient(seed: int, number: int) -> Patient:
-    """Patient `number` (from 1) of `seed` with difficulty "hard"; independent of the number of patients."""
+    """Patient `number` (from 1) of `seed` with difficulty "hard". It does not depend on the number of patients."""
     patterns, ranks = deal(seed, number, HARD_DECK, "hard deck")
     base = replace(draw_patient(seed, number), difficulty=HARD)
     rng = base.rng("hard")
@@ -56,7 +56,7 @@ def draw_hard_patient(seed: int, number: int) -> Patient:
     for k in patterns:
         low, high = EXTENTS[k]
         extents[k] = low * (high / low) ** rng.random()
-    # Low inspiration resembles ground glass; lungs with emphysema are hyperinflated, so it is rare there.
+    # Low inspiration resembles ground glass. It is rare with emphysema, because these lungs are hyperinflated.
     low = rng.random() < (0.05 if EMPHYSEMA in patterns else 0.3)
     inspiration = rng.uniform(30, 100) if low else 0.0
     lung = float(np.clip(rng.normal(-860, 12) + inspiration, -890, -740))

@@ -47,7 +47,7 @@ class Patient:
     sharp: float  # 0 soft kernel … 1 edge-enhancing kernel
     noise: float  # standard deviation in the lung
     difficulty: str = EASY
-    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of each pattern with healthy lung, relative to easy patients
+    contrasts: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # of each pattern to healthy lung, relative to easy patients
     feather: float = 1.0  # width of the transition at the border of a pattern, relative to easy patients
     fineness: float = 1.0  # size of cysts and holes, relative to easy patients
     admixture: float = 0.0  # share of the texture of another pattern in each region (textures.COMPANION)
@@ -94,7 +94,7 @@ def deal(seed: int, number: int, deck=DECK, name: str = "deck") -> tuple[tuple[i
 
 
 def draw_patient(seed: int, number: int) -> Patient:
-    """Patient `number` (from 1) of `seed`; independent of the number of patients."""
+    """Patient `number` (from 1) of `seed`. The result does not depend on the number of patients."""
     patterns, ranks = deal(seed, number)
     rng = stream(seed, number, "patient")
     female = bool(rng.random() < 0.5)

@@ -62,8 +62,8 @@ class Scanner:
     def slab(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Lung without vessels averaged over the section, HU, and the visible fraction of small vessels.
 
-        Both are for a part of the plane. The section is the mean of several planes, one per 1.5 mm of its thickness or
-        part thereof.
+        Both are for a part of the plane. The section is the mean of several planes, at least one per 1.5 mm of its
+        thickness.
         """
         thickness = self.patient.thickness
         planes = int(np.ceil(thickness / SUBSECTION))

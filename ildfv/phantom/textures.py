@@ -40,7 +40,7 @@ class Textures:
         self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
     def noise(self, z: float, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Clouds, lobules and mottle in a part of the plane, (rows, columns) each; the last part is cached."""
+        """Clouds, lobules and mottle in a part of the plane, (rows, columns) each. The latest result is cached."""
         if self._noise[0] != (z, box):
             part = self.patient.grid.part(box)
             self._noise = ((z, box), tuple(field(part, z) for field in (self.clouds, self.lobules, self.mottle)))

@@ -1,4 +1,4 @@
-"""Writes phantom scans to a folder, in parallel over patients."""
+"""Writing phantom scans to a folder, in parallel over patients."""
 
 import shutil
 from importlib.resources import files
@@ -29,15 +29,16 @@ def write_phantoms(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
-    """The folders of the patients, each with `ct/*.dcm` (a DICOM CT series) and `labels.nii.gz` (its label map).
+    """Writes one phantom scan per patient and returns their folders.
 
+    A folder contains `ct/*.dcm` (a DICOM CT series) and `labels.nii.gz` (its label map).
     Patient n of a seed has the same bytes for any number of patients or workers. File names do not follow slice order.
     Patients that an earlier run has written completely are kept.
 
     Parameters
     ----------
     folder : path
-        Created if it does not exist; also receives `codes.toml`, the meaning of the label codes.
+        Created if it does not exist. `codes.toml`, the meaning of the label codes, is also written to it.
     patients : int
         Number of patients, one scan each.
     seed : int
@@ -73,7 +74,7 @@ def write_phantoms(
     with progress.task("Drawing phantoms", total=patients) as advance:
         for index, result in done:
             if result is Died:
-                raise RuntimeError(f"the process drawing patient {index + 1} was killed (out of memory?)")
+                raise RuntimeError(f"the process that drew patient {index + 1} was killed (out of memory?)")
             advance()
     return [patient_folder(folder, number) for number in range(1, patients + 1)]
 

@@ -76,8 +76,8 @@ def _sweeps(values: list[str], along: np.ndarray) -> list[str] | None:
     """For each frame, the first value of its sweep along the patient; None if there is only one sweep.
 
     A sweep ends where the direction of movement along the patient reverses. The result is also None if a value is
-    missing or not a number, or if sweeps are short or of very different lengths: then the values do not follow the
-    order of acquisition.
+    missing or not a number, or if sweeps are short or of very different lengths, because the values then do not follow
+    the order of acquisition.
     """
     try:
         order = np.array([float(value) for value in values])

@@ -53,7 +53,7 @@ def extracted(archive: Path) -> Iterator[Path]:
 
 @contextmanager
 def unpacked(source: Path) -> Iterator[Path]:
-    """The source itself, or a temporary folder with the files of a zip archive, as `extracted`."""
+    """The source itself, or a temporary folder with the files of a zip archive, as from `extracted`."""
     if not is_archive(source):
         yield source
         return
@@ -81,7 +81,7 @@ def extract(archive: Path, folder: Path) -> None:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or "a" and "A"
         raise InputError(f"{archive.name} must contain each path once, got {_inside(error, folder)} twice") from error
-    except Exception as error:  # a corrupt archive can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt archive
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a disk error
             raise
         raise InputError(f"{archive.name} must be an intact zip archive, got {format_error(error)}") from error
@@ -121,7 +121,7 @@ def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> None:
-    """InputError: the archive exceeds a limit, or the disk has too little space for its files."""
+    """Raises `InputError` if the archive exceeds a limit, or the disk has too little space for its files."""
     packed = archive.stat().st_size
     if len(entries) > MAX_FILES:
         raise InputError(f"{archive.name} must contain at most {MAX_FILES:,} files, got {len(entries):,}")
@@ -135,7 +135,7 @@ def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> 
         )
     if size > (free := shutil.disk_usage(folder).free):
         raise InputError(
-            f"{archive.name} needs {size:,} bytes in {folder.parent}, got {free:,} free: set TMPDIR to a larger disk"
+            f"{archive.name} needs {size:,} free bytes in {folder.parent}, got {free:,}: set TMPDIR to a larger disk"
         )
 
 

@@ -22,8 +22,8 @@ def check_declared(dataset) -> None:
         raise InputError(f"BitsStored must be 2 … {WORD}, got {'none' if stored is None else stored}")
     if high is not None and high != stored - 1:
         raise InputError(
-            f"HighBit must be BitsStored - 1 ({stored - 1}), got {high}: it is uncertain which bits are the value; "
-            "export the series again or correct the header"
+            f"HighBit must be BitsStored - 1 ({stored - 1}), got {high}: it is uncertain which bits contain the value. "
+            "Export the series again or correct the header"
         )
     if (sign := dataset.get("PixelRepresentation")) not in (0, 1):
         raise InputError(f"PixelRepresentation must be 0 or 1, got {'none' if sign is None else sign}")
@@ -79,7 +79,7 @@ def meaning(
 
 
 def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signed_stream: bool | None) -> np.ndarray:
-    """The decoded words, sign-extended from `precision` bits. InputError: the stream contradicts the header."""
+    """The decoded words, sign-extended from `precision` bits. Raises `InputError` if stream and header differ."""
     top = (words >> np.uint16(min(precision, WORD) - 1)) & np.uint16(1)
     if signed_stream is not None and signed_stream != signed and top.any() and not (signed and precision == WORD):
         declared = "signed" if signed_stream else "unsigned"
@@ -100,7 +100,7 @@ def _overlay_bits(dataset, bits: int) -> int:
     mask = 0
     for group in OVERLAYS:
         position = dataset.get((group, 0x0102))
-        if position is None or (group, 0x3000) in dataset:  # an overlay with separate data uses no bits of pixels
+        if position is None or (group, 0x3000) in dataset:  # an overlay with separate data uses no bits of the pixels
             continue
         allocated = dataset.get((group, 0x0100))
         if allocated is None or allocated.value != WORD:

@@ -51,7 +51,7 @@ def read_contours(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
                 overlay.add(z, new, f"contour {name!r}")
     except InputError:
         raise
-    except Exception as error:  # a corrupt file can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt file
         raise InputError(f"must be a readable RT Structure Set, got {format_error(error)}") from error
     return overlay.meanings
 
@@ -113,7 +113,7 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
 
 
 def inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Whether the centre of each pixel is inside the polygon, which may reach beyond the slice."""
+    """Whether the centre of each pixel is inside the polygon, which may extend beyond the slice."""
     from skimage.measure import grid_points_in_poly
 
     mask = np.zeros(shape, bool)

@@ -24,7 +24,7 @@ GROUPS = (  # functional groups in the order of the arguments of `_frame`
 
 
 def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
-    """The header of a CT file. InputError: the file violates a rule. pixel_bytes: bytes after the header."""
+    """The header of a CT file. Raises `InputError` if the file violates a rule. pixel_bytes: bytes after the header."""
     if not dataset.get("Modality"):
         raise InputError("Modality must be CT, got none")
     if mark := contradiction(dataset):
@@ -48,7 +48,7 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
         frames = [_frame(0, acquisition_of(dataset), *[dataset] * len(GROUPS))]
     else:
         if len(per_frame) != n_frames:
-            raise InputError(f"functional groups must be one per frame ({n_frames}), got {len(per_frame)}")
+            raise InputError(f"a file must have one functional group per frame ({n_frames}), got {len(per_frame)}")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
         frames = [_frame_of(i, dataset, group, shared) for i, group in enumerate(per_frame)]
     study = str(dataset.get("StudyInstanceUID") or "")
@@ -87,10 +87,11 @@ def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measure
     """One slice, from the dataset that contains each group of values: in a single-frame file, always the same one."""
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # without them, pydicom silently returns stored values
-            raise InputError(f"{name} must be present: without it stored values are not Hounsfield units")
+            raise InputError(f"{name} must be present: without it, stored values cannot be converted to HU")
     slope, intercept = float(rescale.get("RescaleSlope")), float(rescale.get("RescaleIntercept"))
     if not slope > 0 or slope == float("inf") or not abs(intercept) < float("inf"):
-        raise InputError(f"RescaleSlope must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+        rule = "RescaleSlope must be above 0 and finite, and RescaleIntercept finite"
+        raise InputError(f"{rule}, got {slope:g} and {intercept:g}")
     if (kind := str(rescale.get("RescaleType") or "").strip().upper()) not in HU_TYPES:
         raise InputError(f"RescaleType must be HU, US or absent, got {kind}")
     thick = thickness.get("SliceThickness")
@@ -107,7 +108,7 @@ def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measure
 
 
 def _check_pixels(dataset, rows: int, columns: int, n_frames: int, pixel_bytes: int) -> None:
-    """InputError: the declared size is too large, or the file is too small for it. Nothing is decoded."""
+    """Raises `InputError` if the declared size is too large, or the file is too small for it. Nothing is decoded."""
     check_size((n_frames, rows, columns))
     if pixel_bytes <= 0:
         raise InputError("PixelData must be present, got a header without pixel data")

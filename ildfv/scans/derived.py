@@ -50,8 +50,8 @@ TYPE_MARKS = re.compile("|".join((TEXT_MARKS.pattern, *TYPE_WORDS)))
 def no_slice(dataset) -> str:
     """The reason why a CT image is not a slice of a scan, or "".
 
-    A match in a type tag is sufficient. A match in a description is sufficient unless ImageType says that the image is
-    original; in that case, `contradiction` returns the reason.
+    A match in a type tag is sufficient. A match in a description is sufficient unless ImageType states that the image
+    is original; in that case, `contradiction` returns the reason.
     """
     for name in TYPE_TAGS:
         if marked := _marked_type(dataset, name):
@@ -64,7 +64,7 @@ def no_slice(dataset) -> str:
 
 
 def contradiction(dataset) -> str:
-    """The match in a description of an image whose ImageType says that it is original, or ""."""
+    """The match in a description of an image whose ImageType states that it is original, or ""."""
     return _marked_text(dataset) if _original(dataset) else ""
 
 

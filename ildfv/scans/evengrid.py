@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may deviate by as much
+POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may be off by the same amount
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 
@@ -52,7 +52,7 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
     mean = cosines.mean(axis=0)
     if (np.abs(cosines - mean) * far).max() > allowed:
         kinds = Counter(tuple(value) for value in np.round(cosines, 3).tolist())
-        shown = "; ".join(f"{n} slices {list(kind)}" for kind, n in kinds.most_common(3))
+        shown = "; ".join(f"{list(kind)} in {n} of {len(frames)} slices" for kind, n in kinds.most_common(3))
         raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
     between = spacings.mean(axis=0)
     if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:
@@ -68,10 +68,10 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
 def _line(
     frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float, accept_uneven: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The line of the slice positions: the first position (3,) and the step to the next slice (3,), mm; and None.
+    """The first position (3,) and the step to the next slice (3,) of the line of slice positions, mm; and None.
 
     It is a least-squares line. For uneven slices, it passes through the first and the last slice instead, and the third
-    value is the position of each slice along the line in steps, (m,).
+    value is not None but the position of each slice along the line in steps, (m,).
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:

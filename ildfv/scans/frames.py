@@ -41,5 +41,5 @@ class FrameReader:
             return as_hounsfield(stored, frame.slope, frame.intercept, padding_mask(self._dataset, stored))
         except (InputError, MissingPackageError) as error:
             raise type(error)(f"{path.name}: {error}") from error
-        except Exception as error:  # a corrupt file can raise anything in the parser
+        except Exception as error:  # the parser can raise any exception for a corrupt file
             raise InputError(f"{path.name} must be readable DICOM, got {format_error(error)}") from error

@@ -6,7 +6,7 @@ from ildfv.errors import InputError
 
 
 def required(dataset, name: str):
-    """The value of a tag. InputError: it is missing or empty."""
+    """The value of a tag. Raises `InputError` if it is missing or empty."""
     value = dataset.get(name)
     if value is None or value == "":
         raise InputError(f"{name} must be present, got none")
@@ -14,7 +14,7 @@ def required(dataset, name: str):
 
 
 def numbers(dataset, name: str, n: int) -> tuple:
-    """The n finite numbers of a tag. InputError: the value is missing, or is not n finite numbers."""
+    """The n finite numbers of a tag. Raises `InputError` if the value is missing, or is not n finite numbers."""
     values = tuple(float(value) for value in required(dataset, name))
     if len(values) != n or not all(abs(value) < float("inf") for value in values):
         raise InputError(f"{name} must be {n} finite numbers, got {values}")
@@ -22,7 +22,7 @@ def numbers(dataset, name: str, n: int) -> tuple:
 
 
 def functional_group(group, shared, name: str):
-    """The functional group with this name, of the frame or shared by all frames. InputError: there is none."""
+    """The functional group with this name, of the frame or shared. Raises `InputError` if there is none."""
     sequence = group.get(name) or shared.get(name)
     if not sequence:
         raise InputError(f"{name} must be present per frame or shared, got none")

@@ -10,7 +10,7 @@ from pathlib import Path
 class Words:
     """Where the uncompressed pixels of a single-frame file are, so that its header is not parsed again.
 
-    They are only valid while the file has the same size and time of modification.
+    These values are valid only while the size and the modification time of the file do not change.
     """
 
     offset: int  # bytes

@@ -97,7 +97,7 @@ def _text(value) -> str:
     """A value as text for comparison: numbers without trailing zeros, "" for none."""
     if value is None:
         return ""
-    if isinstance(value, (float, int)):  # also DSfloat and IS of pydicom, whose str() depends on the spelling
+    if isinstance(value, (float, int)):  # also DSfloat and IS of pydicom, whose str() is as spelled in the file
         return f"{float(value) + 0.0:.15g}"  # -0 is 0
     return str(value).strip()
 

@@ -1,4 +1,4 @@
-"""Slices as grey images (PNG, JPEG, TIFF), whose grey levels a linear window maps to Hounsfield units.
+"""Slices as grey images (PNG, JPEG, TIFF). A linear window maps their grey levels to Hounsfield units.
 
 An image has neither HU nor a pixel size. The user states the HU of the smallest and of the largest grey level, which
 are the limits of the display window at export; the pixel size is assumed. A 16-bit image whose values are HU + 1024
@@ -22,7 +22,7 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 FIELD = 350.0  # mm; assumed length of the longer side, a usual field of view of chest CT
 MIN_SIDE = 64  # pixels; smaller images are icons or show too little of the texture of a lung
 MAX_ASPECT = 4  # ratio of the longer to the shorter side; images cropped to the lungs reach 2
-JPEG_COLOUR = 3  # grey levels by which rounding may change channels of a grey JPEG that was saved as colour
+JPEG_COLOUR = 3  # grey levels; rounding may change the channels of a grey JPEG saved as colour by this much
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  # TIFF tags
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
@@ -38,7 +38,7 @@ class Grey:
         finite = bool(np.isfinite([self.low, self.high]).all())
         check(
             finite and self.low < self.high,
-            f"grey must be two HU, LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
+            f"grey must be two HU LOW,HIGH with LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
         )
 
     @classmethod
@@ -67,8 +67,8 @@ def image_geometry(path: Path) -> Geometry:
     check_size((1, height, width))
     check(
         min(width, height) >= MIN_SIDE and max(width, height) <= MAX_ASPECT * min(width, height),
-        f"an image of a slice must have at least {MIN_SIDE} pixels per side and sides of at most 1:{MAX_ASPECT}, "
-        f"got {width}×{height}: leave out icons and parts of slices",
+        f"an image of a slice must have at least {MIN_SIDE} pixels per side and an aspect ratio of at most "
+        f"{MAX_ASPECT}, got {width}×{height}: remove icons and parts of slices",
     )
     pixel = FIELD / max(width, height)
     return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
@@ -116,10 +116,10 @@ def grey_values(path: Path) -> np.ndarray:
 
 
 def _levels(image: Image.Image) -> np.ndarray:
-    """The grey levels of an open image. InputError: it is not a grey image of 8 or 16 bits."""
-    rule = "an image must be grey, 8 or 16 bits, without alpha"
+    """The grey levels of an open image. Raises `InputError` if it is not a grey image of 8 or 16 bits."""
+    rule = "an image must be grey, with 8 or 16 bits and no alpha channel"
     frames = getattr(image, "n_frames", 1)
-    check(frames == 1, f"{rule}, one frame, got {frames} frames")
+    check(frames == 1, f"an image must have one frame, got {frames} frames")
     transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
     check(not transparent, f"{rule}, got an alpha channel: export the image without it")
     turned = image.getexif().get(ORIENTATION, 1)
@@ -154,7 +154,7 @@ def _equal_channels(image: Image.Image, rule: str) -> np.ndarray:
 
 
 def _opened(path: Path) -> Image.Image:
-    """The open image. InputError: it is not a readable image."""
+    """The open image. Raises `InputError` if it is not a readable image."""
     try:
         return Image.open(path, formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

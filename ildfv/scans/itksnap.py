@@ -79,7 +79,7 @@ def translate(values: np.ndarray, names: Mapping[int, str], codes: Codes) -> np.
 
 
 def _meaning(value: int, name: str, codes: Codes) -> str:
-    """The meaning of a named label. InputError: [codes] gives its value another meaning."""
+    """The meaning of a named label. Raises `InputError` if [codes] gives its value another meaning."""
     code = value >> codes.shift
     other = codes.meanings.get(code)
     if other is not None and not codes.segments and not codes.knows(name):

@@ -74,17 +74,17 @@ class Codes:
         try:
             content = read_toml(path)
         except OSError as error:
-            raise InputError(f"codes must be a readable file: {path}: {error.strerror}") from error
+            raise InputError(f"codes must be a readable TOML file, got {path}: {error.strerror}") from error
         if unknown := set(content) - {"shift", "priority", "codes", "segments"}:
             raise InputError(
-                f"{path} must contain only shift, priority, [codes], [segments], got {', '.join(sorted(unknown))}"
+                f"{path} must contain only shift, priority, [codes] and [segments], got {', '.join(sorted(unknown))}"
             )
         shift, segments, priority = content.get("shift", 0), content.get("segments", {}), content.get("priority", [])
         codes = content.get("codes", {0: OUTSIDE} if segments else None)
         if not isinstance(shift, int) or isinstance(shift, bool):
             raise InputError(f"{path}: shift must be an integer, got {shift!r}")
         if not isinstance(codes, dict) or not codes or not isinstance(segments, dict):
-            raise InputError(f"{path} must contain a table [codes] of code = meaning or [segments], got {codes!r}")
+            raise InputError(f"{path} must contain [codes] (code = meaning) or [segments], got {codes!r}")
         if not isinstance(priority, list) or not all(isinstance(meaning, str) for meaning in priority):
             raise InputError(f"{path}: priority must be a list of meanings, got {priority!r}")
         for code in map(str, codes):
@@ -114,7 +114,7 @@ class Codes:
         return meaning
 
     def table(self, *, signed: bool) -> np.ndarray:
-        """The index into `MEANINGS` of each value of 16 bits, uint8 (65536,), or `UNKNOWN`. signed: as stored."""
+        """The index into `MEANINGS`, or `UNKNOWN`, by 16-bit value, uint8 (65536,). signed: whether these are int16."""
         known = np.full((MAX_LABEL >> self.shift) + 1, UNKNOWN, np.uint8)
         known[list(self.meanings)] = [MEANINGS.index(meaning) for meaning in self.meanings.values()]
         table = np.repeat(known, 1 << self.shift)
@@ -132,7 +132,8 @@ class Codes:
         unknown = sorted({int(value) >> self.shift for value in used} - set(self.meanings))
         if unknown:
             shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
-            raise InputError(f"label codes must be listed in {self.name}, got unknown {shown}", faq="label-codes")
+            got = f"unknown code{'s' * (len(unknown) > 1)} {shown}"
+            raise InputError(f"label codes must be listed in {self.name}, got {got}", faq="label-codes")
         table = np.zeros(int(used[-1]) + 1, np.uint8)
         table[used] = [MEANINGS.index(self.meanings[int(value) >> self.shift]) for value in used]
         return look_up(table, values)

@@ -11,8 +11,8 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.kernels.slices import lung_regions
 
-AERATED = -320.0  # HU; lung is below, chest wall, vessels and consolidation are above
-GAS = -960.0  # mean HU of a region; free gas (trachea, bowel) is below, lung including emphysema is above
+AERATED = -320.0  # HU; lung has lower values; chest wall, vessels and consolidation have higher values
+GAS = -960.0  # mean HU of a region; free gas (trachea, bowel) has a lower mean, lung with emphysema a higher mean
 MIN_REGION_AREA = 100.0  # mm²; smaller aerated regions of a slice are bronchi or noise
 MIN_LUNG_AREA = 1000.0  # mm² on the slice with the most lung; a scan with less shows no lung
 
@@ -20,8 +20,9 @@ MIN_LUNG_AREA = 1000.0  # mm² on the slice with the most lung; a scan with less
 def lung_mask(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     """Lung of one slice, bool (rows, columns), including vessels and other dense structures inside it.
 
-    These are the connected regions below −320 HU of at least 1 cm² that do not touch the border of the slice (the air
-    around the body does) and whose mean is above −960 HU (gas in trachea and bowel is below). Holes are filled.
+    A connected region below −320 HU is lung if its area is at least 1 cm², if it does not touch the border of the slice
+    (as the air around the body does), and if its mean is above −960 HU (gas in trachea and bowel is darker). Holes are
+    filled.
     hu: HU (rows, columns); pixel_area: mm².
     """
     return _regions(hu, pixel_area)[0]
@@ -47,8 +48,8 @@ def check_lung(pixels: np.ndarray, pixel_area: float, at_border: np.ndarray | No
     cropped = ""
     if outside >= MIN_LUNG_AREA:
         cropped = (
-            f" and {outside / 100:.3g} cm² that touch the border of the slice; in a cropped scan, lung cannot be "
-            "distinguished from the air around the body: use the uncropped scan"
+            f" and another {outside / 100:.3g} cm² at the border of the slice: in a cropped scan, lung cannot be "
+            "distinguished from the air around the body, so use the uncropped scan"
         )
     raise InputError(
         f"a scan must show lung, at least {MIN_LUNG_AREA / 100:g} cm² in one slice, got {largest / 100:.3g} cm²"

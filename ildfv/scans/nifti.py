@@ -54,7 +54,7 @@ def nifti_values(path: Path) -> np.ndarray:
 def nifti_slices(path: Path) -> Iterator[np.ndarray]:
     """Yields the values of each slice along the last stored axis, (x, y), as stored, for files without scaling.
 
-    Only one slice is in memory. Yields nothing for a file with scaling. Errors are those of the libraries.
+    Only one slice is in memory. Yields nothing for a file with scaling. Raises the errors of the libraries.
     """
     image = _open(path)
     if (float(image.dataobj.slope), float(image.dataobj.inter)) != (1.0, 0.0):
@@ -73,7 +73,7 @@ def nifti_slices(path: Path) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path):
-    """The image, in the format that its magic bytes name. nibabel.load goes by the suffix and rejects ".Nii.Gz"."""
+    """The image, in the format that its magic bytes name. nibabel.load uses the suffix and rejects ".Nii.Gz"."""
     from nibabel import Nifti1Image, Nifti1Pair, Nifti2Image, Nifti2Pair
     from nibabel.fileholders import FileHolder
     from nibabel.openers import ImageOpener
@@ -97,7 +97,7 @@ def _open(path: Path):
         return single[magic].from_file_map({"image": FileHolder(str(path))}, mmap=False)
     except InputError:
         raise
-    except Exception as error:  # a corrupt header can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt header
         raise InputError(f"{path.name} must be NIfTI, got {format_error(error)}") from error
 
 

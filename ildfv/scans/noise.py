@@ -2,7 +2,7 @@
 
 The noise is that of soft tissue (`scans.tissue`). The width of the filter is found by bisection on a few slices,
 because the noise of each reconstruction kernel has another spectrum. A filter cannot raise noise: scans below the level
-are not changed, so a common level must be one that most scans reach. The filter also blurs the lung.
+are not changed, so a common level should be below the noise of most scans. The filter also blurs the lung.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from ildfv.errors import check
 from ildfv.scans.tissue import NEAR, SOFT, noise_of, soft_tissue, spaced, windows
 
 WIDEST = 2.0  # mm, standard deviation of the filter; wider filters remove the patterns
-STEPS = 7  # of the bisection: the width is exact to 0.02 mm
+STEPS = 7  # number of bisections: the width is exact to 0.02 mm
 TOLERANCE = 1.03  # noise up to this multiple of the level is not reduced
-MEASURED = 4  # slices on which the width is found
+MEASURED = 4  # number of slices on which the width is found
 
 
 def measured_noise(hu: np.ndarray, pixel_area: float) -> float:
-    """The noise of a scan (z, y, x) in soft tissue, HU. InputError: there is too little soft tissue."""
+    """The noise of a scan (z, y, x) in soft tissue, HU. Raises `InputError` if there is too little soft tissue."""
     return noise_of(soft_tissue(hu[spaced(len(hu))], pixel_area)[1])
 
 
 def reduced(hu: np.ndarray, pixel_area: float, level: float) -> tuple[np.ndarray, str]:
     """(HU with at most `level` HU of noise, dtype of the input; a note with the measured values).
 
-    hu: (z, y, x). pixel_area: mm². InputError: noise cannot be measured, or a filter of 2 mm does not reach the level.
+    hu: (z, y, x). pixel_area: mm². Raises `InputError` if noise cannot be measured, or a filter of 2 mm does not reach
+    the level.
     """
     noise, pixel = measured_noise(hu, pixel_area), float(np.sqrt(pixel_area))
     if noise <= TOLERANCE * level:

@@ -1,7 +1,7 @@
-"""HU normalised with values measured in the scan: of the air around the body and, optionally, of soft tissue.
+"""Normalisation of HU by values measured in the scan: in the air around the body and, optionally, in soft tissue.
 
 "air" adds an offset, so that the air is at −1000 HU. "air,tissue" also scales, so that the most frequent attenuation of
-homogeneous soft tissue is at 50 HU. Neither needs a segmentation: air is what lies outside the body and is not padding;
+homogeneous soft tissue is at 50 HU. Neither needs a segmentation: air is everything outside the body except padding;
 soft tissue is found by its attenuation (`scans.tissue`). Blood is not used, because contrast medium changes it.
 """
 
@@ -18,17 +18,17 @@ from ildfv.scans.volume import MAX_HU, PADDING
 NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
 FLOOR = -1024  # HU; lower values are padding, and many scanners clip here
-DENSEST = -850.0  # HU; what is denser outside the body is table, clothes or arms
+DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arms
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
-CLIPPED = 0.4  # share of the air at the lowest value above which its median is not reliable
+CLIPPED = 0.4  # largest share of air pixels at the lowest value; with more, the median is not reliable
 AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
 
 
 def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarray, str]:
     """(normalised HU, dtype of the input, rounded if it is an integer; a note with the measured values).
 
-    hu: (z, y, x). pixel_area: mm². InputError: air or tissue cannot be measured.
+    hu: (z, y, x). pixel_area: mm². Raises `InputError` if air or tissue cannot be measured.
     """
     chosen = hu[spaced(len(hu))]
     air = measured_air(chosen, pixel_area)
@@ -49,8 +49,8 @@ def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarr
 def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     """The median HU of the air around the body on these slices (m, rows, columns).
 
-    Pixels below −1024 HU are padding. InputError: there is too little air, most of it is clipped, or its median is not
-    plausible.
+    Pixels below −1024 HU are padding. Raises `InputError` if there is too little air, most of it is clipped, or its
+    median is not plausible.
     """
     found = []
     for hu in slices:
@@ -63,7 +63,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     rule = "the air around the body must be measurable to normalise HU"
     check(
         len(air) >= FEWEST,
-        f"{rule}, got {len(air)} of {FEWEST} pixels that are not padding (cropped or masked scan?)",
+        f"{rule}, got {len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)",
         faq="scanner-options",
     )
     clipped = float(np.mean(air == air.min()))
@@ -81,7 +81,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
 def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:
     """The most frequent mean HU of homogeneous windows in soft tissue on these slices (m, rows, columns).
 
-    InputError: there is too little soft tissue, or the value is not plausible.
+    Raises `InputError` if there is too little soft tissue, or the value is not plausible.
     """
     means, deviations = soft_tissue(slices, pixel_area)
     value = mode(means[deviations <= NEAR * noise_of(deviations)])

@@ -76,7 +76,7 @@ def nrrd_header(path: Path) -> NrrdHeader:
             end = file.tell()
     except OSError:
         raise
-    except Exception as error:  # a corrupt header can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt header
         raise InputError(f"{path.name} must be NRRD, got {format_error(error)}") from error
     data_file, start = _data_file(path, fields, end)
     if any(int(fields.get(name, 0)) for name in ("byte skip", "byteskip", "line skip", "lineskip")):

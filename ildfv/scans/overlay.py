@@ -11,8 +11,8 @@ from ildfv.scans.labels import MEANINGS, OTHER, OUTSIDE, Codes
 class Overlay:
     """`meanings`: the index into `MEANINGS` of each voxel, uint8 (z, y, x), combined from all added label maps.
 
-    Any other meaning replaces "outside", and any meaning except "outside" replaces "other". Two different ones of the
-    remaining meanings in a voxel contradict each other, unless the code table gives them a priority.
+    Any other meaning replaces "outside", and any meaning except "outside" replaces "other". Two other meanings that
+    differ in one voxel contradict each other, unless the code table gives them a priority.
     """
 
     def __init__(self, shape: tuple[int, ...], codes: Codes):

@@ -2,7 +2,7 @@
 
 A prepared slice always has 224×224 pixels. With a common grid, they have the same size in mm on every scan, and a
 threshold in pixels is the same area. HU are interpolated linearly and averaged over coarser pixels (antialiased). Label
-maps take the value of the nearest pixel, so that pixel counts, times the area of a pixel of the grid, remain areas.
+maps take the value of the nearest pixel, so that pixel counts times the pixel area of the grid are areas.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Axis:
 
     @property
     def start(self) -> float:
-        """Where the scan begins, in its pixels from the beginning of the grid; negative if the grid is smaller."""
+        """Distance from the start of the grid to the start of the scan, in pixels of the scan; may be negative."""
         return (self.side - self.n) / 2
 
     def centres(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class Field:
         return Geometry((scan.shape[0], GRID, GRID), origin, steps, scan.slices)
 
     def check_lung(self, hu: np.ndarray, pixel_area: float) -> None:
-        """InputError unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm², of the scan."""
+        """Raises `InputError` unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm²."""
         cut = ~(self.rows.kept()[:, None] & self.columns.kept()[None, :])
         if not cut.any():
             return

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-BUFFER = 64 << 10  # bytes; the pixel data must start in them. Headers of CT slices have 2 to 20 KB
+BUFFER = 64 << 10  # bytes; the pixel data must start within these; headers of CT slices have 2 to 20 KB
 GROUP_LENGTH, TRANSFER_SYNTAX, LAST_OF_META, PIXELS = 0x00020000, 0x00020010, 0x0002FFFF, 0x7FE00010
 ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 ITEM_END = b"\xfe\xff\x0d\xe0"
@@ -68,7 +68,7 @@ def plain_header(data: bytes, wanted: dict[int, str], refused: frozenset[int]) -
 
 
 class ConversionError(Exception):
-    """pydicom cannot convert a value, and may raise any exception then."""
+    """pydicom cannot convert a value. It may raise any exception in this case."""
 
 
 def _header(data: bytes, wanted: dict[int, str], refused: frozenset[int]) -> PlainHeader | None:
@@ -94,7 +94,7 @@ def _header(data: bytes, wanted: dict[int, str], refused: frozenset[int]) -> Pla
 
 
 def _is_number(element: Element) -> bool:
-    """Whether the value is binary. Without VRs, only the 16-bit integers of the image group are known to be."""
+    """Whether the value is binary. Without a VR, only 16-bit integers of the image group are known to be binary."""
     return element.vr in NUMBERS or (element.vr == b"" and element.tag >> 16 == 0x0028 and element.length == 2)
 
 
@@ -104,7 +104,7 @@ def _is_plain_text(value: bytes) -> bool:
 
 
 def _file_meta(data: bytes) -> tuple[str, int]:
-    """The transfer syntax, and where the dataset starts. ValueError: there is no preamble."""
+    """The transfer syntax, and where the dataset starts. Raises `ValueError` if there is no preamble."""
     if data[128:132] != b"DICM":
         raise ValueError("no preamble")
     at, syntax = 132, b""
@@ -121,7 +121,8 @@ def _file_meta(data: bytes) -> tuple[str, int]:
 def _element(data: bytes, at: int, explicit: bool, nested: int = 0) -> tuple[int, bytes, int, int, int]:
     """Tag, VR, start of the value, its length, and its end, of the element at a byte.
 
-    ValueError or struct.error: it is irregular or not in `data`. The pixel data is not in `data`: its end is its start.
+    Raises `ValueError` or `struct.error` if it is irregular or not in `data`. The pixel data is not in `data`: its end
+    is its start.
     """
     if explicit:
         group, number, vr, length = EXPLICIT_ELEMENT(data, at)

@@ -1,4 +1,4 @@
-"""Pixels of uncompressed single-frame files, read from where their header says they are."""
+"""Pixels of uncompressed single-frame files, read at the offset that was found with the header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plain_hounsfield(path: Path, frame: Frame, out: np.ndarray | None = None) ->
     pydicom reads the frame if the file was modified since its header was read, if bits above BitsStored are used, and
     if the header declares padding and there are values that padding would change.
 
-    out: int16, whose memory is used for the result if all HU are integers of 16 bits.
+    out: int16 array; its memory is used for the result if all HU are integers of 16 bits.
     """
     words = frame.words
     check_rescale(frame.slope, frame.intercept)

@@ -62,7 +62,7 @@ class Preparation:
 
     @property
     def is_default(self) -> bool:
-        """Whether HU are not changed and the lung is that of the rule."""
+        """Whether HU are not changed and the built-in rule finds the lung."""
         return self == Preparation()
 
     def given(self) -> dict:
@@ -75,11 +75,11 @@ class Preparation:
 
     @classmethod
     def of_text(cls, text: str) -> Preparation:
-        """The options from `to_text`. InputError: an option is unknown or not valid."""
+        """The options from `to_text`. Raises `InputError` if an option is unknown or not valid."""
         values = json.loads(text)
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
-        check(not unknown, f"preparation must have the options {sorted(known)}, got {unknown}: update ildfv")
+        check(not unknown, f"options of a preparation must be among {sorted(known)}, got {unknown}: update ildfv")
         return cls(**values)
 
     def described(self) -> str:
@@ -92,7 +92,7 @@ PLAIN = Preparation()
 
 
 def check_same(a: Preparation, b: Preparation, what: str) -> None:
-    """InputError unless both are equal. what: start of the message, such as "the slices must be prepared"."""
+    """Raises `InputError` unless both are equal. what: start of the message, such as "the slices must be prepared"."""
     check(a == b, f"{what} with {a.described()}, got {b.described()}")
 
 

@@ -1,4 +1,4 @@
-"""Lung masks by a rule or by the lungmask package: of prepared slices, from their normal window, or of whole scans."""
+"""Lung masks of prepared slices, from their normal window, or of whole scans, by a rule or by the lungmask package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RULE, LUNGMASK = METHODS = ("rule", "lungmask")
 def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     """Lung of these slices, bool (m, 224, 224).
 
-    method: "rule", the rule of `scans.lungs`, which needs no further package and suits phantoms; or "lungmask", the
-    U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
+    method: "rule", the rule of `scans.lungs`, which needs no other package and is suitable for phantoms; or "lungmask",
+    the U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
     window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
     """
     indices = np.asarray(indices)
@@ -55,7 +55,8 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
 def scan_lungs(hu: np.ndarray) -> np.ndarray:
     """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small regions apart from the lung.
 
-    hu: (z, y, x), z to the head. MissingPackageError, InputError: the package or its weights are missing.
+    hu: (z, y, x), z to the head. Raises `MissingPackageError` if the package is missing, or `InputError` if its weights
+    are missing.
     """
     found = np.asarray(_lungmask_of_scans()(hu))
     check(found.shape == hu.shape, f"lungmask must return a mask of shape {hu.shape}, got {found.shape}: update it")
@@ -63,12 +64,12 @@ def scan_lungs(hu: np.ndarray) -> np.ndarray:
 
 
 def check_lungmask() -> None:
-    """Loads lungmask and its weights. MissingPackageError, InputError: they are missing and cannot be downloaded."""
+    """Loads lungmask and its weights. Raises the errors of `scan_lungs` if one is missing."""
     _lungmask_of_scans()
 
 
 def refuse_unknown_lungs(method: str) -> None:
-    """InputError: the method is unknown. MissingPackageError: its package is not installed. Downloads nothing."""
+    """Raises `InputError` for an unknown method, or `MissingPackageError` for a missing package. Downloads nothing."""
     check(method in METHODS, f'lungs must be {" or ".join(METHODS)}, got "{method}"')
     if method == "lungmask":
         _package()

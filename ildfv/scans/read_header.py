@@ -92,7 +92,7 @@ def read_header(path: Path) -> Header:
             return _classified(path, dataset, pixel_bytes)
         except InputError:
             raise
-        except Exception as error:  # a corrupt file can raise anything in the parser
+        except Exception as error:  # the parser can raise any exception for a corrupt file
             raise InputError(f"must be readable DICOM, got {format_error(error)}") from error
 
 
@@ -137,7 +137,8 @@ def _classified(path: Path, dataset, pixel_bytes: int) -> Header:
         try:
             return Header(path, "contours", series, segmented=structure_set(dataset))
         except Exception as error:  # a value that its VR does not allow
-            return Header(path, "contours", series, problem=f"RT Structure Set {format_error(error)}")
+            problem = f"RT Structure Set must be valid DICOM, got {format_error(error)}"
+            return Header(path, "contours", series, problem=problem)
     if kind not in CT and kind not in SEGMENTATION:
         return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
     if kind in CT and (reason := no_slice(dataset)):

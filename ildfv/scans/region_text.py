@@ -11,9 +11,9 @@ A file belongs to one series and lists outlines by label and slice:
     …
 
 The database's own readers (loadROIfiles, Depeursinge et al., 2012) define these names, coordinates in mm, and slices
-that are numbered from 1. Other lines with a name and a colon are ignored, as there. Assumed here, because it is not
-published: slice n is the file whose name ends with the number n; x runs along a row and y along a column, from the
-centre of the first pixel; regions of one label on one slice are united.
+that are numbered from 1. Other lines with a name and a colon are ignored, as in these readers. The following is
+assumed, because it is not published: slice n is the file whose name ends with the number n; x runs along a row and y
+along a column, from the centre of the first pixel; regions of one label on one slice are united.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class RegionFile:
 
 
 def read_region_file(path: Path) -> RegionFile:
-    """The regions of a text file. InputError: a line that violates the format; the message has its number."""
+    """The regions of a text file. Raises `InputError` with the number of a line that violates the format."""
     lines = read_bytes(path, MOST).decode("latin-1").splitlines()
     values: dict[str, str] = {}
     regions: list[Region] = []
@@ -111,7 +111,7 @@ def _frames_by_number(series: Series) -> Mapping[int, Frame]:
     found: dict[int, Frame] = {}
     for path, frame in series.frames:
         match = re.search(r"(\d+)$", path.stem)
-        rule = "names of files must end with the number of their slice, each once"
+        rule = "file names must end with the slice number, which must be unique"
         check(match is not None and int(match[1]) not in found, f"{rule}, got {path.name}")
         assert match is not None
         found[int(match[1])] = frame
@@ -132,16 +132,14 @@ def _placed(region: Region, frames: Mapping[int, Frame], spacing: Sequence[float
 
 def _region(values: Mapping[str, str], points: np.ndarray, number: int) -> Region:
     for name in ("label", "slice_number"):
-        check(bool(values.get(name)), f"the region in line {number} must follow a line {name}:, got none")
+        check(bool(values.get(name)), f"the region in line {number} must follow a line with {name}:, got none")
     check(len(points) > 2, f"the region in line {number} must have at least 3 points, got {len(points)}")
     return Region(values["label"], _integer(values["slice_number"], number, 1), points)
 
 
 def _point(lines: Sequence[str], at: int) -> tuple[float, float]:
     """The two coordinates in line `at`, counted from 0."""
-    check(
-        at < len(lines), f"the last region must have as many points as it states, got the end of the file: {at} lines"
-    )
+    check(at < len(lines), f"the last region must have the number of points that it states, got a file of {at} lines")
     try:
         x, y = map(float, lines[at].split())
     except ValueError as error:
@@ -152,7 +150,7 @@ def _point(lines: Sequence[str], at: int) -> tuple[float, float]:
 
 def _integer(value: str, number: int, least: int) -> int:
     valid = value.isascii() and value.isdigit() and int(value) >= least
-    check(valid, f"line {number} must have a whole number of at least {least}, got {value[:40]!r}")
+    check(valid, f"line {number} must have an integer of at least {least}, got {value[:40]!r}")
     return int(value)
 
 

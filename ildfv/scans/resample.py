@@ -50,7 +50,7 @@ class Resampling:
         # Steps before and after the centre. Rows and columns extend beyond the scan; slices stay inside it.
         steps = np.ceil(reach - ROUNDING).astype(int)
         steps[:, 0] = np.floor(reach[:, 0] + ROUNDING)
-        # A tilted scan spans fewer rows than it has: the grid keeps their number.
+        # After the rotation, the scan may extend over fewer rows than it has. The grid keeps its number of rows.
         spare = np.maximum(0, np.array(scan.shape) - steps.sum(axis=0) - 1)
         spare[0] = 0
         steps += [(spare + 1) // 2, spare // 2]

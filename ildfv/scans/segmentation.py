@@ -51,13 +51,13 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
                 for value in np.unique(placed[placed != 0]):
                     segment = number if kind == "BINARY" else int(value)
                     if segment not in labels:
-                        raise InputError(f"segments must be described in SegmentSequence, got {segment}")
+                        raise InputError(f"segments must be described in SegmentSequence, got segment {segment}")
                     meaning = MEANINGS.index(codes.segment_meaning(labels[segment]))
                     new = np.where(placed == value, meaning, MEANINGS.index(OUTSIDE)).astype(np.uint8)
                     overlay.add(z, new, f"segment {labels[segment]!r}")
     except InputError:
         raise
-    except Exception as error:  # a corrupt file can raise anything in the parser
+    except Exception as error:  # the parser can raise any exception for a corrupt file
         raise InputError(f"must be a readable DICOM SEG, got {format_error(error)}") from error
     return overlay.meanings
 

@@ -12,7 +12,7 @@ from ildfv.scans.volume import check_size
 
 
 def segmentation_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
-    """The header of a DICOM SEG. InputError: the file violates a rule. pixel_bytes: bytes after the header."""
+    """The header of a DICOM SEG. Raises `InputError` if the file is invalid. pixel_bytes: bytes after the header."""
     rows, columns = int(required(dataset, "Rows")), int(required(dataset, "Columns"))
     n_frames = int(required(dataset, "NumberOfFrames"))
     check_size((1, rows, columns))

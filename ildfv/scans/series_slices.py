@@ -22,7 +22,7 @@ class SeriesSlices:
     """The slices of `read_series`, in the same order and with the same checks. They can be iterated several times.
 
     An iteration yields HU, int16 (rows, columns). It raises `InputError` with the name of the first slice that cannot
-    be read, or, after the last slice, if the values are not those of a chest CT; and `FractionalHounsfieldError`.
+    be read, `FractionalHounsfieldError`, and, after the last slice, `InputError` if the values cannot be HU of a chest.
     """
 
     def __init__(self, series: Series):

@@ -1,6 +1,6 @@
 """Detection of slices whose HU are shifted, for example because one file lacks the rescale intercept.
 
-A scan with such slices may pass the checks of `volume`, which look at all slices together. Anatomy, contrast medium,
+A scan with such slices may pass the checks of `volume`, which consider all slices together. Anatomy, contrast medium,
 metal and padding change the shares of air and soft tissue in a slice, but not the HU of their peaks. A slice is
 therefore shifted if its histogram, moved by at least `MIN_SHIFT`, is much more similar to that of the other slices.
 """
@@ -12,20 +12,19 @@ import numpy as np
 from ildfv.errors import check
 
 BIN = 25  # HU
-LOWEST, HIGHEST = -6000, 6000  # HU; range of the histogram, which counts values outside in its end bins
+LOWEST, HIGHEST = -6000, 6000  # HU; range of the histogram; values outside are counted in its end bins
 MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
 MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-DISPLACED = (
-    0.05  # share of pixels: a slice shifted up has more above soft tissue, one shifted down fewer in soft tissue
-)
+# Share of pixels: a slice shifted up has more pixels above soft tissue; one shifted down has fewer in soft tissue.
+DISPLACED = 0.05
 NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice with less air and padding but more dense pixels is also shifted
 MIN_SLICES = 3  # of two slices, either could be the shifted one
 
 
 def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
-    """InputError with the positions of shifted slices. sample: HU (z, y, x); a part of the pixels is sufficient."""
+    """Raises `InputError` with the positions of shifted slices. sample: HU (z, y, x) of a part of the pixels."""
     if len(sample) < MIN_SLICES:
         return
     values = sample.reshape(len(sample), -1)
@@ -36,7 +35,7 @@ def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
         not len(bad),
         f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about "
         f"{np.median(shifts[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
-        "or leave these slices out",
+        "or remove these slices",
     )
 
 

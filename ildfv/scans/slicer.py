@@ -46,7 +46,7 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
         except ValueError as error:
             raise InputError(f"LabelValue and Layer of a segment must be integers, got {error}") from error
         if not name or not 0 <= layer < layers:
-            raise InputError(f"segments must have a name and a layer below {layers}, got {name!r} in {layer}")
+            raise InputError(f"a segment must have a name and a layer below {layers}, got {name!r} in layer {layer}")
         segments.append(SlicerSegment(name, value, layer))
     if len({(segment.value, segment.layer) for segment in segments}) != len(segments):
         raise InputError("segments must differ in LabelValue or Layer, got two segments with equal values")
@@ -111,7 +111,7 @@ def placed(scan: Geometry, part: Geometry) -> tuple[int, int, int] | str:
 
 
 def _check_agreement(segment: SlicerSegment, codes: Codes) -> None:
-    """InputError: the meaning of a segment's value in [codes] differs from the meaning of its name."""
+    """Raises `InputError` if the meaning of a segment's value in [codes] differs from the meaning of its name."""
     meaning, code = codes.segment_meaning(segment.name), segment.value >> codes.shift
     other = codes.meanings.get(code, meaning)
     if other != meaning:

@@ -37,7 +37,7 @@ def windows(hu: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
 def soft_tissue(slices: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.ndarray]:
     """(means, standard deviations) of the windows in soft tissue on these slices (m, rows, columns), HU, (n,) each.
 
-    Windows overlap by half. InputError: there are fewer than 200.
+    Windows overlap by half. Raises `InputError` if there are fewer than 200.
     """
     pixel = float(np.sqrt(pixel_area))
     step = max(1, round(WINDOW / pixel / 2))
@@ -58,13 +58,13 @@ def soft_tissue(slices: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.n
 
 
 def noise_of(deviations: np.ndarray) -> float:
-    """The noise, HU: the median of the standard deviations near their mode, which alone would vary more."""
+    """The noise, HU: the median of the standard deviations near their mode, which varies less than the mode."""
     peak = mode(deviations)
     return float(np.median(deviations[(deviations >= peak / NEAR) & (deviations <= peak * NEAR)]))
 
 
 def mode(values: np.ndarray) -> float:
-    """The half-sample mode: the middle of the shortest half, of its shortest half, … (Robertson, Cryer 1974)."""
+    """The half-sample mode (Robertson, Cryer 1974): the shortest half of the values is chosen repeatedly."""
     x = np.sort(np.asarray(values, np.float64))
     while len(x) > 2:
         half = (len(x) + 1) // 2

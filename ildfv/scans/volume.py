@@ -97,7 +97,7 @@ def check_finite(hu: np.ndarray, low: float, high: float) -> None:
     """Raises `InputError` unless all values are finite. low, high: their minimum and maximum, which propagate NaN."""
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.size(hu) - np.isfinite(hu).sum())
-        raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
+        raise InputError(f"HU must be finite, got NaN or infinity (voxels: {bad:,})")
 
 
 def check_shares(sample: np.ndarray, low: float, high: float) -> None:
@@ -170,9 +170,9 @@ def as_hounsfield(stored: np.ndarray, slope: float, intercept: float, padding: n
 
 
 def check_rescale(slope: float, intercept: float) -> None:
-    """Raises `InputError` for a slope that is not above 0 and finite, or for one of them above `MAX_RESCALE`."""
+    """Raises `InputError` for a slope that is not above 0 and finite, or a slope or intercept above `MAX_RESCALE`."""
     if not (np.isfinite(slope) and np.isfinite(intercept)) or slope <= 0:
-        raise InputError(f"the slope to HU must be above 0 and finite, got slope {slope:g}, intercept {intercept:g}")
+        raise InputError(f"slope to HU must be above 0 and finite, intercept finite, got {slope:g} and {intercept:g}")
     if max(slope, abs(intercept)) > MAX_RESCALE:
         rule = f"slope and intercept to HU must be at most {MAX_RESCALE:,}"
         raise InputError(f"{rule}, got slope {slope:g}, intercept {intercept:g}")

@@ -83,4 +83,4 @@ def read_label_file(path: Path, kind: str) -> np.ndarray:
 
 def _check_finite(values: np.ndarray) -> None:
     if values.dtype.kind == "f" and (bad := values.size - np.count_nonzero(np.isfinite(values))):
-        raise InputError(f"HU must be finite, got {bad:,} NaN or infinite voxels")
+        raise InputError(f"HU must be finite, got NaN or infinity (voxels: {bad:,})")

@@ -51,7 +51,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode of a new file under the umask. A file is created, because the umask can only be read by setting it."""
+    """The mode of a new file under the umask, from a file created here: the umask can only be read by setting it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -98,7 +98,7 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 def write_json(path: Path, content, *, private: bool = False) -> None:
     """Writes `content` to `path` as indented JSON, with keys in their order. private: as for `write_bytes`.
 
-    ValueError: the content includes NaN; use None instead.
+    Raises `ValueError` if the content includes NaN; use None instead.
     """
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # File names may not be valid UTF-8. They are written as JSON escapes such as \udce9, which can be read back.
@@ -106,7 +106,7 @@ def write_json(path: Path, content, *, private: bool = False) -> None:
 
 
 def read_json(path: Path):
-    """The content of a JSON file, local or remote. InputError: it is not JSON. FileNotFoundError: it does not exist."""
+    """The content of a JSON file, local or remote. Raises `InputError` if it is not JSON, or `FileNotFoundError`."""
     # A remote file is not a `Path` and cannot be a pipe or a device.
     text = read_bytes(path, MAX_JSON_BYTES) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)
@@ -117,7 +117,7 @@ def check_space(folder: Path, size: int) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit != resource.RLIM_INFINITY and limit < size:
         raise InputError(
-            f"{folder}: a file of {size:,} bytes exceeds this process's limit of {limit:,}: raise it with ulimit -f"
+            f"{folder}: a file must have at most {limit:,} bytes (ulimit -f), got {size:,}: raise this limit"
         )
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
@@ -137,7 +137,7 @@ def check_gzip(path: Path) -> None:
             while file.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} must be an intact gzip file: {error}") from error
+        raise InputError(f"{path} must be an intact gzip file, got {error}") from error
 
 
 def key_of(*content) -> str:

@@ -1,4 +1,4 @@
-"""JSON documents that contain the SHA-256 of their content, so that any later change is detected when they are read."""
+"""JSON documents with the SHA-256 of their content, so that later changes are detected when a document is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_checksummed(path: Path, content: Mapping) -> None:
 
 
 def read_checksummed(path: Path) -> dict:
-    """The content of the document in `path` without its checksum. InputError: the checksum is missing or wrong."""
+    """The content of the document in `path` without the checksum. Raises `InputError` if this is missing or wrong."""
     document = read_json(path)
     stored = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
     check(stored is not None, f"{path} must be a document with a checksum, got none: {MEND}")

@@ -59,7 +59,8 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
             rule = f"{folder} was made with {what}: restore the old settings to resume, or use --fresh"
             raise InputError(rule, faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
-        raise InputError(f"{folder} has content but no {FINGERPRINT} with its settings: use --fresh to replace it")
+        rule = f"{folder} has content but no {FINGERPRINT} with its settings"
+        raise InputError(f"{rule}: use --fresh to replace the content")
     if fresh:
         empty(folder)
     write_json(path, {**inputs, **measured})
@@ -69,7 +70,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
 def empty(folder: Path) -> None:
     """Removes the content of the folder except its lock and fingerprint. The caller must hold the lock.
 
-    If the process is killed at any point, nothing that remains looks finished: files are removed first, because they
+    If the process is killed at any point, no remaining content looks finished: files are removed first, because they
     mark a folder as finished, and subfolders are renamed before they are deleted.
     """
     folder = Path(folder)

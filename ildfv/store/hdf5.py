@@ -1,4 +1,4 @@
-"""Safe opening of the HDF5 files of parts: HDF5 reads no other file, and all arrays are of the expected kind.
+"""Safe opening of the HDF5 files of parts: no other file is read, and all arrays are of the expected kind.
 
 HDF5 can read the content of a dataset from any other file of the machine (external storage, virtual datasets), follow
 links to other files, and load filters as plugins. A part uses none of these features: it is a flat list of plain arrays
@@ -58,7 +58,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     """
     if isinstance(file, Path):
         check_regular(file)
-    # No chunk cache: every chunk is read only once.
+    # A chunk cache would be useless, because every chunk is read only once.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
         _check_content(opened, f"{name}")
@@ -70,7 +70,7 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
 
 
 def _check_content(file: h5py.File, name: str) -> None:
-    """InputError: the file is not a flat list of plain arrays. No link is followed before its kind is known."""
+    """Raises `InputError` unless the file is a flat list of plain arrays. Links are followed only if they are hard."""
     check(len(file) <= OBJECTS, f"{name} must hold at most {OBJECTS} arrays, got {len(file)}")
     _check_attributes(file, name)
     for key in file:
@@ -84,19 +84,19 @@ def _check_content(file: h5py.File, name: str) -> None:
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
-    """InputError: the values are not plain numbers in this file, or are stored with a filter not in `FILTERS`."""
+    """Raises `InputError` unless the values are plain numbers in this file, without filters other than `FILTERS`."""
     created = dataset.id.get_create_plist()
     layout = created.get_layout()
     check(layout != h5py.h5d.VIRTUAL, f"{name} must be stored in the file itself, got a virtual dataset")
     check(created.get_external_count() == 0, f"{name} must be stored in the file itself, got external storage")
     filters = {created.get_filter(number)[0] for number in range(created.get_nfilters())}
     unknown = sorted(filters - FILTERS)
-    check(not unknown, f"{name} must be stored without filters except Fletcher32, got filter {unknown[:1]}")
+    check(not unknown, f"{name} must be stored without filters except Fletcher32, got filters {unknown}")
     _check_type(dataset, name, NUMBERS)
 
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
-    """InputError: there are more than `OBJECTS` attributes, or one is neither a number nor a text of fixed length."""
+    """Raises `InputError` unless there are at most `OBJECTS` attributes, all numbers or strings of fixed length."""
     check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
     for key in owner.attrs:
         attribute = owner.attrs.get_id(key)
@@ -108,17 +108,17 @@ def _check_attributes(owner: h5py.HLObject, name: str) -> None:
 
 
 def _check_type(item, name: str, kinds: str) -> None:
-    """InputError: the values are not of one of these kinds of dtype."""
+    """Raises `InputError` if the values are not of one of these kinds of dtype."""
     try:
         dtype = item.dtype
-    except (TypeError, ValueError) as error:  # a type that NumPy does not have
+    except (TypeError, ValueError) as error:  # a type that NumPy lacks
         raise InputError(f"{name} must hold plain numbers or strings, got a type that NumPy lacks: {error}") from error
     plain = dtype.kind in kinds and dtype.subdtype is None
     check(plain, f"{name} must hold plain numbers or strings, got {_type_name(dtype)}")
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
-    """InputError: an array, an attribute or the number of items does not match the schema and `count`."""
+    """Raises `InputError` if an array, an attribute or the number of items does not match the schema and `count`."""
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]

@@ -50,7 +50,7 @@ class DocumentKind:
     in_report: bool = False
 
     def read(self, path: Path) -> Any:
-        """The typed document in `path`. InputError: checksum mismatch, another kind, or a schema violation."""
+        """The typed document in `path`. Raises `InputError` if it is corrupt, of another kind or of another schema."""
         values = read_checksummed(path)
         kind = values.get("kind")
         check(kind == self.name, f"{path} must be of kind {self.name!r}, got {kind!r}")

@@ -18,8 +18,8 @@ from ildfv.store.outputs import check_folder
 def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
     """The folder, created if necessary and locked by this process until the block ends.
 
-    patience: seconds to wait for the lock. InputError: another process holds the lock, or the folder is not writable.
-    If the block raises an exception before anything is written to a new folder, the folder is removed.
+    patience: seconds to wait for the lock. Raises `InputError` if another process holds the lock, or the folder is not
+    writable. If the block raises an exception before anything is written to a new folder, the folder is removed.
     """
     folder = Path(folder)
     is_new = not folder.exists()
@@ -38,7 +38,7 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
             who = owner or "another process"
             raise InputError(f"{folder} is locked by {who}: wait until it ends, or stop it") from None
         except OSError as error:
-            raise InputError(f"{folder} must be writable: {error.strerror or error}") from error
+            raise InputError(f"{folder} must be writable, got {error.strerror or error}") from error
         try:
             yield folder
         except BaseException:

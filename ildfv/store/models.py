@@ -23,7 +23,7 @@ METADATA = "ildfv"  # the only metadata key, because safetensors does not keep t
 def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None:
     """Writes `model.safetensors` atomically, and a readable copy of `info` to `model.json`.
 
-    `info` is also stored in the safetensors file, with a checksum of tensors and info, so that they always match.
+    `info` is also stored in the safetensors file, with a checksum of tensors and info, so that both always match.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
-    with replacing(folder / TENSORS) as temporary:  # not from bytes in memory: the model of fc6 takes half a gigabyte
+    with replacing(folder / TENSORS) as temporary:  # not via bytes: the model of fc6 has half a gigabyte
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # disk full, or a file size limit
@@ -50,7 +50,7 @@ def load_info(folder: Path) -> dict:
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors and the info of a model. InputError: it is missing or damaged, or contains NaN or infinity."""
+    """The tensors and the info of a model. Raises `InputError` if it is missing, damaged or not finite."""
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
@@ -82,7 +82,7 @@ def verify_model(folder: Path) -> list[str]:
 
 
 def _metadata(folder: Path) -> dict:
-    """The checksum and the info in the safetensors file. InputError: it is missing or not written by ildfv."""
+    """The checksum and the info in the file. Raises `InputError` if the file is missing or not written by ildfv."""
     path = Path(folder) / TENSORS
     if not path.exists():
         raise InputError(f"{folder} has no finished model: {TENSORS} is missing")

@@ -59,7 +59,7 @@ def check_folder(folder: Path) -> None:
     while not existing.exists() and not existing.is_symlink():
         existing = existing.parent
     where = "" if existing == Path(folder).absolute() else f" ({existing})"
-    rule = f"{folder} must be a folder or a new name"
+    rule = f"{folder} must be a folder or a new path"
     check(existing.is_dir(), f"{rule}, got a path that is not a folder{where}: name another folder")
     allowed = os.access(existing, os.W_OK | os.X_OK)
     check(allowed, f"{folder} must be writable, got no write permission{where}: name another folder")

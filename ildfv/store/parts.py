@@ -118,13 +118,13 @@ class Parts:
             row = self.rows.get(name)
             return open_hdf5(file, path, schema=self.schema, count=None if row is None else row.count)
         except PermissionError as error:
-            raise InputError(f"{path} must be readable: permission denied") from error
+            raise InputError(f"{path} must be readable, got permission denied") from error
         except DAMAGE as error:
             raise InputError(f"{path} must be a complete part, got a truncated or damaged file: {MEND}") from error
 
     @contextmanager
     def open(self, name: str) -> Iterator[h5py.File]:
-        """The part, open for reading. InputError: it is missing, not readable or damaged."""
+        """The part, open for reading. Raises `InputError` if it is missing, not readable or damaged."""
         try:
             with self.file(name) as file:
                 yield file
@@ -165,14 +165,14 @@ class WritableParts(Parts):
             if self.key != key:
                 raise InputError(
                     f"{self.folder} was made with other settings or inputs (key {self.key}, now {key}): "
-                    "use another workspace, or remove that folder to create it again"
+                    "use another workspace, or remove this folder to create it again"
                 )
         sweep(self.folder)
         if not (self.folder / MANIFEST).exists():
             count = sum(1 for _ in self.folder.glob("*.h5"))  # a killed run leaves at least an empty manifest
             check(
                 count == 0,
-                f"{self.folder} has {count} parts but no {MANIFEST}: restore this file, or remove the folder",
+                f"{self.folder} has parts but no {MANIFEST} (parts: {count}): restore this file, or remove the folder",
             )
             self.flush()
         for orphan in self.folder.glob("*.h5"):  # a process was killed before it wrote the row of this part
@@ -194,7 +194,7 @@ class WritableParts(Parts):
             self.path(name).unlink(missing_ok=True)
 
     def replace(self, row: Row, folder: Path) -> None:
-        """Replaces a part by the finished part in `folder`. If the process is killed in between, neither is listed."""
+        """Replaces a part by the finished part in `folder`. If the process is killed meanwhile, neither is listed."""
         self.drop(row.name)
         os.replace(folder / f"{row.name}.h5", self.path(row.name))
         sync(self.folder)

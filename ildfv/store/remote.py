@@ -1,4 +1,4 @@
-"""Remote folders for reading, by any URL that fsspec supports: s3://bucket/study/slices, gs://…, memory://…
+"""Remote folders that are read through fsspec, given by a URL: s3://bucket/study/slices, gs://…, memory://…
 
 Each protocol needs its own package (s3fs for s3://, gcsfs for gs://). URL chains of fsspec also work:
 simplecache::s3://… keeps a local copy of every part that was read.
@@ -30,7 +30,7 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        """Whether the file exists. OutOfReachError: the store does not respond."""
+        """Whether the file exists. Raises `OutOfReachError` if the store does not respond."""
         try:
             with self._reached():
                 self.files.info(self.path)

@@ -54,7 +54,7 @@ def place(tmp_path_factory):
         ("predict scan -p old", "must have version 2, got 1: run `ildfv export` again"),
         ("predict scan -p predictor --device gpu", 'device must be auto, cpu, cuda or cuda:i, got "gpu"'),
         ("predict scan -p predictor --cnn-maps lime --out out", "--cnn-maps must be grad-cam or occlusion"),
-        ("predict scan -p predictor --out letter.html", "letter.html must be a folder or a new name"),
+        ("predict scan -p predictor --out letter.html", "letter.html must be a folder or a new path"),
         ("predict missing scan -p predictor --follow-up", "got missing, which does not exist"),
         ("predict dicomweb://host/studies/x -p predictor", "a UID must have at most 64 digits and dots, got x"),
         ("similar missing:3 -w study", "scans must be an existing folder or file, got missing, which does not exist"),

@@ -20,7 +20,7 @@ def test_one_scan_under_two_patients_is_used_once(tmp_path, files, inline):
         assert [scan.source.name for scan in report.prepared] == ["dicom", "ct.nrrd"]
         (left,) = report.quarantined
         assert left.source.parent.name == "nrrd"
-        assert left.reason.endswith("dicom, under another patient")
+        assert left.reason.endswith("dicom, which has another patient")
 
 
 def test_a_series_is_kept_instead_of_its_conversion_for_any_names(tmp_path, files, inline):
@@ -46,8 +46,8 @@ def test_scans_of_a_person_with_two_identities_are_kept_under_one_of_them_only(t
         report = run(tmp_path)
         assert [scan.source.name for scan in report.prepared] == ["case17.nii.gz", "PAT2"]
         reasons = {left.source.name: left.reason for left in report.quarantined}
-        assert reasons["series1"].endswith("case17.nii.gz, under another patient")
-        assert reasons["series2"].startswith("its patient must have one identity, got slices of ")
+        assert reasons["series1"].endswith("case17.nii.gz, which has another patient")
+        assert reasons["series2"].startswith("its patient must have one identity, got a duplicate of ")
         assert len(Parts(tmp_path / "out").rows) == 2
     assert len(Slices(tmp_path / "out")) == 12
 
@@ -61,7 +61,8 @@ def test_an_incomplete_copy_is_refused_only_under_another_patient(tmp_path, file
     assert [scan.source.name for scan in report.prepared] == ["a", "c"]
     (left,) = report.quarantined
     assert left.source.name == "b"
-    assert left.reason == f"must not duplicate another scan, got slices of {tmp_path}/scans/a, under another patient"
+    rule = "must not duplicate another scan"
+    assert left.reason == f"{rule}, got slices of {tmp_path}/scans/a, which has another patient"
 
 
 def test_a_labelled_scan_replaces_its_duplicate_and_all_scans_of_the_other_patient(tmp_path, files, inline):
@@ -76,7 +77,7 @@ def test_a_labelled_scan_replaces_its_duplicate_and_all_scans_of_the_other_patie
     assert [left.files for left in report.quarantined] == [0, 0]
     reasons = sorted(left.reason for left in report.quarantined)
     assert reasons[0].startswith("its patient must have one identity")
-    assert reasons[1].endswith("case17.nii.gz, under another patient")
+    assert reasons[1].endswith("case17.nii.gz, which has another patient")
     assert len(Slices(tmp_path / "out")) == 6
     assert len(list((tmp_path / "out").glob("*.h5"))) == 1
 

@@ -175,7 +175,7 @@ def test_images_are_labelled_by_file_and_belong_to_the_listed_patients(study):
 def test_the_loss_of_hu_is_in_the_report(study):
     _, report = study
     for scan in report["prepared"]:
-        assert scan["notes"][0].startswith("8-bit grey levels of -1350 … 150 HU: steps of 5.88 HU")
+        assert scan["notes"][0].startswith("8-bit grey levels of -1350 … 150 HU in steps of 5.88 HU")
         assert "pixel size is unknown" in scan["notes"][0]
 
 
@@ -224,7 +224,7 @@ def test_a_table_names_images_patients_and_lung_masks(tmp_path):
 @pytest.mark.parametrize("shape", [(8, 8), (32, 32), (63, 128), (10, 256), (64, 300)])
 def test_icons_and_strips_are_refused(tmp_path, shape):
     path = save(tmp_path / "a.png", np.full(shape, 100, np.uint8))
-    with pytest.raises(InputError, match="at least 64 pixels per side and sides of at most 1:4, got"):
+    with pytest.raises(InputError, match="at least 64 pixels per side and an aspect ratio of at most 4, got"):
         image_geometry(path)
 
 

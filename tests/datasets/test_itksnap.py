@@ -68,8 +68,8 @@ def test_names_that_are_not_used_need_no_meaning():
         ({1: "aorta"}, NAMED, "must be a meaning or listed in"),
         ({1: "GGO"}, Codes({0: "outside", 1: "emphysema"}, segments={"ggo": "ground glass"}), "must mean emphysema"),
         ({1: "emphysema"}, Codes({0: "outside", 1: "healthy"}), "must mean healthy"),
-        ({1: "Label 1"}, NAMED, "unknown 1"),
-        ({2: "GGO"}, NAMED, "unknown 1"),
+        ({1: "Label 1"}, NAMED, "unknown code 1"),
+        ({2: "GGO"}, NAMED, "unknown code 1"),
     ],
 )
 def test_names_without_a_meaning_and_contradictions_are_refused(names, codes, message):

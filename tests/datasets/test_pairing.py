@@ -100,7 +100,10 @@ def test_a_label_map_elsewhere_is_quarantined_and_the_scan_is_unlabelled(tmp_pat
     files.nifti(tmp_path / "p1" / "results" / "labels.nii.gz", files.codes(hu))
     scans, quarantined = paired(tmp_path)
     assert scans == {"ct": None}
-    assert "must be in the folder of its scan or one above it, got no usable scan there" in quarantined["labels.nii.gz"]
+    assert (
+        "must be in the folder of its scan or a folder above it, got no usable scan there"
+        in quarantined["labels.nii.gz"]
+    )
 
 
 def test_a_label_map_of_another_shape_quarantines_the_scan(tmp_path, files):
@@ -218,7 +221,7 @@ def test_a_label_map_of_a_damaged_series_is_not_paired_with_another_one(tmp_path
     files.nifti(tmp_path / "p1/labels.nii.gz", files.codes(files.chest(seed=1)))
     scans, quarantined = paired(tmp_path)
     assert scans == {"t0": None, "t1": None}
-    assert "got unreadable files of t1" in quarantined["labels.nii.gz"]
+    assert "because files of t1 are unreadable" in quarantined["labels.nii.gz"]
 
 
 def test_a_label_map_above_the_folders_of_several_patients_is_refused(tmp_path, files):

@@ -179,7 +179,7 @@ def test_a_bad_scan_is_quarantined_and_the_others_are_prepared(tmp_path, files, 
     assert "(truncated?)" in reasons["broken"]
     assert "a scan must show lung" in reasons["nolung"]
     assert reasons["ct"] == linked(
-        "label map label.nii: label codes must be listed in phantom, got unknown 77", "label-codes"
+        "label map label.nii: label codes must be listed in phantom, got unknown code 77", "label-codes"
     )
     assert [left.source.name for left in report.ignored] == ["README"]
     assert n_files(report) == 6 + 6 + 7 + 1
@@ -197,7 +197,7 @@ def test_a_refused_scan_replaces_nothing_and_the_report_says_so(tmp_path, files,
     report = run(tmp_path)
     assert [scan.source.name for scan in report.prepared] == ["a"]
     (left,) = report.quarantined
-    assert left.reason.endswith("; slices of an earlier run were kept (6 slices)")
+    assert left.reason.endswith("; slices of an earlier run were kept: 6")
     assert (report.removed, content(tmp_path / "out")) == ([], before)
 
 
@@ -211,8 +211,8 @@ def test_an_incomplete_code_table_removes_no_labelled_slice(tmp_path, files, inl
     table.write_text("[codes]\n0='outside'\n1='healthy'\n")
     report = run(tmp_path, codes=table)
     (left,) = report.quarantined
-    assert "got unknown 2, 5" in left.reason
-    assert "slices of an earlier run were kept (6 slices)" in left.reason
+    assert "got unknown codes 2, 5" in left.reason
+    assert "slices of an earlier run were kept: 6" in left.reason
     assert content(tmp_path / "out") == before
     assert Slices(tmp_path / "out").labelled.all()
 
@@ -287,7 +287,8 @@ def test_unreadable_slices_are_noted_with_the_series_in_their_folder(tmp_path, f
     report = run(tmp_path)
     assert [scan.slices for scan in report.prepared] == [6]
     assert len(report.quarantined) == 2
-    assert report.prepared[0].notes[-1] == "unreadable files in its folder: 2; slices at its ends may be missing"
+    note = "slices at its ends may be missing, because its folder has unreadable files: 2"
+    assert report.prepared[0].notes[-1] == note
 
 
 def test_a_label_map_named_like_a_scan_is_refused_with_the_remedy(tmp_path, files, inline):

@@ -88,7 +88,7 @@ def test_a_run_without_codes_does_not_remove_labels(tmp_path, files, volume):
         (scan,) = prepare(tmp_path / folder, tmp_path / "out", salt=SALT).prepared
         assert scan.labelled
         assert scan.kept
-        assert any("without codes they would lose their labels" in note for note in scan.notes)
+        assert any("without --codes they would lose their labels" in note for note in scan.notes)
         assert Slices(tmp_path / "out").key == before
 
 

@@ -133,8 +133,8 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
             "position must be given in every row.* of slices or of scans, not both",
         ),
         ("patient,position,emphysema\n{p},3,1\n", "must have one of the columns series, scan, file, got none"),
-        ("series,emphysema pixels\n{s},700\n", "must have no column of pixels, because its rows name scans of several"),
-        ("series,emphysema\n{s},\n", "must label at least one slice or scan, got 1 rows without a known label"),
+        ("series,emphysema pixels\n{s},700\n", "must have no column of pixel counts, because rows name scans"),
+        ("series,emphysema\n{s},\n", r"must label at least one slice or scan, got no known label \(rows: 1\)"),
     ],
 )
 def test_a_table_that_breaks_a_rule_is_refused_in_one_line(prepared, text, message):
@@ -170,7 +170,7 @@ def test_a_patient_with_two_scans_is_refused_because_the_scan_is_unknown(tmp_pat
         header.save_as(path)
     for path in [*(tmp_path / "scans").rglob("*.nii.gz"), tmp_path / "scans" / "codes.toml"]:
         path.unlink()
-    with pytest.raises(InputError, match="line 2: patient must have one scan, got 2 of 'anna': name each scan"):
+    with pytest.raises(InputError, match="line 2: patient must have one scan, got 2 scans of 'anna': name each scan"):
         labelled(tmp_path, "patient,emphysema\nanna,1\n")
 
 

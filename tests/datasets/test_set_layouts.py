@@ -115,7 +115,7 @@ def test_regions_follow_the_pixels_of_a_prone_patient(tmp_path, files, inline):
         (lambda text: text.replace("slice_number: 2", "slice_number: 9"), "number of a file, 1 to 6, got 9"),
         (lambda text: text.replace("fibrosis", "sarcoid"), "segment label must be a meaning or listed in [segments]"),
         (lambda text: text.replace("contour: 4", "contour: 5", 1), "must have the coordinates x and y"),
-        (lambda text: text + "nb_points_on_contour: 9\n", "got the end of the file"),
+        (lambda text: text + "nb_points_on_contour: 9\n", "the number of points that it states, got a file of"),
         (lambda text: text.replace("ground_glass", "healthy") + regions(("emphysema", 2, (10, 20), (20, 30))),
          "must not contradict each other"),
         (lambda text: "a table of results", "line 1 must be a name with a colon"),
@@ -190,7 +190,7 @@ def test_a_medseg_case_without_its_mask_is_quarantined(medseg, tmp_path):
     result, report = prepare(medseg, tmp_path / "study", "--layout", "medseg")
     assert result.exit_code == 0, result.stderr
     assert [one["reason"] for one in report["quarantined"]] == [
-        "case 2: 2.nii.gz must have a file of its name in rp_msk, got none"
+        "case 2: 2.nii.gz must have a file of the same name in rp_msk, got none"
     ]
     assert {Path(one["source"]).name for one in report["ignored"]} == {"3.nii.gz"}
 

@@ -119,7 +119,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ("series,position,emphysema\n", "must label at least one slice or scan"),
         ("file,emphysema\nmissing.dcm,1\n", "line 2: file must exist, got 'missing.dcm'; paths are relative to"),
         ("series,position,emphysema pixels\n{s},{z},99999999\n", "line 2: emphysema pixels must be at most .*9999"),
-        ("series,position,emphysema\n{s},{z},nan\n", "must label at least one slice or scan, got 1 rows without"),
+        ("series,position,emphysema\n{s},{z},nan\n", "must label at least one slice or scan, got no known label"),
         ("series,position,emphysema\n{s},{z},\0\n", "got a NUL byte in line 2"),
         ("series,position,emphysema,comment\n{s},{z},1,x\n", 'got "comment": delete the column'),
         ("series,position,patient,emphysema\n{s},{z},,1\n", "line 2: patient must be given in every row"),

@@ -95,7 +95,7 @@ def test_the_fault_of_a_row_is_named_with_its_number(cohort, files, row, fault):
         ("scan;label\na;b", "got semicolons"),
         ("scan,labels\na,b", "got scan, labels"),
         ("scan,scan\na,b", "got scan, scan"),
-        ("scan,label\na", "row 2 of .* must have 2 columns, got 1"),
+        ("scan,label\na", r"row 2 of .* must have one cell per column \(2\), got 1"),
         ("scan,label\n", "must list at least one scan"),
         ('scan\n"a', "must be CSV in UTF-8"),
     ],

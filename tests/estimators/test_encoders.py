@@ -197,7 +197,7 @@ X = maps()
 REFUSED = {
     "n_clusters must be at most the number of descriptors, 48, got 49": lambda: VLAD(49).fit(X),
     "n_clusters must be at least 1, got 0": lambda: BagOfWords(0).fit(X),
-    "n_clusters must be a whole number, got 2.5": lambda: BagOfWords(2.5).fit(X),
+    "n_clusters must be an integer, got 2.5": lambda: BagOfWords(2.5).fit(X),
     "centres must have shape (any, any), got (5,)": lambda: VLAD(centres=np.ones(5)).transform(X),
     "centres must be finite, got NaN in row 0": lambda: VLAD(centres=np.full((2, 5), np.nan)).transform(X),
     "scale must have shape (5,), got (4,)": lambda: VLAD(centres=CENTRES, scale=np.ones(4)).transform(X),

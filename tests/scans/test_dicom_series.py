@@ -171,5 +171,5 @@ def test_label_maps_of_multi_frame_files_are_assigned_by_name(tmp_path, files):
 def test_enhanced_ct_without_a_group_per_frame_is_refused(tmp_path, files):
     path = tmp_path / "enhanced.dcm"
     enhanced(files, files.chest(), NumberOfFrames=5).save_as(path, enforce_file_format=True)
-    with pytest.raises(InputError, match=r"one per frame \(5\), got 6"):
+    with pytest.raises(InputError, match=r"one functional group per frame \(5\), got 6"):
         read([path])

@@ -67,7 +67,7 @@ def test_normalised_air_and_tissue_have_their_reference_values():
         (lambda hu: hu[:, 70:186, 38:218], "cropped or masked scan"),
         (lambda hu: hu[:, 90:166, 48:208], "HU instead of -1050 to -960"),
         (lambda hu: np.where(hu < -900, np.int16(-1024), hu), r"100% of its pixels at -1024 HU \(clipped or padded\)"),
-        (lambda hu: np.where(hu < -900, np.int16(-2000), hu), "got 0 of 2000 pixels that are not padding"),
+        (lambda hu: np.where(hu < -900, np.int16(-2000), hu), "got 0 pixels other than padding instead of 2000"),
         (lambda hu: np.where(hu < -900, hu + np.int16(90), hu), "got -910 HU instead of -1050 to -960"),
     ],
 )

@@ -23,7 +23,7 @@ def test_a_folder_for_output_exists_or_can_be_created(tmp_path):
 def test_a_folder_for_output_is_not_a_file_or_below_one(tmp_path, name):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="must be a folder or a new name, got a path that is not a folder"):
+    with pytest.raises(InputError, match="must be a folder or a new path, got a path that is not a folder"):
         check_folder(tmp_path / name)
 
 
@@ -46,7 +46,7 @@ def test_commands_refuse_a_file_as_output_folder_before_they_compute(tmp_path, m
     (tmp_path / "file").write_text("mine")
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, InputError)
-    assert "must be a folder or a new name" in str(result.exception)
+    assert "must be a folder or a new path" in str(result.exception)
     assert (tmp_path / "file").read_text() == "mine"
 
 
