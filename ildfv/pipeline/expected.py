@@ -207,7 +207,7 @@ def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | 
 
 
 def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> list[schema.ScanError | None]:
-    """For each pattern, the error over scans of the mean estimated number of pixels per slice.
+    """For each pattern, the root mean square error over scans of the estimated mean number of pixels per slice.
 
     None if fewer than five scans have known numbers of pixels. series: scan of each slice, (N,). counts, pixels: known
     and estimated number of pixels, (N, C).
@@ -236,8 +236,8 @@ def conformal_sets(
     if all(value is None for value in (*found.present_from, *found.absent_to)):
         most = max(*found.present_patients, *found.absent_patients)
         return {
-            "no_conformal": f"they need a pattern that is present, or absent, in at least "
-            f"{fewest_patients(SETS_LEVEL)} held-out patients, and the largest number is {most}"
+            "no_conformal": f"they need at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, the "
+            f"same pattern, and the largest number of such patients is {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,

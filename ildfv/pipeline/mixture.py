@@ -40,7 +40,7 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         if not has_model(folder):
-            progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
+            progress.note(f"{settings.layer}: the mixture is initialised from a sample of descriptors")
             every = batches(slices, indices, settings.batch_size)
             stream = MapStream(slices, activations, every, weights=weights, memory=memory)
             _save(folder, _start(stream, settings, progress))

@@ -35,32 +35,32 @@ def store_labels(
         return []  # nothing was prepared; the report lists the reasons
     salt, slices = workspace.settings.salt, workspace.stored_slices()
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
-    # `check_rows` has found every patient among the discovered scans: a missing one was quarantined since.
+    # `check_rows` found every patient among the discovered scans, so scans of a missing patient were quarantined later.
     is_refused = _refused(report.quarantined, view, salt, patients=labels.scan == PATIENT)
     found, refused = _assigned(labels, slices, sources, salt, view, is_refused)
-    notes = [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+    notes = [f"rows of the labels that were ignored, because their files are quarantined: {refused}"] if refused else []
     if isinstance(found, ScanLabels):
         _check_no_label_maps(found, int(slices.scans("labelled").sum()))
         found.write(workspace.scan_labels_file)
         workspace.slice_labels_file.unlink(missing_ok=True)
         known = {series for series, row in found.presence.items() if max(row) >= 0}
-        progress.note(f"{len(known):,} scans labelled as a whole by {labels.path}")
+        progress.note(f"whole scans labelled by {labels.path}: {len(known):,}")
         if missing := len(slices.names) - len(known):
-            notes.append(f"{missing} of {len(slices.names)} scans have no scan label and are not used for fitting")
+            notes.append(f"scans without a label, which are not used for fitting: {missing} of {len(slices.names)}")
         return notes
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     workspace.scan_labels_file.unlink(missing_ok=True)
     rows = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
     n_slices, n_scans = sum(map(len, rows.values())), sum(map(bool, rows.values()))
     check(n_slices > 0, f"{labels.path} must label at least one prepared slice, got none")
-    progress.note(f"{n_slices:,} slices of {n_scans:,} scans labelled by {labels.path}")
+    progress.note(f"slices labelled by {labels.path}: {n_slices:,} (number of scans: {n_scans:,})")
     return notes
 
 
 def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSettings, found: Discovery) -> None:
-    """InputError: a row contradicts the headers of the scans, or labels a scan that has a label map.
+    """Raises InputError if a row contradicts the headers of the scans, or labels a scan that has a label map.
 
-    Called before any slice is windowed.
+    It is called before any slice is windowed.
     """
     sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
     if sources:
@@ -71,17 +71,20 @@ def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSetti
 
 
 def check_no_scan_labels(workspace: Workspace, settings: ScanSettings, found: Discovery) -> None:
-    """InputError: scans have label maps, but the workspace has labels of scans. Called before any slice is windowed."""
+    """Raises InputError if scans have label maps, but the workspace has labels of scans.
+
+    It is called before any slice is windowed.
+    """
     n_mapped = sum(bool(scan.labels) for scan in found.scans)
     if n_mapped and settings.codes is not None and workspace.scan_labels_file.exists():
-        rule = f"{BOTH}, got {workspace.scan_labels_file} and {n_mapped} scans with label maps"
+        rule = f"{BOTH}, got {workspace.scan_labels_file} and label maps ({n_mapped})"
         raise InputError(f"{rule}: prepare into another workspace")
 
 
 def _check_no_label_maps(labels: ScanLabels, n_mapped: int) -> None:
     """Raises InputError if scans have label maps, which state more than the labels of scans."""
     remedy = "prepare into another workspace without a code table, or omit --labels"
-    check(n_mapped == 0, f"{BOTH}, got {len(labels)} labelled scans and {n_mapped} scans with label maps: {remedy}")
+    check(n_mapped == 0, f"{BOTH}, got labels of scans ({len(labels)}) and label maps ({n_mapped}): {remedy}")
 
 
 def _assigned(

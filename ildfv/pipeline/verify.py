@@ -227,7 +227,7 @@ def _remedy(workspace: Workspace, path: Path | None) -> str:
     if path is None:
         return f"run `ildfv prepare` again, with the location that is given in {SETTINGS} as its output"
     if path.name == INFO:
-        return f"remove {path}: it is only a copy"
+        return f"remove {path}: it is a copy of the metadata in {TENSORS}"
     if path == workspace.root / SETTINGS:
         return f"restore {SETTINGS} from a backup, or prepare all scans in another workspace"
     if path == workspace.folds_file:
