@@ -49,8 +49,8 @@ class Batches:
     Raises
     ------
     InputError
-        Values that are not finite, with the batch and the row or map; wrong shape or dtype; empty batches; an iterator
-        that can be read only once.
+        Values that are not finite (the message names the batch and the row or map), a wrong shape or dtype, empty
+        batches, or an iterator that can be read only once.
     """
 
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
@@ -155,8 +155,8 @@ class Batches:
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors sampled uniformly, NumPy (size, d).
 
-        A stream's own method `sample(size, seed)` is used if it has one. Of a 2-D array, evenly spaced rows are taken.
-        Otherwise one pass draws a random key for each descriptor and keeps those with the smallest keys.
+        If a stream has a method `sample(size, seed)`, it is called. A 2-D array is sampled at evenly spaced rows.
+        Otherwise one pass draws a random key for each descriptor and keeps the descriptors with the smallest keys.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")

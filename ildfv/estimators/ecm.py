@@ -33,7 +33,7 @@ class RegressionSums(Sums):
     patterns : array of bool of shape (P, c), optional
         Expected patterns, True = observed. By default all 2^c if c ≤ 6, otherwise complete rows only.
     grows : bool
-        Whether to start without patterns and add each when it first occurs. Such sums cannot be added over ranks.
+        Whether to start without patterns and add each when it first occurs. Growing sums cannot be added over ranks.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
@@ -158,7 +158,7 @@ def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.n
 
 
 def _without_rounding(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, set to 0 for outputs whose variance is a rounding error: they say nothing about other outputs."""
+    """The covariance, set to 0 for outputs whose variance is a rounding error, so that they do not affect others."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 
