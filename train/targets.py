@@ -25,7 +25,7 @@ def targets(
     check(threshold > 0, f"threshold must be positive, got {threshold}")
     check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: exclude unlabelled slices (−1)")
     by_presence = kind == "counts" and bool((counts >= PRESENT).any())
-    check(not by_presence, 'target "counts" needs pixel counts, but some slices are labelled by presence: use step')
+    check(not by_presence, 'target "counts" needs pixel counts, got labels of presence on some slices: use target step')
     if kind == "presence":
         return (2 * presence(counts, threshold) - 1).astype(np.float32)
     if kind == "counts":

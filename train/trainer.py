@@ -59,7 +59,7 @@ def train(
     check(len(fit) > 0, "training needs at least one labelled slice, got none")
     patients = np.asarray(slices.patients)
     shared = set(patients[fit]) & set(patients[validation])
-    check(not shared, f"fit and validation slices must be of different patients, got {len(shared)} patients in both")
+    check(not shared, f"fit and validation slices must have no patient in common, got {len(shared)}")
     requested = identity(settings, slices, fit, validation)
     with ExitStack() as stack:
         if distributed.is_main():

@@ -115,7 +115,7 @@ def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
         note = staticmethod(notes.append)
 
     train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
-    assert notes[0] == "Resuming after epoch 1 of 3 and 3 of 5 steps"
+    assert notes[0] == "Resuming after epoch 1 of 3, step 3 of 5 of the next epoch"
     assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
 
 
