@@ -15,7 +15,7 @@ def targets(
 ) -> np.ndarray:
     """Targets (m, c), float32, of pixel counts (m, c).
 
-    presence: 1 for at least `threshold` T pixels, else −1; for logistic losses.
+    presence: 1 for at least `threshold` T pixels, else −1. It is the target of logistic losses.
     counts: count / T. As in the other regression targets, 1 then means that a pattern is just present, and the same
         learning rate can be used. The unit of the loss is another setting; see `objective`.
     step: 1 for at least T pixels, else 0.

@@ -45,8 +45,8 @@ def train(
     takes less than a tenth of the time. If the folder contains another training run, an InputError is raised or,
     with `fresh`, the folder is emptied first.
 
-    Normalisation, β and weights are computed from the fit slices; validation metrics, and the epoch that select="best"
-    selects, from the validation slices. No other slices are read.
+    Normalisation, β and weights are computed from the fit slices. Validation metrics, and the epoch that select="best"
+    selects, are computed from the validation slices. No other slices are read.
 
     Under torchrun, the shards of each step are divided among the ranks (data parallel). The result is bitwise the same
     for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.

@@ -56,7 +56,7 @@ class Batches:
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # set by the first batch
-        self._last: Any = None  # iterator of the last pass; an iterable that returns it again does not restart
+        self._last: Any = None  # iterator of the last pass; an iterable that returns it again cannot be restarted
         self._peeked: Iterator | None = None  # a pass of which only the first batch was read
         self._whole: tuple[str, Any] | None = None  # the only batch of a list, joined
         self._check_restartable(x)

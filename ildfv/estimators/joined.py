@@ -13,7 +13,7 @@ from ildfv.errors import InputError
 from ildfv.estimators.layouts import check_place, count, features, itemsize, rows_of
 from ildfv.weighted import Weighted, split
 
-SMALL_BYTES = 1 << 20  # size of a batch in bytes; joining larger ones would save nothing
+SMALL_BYTES = 1 << 20  # size of a batch in bytes; joining larger batches would save no time
 
 
 def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterator[tuple[str, Any]]:

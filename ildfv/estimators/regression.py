@@ -128,7 +128,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def _new_sums(self, x: Any, labels: Any) -> RegressionSums:
-        """Empty sums, centred on the means of these rows; with several ranks, which need equal centres, on zero."""
+        """Empty sums, centred on the means of these rows or, with several ranks, which need equal centres, on zero."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
         return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)

@@ -46,7 +46,7 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
         found = {name: scan_features(slices, name, values) for name, values in found.items()}
     wanted = range(folds.n_folds) if fold is None else [fold]
     results = []
-    with progress.task("Baselines", total=len(found) * len(wanted)) as advance:
+    with progress.task("Scoring baselines", total=len(found) * len(wanted)) as advance:
         for one in wanted:
             split = split_slices(slices, folds, one)
             for name, values in found.items():
@@ -85,7 +85,7 @@ def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def percentile_of(shares: np.ndarray) -> float:
-    """P15, in HU, of a histogram of the lung, linear within a bin; NaN if the histogram is NaN. shares: (bins,)."""
+    """P15, in HU, of a histogram of the lung, interpolated in a bin. NaN if the histogram is NaN. shares: (bins,)."""
     if not np.isfinite(shares).all():
         return np.nan
     edges = np.linspace(*RANGE, BINS + 1)

@@ -37,7 +37,7 @@ def pooling_of(slices: Slices, bags: str | None) -> str | None:
 
 
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scans of these slices, ascending; each has all its slices in `indices`. InputError: a scan is incomplete."""
+    """The scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
     scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
     check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got some of the slices of a scan")
     return scans

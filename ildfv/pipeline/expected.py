@@ -25,7 +25,7 @@ from ildfv.pipeline.workspace import Workspace
 
 KNOTS = 33  # maximum number of points of a curve from score to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
-SETS_LEVEL = 0.8  # level of conformal sets; it needs 4 held-out patients with a pattern, a level of 0.9 would need 9
+SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """The batches in groups of at least `size` slices; the last of several groups has at least half as many."""
+    """The batches in groups of at least `size` slices. The last of several has at least size / 2."""
     groups: list[list[np.ndarray]] = [[]]
     for batch in every:
         if sum(map(len, groups[-1])) >= size:

@@ -86,7 +86,7 @@ def prepare_scans(
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
-        CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels; a later file
+        CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels, and a later file
         replaces them. A column `patient` of the file replaces `patient_from`.
     grey : Grey, optional
         The HU of the smallest and the largest grey level of images (PNG, JPEG, TIFF). Only images are then read.
@@ -232,7 +232,7 @@ def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str,
 
 
 def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
-    """Whether each name is among the chosen ones, all if None; a mask of the names' shape."""
+    """Whether each name is among `chosen`, as a mask of the shape of `names`. If `chosen` is None, all are."""
     return np.ones(len(names), bool) if chosen is None else np.asarray(np.isin(names, sorted(chosen)))
 
 
