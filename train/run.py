@@ -112,7 +112,7 @@ class Run:
         return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
 
     def _start(self) -> None:
-        """Restores the last checkpoint or, without one, computes the normalisation; on all ranks."""
+        """Restores the last checkpoint on all ranks or, if there is none, computes the normalisation."""
         info = None
         if distributed.is_main() and self.checkpoint.exists():
             info = self.checkpoint.info()

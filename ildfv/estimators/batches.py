@@ -36,9 +36,9 @@ class Batches:
     Parameters
     ----------
     x : array or iterable
-        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr); an iterable that can be iterated
-        repeatedly, of such arrays or of lists of them; or a function that returns an iterator. All batches must have
-        the same d.
+        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr), an iterable of such arrays or of
+        lists of them that can be iterated repeatedly, or a function that returns an iterator over them. All batches
+        must have the same d.
     layouts : tuple of int
         Accepted numbers of dimensions.
     name : str
@@ -57,7 +57,7 @@ class Batches:
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # set by the first batch
         self._last: Any = None  # iterator of the last pass; an iterable that returns it again cannot be restarted
-        self._peeked: Iterator | None = None  # a pass of which only the first batch was read
+        self._peeked: Iterator | None = None  # a pass that has read only its first batch
         self._whole: tuple[str, Any] | None = None  # the only batch of a list, joined
         self._check_restartable(x)
 
@@ -87,7 +87,7 @@ class Batches:
         return None
 
     def width(self) -> int:
-        """d; reads the first batch if none has been read yet."""
+        """The number of features, d. If no batch has been read yet, the first one is read."""
         if self.n_features is None:
             check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
         assert self.n_features is not None

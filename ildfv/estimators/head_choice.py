@@ -49,7 +49,7 @@ def fit_chosen_head(
     candidates : mapping of str to ndarray of shape (p,)
         Scales of the features, at least 0. The first candidate is the default.
     gain : float
-        In [0, 1). Held-out errors are noisy estimates, so the lowest of several underestimates the true error.
+        In [0, 1). Held-out errors are noisy estimates, so the lowest of several errors underestimates the true error.
 
     Raises
     ------

@@ -15,7 +15,7 @@ def chosen_method(mixture, batches: Batches) -> str:
     """The method of a fit: "exact" or "stepwise".
 
     "auto" chooses "exact" for arrays and lists with fewer than ROWS descriptors per component. The search for the start
-    of stepwise EM takes as long as some passes over ROWS descriptors per component, independent of their number and
+    of stepwise EM takes as long as some passes over ROWS descriptors per component, for any number of descriptors and
     dimensions. Streams and arrays on disk are expensive to read, so they are read in few passes.
     """
     if mixture.method != "auto":

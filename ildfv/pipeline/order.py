@@ -23,8 +23,8 @@ PATIENCE = 60.0  # seconds to wait for another command that holds the lock of th
 def record(workspace: Workspace, path: Path) -> None:
     """Records that a model or an encoding was finished after all others, unless it is already recorded.
 
-    path: the last file that was written to its folder. If a run is killed before it calls this, the resumed
-    run does.
+    path: the last file that was written to its folder. If a run is killed before it calls this function, the resumed
+    run calls it.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):

@@ -107,7 +107,7 @@ def _refused(
 ) -> Callable[[Path | str], bool]:
     """A function that returns whether a path or series belongs to a quarantined scan.
 
-    patients: whether the names are patients, all of which are then assumed to belong to one.
+    patients: whether the names are patients. Every patient is then assumed to have a quarantined scan.
     """
     paths = {view.original(unused.source).resolve() for unused in quarantined}
     series = {hashed(unused.series, salt) for unused in quarantined if unused.series}
