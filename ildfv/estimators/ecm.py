@@ -126,7 +126,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
             change = coefficients - previous_coefficients
             squares = np.einsum("ij,ik,kj->j", change, design.products, change, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
-    check(bool(np.isfinite(coefficients).all()), "X must have squares that do not underflow in float64: rescale it")
+    check(bool(np.isfinite(coefficients).all()), "squares of X must not underflow in float64: rescale X")
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # from coefficients about the centre to coefficients about zero
     errors = np.stack(

@@ -144,7 +144,7 @@ class HeldOut:
             "scan_sigmoids": _sigmoids(sigmoids),
             "counts": none,
             "scan_errors": none,
-            "no_conformal": "they need labels of slices, and only scans were labelled",
+            "no_conformal": "they need labels of slices, but only whole scans were labelled",
         }
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
@@ -237,7 +237,7 @@ def conformal_sets(
         most = max(*found.present_patients, *found.absent_patients)
         return {
             "no_conformal": f"they need at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, the "
-            f"same pattern, and the largest number of such patients is {most}"
+            f"same pattern, but there are at most {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,
