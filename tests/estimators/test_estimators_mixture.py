@@ -375,7 +375,7 @@ def test_a_mixture_whose_weights_sum_to_one_within_rounding_can_be_sampled():
 def test_rounding_of_a_constants_mean_is_not_taken_for_variance(dtype, constant):
     x = np.random.default_rng(0).normal(size=(1000, 4)).astype(dtype)
     x[:, 2] = constant
-    with pytest.warns(UserWarning, match="1 of 4 dimensions have no variance"):
+    with pytest.warns(UserWarning, match="no variance above variance_floor in 1 of 4 dimensions"):
         mixture = GaussianMixture(4, max_iter=3, tol=np.inf).fit(x)
     assert 1e-5 < mixture.floors_[2] < 1e-3  # relative to the scale of the other dimensions
     np.testing.assert_allclose(mixture.variances_[:, 2], mixture.floors_[2])

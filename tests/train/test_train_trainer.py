@@ -177,7 +177,7 @@ def test_unlabelled_slices_are_not_read(tmp_path, slices):
 
 
 def test_a_patient_in_fit_and_validation_is_refused(tmp_path, slices):
-    with pytest.raises(InputError, match="must be of different patients, got 1"):
+    with pytest.raises(InputError, match="must have no patient in common, got 1"):
         run(tmp_path, slices, validation=np.arange(39, 50))
 
 
