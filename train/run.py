@@ -80,7 +80,7 @@ class Run:
             check_space(self.folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
             ranks = distributed.size()
-            self.progress.note(f"some ranks are idle: number of ranks {ranks}, number of shards {s.shards}")
+            self.progress.note(f"some ranks are idle, because ranks ({ranks}) outnumber shards ({s.shards})")
 
     def finish(self) -> TrainResult:
         """Runs the remaining epochs and saves the model."""

@@ -38,22 +38,23 @@ def store_labels(
     # `check_rows` found every patient among the discovered scans, so scans of a missing patient were quarantined later.
     is_refused = _refused(report.quarantined, view, salt, patients=labels.scan == PATIENT)
     found, refused = _assigned(labels, slices, sources, salt, view, is_refused)
-    notes = [f"rows of the labels that were ignored, because their files are quarantined: {refused}"] if refused else []
+    notes = [f"rows of the labels for quarantined files were ignored ({refused})"] if refused else []
     if isinstance(found, ScanLabels):
         _check_no_label_maps(found, int(slices.scans("labelled").sum()))
         found.write(workspace.scan_labels_file)
         workspace.slice_labels_file.unlink(missing_ok=True)
         known = {series for series, row in found.presence.items() if max(row) >= 0}
-        progress.note(f"whole scans labelled by {labels.path}: {len(known):,}")
+        progress.note(f"{labels.path} labels {len(known):,} scan{'s' * (len(known) != 1)} as a whole")
         if missing := len(slices.names) - len(known):
-            notes.append(f"scans without a label, which are not used for fitting: {missing} of {len(slices.names)}")
+            notes.append(f"scans without a label are not used for fitting ({missing} of {len(slices.names)})")
         return notes
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     workspace.scan_labels_file.unlink(missing_ok=True)
     rows = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
     n_slices, n_scans = sum(map(len, rows.values())), sum(map(bool, rows.values()))
     check(n_slices > 0, f"{labels.path} must label at least one prepared slice, got none")
-    progress.note(f"slices labelled by {labels.path}: {n_slices:,} (number of scans: {n_scans:,})")
+    counts = f"{n_slices:,} slice{'s' * (n_slices != 1)} of {n_scans:,} scan{'s' * (n_scans != 1)}"
+    progress.note(f"{labels.path} labels {counts}")
     return notes
 
 

@@ -182,10 +182,10 @@ def _search(
 def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]:
     found = []
     if own.any():
-        found.append(f"slices of the patient in the study, which are excluded: {int(own.sum())}")
+        found.append(f"the patient is in the study, so the slices of the patient ({int(own.sum())}) are excluded")
     if (same & ~own).any():
         number = int((same & ~own).sum())
-        found.append(f"slices of patients with a slice that equals the query, which are excluded: {number}")
+        found.append(f"a slice of the study equals the query, so the slices of its patient ({number}) are excluded")
     if workspace.settings.slices is not None:
         found.append(
             "the slices of the study were prepared in another workspace, so the patient is recognised only by equal "

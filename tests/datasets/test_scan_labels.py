@@ -53,7 +53,7 @@ def test_scan_series_and_patient_name_the_same_scan(prepared):
         keys.add(slices.key)
         assert report["labelled_scans"] == report["workspace"]["labelled_scans"] == 1
         assert "labelled_slices" not in report
-        assert "scans without a label, which are not used for fitting: 2 of 3" in report["notes"]
+        assert "scans without a label are not used for fitting (2 of 3)" in report["notes"]
     assert len(keys) == 1
     assert keys != {Workspace.open(folder / "study").stored_slices().key}
 
