@@ -71,5 +71,5 @@ def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path
     rule = f"{FILE} must record which of {', '.join(sorted(folders))} was finished last"
     check(not unknown, f"{rule}, got no record of {', '.join(unknown)}: {how}")
     last = max(folders, key=lambda folder: rows[folder][1])
-    check(sha256(folders[last]) == rows[last][0], f"{rule}, got a record of {last} before it changed: {how}")
+    check(sha256(folders[last]) == rows[last][0], f"{rule}, got the checksum of an earlier {last}: {how}")
     return folders[last]
