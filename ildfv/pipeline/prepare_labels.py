@@ -96,7 +96,7 @@ def _assigned(
     view: Unpacked,
     is_refused: Callable[[Path | str], bool],
 ) -> tuple[SliceLabels | ScanLabels, int]:
-    """The labels, whose kind depends on the columns and the scans, and the number of rows of refused scans."""
+    """The labels, whose kind depends on the columns and the scans, and the number of rows of quarantined scans."""
     series_of = series_finder(labels, slices, sources, salt, view.original)
     if names_scans(labels, slices, series_of):
         return assign_scan_labels(labels, slices, series_of, is_refused)
