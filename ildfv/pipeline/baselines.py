@@ -68,10 +68,10 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
 
 
 def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
-    """The features of each whole scan, (parts, p). They are NaN if no slice of the scan shows lung.
+    """The features of each whole scan, (parts, p). name: the baseline. values: its features by slice, (N, p).
 
-    name: the baseline. values: its features by slice, (N, p). Shares and means of the lung are averaged over the
-    slices, weighted by the number of lung pixels, which gives the shares and means of the whole lung.
+    Shares and means of the lung are averaged over the slices, weighted by the number of lung pixels, which gives the
+    shares and means of the whole lung. They are NaN if no slice shows lung.
     """
     if name == P15:
         shares = scan_features(slices, HISTOGRAM, slices.densities().astype(np.float64)[:, len(SCALARS) :])

@@ -60,7 +60,7 @@ def train_network(
     if len(split.fit) < ENOUGH:
         progress.note(
             f"training on {len(split.fit):,} slices: with fewer than about {ENOUGH:,} slices, descriptors without "
-            "training are usually better; compare with `ildfv fit --recipe few` and the baselines"
+            "training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
         )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, split.fit, split.validation, folder, **options)
