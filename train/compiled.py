@@ -16,7 +16,7 @@ COMPILERS = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
 def should_compile(requested: bool | None, device: torch.device, slices: int) -> bool:
-    """Whether to compile: as requested; None: on a GPU if there are at least MIN_SLICES `slices` over all epochs."""
+    """Whether to compile; if `requested` is None, on a GPU with at least MIN_SLICES `slices` over all epochs."""
     check(not requested or device.type == "cuda", f'compile must be False or None on device "{device}", got True')
     return device.type == "cuda" and (slices >= MIN_SLICES if requested is None else requested)
 

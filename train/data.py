@@ -118,7 +118,7 @@ def train_mean_std(slices: SliceSet, indices, *, progress: Progress = SILENT) ->
     indices = np.sort(np.asarray(indices, dtype=np.int64))
     check(len(indices) > 0, "mean and standard deviation need at least one slice, got none")
     histogram = np.zeros((3, 256))
-    with progress.task("Grey levels", total=len(indices)) as advance:
+    with progress.task("Measuring grey levels", total=len(indices)) as advance:
         for start in range(0, len(indices), READ * distributed.size()):
             mine = distributed.share(indices[start : start + READ * distributed.size()])
             for window, levels in enumerate(slices.images(mine).transpose(1, 0, 2, 3) if len(mine) else ()):

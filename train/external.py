@@ -106,7 +106,7 @@ def torchvision_problem() -> tuple[bool, str] | None:
     names = ", ".join(f"torchvision::{name}" for name in _declared)
     return (
         True,
-        f"built for another version of torch than {torch.__version__} (no operator {names}); its networks work",
+        f"built for another version of torch than {torch.__version__} (no operator {names}), but its networks work",
     )
 
 

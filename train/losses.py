@@ -40,7 +40,7 @@ NAMES = (*LOSSES, *(BALANCED + name for name in LOSSES))
 def pattern_weights(present: np.ndarray) -> np.ndarray:
     """β_k = (1 − |Y_k|/|Y|)/C, shape (c,), |Y_k| = number of slices with pattern k, |Y| = Σ |Y_k|: eqs. (5), (6).
 
-    present (m, c): 1 where a pattern is present, for training slices only; 0 absent, −1 unknown.
+    present (m, c): presence of the patterns in the training slices only, 1 (present), 0 (absent) or −1 (unknown).
     """
     positives = np.count_nonzero(np.asarray(present) > 0, axis=0)  # (c,)
     seen = int(np.count_nonzero(positives))

@@ -162,7 +162,7 @@ def set_tensors(network: nn.Module, values: dict[str, np.ndarray]) -> None:
     """Copies `values` into the network; InputError for missing or unknown tensors and for wrong shapes."""
     own = network.state_dict()
     rule = "weights must have the tensors of the network, got"
-    for what, names in (("none for", own.keys() - values.keys()), ("the unknown", values.keys() - own.keys())):
+    for what, names in (("none for", own.keys() - values.keys()), ("unknown", values.keys() - own.keys())):
         check(not names, f"{rule} {what} {', '.join(sorted(names)[:3])}")
     for name, tensor in own.items():
         shape = tuple(np.shape(values[name]))
@@ -184,5 +184,6 @@ def load_weights(network: Network, path: Path) -> list[str]:
         if full in own and tuple(own[full].shape) == value.shape:
             own[full].copy_(torch.from_numpy(value))
             taken.append(full)
-    check(bool(taken), f"{path} must hold weights of {network.name} (such as {next(iter(own))}), but no tensor matches")
+    rule = f"{path} must contain weights of {network.name}, such as {next(iter(own))}"
+    check(bool(taken), f"{rule}, got no matching tensor")
     return sorted(taken)

@@ -6,8 +6,8 @@ import math
 
 import torch
 
-# Otherwise torch imports this module with the first optimizer. On import, the module keeps an exception whose traceback
-# would keep the calling frames, and the network in them, alive.
+# torch imports this module with the first optimizer, unless it is already imported. On import, the module keeps an
+# exception, whose traceback would keep the calling frames, and the network in them, alive.
 import torch._dynamo
 from torch import nn
 

@@ -74,13 +74,13 @@ class Run:
         s = self.settings
         if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
             least = len(self.fit) // self.steps // s.shards
-            rule = f"each of the {s.shards} shards of a step must have at least 2 slices for {s.network}"
-            check(least >= 2, f"{rule} (batch normalisation), got {least}: increase batch_size or reduce shards")
+            rule = f"each shard must have at least 2 slices for the batch normalisation of {s.network}"
+            check(least >= 2, f"{rule}, got {least}: increase batch_size or reduce shards")
         if distributed.is_main():
             check_space(self.folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
             ranks = distributed.size()
-            self.progress.note(f"some ranks are idle: there are {ranks} ranks for {s.shards} shards")
+            self.progress.note(f"some ranks are idle, because ranks ({ranks}) outnumber shards ({s.shards})")
 
     def finish(self) -> TrainResult:
         """Runs the remaining epochs and saves the model."""
@@ -112,7 +112,7 @@ class Run:
         return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
 
     def _start(self) -> None:
-        """Restores the last checkpoint or, without one, computes the normalisation; on all ranks."""
+        """Restores the last checkpoint on all ranks or, if there is none, computes the normalisation."""
         info = None
         if distributed.is_main() and self.checkpoint.exists():
             info = self.checkpoint.info()
@@ -125,7 +125,7 @@ class Run:
         self.checkpoint.share(self.network, self.optimizer)
         self.best = distributed.from_main(self.best)
         self.history, self.losses = info["history"], info["losses"]
-        steps = f" and {len(self.losses)} of {self.steps} steps" if self.losses else ""
+        steps = f", step {len(self.losses)} of {self.steps} of the next epoch" if self.losses else ""
         self.progress.note(f"Resuming after epoch {len(self.history)} of {self.settings.epochs}{steps}")
 
     def _due(self) -> bool:

@@ -23,7 +23,7 @@ class Step:
     """Callable: (batch, its images on the device, seed, learning rate) → updates the network's weights.
 
     loss: outputs (b, c), indices of the slices (b,) → the loss of each slice, (b,). compiled: runs the network, if set.
-    note: called when device memory does not suffice for a shard; from then on, fewer slices are computed at once.
+    note: called if device memory does not suffice for a shard. From then on, fewer slices are computed at once.
     """
 
     network: nn.Module

@@ -15,7 +15,7 @@ def targets(
 ) -> np.ndarray:
     """Targets (m, c), float32, of pixel counts (m, c).
 
-    presence: 1 for at least `threshold` T pixels, else −1; for logistic losses.
+    presence: 1 for at least `threshold` T pixels, else −1. It is the target of logistic losses.
     counts: count / T. As in the other regression targets, 1 then means that a pattern is just present, and the same
         learning rate can be used. The unit of the loss is another setting; see `objective`.
     step: 1 for at least T pixels, else 0.
@@ -25,7 +25,7 @@ def targets(
     check(threshold > 0, f"threshold must be positive, got {threshold}")
     check(counts.size == 0 or counts.min() >= 0, "counts must not be negative: exclude unlabelled slices (−1)")
     by_presence = kind == "counts" and bool((counts >= PRESENT).any())
-    check(not by_presence, 'target "counts" needs pixel counts, but some slices are labelled by presence: use step')
+    check(not by_presence, 'target "counts" needs pixel counts, got labels of presence on some slices: use target step')
     if kind == "presence":
         return (2 * presence(counts, threshold) - 1).astype(np.float32)
     if kind == "counts":

@@ -45,8 +45,8 @@ def train(
     takes less than a tenth of the time. If the folder contains another training run, an InputError is raised or,
     with `fresh`, the folder is emptied first.
 
-    Normalisation, β and weights are computed from the fit slices; validation metrics, and the epoch that select="best"
-    selects, from the validation slices. No other slices are read.
+    Normalisation, β and weights are computed from the fit slices. Validation metrics, and the epoch that select="best"
+    selects, are computed from the validation slices. No other slices are read.
 
     Under torchrun, the shards of each step are divided among the ranks (data parallel). The result is bitwise the same
     for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.
@@ -59,7 +59,7 @@ def train(
     check(len(fit) > 0, "training needs at least one labelled slice, got none")
     patients = np.asarray(slices.patients)
     shared = set(patients[fit]) & set(patients[validation])
-    check(not shared, f"fit and validation slices must be of different patients, got {len(shared)} patients in both")
+    check(not shared, f"fit and validation slices must have no patient in common, got {len(shared)}")
     requested = identity(settings, slices, fit, validation)
     with ExitStack() as stack:
         if distributed.is_main():

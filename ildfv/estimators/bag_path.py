@@ -10,8 +10,8 @@ import numpy as np
 from ildfv.estimators.bags import MAX, Bags, noisy_or_loss, shared_score, soft_max_loss
 from ildfv.estimators.penalised import descent_path
 
-# The maximum is approached by smooth maxima, since a fit to the maximum itself stops at its first kink. In the last
-# step, the smooth maximum of 100 slices is at most 0.3 above the maximum.
+# The loss of the maximum is approximated by losses of smooth maxima, because a fit to the maximum itself stops where it
+# is not differentiable. In the last step, the smooth maximum of 100 slices is at most 0.3 above the maximum.
 SHARPNESS = (1.0, 4.0, 16.0)
 
 
@@ -19,7 +19,7 @@ def bag_path(x: np.ndarray, y: np.ndarray, bags: Bags, penalties: Sequence[float
     """Weights (m, p) and intercepts (m,) that minimise the mean logistic loss of the bags + penalty/2·‖w‖².
 
     The loss is not convex. The fit with the largest penalty starts from weights of 0, where every row has the same
-    score, and each further fit from the previous one; equal input gives equal weights.
+    score. Each further fit starts from the previous one. Equal input gives equal weights.
 
     Parameters
     ----------

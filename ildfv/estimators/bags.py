@@ -94,7 +94,7 @@ def noisy_or_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray) -> tupl
 
     scores: of the rows, (n,). starts: first row of each bag, (bags,). y: 0 or 1, (bags,).
 
-    The loss of a negative bag is A, that is, every row counts as negative; the loss of a positive bag is −log P.
+    The loss of a positive bag is −log P. The loss of a negative bag is A, the sum of its rows' losses as negatives.
     """
     a = np.maximum(np.add.reduceat(np.logaddexp(0, scores), starts), SMALLEST)  # (bags,)
     loss = np.where(y > 0, -np.log(-np.expm1(-a)), a)

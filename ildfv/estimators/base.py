@@ -64,7 +64,7 @@ class Sums:
         return {name: np.array(to_numpy(value), dtype=np.float64) for name, value in self._sums.items()}
 
     def load(self, state: State) -> Self:
-        """Replace the sums by those of a `state()`."""
+        """Replace the sums by those of `state`, a result of the method `state`."""
         self._check_same_shapes(state)
         self._sums = {name: np.array(state[name], dtype=np.float64) for name in self._sums}
         return self
@@ -83,7 +83,7 @@ class Sums:
             if isinstance(value, (np.ndarray, np.generic)):
                 value = like(value, self._sums[name])
             else:
-                self._sums[name] = like(self._sums[name], value)  # sums are kept on the device of the data
+                self._sums[name] = like(self._sums[name], value)  # the sums stay on the device of the data
         self._sums[name][rows] += value  # in place: sums may be large
 
     def _check_same_shapes(self, state: State) -> None:

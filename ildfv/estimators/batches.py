@@ -36,9 +36,9 @@ class Batches:
     Parameters
     ----------
     x : array or iterable
-        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr); an iterable that can be iterated
-        repeatedly, of such arrays or of lists of them; or a function that returns an iterator. All batches must have
-        the same d.
+        An array of one of those shapes, in memory or on disk (memmap, h5py, zarr), an iterable of such arrays or of
+        lists of them that can be iterated repeatedly, or a function that returns an iterator over them. All batches
+        must have the same d.
     layouts : tuple of int
         Accepted numbers of dimensions.
     name : str
@@ -49,15 +49,15 @@ class Batches:
     Raises
     ------
     InputError
-        Values that are not finite, with the batch and the row or map; wrong shape or dtype; empty batches; an iterator
-        that can be read only once.
+        Values that are not finite (the message names the batch and the row or map), a wrong shape or dtype, empty
+        batches, or an iterator that can be read only once.
     """
 
     def __init__(self, x, *, layouts=(2, 3, 4), name: str = "x", finite: bool = True):
         self.x, self.layouts, self.name, self.finite = x, layouts, name, finite
         self.n_features: int | None = None  # set by the first batch
-        self._last: Any = None  # iterator of the last pass; an iterable that returns it again does not restart
-        self._peeked: Iterator | None = None  # a pass of which only the first batch was read
+        self._last: Any = None  # iterator of the last pass; an iterable that returns it again cannot be restarted
+        self._peeked: Iterator | None = None  # a pass that has read only its first batch
         self._whole: tuple[str, Any] | None = None  # the only batch of a list, joined
         self._check_restartable(x)
 
@@ -87,7 +87,7 @@ class Batches:
         return None
 
     def width(self) -> int:
-        """d; reads the first batch if none has been read yet."""
+        """The number of features, d. If no batch has been read yet, the first one is read."""
         if self.n_features is None:
             check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
         assert self.n_features is not None
@@ -155,8 +155,8 @@ class Batches:
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors sampled uniformly, NumPy (size, d).
 
-        A stream's own method `sample(size, seed)` is used if it has one. Of a 2-D array, evenly spaced rows are taken.
-        Otherwise one pass draws a random key for each descriptor and keeps those with the smallest keys.
+        If a stream has a method `sample(size, seed)`, it is called. A 2-D array is sampled at evenly spaced rows.
+        Otherwise one pass draws a random key for each descriptor and keeps the descriptors with the smallest keys.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")

@@ -33,7 +33,7 @@ class RegressionSums(Sums):
     patterns : array of bool of shape (P, c), optional
         Expected patterns, True = observed. By default all 2^c if c ≤ 6, otherwise complete rows only.
     grows : bool
-        Whether to start without patterns and add each when it first occurs. Such sums cannot be added over ranks.
+        Whether to start without patterns and add each when it first occurs. Growing sums cannot be added over ranks.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):
@@ -126,7 +126,7 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
             change = coefficients - previous_coefficients
             squares = np.einsum("ij,ik,kj->j", change, design.products, change, optimize=True)  # (c,)
             converged = complete or bool((squares <= n * (tol * variance + lost)).all())
-    check(bool(np.isfinite(coefficients).all()), "X must have squares that do not underflow in float64: rescale it")
+    check(bool(np.isfinite(coefficients).all()), "squares of X must not underflow in float64: rescale X")
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # from coefficients about the centre to coefficients about zero
     errors = np.stack(
@@ -158,7 +158,7 @@ def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.n
 
 
 def _without_rounding(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """The covariance, set to 0 for outputs whose variance is a rounding error: they say nothing about other outputs."""
+    """The covariance, set to 0 for outputs whose variance is a rounding error, so that they do not affect others."""
     known = np.diag(covariance) > lost
     return np.where(known & known[:, None], covariance, 0.0)
 

@@ -195,8 +195,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         what = f"{type(given).__module__}.{type(given).__name__}"
         check(
             known,
-            f"mixture must be ildfv's GaussianMixture or None, got {what} "
-            "(GaussianMixture.from_parameters accepts the weights, means and variances of other mixtures)",
+            f"mixture must be ildfv's GaussianMixture or None, got {what}: pass "
+            "GaussianMixture.from_parameters(weights, means, variances)",
         )
 
     # -- persistence -----------------------------------------------------------------------------------------------

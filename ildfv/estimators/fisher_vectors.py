@@ -123,7 +123,7 @@ def vectors(
 ):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, from the moments of b maps.
 
-    counts (b,): number of descriptors of each map, or the sum of their weights. weights (k,): those of the mixture.
+    counts (b,): number of descriptors of each map, or the sum of their weights. weights: of the mixture, (k,).
     improved: whether to apply the signed power, then scale to unit L2 norm. intra: whether to scale each component to
     unit norm after the power. The CUDA version is `ildfv.kernels.cuda.fisher.vectors`.
     """

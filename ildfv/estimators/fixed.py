@@ -1,7 +1,7 @@
 """Fisher vectors and projections with given parameters, as a predictor uses them.
 
-They compute what `FisherVector` and `PCA` compute, with the same functions. They are not scikit-learn estimators,
-because importing scikit-learn takes about as long as scoring a hundred slices.
+The classes compute the same results as `FisherVector` and `PCA`, with the same functions. They are not scikit-learn
+estimators, because importing scikit-learn takes about as long as scoring a hundred slices.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FixedFisher:
     intra: bool = False
 
     def transform(self, maps, weights: np.ndarray | None = None):
-        """The vectors (b, 2·k·d) of maps, as `FisherVector.transform`."""
+        """The vectors (b, 2·k·d) of maps, equal to those of `FisherVector.transform`."""
         return fisher_vectors(with_weights(as_descriptors(maps), weights), self.mixture, self)
 
     def fitted_mixture(self) -> FixedMixture:
@@ -74,5 +74,5 @@ class FixedProjection:
         return cls(components, np.asarray(tensors["mean"]), scale)
 
     def transform(self, rows: np.ndarray) -> np.ndarray:
-        """Projections (m, c) of float32 rows (m, d), as `PCA.transform`."""
+        """Projections (m, c) of float32 rows (m, d), equal to those of `PCA.transform`."""
         return projected(rows, self.mean_, self.components_, self.scale)

@@ -47,14 +47,14 @@ def fit_chosen_head(
     kind, x, y, groups, seed, bags
         As for `fit_head`.
     candidates : mapping of str to ndarray of shape (p,)
-        Scales of the features, not negative; the first is the default.
+        Scales of the features, at least 0. The first candidate is the default.
     gain : float
-        In [0, 1). Held-out errors are noisy estimates, so the lowest of several underestimates the true error.
+        In [0, 1). Held-out errors are noisy estimates, so the lowest of several errors underestimates the true error.
 
     Raises
     ------
     InputError
-        As `fit_head`, or there is no candidate.
+        As for `fit_head`, or there is no candidate.
     """
     check(len(candidates) > 0, "candidates must hold at least one candidate, got none")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)

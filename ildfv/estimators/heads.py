@@ -86,7 +86,7 @@ def fit_head(
     check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
     x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)
     check(x.ndim == y.ndim == 2, f"x and y must have two dimensions, got {x.ndim} and {y.ndim}")
-    check(len(x) == len(y) == len(groups), f"x, y, groups must be equally long, got {len(x)}, {len(y)}, {len(groups)}")
+    check(len(x) == len(y) == len(groups), f"x, y, groups must have one length, got {len(x)}, {len(y)}, {len(groups)}")
     check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
     known = y[np.isfinite(y)]
     check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for head logistic")
@@ -113,7 +113,7 @@ def _check_bags(kind: str, bags: Bags, y: np.ndarray, groups: np.ndarray) -> Non
     check(kind == "logistic", f'head must be logistic with labels of bags, got "{kind}"')
     check(len(bags.of) == len(y), f"bags must have {len(y)} rows, got {len(bags.of)}")
     same = np.flatnonzero(np.diff(bags.of) == 0)  # rows of the bag of the next row
-    check(bool((groups[same] == groups[same + 1]).all()), "a bag must be in one group, got one in two groups")
+    check(bool((groups[same] == groups[same + 1]).all()), "a bag must be in one group, got a bag in two groups")
     equal = np.array_equal(y[same], y[same + 1], equal_nan=True)
     check(equal, "y must be the label of the bag in all its rows, got rows that differ")
 

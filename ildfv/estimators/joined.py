@@ -1,4 +1,4 @@
-"""Consecutive small batches as one, because a call of a kernel has a fixed cost that exceeds that of a small batch."""
+"""Joining of small batches, because the fixed cost of a kernel call exceeds the cost of computing a small batch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ildfv.errors import InputError
 from ildfv.estimators.layouts import check_place, count, features, itemsize, rows_of
 from ildfv.weighted import Weighted, split
 
-SMALL_BYTES = 1 << 20  # size of a batch in bytes; joining larger ones would save nothing
+SMALL_BYTES = 1 << 20  # size of a batch in bytes; joining larger batches would save no time
 
 
 def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterator[tuple[str, Any]]:
     """(name, batch) pairs like `named`, with consecutive small batches joined into batches of at least `rows` rows.
 
     Batches of layout (m, d) are joined if they have the same library, device, dtype and kind (weighted or not). All
-    others are returned unchanged, as are those above SMALL_BYTES or of at least `rows` descriptors. The maps
+    others are returned unchanged, and so are batches above SMALL_BYTES or with at least `rows` descriptors. The maps
     (b, d, h, w) of a network must not be joined: the kernel's sums over a batch are rounded to float32, so the result
     would depend on how batches are divided among ranks.
 
-    copy: whether small batches are copied when they are read. Necessary if the stream may reuse their memory.
+    copy: whether small batches are copied when they are read, which is necessary if the stream may reuse their memory.
 
     Raises
     ------

@@ -18,9 +18,9 @@ def leading_eigenvectors(
     """Leading eigenvalues and eigenvectors of a positive semidefinite (d, d) operator.
 
     The first product maps random directions into the range of the matrix, and each product gives the next block of the
-    basis. The matrix projected on the basis is then known, except for the last block with itself. This part is set to
-    the smallest value that keeps the projected matrix positive (Nyström), so that, except for rounding, no eigenvalue
-    is overestimated. The basis is float32; the products and the projected matrix are float64.
+    basis. The matrix projected on the basis is then known, except for the part that belongs to the last block alone.
+    This part is set to the smallest value that keeps the projected matrix positive (Nyström), so that, except for
+    rounding, no eigenvalue is overestimated. The basis is float32; the products and the projected matrix are float64.
 
     Parameters
     ----------

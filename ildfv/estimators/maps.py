@@ -56,7 +56,7 @@ def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     listed = isinstance(X, (list, tuple))
     given = list(X) if listed else [X]
     weights = list(weights) if listed else [weights]
-    check(len(weights) == len(given), f"weights must be given for {len(given)} maps, got {len(weights)}")
+    check(len(weights) == len(given), f"weights must have the length of maps, {len(given)}, got {len(weights)}")
     # A map (d, h, w) of a list is converted to descriptors first: `Weighted` would take its three axes for (b, n, d).
     pairs = [
         Weighted(as_rows(x) if listed and is_array(x) else x, to_numpy(w)) for x, w in zip(given, weights, strict=True)

@@ -15,7 +15,7 @@ def chosen_method(mixture, batches: Batches) -> str:
     """The method of a fit: "exact" or "stepwise".
 
     "auto" chooses "exact" for arrays and lists with fewer than ROWS descriptors per component. The search for the start
-    of stepwise EM takes as long as some passes over ROWS descriptors per component, independent of their number and
+    of stepwise EM takes as long as some passes over ROWS descriptors per component, for any number of descriptors and
     dimensions. Streams and arrays on disk are expensive to read, so they are read in few passes.
     """
     if mixture.method != "auto":
@@ -41,8 +41,8 @@ def check_settings(mixture, *, resumes: bool) -> None:
     if mixture.reduce is not None:
         check(
             all(given) or resumes,
-            "reduce needs weights_init, means_init and variances_init that are equal on all ranks",
+            "weights_init, means_init and variances_init must be given with reduce, with equal values on all ranks",
         )
-        check(mixture.method != "auto", 'method must be "exact" or "stepwise" if reduce is given, got "auto"')
+        check(mixture.method != "auto", 'method must be "exact" or "stepwise" with reduce, got "auto"')
         stepwise = mixture.method == "stepwise"
-        check(not stepwise or mixture.gather is not None, 'method="stepwise" with reduce also needs gather')
+        check(not stepwise or mixture.gather is not None, 'gather must be given with reduce and method "stepwise"')

@@ -9,11 +9,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ildfv.estimators.em import Parameters
 
-# If the mean log likelihood decreases by more than this, in nats, stepwise EM has not seen descriptors in random order:
-# between two passes, and, per dimension, from the start to the first pass. The start has a higher likelihood on its
-# sample than on all descriptors, by about 0.1 nats at k = 32 and d = 64.
-FALL_BETWEEN_PASSES = 0.01
-FALL_FROM_START = 0.05
+# If the mean log likelihood decreases by more than these limits, in nats, the descriptors were not in random order. The
+# likelihood of the start is that of its sample, which is about 0.1 nats higher than that of all descriptors at k = 32
+# and d = 64.
+FALL_BETWEEN_PASSES = 0.01  # from one pass to the next
+FALL_FROM_START = 0.05  # per dimension, from the start to the first pass
 LEVEL = 4  # stack level of the caller of `fit`, which has a decorator
 
 
@@ -52,7 +52,7 @@ def warn_about_constants(mixture) -> None:
     if mixture.max_iter > 0 and len(constant):
         relative = " (relative to the variance of means_init)" if mixture.means_init is not None else ""
         message = (
-            f"{len(constant)} of {len(overall)} dimensions have no variance above variance_floor{relative}, "
-            f"which is used instead (first dimension: {constant[0]})"
+            f"descriptors have no variance above variance_floor{relative} in {len(constant)} of {len(overall)} "
+            f"dimensions, where it is used instead (first dimension: {constant[0]})"
         )
         warnings.warn(message, stacklevel=LEVEL)

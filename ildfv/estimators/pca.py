@@ -41,9 +41,9 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         Whether to scale projections to unit variance. Components whose variance is a rounding error (below
         ROUNDING_SHARE of the first) keep a lower variance.
     n_passes : int
-        Passes over the data with more than 4096 features.
+        Number of passes over the data if there are more than 4096 features.
     random_state : int
-        Seed of the random directions with more than 4096 features.
+        Seed of the random directions that are used if there are more than 4096 features.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`).
 
@@ -94,7 +94,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Non-finite values (naming the batch), wrong shapes, fewer than 2 rows; no `n_components` for
+            Non-finite values (the message names the batch), wrong shapes, fewer than 2 rows, or no `n_components` for
             more than 4096 features.
         """
         check_integer(self.n_passes, "n_passes", 2)

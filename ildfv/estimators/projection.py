@@ -1,4 +1,4 @@
-"""Projection of rows on fitted principal components, and back."""
+"""Projection of rows on fitted principal components, and its inverse."""
 
 from __future__ import annotations
 

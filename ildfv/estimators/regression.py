@@ -31,7 +31,7 @@ ROWS = 8192  # rows added to the sums at a time
 
 
 class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Y = X·coefᵀ + intercept + e with normal rows e of one covariance, by maximum likelihood (Matlab's mvregress).
+    """Maximum likelihood fit of Y = X·coefᵀ + intercept + e with normal rows e of one covariance (Matlab's mvregress).
 
     NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without labels are
     ignored. If the rank of the design is below p, a warning is given, and the coefficients have the least norm in units
@@ -98,7 +98,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         Parameters
         ----------
         X : array of shape (m, p), or iterable of pairs (X, Y)
-            With an iterable of pairs, y is not given.
+            If it is an iterable of pairs, y must be omitted.
         y : array of shape (m, c) or (m,)
             NaN = missing label.
 
@@ -128,7 +128,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
     def _new_sums(self, x: Any, labels: Any) -> RegressionSums:
-        """Empty sums, centred on the means of these rows; with several ranks, which need equal centres, on zero."""
+        """Empty sums, centred on the means of these rows or, with several ranks, which need equal centres, on zero."""
         alone = self.reduce is None
         centre = _means(x, labels) if alone else None
         return RegressionSums(x.shape[1], labels.shape[1], centre=centre, grows=alone)
@@ -139,7 +139,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         for i, pair in enumerate(pairs):
             # torch's DataLoader yields pairs as lists
             is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
-            check(is_pair, f"batch {i} must be a pair (X, Y) if no y is given")
+            check(is_pair, f"batch {i} must be a pair (X, Y) if y is omitted")
             x, y = pair
             check(is_array(x) and x.ndim == 2, f"X of batch {i} must be an array (m, p), got {_described(x)}")
             check_real(x, f"X of batch {i}")

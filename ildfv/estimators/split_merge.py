@@ -29,12 +29,12 @@ def subsample(sample: np.ndarray, n_components: int) -> np.ndarray:
 def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
     """The mixture found from `parameters` by EM and split-and-merge moves on a sample alone.
 
-    Passes over all descriptors are expensive; passes over the sample are not.
+    Passes over the sample are cheap compared with passes over all descriptors.
 
     Parameters
     ----------
     parameters : Parameters
-        Start; variances below `floors` are raised to it.
+        Start. Variances below `floors` are raised to `floors`.
     sample : ndarray of shape (n, d)
     floors : ndarray of shape (d,)
         Smallest variance of each dimension.

@@ -16,8 +16,9 @@ def coefficient_covariances(
     """The covariance (p + 1, p + 1) of each output's coefficients.
 
     With complete labels the coefficients B and the residual covariance Σ are uncorrelated, and the information of B
-    alone suffices. With missing labels they are not: the information of B, for Σ unknown, is the Schur complement
-    I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB of the observed information. It has (p + 1)·c rows, so its inversion takes O((p·c)³).
+    alone suffices. With missing labels they are correlated: the information of B for an unknown Σ is the Schur
+    complement I_BB − I_BΣ I_ΣΣ⁻¹ I_ΣB of the observed information. It has (p + 1)·c rows, so its inversion takes
+    O((p·c)³).
 
     Parameters
     ----------

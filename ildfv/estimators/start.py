@@ -8,8 +8,8 @@ from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 
 INITS = ("k-means", "k-means++", "faiss")
-TIE = 1e-6  # relative difference of two runs below which the first is kept: rounding must not choose between them
-LLOYD_STEPS = 10  # k-means only starts EM: further steps cost more than the EM passes that they save
+TIE = 1e-6  # relative difference of two runs below which the first is kept, so that the choice ignores rounding errors
+LLOYD_STEPS = 10  # the clusters are only the start of EM: further steps cost more than the EM passes that they save
 RUN_ROWS = 256  # descriptors per component of each of several runs: 4 runs then take less time than one on a sample
 REFINING_STEPS = 3  # Lloyd steps on the whole sample after several runs on a part of it
 BLOCK = 2048  # descriptors assigned at a time: distances to 32 centres stay in the cache, twice as fast as all at once

@@ -35,7 +35,7 @@ def stepwise_pass(
     n_steps : int
         Number of steps in earlier passes.
     gather : callable, optional
-        Returns the items of all ranks. Each item of the stream is then one step; a rank may hold any number of its
+        Returns the items of all ranks. Each item of the stream is then one step, of which a rank may hold any number of
         batches.
 
     Returns

@@ -1,4 +1,4 @@
-"""One encoder per network layer; the vectors of the layers are concatenated."""
+"""One encoder per network layer, whose vectors are concatenated."""
 
 from __future__ import annotations
 

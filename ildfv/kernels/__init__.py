@@ -55,7 +55,7 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
             check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")
     fitted = all(hasattr(mixture, name) for name in names)
-    check(fitted, f"mixture must have {', '.join(names)} (fit it first), got {type(mixture).__name__}")
+    check(fitted, f"mixture must have {', '.join(names)}, got {type(mixture).__name__} without them: fit it first")
     parameters = tuple(getattr(mixture, name) for name in names)
     if on_gpu(first):
         from ildfv.kernels.cuda.moments import moments as moments_on_gpu

@@ -18,7 +18,7 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
     k = len(weights)
     check(
         means.ndim == 2 and len(means) == k and means.shape[1] > 0,
-        f"means must have shape ({k}, d) because weights has {k} components, got {means.shape}",
+        f"means must have shape ({k}, d), with a row for each of the {k} weights, got {means.shape}",
     )
     check(variances.shape == means.shape, f"variances must have shape {means.shape}, got {variances.shape}")
     for name, a in (("weights", weights), ("means", means), ("variances", variances)):
@@ -47,7 +47,7 @@ def check_dimensions(d: int, expected: int) -> None:
 
 def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
     """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
-    check(len(weights) == len(counts), f"weights must be given for {len(counts)} maps, got {len(weights)}")
+    check(len(weights) == len(counts), f"weights must have the length of maps, {len(counts)}, got {len(weights)}")
     checked = []
     for i, n in enumerate(counts):
         a = np.ascontiguousarray(weights[i], dtype=np.float64)

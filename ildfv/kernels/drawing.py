@@ -35,7 +35,8 @@ def nearest_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances float32 and indices int64 of the `count` points nearest to each (x, y) of the plane z: (n, count).
 
-    points: (m, 3) as z, y, x, with m ≥ count. spacing: about their mean distance; it affects only the time.
+    points: (m, 3) as z, y, x, with m ≥ count. spacing: the approximate mean distance of the points, which affects only
+    the time.
     """
     points, x, y = (np.ascontiguousarray(a, np.float32) for a in (points, x, y))
     distance, index = np.empty((len(x), count), np.float32), np.empty((len(x), count), np.int64)

@@ -44,7 +44,7 @@ def lung_regions(
 
 
 def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """How often each integer in [least, most] occurs in `values`, int64; with a mask, only where it is true.
+    """How often each integer in [least, most] occurs in `values`, int64. With a mask, only values inside it count.
 
     values: uint8, uint16 or int16, all of them in [least, most].
     """

@@ -1,8 +1,8 @@
 """Baselines: lung densitometry, lung area and prevalence, fitted on training patients and scored like other systems.
 
-If scans are labelled as a whole, each baseline is one number (or histogram) of the whole scan: LAA-950, mean density,
-high-attenuation area and the histogram of all lung pixels of the scan, P15 interpolated in this histogram (bins of
-37.5 HU), and the mean lung area of the slices.
+If scans are labelled as a whole, the baselines describe whole scans. LAA-950, mean density, high-attenuation area and
+the histogram are those of all lung pixels of the scan. P15 is interpolated in this histogram, whose bins are 37.5 HU
+wide. The lung area is the mean over the slices.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
 
     The scores are computed by logistic regression from a single number, and by ridge regression from the histogram.
     Both are fitted on the training patients of the fold. A slice without lung gets the mean of the training slices.
-    With labels of scans, the features and scores are those of scans (see above). Decision thresholds are fitted on
-    scores of held-out training patients. Slices of format 1 have no densities; in
-    this case only lung area and prevalence are scored, and a note states the remedy.
+    With labels of scans, the features and scores are those of scans (see the module's docstring). Decision thresholds
+    are fitted on scores of held-out training patients. If the slices have format 1, which has no densities, only lung
+    area and prevalence are scored, and a note states the remedy.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)
@@ -46,7 +46,7 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
         found = {name: scan_features(slices, name, values) for name, values in found.items()}
     wanted = range(folds.n_folds) if fold is None else [fold]
     results = []
-    with progress.task("Baselines", total=len(found) * len(wanted)) as advance:
+    with progress.task("Scoring baselines", total=len(found) * len(wanted)) as advance:
         for one in wanted:
             split = split_slices(slices, folds, one)
             for name, values in found.items():
@@ -61,17 +61,17 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
     try:
         densities = slices.densities().astype(np.float64)  # (N, 36)
     except InputError as error:
-        progress.note(f"no densitometry baselines: {error}")
+        progress.note(f"the baselines of densitometry are not scored: {error}")
         return found
     scalars = {name: densities[:, [i]] for i, name in enumerate(SCALARS)}
     return {**scalars, HISTOGRAM: densities[:, len(SCALARS) :], **found}
 
 
 def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
-    """The feature of each whole scan (parts, p). name, values (N, p): a baseline and its feature by slice.
+    """The features of each whole scan, (parts, p). name: the baseline. values: its features by slice, (N, p).
 
-    Shares of the lung and means over it are averaged over slices with their lung pixels as weights, which gives those
-    of the whole lung. NaN: no slice shows lung.
+    Shares and means of the lung are averaged over the slices, weighted by the number of lung pixels, which gives the
+    shares and means of the whole lung. They are NaN if no slice shows lung.
     """
     if name == P15:
         shares = scan_features(slices, HISTOGRAM, slices.densities().astype(np.float64)[:, len(SCALARS) :])
@@ -85,7 +85,7 @@ def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def percentile_of(shares: np.ndarray) -> float:
-    """P15, in HU, of a histogram of the lung, linear within a bin; NaN if the histogram is NaN. shares: (bins,)."""
+    """P15, in HU, of a histogram of the lung, interpolated in a bin. NaN if the histogram is NaN. shares: (bins,)."""
     if not np.isfinite(shares).all():
         return np.nan
     edges = np.linspace(*RANGE, BINS + 1)

@@ -1,4 +1,4 @@
-"""Workspaces whose labels state only which patterns a scan shows: targets, pooled scores, and what they rule out."""
+"""Labels that state only which patterns a scan shows: targets, pooling, and checks of options that need more labels."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
 
 
 def pooling_of(slices: Slices, bags: str | None) -> str | None:
-    """How scores of slices are pooled to scores of scans: `bags`, by default noisy-or; None with labels of slices.
+    """The method that pools scores of slices to scores of scans, by default noisy-or; None with labels of slices.
 
-    InputError: an unknown pooling, or a pooling with labels of slices.
+    InputError: an unknown method, or a method with labels of slices.
     """
     if bags is not None:
         check_pooling(bags)
     if slices.scan_labels is None:
-        check(bags is None, f"--bags must be omitted with labels of slices, got {bags}: it is for labels of scans")
+        check(bags is None, f"--bags must be omitted with labels of slices, got {bags}")
         return None
     return bags or NOISY_OR
 
 
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scans of these slices, ascending; each has all its slices in `indices`. InputError: a scan is incomplete."""
+    """The scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
     scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
     check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got some of the slices of a scan")
     return scans
@@ -59,7 +59,7 @@ def scan_presence(slices: Slices, scans: np.ndarray) -> np.ndarray:
         raise InputError("slices must have labels of scans, got labels of slices")
     found = slices.scan_labels[scans]
     unlabelled = int((found < 0).all(axis=1).sum())
-    check(unlabelled == 0, f"scans must have labels, got {unlabelled} scans without labels")
+    check(unlabelled == 0, f"every scan must have labels, got {unlabelled} without labels")
     return found
 
 

@@ -52,6 +52,6 @@ def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) 
     )
     check(
         head != LOGISTIC or target == "counts",
-        f'head "logistic" is always fitted to presence and takes no target, got "{target}": omit --target',
+        f'target must be omitted with head "logistic", which is always fitted to presence, got "{target}"',
     )
     check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')

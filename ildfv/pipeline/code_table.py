@@ -32,7 +32,7 @@ def _codes_near(view: Unpacked) -> str | None:
     for folder in (view.folder, *above):
         if tables := _files_named(CODES_FILE, folder):
             names = ", ".join(table.name for table in tables)
-            check(len(tables) == 1, f"{folder} must contain one table of codes, got {names}: choose one with --codes")
+            check(len(tables) == 1, f"{folder} must contain one code table, got {names}: choose one with --codes")
             return str(tables[0])
     return None
 

@@ -84,7 +84,7 @@ def describe_components(
         ]
         return np.concatenate([one for one in found if one is not None])
 
-    progress.note(f"reading {len(chosen)} training slices")
+    progress.note(f"reading {len(chosen)} training slice{'s' * (len(chosen) != 1)}")
     read = images_of(encoding, slices).images
     patches = nearest_patches(mixture, project.maps, project.fields, read, chosen, owners, count=count)
     means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, weights)

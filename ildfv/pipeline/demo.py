@@ -76,7 +76,7 @@ def run_demo(
     step("new patient", write_phantoms, new, patients=1, seed=seed + 1)
     given = {"out": folder / "prediction", "device": resolve(device), "fresh": True}
     answers, failed = step("predict", predict_all, [new / "patient-0001" / "ct"], predictor, **given)
-    check(not failed, f"the new patient must be predicted, got the errors {failed}")
+    check(not failed, f"the prediction for the new patient failed: {', '.join(one['reason'] for one in failed)}")
     page = folder / "prediction" / answers[0]["scan"] / "prediction.html"
     return {
         "report": report["report"],

@@ -62,9 +62,9 @@ def candidates(n_projections: int) -> dict[str, np.ndarray]:
 
 
 def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | None:
-    """The densities of all slices, float64 (N, 36). If some parts have no densities, None, and a note is written."""
+    """The densities of all slices, float64 (N, 36). If some parts have none, the result is None, and a note says so."""
     try:
         return slices.densities().astype(np.float64)
     except InputError as error:
-        progress.note(f"heads use no densities: {error}")
+        progress.note(f"densities are not used as inputs of heads: {error}")
         return None

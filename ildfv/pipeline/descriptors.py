@@ -23,7 +23,7 @@ _FIELDS: dict[tuple[str, str], Any] = {}
 
 
 def descriptors(layer: str, device: str) -> Descriptors:
-    """The descriptors of a layer in `UNTRAINED`, an object that is called with images, as `Activations` is."""
+    """A callable that, like `Activations`, returns the descriptors of images. layer: a layer in `UNTRAINED`."""
     from ildfv.train.descriptors import KINDS
 
     return KINDS[layer](device)

@@ -74,7 +74,10 @@ class EncodeSettings:
         check_region(self.region, self.lungs)
 
     def recorded(self) -> dict:
-        """The settings as recorded in fingerprints. For the whole slice they are those of versions without regions."""
+        """The settings as recorded in fingerprints. With region "slice", the fields region and lungs are omitted.
+
+        Encodings that were made before regions existed therefore still match.
+        """
         fields = asdict(self)
         if self.region == SLICE:
             del fields["region"], fields["lungs"]
@@ -86,8 +89,8 @@ class EncodeSettings:
             return self
         if activations.device.type == "cpu":
             return replace(self, batch_size=BATCH_SIZE)
-        # There must be memory for three batches: one in the network and one in the encoder at the same time, and small
-        # batches may have CUDA graphs of their own.
+        # Memory is needed for three batches: one in the network and one in the encoder at the same time, and possibly
+        # one for the CUDA graphs of smaller batches.
         slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
@@ -134,7 +137,7 @@ def encode_slices(
         if network is None:
             raise InputError("weights must be given together with their network, got no network: add --network NAME")
         weights = weights_of(network, weights)
-        check(model is None, f"a frozen network and a trained model exclude each other, got --model {model}: omit one")
+        check(model is None, f"model must be omitted with network {network}, which is frozen, got --model {model}")
         frozen = frozen_network(network, weights, slices, roles.fit, device, progress, layer=settings.layer)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
         settings = replace(settings, layer=frozen_name(network, settings.layer))

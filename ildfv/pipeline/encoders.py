@@ -43,7 +43,7 @@ class Maps(Protocol):
 
 @dataclass(frozen=True)
 class Training:
-    """The data and settings for fitting an encoder on the descriptors of the slices `indices`, the fit slices.
+    """The data and settings for fitting an encoder on the descriptors of the fit slices, whose indices are `indices`.
 
     folder: the folder of the encoding. settings: `EncodeSettings`. words: number of visual words of the encoder
     "words". weights: function from slice indices to the weights of their descriptors.
@@ -87,7 +87,7 @@ class Training:
 class Encoder:
     """A fitted encoder: an estimator that transforms maps, and the length of its vectors.
 
-    summary: fields on the fit for encoding.json.
+    summary: fields of encoding.json that describe the fit.
     """
 
     estimator: Any
@@ -108,7 +108,7 @@ class Kind:
 
 
 def kind(name: str) -> Kind:
-    """The kind of encoder of that name. InputError: there is none of that name."""
+    """The kind of encoder with this name. InputError: the name is unknown."""
     check(name in ENCODERS, f'encoder must be one of {", ".join(ENCODERS)}, got "{name}"')
     return ENCODERS[name]
 

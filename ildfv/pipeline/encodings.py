@@ -5,7 +5,7 @@ encodings/<layer>/fold-<k>/
     pca/                     model
     fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
     projection/              parts, float32 (m, p), in slice order
-    encoding.json            settings and counts; written last: without it the encoding is not finished
+    encoding.json            settings and counts; written last, so an encoding without it is not finished
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Encoding:
     @property
     def inputs(self) -> dict:
         """The inputs that the encoding was made from. InputError: the document does not record them."""
-        rule = f"{self.folder / FINISHED} must record its inputs (those of experiments of ildfv 0.1 do not)"
+        rule = f"{self.folder / FINISHED} must record its inputs, got none (it may be of an experiment of ildfv 0.1)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} and encode again")
         return self.info["inputs"]
 
@@ -119,4 +119,4 @@ def newest(workspace: Workspace, fold: int | None = None, layer: str | None = No
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
         raise InputError(f"{folder} has no finished encoding{what}: run `ildfv encode --layer {layer or 'conv1'}`")
-    return Encoding(finished_last(workspace, found, "choose one by --layer and --fold").parent)
+    return Encoding(finished_last(workspace, found, "choose one with --layer and --fold").parent)

@@ -23,7 +23,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import key_of
 
-FOLDER = "all-patients"  # name of the encoding's folder, where that of a fold is fold-0, fold-1, …
+FOLDER = "all-patients"  # name of the folder of an encoding; the folders of folds are named fold-0, fold-1, …
 
 
 @dataclass(frozen=True)

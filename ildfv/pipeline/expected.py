@@ -25,7 +25,7 @@ from ildfv.pipeline.workspace import Workspace
 
 KNOTS = 33  # maximum number of points of a curve from score to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
-SETS_LEVEL = 0.8  # level of conformal sets; it needs 4 held-out patients with a pattern, a level of 0.9 would need 9
+SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class HeldOut:
             "scan_sigmoids": _sigmoids(sigmoids),
             "counts": none,
             "scan_errors": none,
-            "no_conformal": "they need labels of slices, and only scans were labelled",
+            "no_conformal": "they need labels of slices, but only whole scans were labelled",
         }
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
@@ -207,7 +207,7 @@ def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | 
 
 
 def scan_errors(series: np.ndarray, counts: np.ndarray, pixels: np.ndarray) -> list[schema.ScanError | None]:
-    """For each pattern, the error over scans of the mean estimated number of pixels per slice.
+    """For each pattern, the root mean square error over scans of the estimated mean number of pixels per slice.
 
     None if fewer than five scans have known numbers of pixels. series: scan of each slice, (N,). counts, pixels: known
     and estimated number of pixels, (N, C).
@@ -236,8 +236,8 @@ def conformal_sets(
     if all(value is None for value in (*found.present_from, *found.absent_to)):
         most = max(*found.present_patients, *found.absent_patients)
         return {
-            "no_conformal": f"they need a pattern that is present, or absent, in at least "
-            f"{fewest_patients(SETS_LEVEL)} held-out patients, and the largest number is {most}"
+            "no_conformal": f"they need at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, the "
+            f"same pattern, but there are at most {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,

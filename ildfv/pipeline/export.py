@@ -91,7 +91,7 @@ def export_predictor(
     """
     workspace, out = Workspace.open(root), Path(out)
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
-    check(not occupied, f"{out} must be a new or empty folder, or a predictor to replace: choose another --out")
+    check(not occupied, f"{out} must be new, an empty folder or a predictor, got other files: choose another --out")
     slices, folds = workspace.slices(), load_folds(workspace)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))

@@ -83,7 +83,7 @@ class Networks:
             check(
                 self.included or files[digest].suffix == ".safetensors",
                 f"weights of {architecture} that are not included must be a safetensors file, got "
-                f"{files[digest].name}: include them",
+                f"{files[digest].name}: add --include-weights",
             )
             network = frozen_network(architecture, files[digest], self.slices, fit, "cpu", self.progress)
             self._networks[name] = network

@@ -43,8 +43,8 @@ class FisherVectors:
     def pieces(self, wanted: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (number of the part, vectors float32 (m, length)) of the given slices of each part.
 
-        If vectors are stored, all vectors of a part are yielded together, otherwise in batches, because the vectors of
-        500 slices of fc6 would take 500 MB.
+        Stored vectors of a part are yielded together. Vectors that are not stored are yielded in batches, because those
+        of 500 slices of fc6 would take 500 MB.
         """
         if self.stored:
             parts = Parts(self.folder)

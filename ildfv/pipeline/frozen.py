@@ -36,7 +36,8 @@ def frozen_network(
 ):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
 
-    layer: the layer that will be used, if known; an unknown one is refused before any slice is read.
+    layer: the layer that will be used, optional. A layer that the network does not have is refused before any slice is
+    read.
 
     The input is normalised with the mean and standard deviation of each window over the slices `train`, because
     pretrained networks expect a normalised input.
@@ -62,11 +63,9 @@ def frozen_network(
     last = wanted[-1].rpartition(".")[0]
     other = [k for k in wanted if k in found and own[k].shape != found[k].shape]
     wrong = [key for key in other if key.rpartition(".")[0] != last]
-    check(
-        not wrong,
-        f"{weights} must contain weights of {name}, got {wrong and wrong[0]} with the shape "
-        f"{wrong and found[wrong[0]].shape}",
-    )
+    for key in wrong:
+        rule = f"{weights} must contain weights of {name}, with {key} of shape {own[key].shape}"
+        raise InputError(f"{rule}, got {found[key].shape}")
     set_tensors(network, own | {k: found[k] for k in wanted if k in found and k not in other})
     if layer is not None:
         Activations(network.eval(), layer)

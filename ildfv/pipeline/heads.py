@@ -69,9 +69,9 @@ def _total_deviation(encoding: Encoding) -> float:
 
 
 def check_head_of_labels(head: str, slices: Slices) -> None:
-    """Raises InputError unless the head can be fitted to the labels of the workspace: only logistic to those of scans.
+    """Raises InputError unless the head can be fitted to the labels of the workspace.
 
-    A regression needs a number for each slice. That a scan shows a pattern gives none.
+    Only the logistic head can be fitted to labels of scans. The other heads need a number for each slice.
     """
     if head != LOGISTIC:
         refuse_scan_labels(slices, f"head {head}", "use `ildfv regress --head logistic`")

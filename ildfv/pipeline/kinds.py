@@ -85,7 +85,8 @@ def _check_network(root: Path, path: Path) -> None:
     for fold in range(folds.n_folds):
         fit = key_of(split_slices(slices, folds, fold).fit.tolist())
         other = held_out != f"fold-{fold}" and (trained["slices"], trained["fit"]) == (slices.key, fit)
-        check(not other, f"{path} must be the network trained without {held_out}, got a copy of that of fold-{fold}")
+        rule = f"{path} must be the network trained without {held_out}"
+        check(not other, f"{rule}, got a copy of the network of fold-{fold}")
 
 
 def _check_order(root: Path, path: Path) -> None:

@@ -34,7 +34,7 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     if target == FRACTION:
         check(
             not (counts >= PRESENT).any(),
-            f'target "{FRACTION}" needs pixel counts, but some slices are labelled only by presence: use target step',
+            f'target "{FRACTION}" needs pixel counts, got labels of presence on some slices: use target step',
         )
         lung = slices.lung[indices][:, None].astype(np.float64)
         values = np.where((lung == 0) & (counts > 0), np.nan, counts / np.maximum(lung, 1))

@@ -1,4 +1,4 @@
-"""Where a workspace or a slice is, without what reading it needs: checked before the slow imports of a command."""
+"""The locations of workspaces and slices, which a command checks before its slow imports."""
 
 from __future__ import annotations
 

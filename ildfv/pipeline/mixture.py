@@ -40,7 +40,7 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         if not has_model(folder):
-            progress.note(f"{settings.layer}: mixture starts from a sample of its descriptors")
+            progress.note(f"{settings.layer}: the mixture is initialised from a sample of descriptors")
             every = batches(slices, indices, settings.batch_size)
             stream = MapStream(slices, activations, every, weights=weights, memory=memory)
             _save(folder, _start(stream, settings, progress))
@@ -113,7 +113,7 @@ def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """The batches in groups of at least `size` slices; the last of several groups has at least half as many."""
+    """The batches in groups of at least `size` slices. The last of several has at least size / 2."""
     groups: list[list[np.ndarray]] = [[]]
     for batch in every:
         if sum(map(len, groups[-1])) >= size:

@@ -23,8 +23,8 @@ PATIENCE = 60.0  # seconds to wait for another command that holds the lock of th
 def record(workspace: Workspace, path: Path) -> None:
     """Records that a model or an encoding was finished after all others, unless it is already recorded.
 
-    path: the last file that was written to its folder. If a run is killed before it calls this, the resumed
-    run does.
+    path: the last file that was written to its folder. If a run is killed before it calls this function, the resumed
+    run calls it.
     """
     folder, digest = path.parent.relative_to(workspace.root).as_posix(), sha256(path)
     with writing(workspace.root, patience=PATIENCE):
@@ -68,8 +68,8 @@ def finished_last(workspace: Workspace, found: Sequence[Path], how: str) -> Path
     rows = recorded(workspace)
     folders = {path.parent.relative_to(workspace.root).as_posix(): path for path in found}
     unknown = sorted(folder for folder in folders if folder not in rows)
-    which = f"cannot tell which of {', '.join(sorted(folders))} was finished last"
-    check(not unknown, f"{which}: {FILE} does not list {', '.join(unknown)}; {how}")
+    rule = f"{FILE} must record which of {', '.join(sorted(folders))} was finished last"
+    check(not unknown, f"{rule}, got no record of {', '.join(unknown)}: {how}")
     last = max(folders, key=lambda folder: rows[folder][1])
-    check(sha256(folders[last]) == rows[last][0], f"{which}: {last} differs from its record in {FILE}; {how}")
+    check(sha256(folders[last]) == rows[last][0], f"{rule}, got the checksum of an earlier {last}: {how}")
     return folders[last]

@@ -67,17 +67,18 @@ def prepare_scans(
     root : path
         The workspace. It is created only if `scans` contains files and `codes` is valid.
     codes : str, optional
-        TOML file, or name of a shipped table. The default is `codes.toml` in the folder of the scans or up to two
-        folders above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. Without a code
-        table, label maps are not read.
+        A TOML file, or the name of a code table of ildfv. The default is `codes.toml` in the folder of the scans or up
+        to two folders above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. Without a
+        code table, label maps are not read.
     table : path, optional
         CSV table of scans, label maps and patients (`datasets.table`): only listed files are used.
     packed : bool
-        Read DICOM files that are compressed with gzip or lack the preamble.
+        Whether to also read DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
-        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+        Whether slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
     resample : bool
-        Resample scans that are tilted up to 30° or unevenly spaced (`scans.resample`). By default they are refused.
+        Whether to resample scans that are tilted up to 30° or unevenly spaced (`scans.resample`). By default they are
+        refused.
     threshold, seed, salt : optional
         Settings of a new workspace. An existing workspace must have the same settings.
     patient_from : {"id", "folder", "study"}
@@ -85,28 +86,29 @@ def prepare_scans(
     workers : int, optional
         Number of processes; one per core by default.
     labels : path, optional
-        CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels; a later file
+        CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels, and a later file
         replaces them. A column `patient` of the file replaces `patient_from`.
     grey : Grey, optional
-        Read only images (PNG, JPEG, TIFF), with these HU of their smallest and largest grey level.
+        The HU of the smallest and the largest grey level of images (PNG, JPEG, TIFF). Only images are then read.
     lung_masks : path, optional
         Folder of the user's lung masks (`datasets.lung_masks`).
     hu : bool
-        Also store the slices in HU (`scans.hounsfield`), for layers filters and patches.
+        Whether to also store the slices in HU (`scans.hounsfield`), for the layers filters and patches.
     normalise, pixel_size, noise_level : optional
-        Options that make scans of different scanners comparable (`scans.preparation`), settings of a new workspace.
+        Options that make scans of different scanners comparable (`scans.preparation`). They are settings of a new
+        workspace.
     lungs : {"rule", "lungmask"}, optional
-        Method that finds the lung, a setting of a new workspace.
+        Method that finds the lung. It is a setting of a new workspace.
     layout : str, optional
-        A published set whose folders determine scans, label maps and patients (`datasets.set_layouts`).
+        A published data set whose folders determine scans, label maps and patients (`datasets.set_layouts`).
 
     Returns
     -------
     dict
-        "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices" of this run;
-        with labels of scans, "labelled_scans" instead of the latter; "workspace": the same numbers for the whole
-        workspace; "codes": the table; "notes"; "prepared", "quarantined"
-        and "ignored": the outcome for each file.
+        "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices": numbers of
+        this run. With labels of scans, "labelled_scans" replaces "labelled_slices". "workspace": the same numbers for
+        the whole workspace. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the
+        outcome for each file.
     """
     scans = Path(scans)
     check_scans(scans)
@@ -136,7 +138,7 @@ def prepare_scans(
         check_sources(replace(settings, preparation=preparation))
         given: dict[str, Any] = {"threshold": threshold, "seed": seed, "salt": salt, "normalise": normalise}
         given |= {"pixel_size": pixel_size, "noise_level": noise_level}
-        given["lungs"] = None if lungs == RULE else lungs  # the rule is not written, as in earlier versions
+        given["lungs"] = None if lungs == RULE else lungs  # the default is stored as None
         workspace = Workspace.open_or_plan(root, version=__version__, **given)
         if workspace.settings.slices is not None:
             raise InputError(
@@ -211,7 +213,7 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
         rules = ((of_folder, f"the first folder of the path below {base}"), (len(files) - of_folder, "the file name"))
         notes += [f"{what} have no patient identity: for {n} of them, the patient is {rule}" for n, rule in rules if n]
     if any(note.endswith("file name") and note.startswith("images") for note in notes):
-        notes.append("several images of one person must have one patient: add a column patient to --labels")
+        notes.append("images of the same person must have the same patient: add a column patient to --labels")
     return notes
 
 
@@ -230,7 +232,7 @@ def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str,
 
 
 def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
-    """Whether each name is among the chosen ones, all if None; a mask of the names' shape."""
+    """Whether each name is among `chosen`, as a mask of the shape of `names`. If `chosen` is None, all are."""
     return np.ones(len(names), bool) if chosen is None else np.asarray(np.isin(names, sorted(chosen)))
 
 

@@ -35,32 +35,33 @@ def store_labels(
         return []  # nothing was prepared; the report lists the reasons
     salt, slices = workspace.settings.salt, workspace.stored_slices()
     sources = {scan.series: Path(scan.source) for scan in report.prepared}
-    # `check_rows` has found every patient among the discovered scans: a missing one was quarantined since.
+    # `check_rows` found every patient among the discovered scans, so scans of a missing patient were quarantined later.
     is_refused = _refused(report.quarantined, view, salt, patients=labels.scan == PATIENT)
     found, refused = _assigned(labels, slices, sources, salt, view, is_refused)
-    notes = [f"{refused} rows of the labels belong to quarantined files and were ignored"] if refused else []
+    notes = [f"rows of the labels for quarantined files were ignored ({refused})"] if refused else []
     if isinstance(found, ScanLabels):
         _check_no_label_maps(found, int(slices.scans("labelled").sum()))
         found.write(workspace.scan_labels_file)
         workspace.slice_labels_file.unlink(missing_ok=True)
         known = {series for series, row in found.presence.items() if max(row) >= 0}
-        progress.note(f"{len(known):,} scans labelled as a whole by {labels.path}")
+        progress.note(f"{labels.path} labels {len(known):,} scan{'s' * (len(known) != 1)} as a whole")
         if missing := len(slices.names) - len(known):
-            notes.append(f"{missing} of {len(slices.names)} scans have no scan label and are not used for fitting")
+            notes.append(f"scans without a label are not used for fitting ({missing} of {len(slices.names)})")
         return notes
     write_checksummed(workspace.slice_labels_file, {"kind": SLICE_LABELS, "version": 1, "labels": found.to_dict()})
     workspace.scan_labels_file.unlink(missing_ok=True)
     rows = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
     n_slices, n_scans = sum(map(len, rows.values())), sum(map(bool, rows.values()))
     check(n_slices > 0, f"{labels.path} must label at least one prepared slice, got none")
-    progress.note(f"{n_slices:,} slices of {n_scans:,} scans labelled by {labels.path}")
+    counts = f"{n_slices:,} slice{'s' * (n_slices != 1)} of {n_scans:,} scan{'s' * (n_scans != 1)}"
+    progress.note(f"{labels.path} labels {counts}")
     return notes
 
 
 def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSettings, found: Discovery) -> None:
-    """InputError: a row contradicts the headers of the scans, or labels a scan that has a label map.
+    """Raises InputError if a row contradicts the headers of the scans, or labels a scan that has a label map.
 
-    Called before any slice is windowed.
+    It is called before any slice is windowed.
     """
     sources = {hashed(scan.series, salt): scan.source for scan in found.scans}
     if sources:
@@ -71,17 +72,20 @@ def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSetti
 
 
 def check_no_scan_labels(workspace: Workspace, settings: ScanSettings, found: Discovery) -> None:
-    """InputError: scans have label maps, but the workspace has labels of scans. Called before any slice is windowed."""
+    """Raises InputError if scans have label maps, but the workspace has labels of scans.
+
+    It is called before any slice is windowed.
+    """
     n_mapped = sum(bool(scan.labels) for scan in found.scans)
     if n_mapped and settings.codes is not None and workspace.scan_labels_file.exists():
-        rule = f"{BOTH}, got {workspace.scan_labels_file} and {n_mapped} scans with label maps"
+        rule = f"{BOTH}, got {workspace.scan_labels_file} and label maps ({n_mapped})"
         raise InputError(f"{rule}: prepare into another workspace")
 
 
 def _check_no_label_maps(labels: ScanLabels, n_mapped: int) -> None:
     """Raises InputError if scans have label maps, which state more than the labels of scans."""
     remedy = "prepare into another workspace without a code table, or omit --labels"
-    check(n_mapped == 0, f"{BOTH}, got {len(labels)} labelled scans and {n_mapped} scans with label maps: {remedy}")
+    check(n_mapped == 0, f"{BOTH}, got labels of scans ({len(labels)}) and label maps ({n_mapped}): {remedy}")
 
 
 def _assigned(
@@ -92,7 +96,7 @@ def _assigned(
     view: Unpacked,
     is_refused: Callable[[Path | str], bool],
 ) -> tuple[SliceLabels | ScanLabels, int]:
-    """The labels, whose kind depends on the columns and the scans, and the number of rows of refused scans."""
+    """The labels, whose kind depends on the columns and the scans, and the number of rows of quarantined scans."""
     series_of = series_finder(labels, slices, sources, salt, view.original)
     if names_scans(labels, slices, series_of):
         return assign_scan_labels(labels, slices, series_of, is_refused)
@@ -104,7 +108,7 @@ def _refused(
 ) -> Callable[[Path | str], bool]:
     """A function that returns whether a path or series belongs to a quarantined scan.
 
-    patients: whether the names are patients, all of which are then assumed to belong to one.
+    patients: whether the names are patients. Every patient is then assumed to have a quarantined scan.
     """
     paths = {view.original(unused.source).resolve() for unused in quarantined}
     series = {hashed(unused.series, salt) for unused in quarantined if unused.series}

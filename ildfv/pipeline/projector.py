@@ -46,7 +46,7 @@ class Projector:
     def weights(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None) -> np.ndarray | None:
         """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice.
 
-        lung: bool (m, 224, 224), if it is not that of the built-in rule.
+        lung: lung masks, bool (m, 224, 224); by default those of the built-in rule.
         """
         region = self.encoding.region
         if region == SLICE:
@@ -89,7 +89,7 @@ class Projector:
 
 
 def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> Projector:
-    """The projector of an encoding by Fisher vectors. The layer may be "filters", "patches" or of a trained network.
+    """The projector of an encoding by Fisher vectors of the layer "filters", "patches" or one of a trained network.
 
     InputError: the encoding has another encoder or a frozen network, or its network was trained again.
     """

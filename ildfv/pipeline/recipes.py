@@ -138,7 +138,7 @@ def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | N
         systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
     for layers in systems:
         for head in heads:
-            target = "counts" if head == "logistic" else "step"  # "logistic" takes no target
+            target = "counts" if head == "logistic" else "step"  # "logistic" accepts only the default
             regress_encoding(
                 root,
                 layer=JOINED.join(layers),

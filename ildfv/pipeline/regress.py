@@ -54,7 +54,7 @@ def regress_encoding(
     The result is None on ranks other than 0. The results are also written to results/.
 
     layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
-    threshold T; "step" or "ramp" of these (the paper's Fig. 3); or "fraction", the fraction of the lung. head: "linear"
+    threshold T; "step" or "ramp" of them (the paper's Fig. 3); or "fraction", the fraction of the lung. head: "linear"
     or, for few slices, "ridge" or "logistic" (`pipeline.heads`).
 
     The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
@@ -85,7 +85,7 @@ def regress_encoding(
         _check_current(one, slices, split)
     if head != LINEAR:
         ranks = distributed.size()
-        check(ranks == 1, f'head "{head}" must run in one process, got {ranks}: run it without torchrun')
+        check(ranks == 1, f'head "{head}" must run in one process, got {ranks} ranks: run it without torchrun')
         return regress_head(
             workspace,
             slices,

@@ -17,7 +17,7 @@ from ildfv.scans.labels import Codes
 def scan_settings(
     view: Unpacked, *, codes: str | None, table: Path | None, layout: str | None = None, **options: Any
 ) -> tuple[str | None, ScanSettings]:
-    """(code table or None, settings). The table of scans is read first, so that its faults are reported first.
+    """(code table or None, settings). The table of scans is read first, so that its errors are reported first.
 
     options: all other fields of `ScanSettings`.
     """
@@ -27,6 +27,6 @@ def scan_settings(
     if layout is not None:
         check(layout in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{layout}"')
         chosen = chosen or CODES.get(layout)
-        check(chosen is not None, f"--layout {layout} must have --codes, a table of the codes that came with the data")
+        check(chosen is not None, f"--layout {layout} must be given with --codes, the data's code table, got none")
     loaded = None if chosen is None else Codes.load(chosen)
     return chosen, ScanSettings(codes=loaded, table=table, layout=layout, **options)

@@ -39,9 +39,9 @@ def score(
 ) -> Results:
     """The results of one system on the held-out fold. They are also written to results/<system>-fold-<k>.json.
 
-    validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`,
-    so of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is more likely
-    present.
+    validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`.
+    They are scores of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is
+    more likely to be present.
     """
     threshold = workspace.settings.threshold
     validation, test = units_of(slices, split.validation), units_of(slices, split.test)

@@ -182,10 +182,10 @@ def _search(
 def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]:
     found = []
     if own.any():
-        found.append(f"the patient is in the study; the patient's {int(own.sum())} slices are excluded")
+        found.append(f"the patient is in the study, so the slices of the patient ({int(own.sum())}) are excluded")
     if (same & ~own).any():
         number = int((same & ~own).sum())
-        found.append(f"a slice of the study equals the query; the {number} slices of its patient are excluded")
+        found.append(f"a slice of the study equals the query, so the slices of its patient ({number}) are excluded")
     if workspace.settings.slices is not None:
         found.append(
             "the slices of the study were prepared in another workspace, so the patient is recognised only by equal "
@@ -225,7 +225,8 @@ def text_of_labels(result: dict) -> str:
     if any(n is None for n in result["pixels"].values()):
         known = ", ".join(result["present"])
         return f"{known}; other patterns not labelled" if known else "not labelled"
-    return ", ".join(f"{p} ({result['pixels'][p]} pixels)" for p in result["present"]) or "none of the patterns"
+    pixels = {pattern: result["pixels"][pattern] for pattern in result["present"]}
+    return ", ".join(f"{p} ({n} pixel{'s' * (n != 1)})" for p, n in pixels.items()) or "none of the patterns"
 
 
 def similar_page(found: Found) -> str:
@@ -244,7 +245,7 @@ def similar_page(found: Found) -> str:
     ]
     lines = [
         f"The query was compared with {searched['slices']} slices of {searched['patients']} other patients, by "
-        f"{encoding['dimensions']} projections of the Fisher vectors of {encoding['layer']}.",
+        f"{encoding['dimensions']} PCA projections of the Fisher vectors of {encoding['layer']}.",
         *document["notes"],
     ]
     groups = [

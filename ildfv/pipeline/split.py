@@ -65,11 +65,11 @@ def open_workspace(root: Path, slices: str | None = None) -> Workspace:
 def write_folds(
     workspace: Workspace, *, n_folds: int | None = None, seed: int | None = None, fresh: bool = False
 ) -> Folds:
-    """Writes new folds to the workspace's folds.json and returns them. They are by patient and stratified by pattern.
+    """Writes new folds to the workspace's folds.json and returns them.
 
-    If scans are labelled as a whole, the numbers of slices in the folds are numbers of scans. n_folds, seed: None for
-    the workspace's settings. InputError: folds.json contains other folds, which may have been
-    edited by hand, and `fresh` is false.
+    The folds are split by patient and stratified by pattern. If scans are labelled as a whole, the numbers of slices in
+    the folds are numbers of scans. n_folds, seed: None for the workspace's settings. InputError: folds.json contains
+    other folds, which may have been edited by hand, and `fresh` is false.
     """
     slices, settings = workspace.slices(), workspace.settings
     if slices.scan_labels is None:
@@ -118,5 +118,5 @@ def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np
     refuse_scan_labels(slices, "this command", "use `ildfv fit`, or `ildfv regress --head logistic`")
     found = presence(slices.counts[indices], threshold)
     unlabelled = int((found < 0).all(axis=1).sum())
-    check(unlabelled == 0, f"slices must have label maps or labels, got {unlabelled} slices without labels")
+    check(unlabelled == 0, f"every slice must have a label map or labels, got {unlabelled} without them")
     return found.reshape(-1, len(PATTERNS))

@@ -60,7 +60,7 @@ def train_network(
     if len(split.fit) < ENOUGH:
         progress.note(
             f"training on {len(split.fit):,} slices: with fewer than about {ENOUGH:,} slices, descriptors without "
-            "training are usually better; compare with `ildfv fit --recipe few` and the baselines"
+            "training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
         )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     train(chosen, slices, split.fit, split.validation, folder, **options)
@@ -101,7 +101,7 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
         raise InputError(
             f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
         )
-    return finished_last(workspace, found, "choose one by --model").parent
+    return finished_last(workspace, found, "choose one with --model").parent
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:

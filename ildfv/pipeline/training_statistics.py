@@ -83,7 +83,7 @@ def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
 
 
 def _lung_areas(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
-    """(smallest, largest) area over training scans, cm², of lung on the slice with the most lung."""
+    """(smallest, largest) area of lung, cm², on the slice with the most lung, over training scans."""
     area = slices.lung[fit] * np.asarray(slices.pixel_area)[fit] / 100
     scans, of = np.unique(slices.series[fit], return_inverse=True)
     most = np.zeros(len(scans))

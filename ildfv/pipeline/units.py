@@ -1,4 +1,4 @@
-"""What a workspace's scores belong to: its slices or, if scans are labelled as a whole, its scans."""
+"""The units that are scored in a workspace: slices or, if scans are labelled as a whole, scans."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.split import check_folds
 from ildfv.pipeline.workspace import Workspace
-from ildfv.store.atomic import TEMPORARY, read_json
+from ildfv.store.atomic import MEND, TEMPORARY, read_json
 from ildfv.store.fingerprint import FINGERPRINT
 from ildfv.store.kinds import FileKind, document_kind, kind_of
 from ildfv.store.models import INFO, TENSORS, has_model, load_info, verify_model
@@ -42,7 +42,8 @@ def verify_workspace(root: Path) -> dict:
     checked, faults = 1, []  # Workspace.open has checked workspace.toml
     for path, files, found in _checks(workspace):
         checked += files
-        faults += [f"{fault}; {_remedy(workspace, path)}" for fault in found]
+        # MEND tells the user to run `ildfv verify`.
+        faults += [f"{fault.removesuffix(f': {MEND}')}; {_remedy(workspace, path)}" for fault in found]
     return {"workspace": str(workspace.root), "checked": checked, "faults": faults}
 
 
@@ -227,7 +228,7 @@ def _remedy(workspace: Workspace, path: Path | None) -> str:
     if path is None:
         return f"run `ildfv prepare` again, with the location that is given in {SETTINGS} as its output"
     if path.name == INFO:
-        return f"remove {path}: it is only a copy"
+        return f"remove {path}: it is a copy of the metadata in {TENSORS}"
     if path == workspace.root / SETTINGS:
         return f"restore {SETTINGS} from a backup, or prepare all scans in another workspace"
     if path == workspace.folds_file:

@@ -52,7 +52,8 @@ class MapStream:
     activations: images uint8 (b, 3, 224, 224) → maps. then: a function that is applied to the maps; the stream yields
     its results. weights: slice indices (b,) → weights of their descriptors (b, n); the maps are then `Weighted`.
     memory: keeps maps and their weights for later passes. Streams of the same slices, activations and weights may share
-    it. advance: called with the number of slices of each batch after it has been consumed. note: called with messages.
+    it. advance: called with the number of slices of a batch after the batch has been consumed. note: called with
+    messages.
 
     On a CPU, each worker thread reads and computes whole batches, which uses all cores. On a GPU, reading, copying, the
     network and `then` overlap; if memory runs out, the batch size is halved. `memory` is not used on a GPU.
@@ -109,8 +110,8 @@ class MapStream:
     def sample(self, size: int, seed: int) -> np.ndarray:
         """At most `size` descriptors, (size, d), an equal number from each of several evenly spaced slices.
 
-        They initialise a mixture. This is much faster than a pass over all slices: SAMPLE_SLICES slices are read or, if
-        slices have few descriptors (`activations.n`), up to an eighth of all slices.
+        The descriptors initialise a mixture. Sampling is much faster than a pass over all slices: SAMPLE_SLICES slices
+        are read or, if slices have few descriptors (`activations.n`), up to an eighth of all slices.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 def prefetch(items: Iterable[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
     """The items in order, computed in a separate thread, up to `depth` items in advance.
 
-    If the computation of an item raises an exception, it is raised here instead of the item. If the consumer stops
+    If the computation of an item raises an exception, it is raised when the item is requested. If the consumer stops
     early, the thread ends.
     """
     done = object()

@@ -17,7 +17,7 @@ from ildfv.kernels.cores import available_cores
 
 
 class Died:
-    """The result of an item whose worker process died: killed because memory ran out, or crashed in a decoder."""
+    """The result of an item whose worker process died, for example because memory ran out or a decoder crashed."""
 
 
 def as_completed(function: Callable, items: Sequence, workers: int | None = None) -> Iterator[tuple[int, Any]]:

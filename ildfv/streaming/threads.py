@@ -26,8 +26,8 @@ def in_order(
     """function(item) of each item, in order, computed by `workers` threads a few items in advance.
 
     threads: OpenMP threads of each worker; None: the default of the process. `items` is iterated in the calling thread.
-    An exception in `function` is raised in place of the result. If the consumer stops early, items that have not
-    started are cancelled, and running ones are not waited for.
+    If `function` raises an exception, it is raised when its result is requested. If the consumer stops early, items
+    that have not started are cancelled, and running ones are not waited for.
     """
     pending: deque = deque()
     limit = (lambda: _limit_openmp(threads)) if threads is not None else None

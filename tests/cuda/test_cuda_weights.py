@@ -114,7 +114,7 @@ def test_out_of_memory_changes_no_bits(library, rng, monkeypatch):
         (np.nan, "weights must be finite and at least 0, got nan for descriptor 3 of map 1"),
         (np.inf, "weights must be finite and at least 0, got inf for descriptor 3 of map 1"),
         (-0.5, "weights must be finite and at least 0, got -0.5 for descriptor 3 of map 1"),
-        (1e300, r"weights must be below 3e\+38 for float32 maps, got more in map 1"),
+        (1e300, r"weights must be below 3e\+38 for float32 maps, got a larger one in map 1"),
     ],
 )
 @pytest.mark.parametrize("ragged", [False, True])
@@ -132,7 +132,7 @@ def test_weights_of_another_shape_are_refused(device, rng):
     x = descriptors(rng, parameters, 2, 10)
     with pytest.raises(InputError, match=r"one value per descriptor, 10 in map 0, got shape \(9,\)"):
         computed(device, x, parameters, np.ones((2, 9)))
-    with pytest.raises(InputError, match="weights must be given for 2 maps, got 3"):
+    with pytest.raises(InputError, match="weights must have the length of maps, 2, got 3"):
         computed(device, x, parameters, np.ones((3, 10)))
 
 

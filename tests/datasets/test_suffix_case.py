@@ -58,6 +58,6 @@ def test_two_default_code_tables_in_one_folder_are_refused(tmp_path, files):
         (tmp_path / "scans" / name).write_text(CODES)
     if len(list((tmp_path / "scans").glob("codes.*"))) < 2:
         pytest.skip("the file system ignores letter case")
-    with pytest.raises(InputError, match=r"one table of codes, got codes\.TOML, codes\.toml"):
+    with pytest.raises(InputError, match=r"one code table, got codes\.TOML, codes\.toml"):
         prepare_scans(tmp_path / "scans", tmp_path / "w")
     assert not (tmp_path / "w").exists()

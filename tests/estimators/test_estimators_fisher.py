@@ -194,7 +194,7 @@ def test_bad_input_is_an_error_with_rule_and_value(message):
 
 
 def test_mixtures_of_other_packages_are_refused_with_a_remedy():
-    with pytest.raises(InputError, match=r"got sklearn\.mixture.*from_parameters accepts"):
+    with pytest.raises(InputError, match=r"got sklearn\.mixture.*pass GaussianMixture.from_parameters"):
         FisherVector(PeerMixture(2)).fit(np.ones((4, 3, 2)))
 
 

@@ -98,5 +98,5 @@ def test_auto_chooses_by_the_number_of_descriptors_per_component(monkeypatch):
 def test_auto_must_be_decided_by_the_caller_if_sums_are_distributed():
     x = blobs(n=400, d=3, k=3)
     start = {"weights_init": [0.5, 0.5], "means_init": x[:2], "variances_init": np.ones((2, 3))}
-    with pytest.raises(ValueError, match='method must be "exact" or "stepwise" if reduce is given, got "auto"'):
+    with pytest.raises(ValueError, match='method must be "exact" or "stepwise" with reduce, got "auto"'):
         GaussianMixture(2, method="auto", reduce=lambda sums: sums, **start).fit(x)

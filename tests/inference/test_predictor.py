@@ -111,7 +111,7 @@ def edit(folder: Path, **changes) -> None:
 
 def test_export_does_not_write_into_a_folder_with_other_content(study, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="must be a new or empty folder, or a predictor to replace"):
+    with pytest.raises(InputError, match="must be new, an empty folder or a predictor, got other files"):
         export_predictor(study[0].root, tmp_path, layer="conv1", region=study[2])
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

@@ -240,7 +240,7 @@ DAMAGED = [
     ("encodings/conv1/fold-0/encoding.json", "ildfv encode"),
     ("encodings/conv1/fold-0/projection/manifest.json", "ildfv encode"),
     ("encodings/conv1/fold-0/pca/model.safetensors", "ildfv encode"),
-    ("encodings/conv1/fold-0/pca/model.json", "it is only a copy"),
+    ("encodings/conv1/fold-0/pca/model.json", "it is a copy of the metadata in"),
     ("models/small/fold-0/model.safetensors", "ildfv train"),
     ("slices/manifest.json", "ildfv prepare"),
 ]

@@ -72,7 +72,7 @@ def test_results_copied_from_another_fold_are_named_by_report_and_verify(root):
 
 def test_a_network_copied_from_another_fold_is_named_by_verify_and_encode(root):
     shutil.copytree(root / "models/a/fold-0", root / "models/a/fold-1")
-    assert "trained without fold-1, got a copy of that of fold-0" in faults(root)
+    assert "trained without fold-1, got a copy of the network of fold-0" in faults(root)
     with pytest.raises(InputError, match="must be trained on the current slices and folds"):
         encode_slices(root, ENCODE, fold=1, model="a")
 
@@ -100,14 +100,14 @@ def test_a_resumed_command_does_not_change_the_order(root):
 def test_without_a_recorded_order_the_user_must_choose(root):
     (root / FILE).unlink()
     workspace = Workspace.open(root)
-    with pytest.raises(InputError, match="choose one by --model"):
+    with pytest.raises(InputError, match="choose one with --model"):
         newest_model(workspace, 0)
-    with pytest.raises(InputError, match="choose one by --layer and --fold"):
+    with pytest.raises(InputError, match="choose one with --layer and --fold"):
         newest(workspace)
     assert newest_model(workspace, 0, "a") == root / "models/a/fold-0"
     assert newest(workspace, layer="fc6").layer == "fc6"
     record(workspace, root / "models/b/fold-0" / TENSORS)
-    with pytest.raises(InputError, match=f"{FILE} does not list models/a/fold-0"):
+    with pytest.raises(InputError, match=f"{FILE} must record which of .*, got no record of models/a/fold-0"):
         newest_model(workspace, 0)
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_the_recorded_one_is_a_fault(root):
         row["sha256"] = "0" * 64
     (root / FILE).write_text(json.dumps(listed))
     assert "must have the checksums of the existing files" in faults(root)
-    with pytest.raises(InputError, match=r"differs from its record in finished.json"):
+    with pytest.raises(InputError, match=r"was finished last, got the checksum of an earlier models/"):
         newest_model(Workspace.open(root), 0)
 
 

@@ -59,7 +59,7 @@ def test_options_that_do_not_apply_are_refused(study):
     for options, message in (
         ({"head": "forest"}, "head must be one of linear, ridge, logistic"),
         ({"head": "ridge", "ridge": 3.0}, 'ridge must be auto with head "ridge"'),
-        ({"head": "logistic", "target": "step"}, 'head "logistic" is always fitted to presence and takes no target'),
+        ({"head": "logistic", "target": "step"}, 'target must be omitted with head "logistic"'),
     ):
         with pytest.raises(InputError, match=message):
             regress_encoding(study.root, layer="filters", region="lung", **options)

@@ -86,9 +86,9 @@ def test_baselines_and_heads_are_scored_on_the_known_pattern_only(sparse):
         InputError, match="needs labels of every pattern on the fit slices, got none of ground glass, reticular"
     ):
         regress_encoding(sparse.root, layer="filters", target="step")
-    with pytest.raises(InputError, match="labelled by presence: use step"):
+    with pytest.raises(InputError, match="labels of presence on some slices: use target step"):
         regress_encoding(sparse.root, layer="filters", head="ridge")
-    with pytest.raises(InputError, match="labelled only by presence: use target step"):
+    with pytest.raises(InputError, match="labels of presence on some slices: use target step"):
         regress_encoding(sparse.root, layer="filters", head="ridge", target="fraction")
 
 

@@ -279,7 +279,7 @@ def test_pretrained_weights_are_loaded_where_shapes_match(tmp_path):
 
 def test_pretrained_weights_without_a_match_are_refused(tmp_path):
     save_file({"stem": np.zeros(3, np.float32)}, tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="must hold weights of tiny"):
+    with pytest.raises(InputError, match="must contain weights of tiny"):
         networks.load_weights(networks.build("tiny"), tmp_path / "w.safetensors")
 
 

@@ -115,7 +115,7 @@ def test_a_resumed_training_starts_at_its_last_checkpoint(tmp_path, slices):
         note = staticmethod(notes.append)
 
     train(SETTINGS, slices, FIT, VALIDATION, tmp_path, progress=Notes(), checkpoint_seconds=0)
-    assert notes[0] == "Resuming after epoch 1 of 3 and 3 of 5 steps"
+    assert notes[0] == "Resuming after epoch 1 of 3, step 3 of 5 of the next epoch"
     assert [note.split(":")[0] for note in notes[1:]] == ["Epoch 2 of 3", "Epoch 3 of 3"]
 
 
@@ -177,7 +177,7 @@ def test_unlabelled_slices_are_not_read(tmp_path, slices):
 
 
 def test_a_patient_in_fit_and_validation_is_refused(tmp_path, slices):
-    with pytest.raises(InputError, match="must be of different patients, got 1"):
+    with pytest.raises(InputError, match="must have no patient in common, got 1"):
         run(tmp_path, slices, validation=np.arange(39, 50))
 
 

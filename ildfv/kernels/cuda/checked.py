@@ -20,7 +20,7 @@ def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
         checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]
     for i, a in enumerate(checked):
         limit = f"{np.finfo(real).max:.0e}"
-        check(bool(np.isfinite(a).all()), f"weights must be below {limit} for {real} maps, got more in map {i}")
+        check(bool(np.isfinite(a).all()), f"weights must be below {limit} for {real} maps, got a larger one in map {i}")
     return checked
 
 

@@ -70,7 +70,7 @@ def _library():
 
         if torch.cuda.is_available():
             return torch
-    return require("cupy", purpose='device "cuda" without torch for CUDA', install=INSTALL_CUPY)
+    return require("cupy", purpose='device "cuda" without a CUDA build of torch', install=INSTALL_CUPY)
 
 
 def first_device() -> Device:

@@ -15,8 +15,8 @@ SHARED_BYTES = THREADS // 32 * 8  # one double per warp
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of the moments of b maps, in their library.
 
-    counts (b,): number of descriptors of each map; weights (k,): those of the mixture. The launch is queued on the
-    current stream. The bits of a vector do not depend on the other maps of the batch.
+    counts: number of descriptors of each map, (b,). weights: of the mixture, (k,). The launch is queued on the current
+    stream. The bits of a vector do not depend on the other maps of the batch.
     """
     ours, give = own_arrays(list(m[:3]))
     device = device_of(ours[0])

@@ -32,10 +32,10 @@ def moments(
 
     Like `ildfv.kernels.moments`, for GPU arrays and a mixture given by weights (k,), means (k, d), variances (k, d);
     d ≤ 4096, k ≤ 1024. `descriptor_weights`, in host memory or on a GPU, is that function's argument `weights`. The
-    maps are not copied. Work is queued on the current stream of torch or CuPy; for arrays of other libraries, on that
-    of torch if torch can use the GPU, otherwise on that of CuPy. The results are float64 if pooled or if the maps are
-    float64, else float32. The bits of a map's result depend neither on its batch nor on its strides. The InputError for
-    empty maps and for values that are not finite contains the index of the map.
+    maps are not copied. Work is queued on the current stream of torch or CuPy. For arrays of other libraries, it is the
+    stream of torch if torch can use the GPU, otherwise that of CuPy. The results are float64 if pooled or if the maps
+    are float64, else float32. The bits of a map's result depend neither on its batch nor on its strides. The InputError
+    for empty maps and for values that are not finite contains the index of the map.
     """
     ragged = isinstance(maps, (list, tuple))
     check(not ragged or len(maps) > 0, "maps must contain at least one map, got an empty batch")

@@ -56,8 +56,8 @@ def with_emptied_pools(compute: Callable) -> Any:
 class OomRetry:
     """Callable: items → the results of compute(part) for consecutive parts of the items, in order.
 
-    The first part has all items. If memory runs out, the part size is halved, `note` is called, and that part is
-    retried; later parts keep the reduced size. A failed call of `compute` must leave no effects. If a part of one item
+    The first part has all items. If memory runs out, the part size is halved, `note` is called, and the part is
+    retried. Later parts keep the reduced size. A failed call of `compute` must leave no effects. If a part of one item
     fails, the error is raised.
     """
 

@@ -86,7 +86,7 @@ class PreparedMixture:
         return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)
 
     def _on(self, device: Device, real: str, make) -> tuple:
-        """make(mixture, real), with addresses on the device in place of arrays. The first call uploads the arrays."""
+        """make(mixture, real), with each array replaced by its address on the device. The first call uploads arrays."""
         key = (*device.key, real, make)
         found = self._uploaded.get(key)
         if found is None:
@@ -131,7 +131,7 @@ def _frozen(a: np.ndarray) -> np.ndarray:
 
 
 def _upload(device: Device, made: tuple) -> tuple[tuple, Any]:
-    """`made` with addresses on the device in place of arrays, and the memory that they refer to."""
+    """`made` with each array replaced by its address on the device, and the memory that contains the arrays."""
     arrays = [a for a in made if isinstance(a, np.ndarray)]
     memory = device.upload(np.concatenate([a.ravel() for a in arrays]))
     device.settle()  # another stream may use the memory next
