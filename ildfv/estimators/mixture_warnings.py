@@ -14,6 +14,7 @@ from ildfv.estimators.em import Parameters
 # and d = 64.
 FALL_BETWEEN_PASSES = 0.01  # from one pass to the next
 FALL_FROM_START = 0.05  # per dimension, from the start to the first pass
+FALL = "the mean log likelihood decreased during stepwise EM"  # start of the warning
 LEVEL = 4  # stack level of the caller of `fit`, which has a decorator
 
 
@@ -24,10 +25,7 @@ def warn_about_convergence(mixture, start_log_likelihood: float) -> None:
     """
     few = mixture.method == "auto" and mixture.method_ == "stepwise"
     if mixture.method_ == "stepwise" and mixture.n_steps_ > 0 and fell(mixture, start_log_likelihood):
-        message = (
-            "the mean log likelihood decreased during stepwise EM, as it does if batches are sorted by kind: shuffle "
-            'them, or use method="exact"'
-        )
+        message = f'{FALL}, as it does if batches are sorted by kind: shuffle them, or use method="exact"'
         warnings.warn(message, ConvergenceWarning, stacklevel=LEVEL)
     elif not mixture.converged_ and mixture.max_iter > 0 and mixture.n_iter_ >= mixture.max_iter and not few:
         message = (

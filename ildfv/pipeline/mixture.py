@@ -13,6 +13,7 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.mixture_warnings import FALL
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
 from ildfv.store.models import has_model, load_model, save_model
@@ -24,6 +25,7 @@ EXPECTED = (
     "EM has not converged",  # the number of passes is limited intentionally
     ".*variance_floor",  # dead ReLU units have no variance
 )
+FEW_SLICES = f"{FALL}, because its steps have few slices, which differ: --method exact avoids this"
 STEP_ROWS = 32  # approximate minimum number of descriptors per component in one step
 
 
@@ -169,7 +171,7 @@ def _fitted(mixture: GaussianMixture, stream: MapStream | Passes, layer: str, pr
             warnings.filterwarnings("ignore", message=expected)
         mixture.fit(stream)
     for message in dict.fromkeys(str(one.message) for one in found):
-        progress.note(f"{layer}: {message}")
+        progress.note(f"{layer}: {FEW_SLICES if message.startswith(FALL) else message}")
     return mixture
 
 
