@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 INTERRUPTED = 128 + signal.SIGINT  # exit code after SIGINT; typer returns it on Ctrl-C
-STOPPED = "interrupted; run the same command again to resume"
+STOPPED = "interrupted: run the same command again to resume"
 
 
 def main() -> None:
@@ -64,7 +64,8 @@ def _run() -> None:
             raise
         _fail(explained(error), code=2 if isinstance(error, MissingPackageError) else 1)
     except MemoryError as error:
-        _fail(linked(f"out of memory: {error}; try a smaller --batch-size or fewer --workers", "out-of-memory"))
+        reason = f" ({error})" if str(error) else ""
+        _fail(linked(f"out of memory{reason}: use a smaller --batch-size or fewer --workers", "out-of-memory"))
     except BrokenPipeError:  # the reader closed the pipe early, as `head` does
         _discard(sys.stdout)
         sys.exit(1)  # the same code as typer uses

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from ildfv.evaluation.tables import Cell, Table
 
 MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
-TESTS = "Differences with 95 % intervals by patient, p by a permutation test over patients; no multiplicity correction."
+TESTS = (
+    "Differences with 95 % intervals by patient, and p values of a permutation test over patients, not corrected for "
+    "multiple comparisons."
+)
 TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
@@ -26,14 +29,14 @@ NETWORKS = typer.Option(
 )
 OTHER = typer.Option(
     help="Another workspace, on which the experiment `transfer` tests the systems of this one.",
-    show_default="none; for generated phantoms, another set of them",
+    show_default="none, or another set of phantoms if phantoms are generated",
 )
 RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
 SPACE = typer.Option(
     "--workspace",
     "-w",
     help="Workspace.",
-    show_default="current folder, otherwise generated phantoms",
+    show_default="current folder, or generated phantoms if it is no workspace",
     autocompletion=completion.workspaces,
 )
 
@@ -46,7 +49,8 @@ def experiment(
     preset: Annotated[
         str,
         typer.Option(
-            help="small: all steps on little data; medium: 200 patients, for growth on a CPU; paper: five folds, GPU."
+            help="small (all steps on little data), medium (200 patients, for the experiment `growth` on a CPU) or "
+            "paper (five folds, on a GPU)."
         ),
     ] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
@@ -58,7 +62,7 @@ def experiment(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the paper's experiments and compare the results with the paper's. All experiments share trained networks.
+    """Run the experiments of the paper and compare the results with its numbers. Experiments share trained networks.
 
     Resumes an interrupted run. Writes JSON and CSV to results/experiments/, and the page experiments.html.
 

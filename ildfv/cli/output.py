@@ -69,7 +69,7 @@ def failed(text: str) -> None:
 def emit(result, *, as_json: bool) -> bool:
     """Prints `result`, a dict or a document, as JSON if `as_json`. Ranks other than 0 print nothing.
 
-    Returns True if the command must print nothing more.
+    Returns True if the command must not print anything else.
     """
     if not distributed.is_main():
         return True

@@ -52,7 +52,8 @@ def encode(
     base = images if images.is_dir() else images.parent
     index = encode_images(files, out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose))
     if not output.emit(index, as_json=as_json):
-        output.out.print(f"{out}: {len(index['images'])} vectors of {index['length']} values")
+        count = len(index["images"])
+        output.out.print(f"{out}: {count} Fisher vector{'s' * (count != 1)} of {index['length']} values")
 
 
 def classify(
@@ -76,7 +77,7 @@ def classify(
         int | None, typer.Option(help="Number of repeats of --train-per-class.", min=1, show_default="10")
     ] = None,
     leave_one_group_out: Annotated[
-        bool, typer.Option("--leave-one-group-out", help="One split per group, which is tested.")
+        bool, typer.Option("--leave-one-group-out", help="One split per group: the group is the test set.")
     ] = False,
     folds: Annotated[
         int | None, typer.Option(help="Number of folds; images of one group stay together.", min=2)
@@ -86,9 +87,9 @@ def classify(
     scales: Scales = "1,0.5",
     components: Components = 32,
     head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
-    page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="none written")] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="not written")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="none written")
+        Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="not written")
     ] = None,
     seed: o.Seed = 0,
     as_json: o.Json = False,
@@ -149,7 +150,7 @@ def classify(
     output.table("Confusion: images by predicted class", columns, rows)
     for one in found.duplicates:
         names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
-        output.out.print(f"duplicates: {names} (on both sides of {both} splits)")
+        output.out.print(f"duplicates: {names} (in training and test images of {both} split{'s' * (both != 1)})")
 
 
 def predict(
@@ -158,7 +159,7 @@ def predict(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Print the class of each image. An image that cannot be used has an error instead, and the exit code is 1.
+    """Print the class of each image. If an image cannot be used, its error is printed and the exit code is 1.
 
     Example: `ildfv texture predict model photos`
     """
