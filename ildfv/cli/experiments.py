@@ -77,7 +77,9 @@ def experiment(
         known = [{"name": e.name, "title": e.title, "paper": e.paper} for e in experiments().values()]
         if not output.emit({"experiments": known}, as_json=as_json):
             rows = [(e["name"], e["title"], e["paper"] or "not in the paper") for e in known]
-            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs all of them")
+            output.table(
+                "Experiments", ["name", "what", "in the paper"], rows, caption="`ildfv experiment all` runs all of them"
+            )
         return
     extent = preset_named(preset)
     # Networks that are already part of the preset keep the settings of the preset.
@@ -100,7 +102,7 @@ def experiment(
             note = f"{table.note} {MEASURES if measures else ''}".strip()
             output.table(table.title + warning, columns, cells, caption=note or None)
         if document.comparisons:
-            output.table("Paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
+            output.table("Differences, paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
         for note in document.notes:
             output.out.print(note, style="dim italic")
     output.out.print(
@@ -109,7 +111,7 @@ def experiment(
 
 
 def shown(table: Table) -> tuple[list[str], list[list]]:
-    """Columns and rows that fit a terminal. Source and data are below the first cell, intervals below measures."""
+    """Columns and rows that fit a terminal. Source and data are below the first cell, intervals are below measures."""
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]

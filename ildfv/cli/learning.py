@@ -231,11 +231,11 @@ def encode(
     if not output.emit(result, as_json=as_json):
         after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
         output.out.print(
-            f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
-            f"({result['d']} dimensions) of {result['inputs']['model']}, {result['components']} components, "
-            f"reduced from {result['fisher_length']:,} to {result['dimensions']} dimensions "
-            f"({100 * result['explained_variance']:.1f} % of the variance).\n"
-            f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
+            f"{result['slices']:,} slices with {result['descriptors']:,} descriptors of layer {result['layer']} "
+            f"({result['d']} dimensions, {result['inputs']['model']}) were encoded by a mixture of "
+            f"{result['components']} components. PCA reduced the Fisher vectors from {result['fisher_length']:,} to "
+            f"{result['dimensions']} dimensions ({100 * result['explained_variance']:.1f} % of the variance).\n"
+            f"Mean log likelihood per training descriptor: {result['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {result['folder']}. Next: ildfv regress"
         )
 

@@ -78,7 +78,7 @@ class Storing:
             count = len(files) - len(self._missing(instances))
             check(
                 count == len(files),
-                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and its "
+                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and "
                 "free space",
             )
         except InputError as error:
@@ -93,7 +93,7 @@ class Storing:
             answer = self._client.store_instances([dcmread(path)])
         for item in answer.get("FailedSOPSequence") or []:
             raise InputError(f"{self.address} refused {path.name}, failure 0x{int(item.get('FailureReason', 0)):04X}")
-        text = f"{self.address} accepted {path.name} but did not store it: check its log and its free space"
+        text = f"{self.address} accepted {path.name} but did not store it: check its log and free space"
         check(not self._missing([instance]), text)
 
     def _outcome(self, instances: Sequence[Instance], earlier: set[str], attempted: Sequence[Instance]) -> str:
@@ -105,7 +105,8 @@ class Storing:
         stored = [instance for instance in attempted if instance.uid in listed - earlier]
         remaining = [instance for instance in stored if not self._removed(instance)]
         if not remaining:
-            done = f"{len(stored)} object{'s' * (len(stored) > 1)} of this run removed, " if stored else ""
+            objects = "object of this run was" if len(stored) == 1 else "objects of this run were"
+            done = f"{len(stored)} {objects} removed, " if stored else ""
             return f"{done}{len(earlier)} of {len(instances)} objects are stored; {AGAIN}"
         names = ", ".join(instance.name for instance in remaining)
         count = f"{len(remaining) + len(earlier)} of {len(instances)} objects are stored"
