@@ -32,7 +32,8 @@ from ildfv.store.lock import writing
 VERSION = 1
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 NO_AREAS = (
-    "--follow-up needs a predictor with a head that estimates areas, got none: export one from slices with label maps"
+    "--follow-up needs a predictor with a head that estimates areas, got no such head: export one from slices with "
+    "label maps"
 )
 INTERVAL = (
     "The 95 % interval of the change is computed from the error of the mean estimated area on held-out scans, with a t "
@@ -147,7 +148,8 @@ def compare_scans(
         days, identity_notes = days_between(*scans), _identity_notes(*scans)  # may raise, so before the predictions
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
-            progress.note(f"{source}: {scan.geometry.shape[0]} slices")
+            m = scan.geometry.shape[0]
+            progress.note(f"{source}: {m} slice{'s' * (m != 1)}")
             shown = str(scan.source).replace(str(folder), str(source), 1)
             identity = identity_of(scan, shown) if keep_identity else None
             predictions.append(predicted(predictor, scan, notes, contributions=out is not None, identity=identity))
@@ -164,7 +166,7 @@ def compare_scans(
 
 
 def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
-    """The comparison of two predictions of the primary head or, if it estimates no areas, of the first that does."""
+    """The comparison of two predictions by the primary head or, if it estimates no areas, the first head that does."""
     names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
     check(bool(names), NO_AREAS)
     pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
@@ -195,7 +197,7 @@ def days_between(before: Scan, after: Scan) -> int | None:
     first, second = _date(before), _date(after)
     if first is None or second is None:
         return None
-    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: exchange the two")
+    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: swap the two scans")
     return (second - first).days
 
 

@@ -49,8 +49,8 @@ class Options:
     out: folder in which a folder per scan is written; None: no files. series: see `predict.choose`. delivery: receives
     each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
     the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps of the
-    outputs of the network, if they are to be written. shown: what outputs name as the source instead of its path.
-    notes: sentences that precede the notes of each prediction.
+    outputs of the network, if they are to be written. shown: name of the source in the outputs; None: its path. notes:
+    sentences that precede the notes of each prediction.
     """
 
     out: Path | None = None
@@ -136,14 +136,14 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
 
 
 def _of_file(error: Exception) -> str | None:
-    """The line for an error of a file or of the file system; None: it is another error."""
+    """The message for an error of a file or of the file system; None for other errors."""
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in FILE_SYSTEM):
         return None
     return f"{error.filename or 'the file system'}: {error.strerror or error}"
 
 
 def _unexpected(error: Exception) -> str:
-    """The line for an error that no message was written for: it names the line of code."""
+    """The message for an unexpected error, with the line of code that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
 
@@ -168,7 +168,8 @@ def _answer(
         if delivered:
             progress.note(f"{name}: already predicted, skipped")
             return answer
-    progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
+    m = scan.geometry.shape[0]
+    progress.note(f"{name}: {m} slice{'s' * (m != 1)}" + (f"; {notes[0]}" if notes else ""))
     identity = identity_of(scan, source) if options.keep_identity else None
     maps = options.out is not None or not delivered
     # Another process with the same --out must neither predict this scan nor remove its files.
@@ -192,10 +193,11 @@ def _answer(
 
 
 def _finished(path: Path, predictor: Predictor, options: Options) -> dict:
-    """The finished prediction in a file. InputError: it is no prediction, or one by another predictor or options."""
+    """The finished prediction in a file. InputError: it is not a prediction with this predictor and these options."""
     instead = "give another --out, or replace it with --fresh"
     answer = read_json(path)
-    check(isinstance(answer, dict) and answer.get("kind") == KIND, f"{path} must be a prediction: {instead}")
+    known = isinstance(answer, dict) and answer.get("kind") == KIND
+    check(known, f"{path} must be a prediction, got another document: {instead}")
     same = answer.get("predictor", {}).get("checksum") == predictor.checksum
     check(same, f"{path} was written with another predictor: {instead}")
     identified = answer.get("identity") is not None

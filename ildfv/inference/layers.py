@@ -37,8 +37,8 @@ class Layers:
             digest = network.weights_sha256
             check(
                 digest is None or digest in self._files,
-                f"the predictor must be used with the weights of its network {name} ({network.architecture}), which it "
-                f"does not contain: give the file with SHA-256 {digest} with --weights",
+                f"the predictor does not contain the weights of its network {name} ({network.architecture}): give the "
+                f"file with SHA-256 {digest} by --weights",
             )
 
     def of(

@@ -224,7 +224,7 @@ def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
 
     It is NaN for slices outside the lung, and for all slices if only one shows lung. A slice shows lung if its lung
-    area is at least 2 % of the largest lung area. Gas in the bowel covers less.
+    area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a smaller area.
     """
     inside = lung >= EDGE * lung.max()
     low, high = positions[inside].min(), positions[inside].max()

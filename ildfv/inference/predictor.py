@@ -108,9 +108,10 @@ class Predictor:
         """
         if name is None:
             name = self.explained
-        check(
-            name in self._fisher, f'head must be a Fisher vector head, one of {", ".join(self._fisher)}, got "{name}"'
-        )
+        names = ", ".join(head.name for head in self.info.heads)
+        check(bool(self._fisher), f"contribution maps need a predictor with a Fisher vector head, got {names}")
+        known = ", ".join(self._fisher)
+        check(name in self._fisher, f'head must be a Fisher vector head, one of {known}, got "{name}"')
         assert name is not None
         return self._fisher[name]
 
