@@ -20,11 +20,11 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 
 CACHE = 48 << 20  # bytes of slices in memory, 96 of 512×512: enough for two open pages
 LOW, HIGH = 0, 2  # indices of the windows
-PREPARED = "prepared slice: HU from three 8-bit windows, in steps of 2 to 6, clipped to −1400 … 240"
+PREPARED = "prepared slice: HU are recovered from three 8-bit windows, in steps of 2 to 6, and clipped to −1400 … 240"
 
 
 def images_of(scan: Scan):
-    """The slices of a scan on disk."""
+    """The slices of a scan in its files."""
     return DicomImages(scan.dicom) if scan.dicom is not None else VolumeImages(scan)
 
 
@@ -42,7 +42,7 @@ class DicomImages:
         frames = self.series.frames
         path, frame = frames[len(frames) - 1 - z if 0 in self._flips else z]
         if not path.is_file():
-            raise InputError(f"{path.name} must exist, got no such file: it was removed or renamed")
+            raise InputError(f"{path.name} no longer exists: it was removed or renamed")
         with quiet():
             hu = self._reader.hounsfield(path, frame)
         shape = self.series.grid.shape[1:]

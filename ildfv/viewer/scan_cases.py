@@ -84,7 +84,7 @@ def scan_cases(
         archived |= {pseudonym(scan) for scan in found.scans if place != path}
     scan_by_name = {pseudonym(scan): scan for scan in scans}
     by_name = {answer.scan: answer for answer in answers}
-    check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: omit one")
+    check(len(by_name) == len(answers), "predictions must be for different scans, got two for one scan: omit one")
     pairs: list[tuple[Scan, Answer | None, bool]]
     pairs = [(scan, by_name.get(name), True) for name, scan in scan_by_name.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}

@@ -114,7 +114,7 @@ def averaged(hu: np.ndarray, step: int) -> np.ndarray:
 
 
 def _step(shape: tuple[int, int, int], limit: int) -> int:
-    """The smallest step with which int16 slices take at most `limit` bytes; if there is none, one pixel per slice."""
+    """The smallest step with which int16 slices take at most `limit` bytes; if none does, one pixel per slice."""
     m, rows, columns = shape
     most = max(rows, columns)
     fits = (k for k in range(1, most) if 2 * m * -(-rows // k) * -(-columns // k) <= limit)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 HAS_LABEL_MAP = (
     "it has a label map, which `prepare --labels` does not override: correct the label map and prepare again"
 )
-NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` on its folder again"
+NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` again"
 SHARED = "its folder contains several scans: put each series into a separate folder and prepare again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 NO_MAPS = (
@@ -129,18 +129,18 @@ def _scores(workspace: Workspace, slices: Slices):
     decisions = {}
     per_scan = []
     for name, results in current.items():
-        if results.unit == SCAN:  # its scores are those of whole scans
+        if results.unit == SCAN:  # there are no scores of slices
             per_scan.append(results.system)
             continue
         indices, predictions = predictions_of(workspace, slices, name, results)
         values = scores.setdefault(predictions.system, np.full((len(slices), len(PATTERNS)), np.nan))
         values[indices] = predictions.scores
         decisions[predictions.system, predictions.fold] = predictions.decisions
-    notes = [f"{name} is omitted: it was scored on other slices, folds or with another threshold." for name in stale]
+    notes = [f"{name} is omitted: it was scored on other slices or folds, or with another threshold." for name in stale]
     if per_scan:
         notes.append(
-            f"{', '.join(dict.fromkeys(per_scan))}: scored per scan, because only scans are labelled. To see scores of "
-            "slices, run `ildfv export` and `ildfv predict`."
+            f"Systems scored per scan, because only scans are labelled: {', '.join(dict.fromkeys(per_scan))}. To see "
+            "scores of slices, run `ildfv export` and `ildfv predict`."
         )
     return scores, decisions, notes
 
