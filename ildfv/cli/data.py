@@ -1,4 +1,4 @@
-"""Commands `phantom`, `stats` and `folds`, and the list of all commands that prepare the data of a study."""
+"""Commands `phantom`, `stats` and `folds`."""
 
 from __future__ import annotations
 

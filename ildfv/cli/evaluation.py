@@ -1,4 +1,4 @@
-"""Commands `report` and `demo`: the results on one page, and the whole pipeline on phantoms."""
+"""Commands `report`, the results on one page, and `demo`, the whole pipeline on phantoms."""
 
 from __future__ import annotations
 

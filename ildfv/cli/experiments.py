@@ -115,7 +115,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # a repeated label is omitted: the paper's row follows ours
+        labels = ["", *(row[0] for row in rows)]  # a label that equals the label above, in the paper's row, is omitted
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)

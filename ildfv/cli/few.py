@@ -1,4 +1,4 @@
-"""Commands `fit` and `baselines`: all folds in one command, and the baselines for comparison."""
+"""Commands `fit`, which fits and evaluates systems on all folds, and `baselines`, with which they are compared."""
 
 from __future__ import annotations
 

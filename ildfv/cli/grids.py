@@ -12,15 +12,15 @@ from rich.cells import cell_len
 from rich.table import Table
 
 NUMBERS = compile(r"([-+−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
-GAP = 2  # characters between columns; rich uses one of them for the border
+GAP = 2  # characters between columns, including one for the border of rich
 WORD = 24  # characters; longer words are broken
 LONG = 16  # characters; longer words may be broken after a separator
-PARTS = compile(r"[^-+/_]*[-+/_]*")  # of a name such as fv-filters+patches-lung-ridge, with the separators at their end
+PARTS = compile(r"[^-+/_]*[-+/_]*")  # parts of names such as fv-filters+patches-lung-ridge, ending in a separator
 
 
 @dataclass(frozen=True)
 class Column:
-    """The text of one column, and the widths that it allows."""
+    """The text of one column, and its smallest and natural width."""
 
     head: str
     cells: Sequence[str]

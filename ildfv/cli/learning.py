@@ -123,7 +123,7 @@ def train(
 
 
 def _target(loss: str, target: str | None, ramp: str | None) -> str:
-    """The given target, or the one that the loss and the ramp imply."""
+    """The given target, or the target that the loss and the ramp imply."""
     if target is not None:
         return target
     if "logistic" in loss:

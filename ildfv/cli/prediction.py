@@ -1,4 +1,4 @@
-"""Commands `export` and `predict`: a predictor, and its predictions for scans."""
+"""Commands `export`, which writes a predictor, and `predict`, which applies it to scans."""
 
 from __future__ import annotations
 

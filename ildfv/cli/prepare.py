@@ -1,4 +1,4 @@
-"""Command `prepare`: from scans to slices in a workspace."""
+"""Command `prepare`, which converts scans to slices in a workspace."""
 
 from __future__ import annotations
 

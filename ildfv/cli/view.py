@@ -1,4 +1,4 @@
-"""Command `view`: scans, predictions or a workspace in a browser."""
+"""Command `view`: shows scans, predictions or a workspace in a browser."""
 
 from __future__ import annotations
 

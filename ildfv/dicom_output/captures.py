@@ -1,4 +1,4 @@
-"""Pictures of the prediction as RGB Secondary Captures, for viewers that show no other derived objects.
+"""Pictures of the prediction as RGB Secondary Captures, for viewers that cannot show other derived objects.
 
 The pictures do not show the patient's identity; the headers contain it. Slices are in radiological orientation,
 whatever the orientation of the source.

@@ -104,7 +104,7 @@ def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
 
 
 def _finish(dataset: Dataset, origin: Origin) -> None:
-    """Gives an object the identity of the source, its references, and deterministic UIDs."""
+    """Copies the identity of the source to an object, corrects its references, and makes its UIDs deterministic."""
     restore_identity(dataset, origin.source.original)
     refer(dataset, origin.source)
     if "Rows" in dataset:

@@ -132,7 +132,7 @@ def compare_scans(
     """The comparison of two scans of a patient, the earlier scan first. Its files are written to `out` if given.
 
     InputError: `sources` are not two scans, or their headers show that they are of two patients or that the first scan
-    is the later one.
+    is the later scan.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
     check(any(head.estimates_areas for head in predictor.info.heads), NO_AREAS)
@@ -189,7 +189,7 @@ def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tu
 def days_between(before: Scan, after: Scan) -> int | None:
     """Number of days between two DICOM scans; None if a date is unknown.
 
-    InputError: the scans are of two patients, or `before` is the later one.
+    InputError: the scans are of two patients, or `before` is the later scan.
     """
     if before.dicom is None or after.dicom is None:
         return None

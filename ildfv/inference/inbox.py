@@ -1,4 +1,4 @@
-"""Predictions for many scans. A failure of one scan is reported, finished scans are skipped, and the run continues."""
+"""Predictions for many scans. Finished scans are skipped, and a failed scan is reported and does not end the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ildfv.scans.libraries import format_error
 from ildfv.store.atomic import read_json
 from ildfv.store.lock import writing
 
-FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # their errors may name no file
+FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # errors that may not name a file
 
 
 class Delivery(Protocol):
@@ -82,8 +82,8 @@ def predict_all(
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
 
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
-    with several patients, every series is predicted. A source may be a zip archive. The other parameters are those of
-    `Options` and `Predictor.load`.
+    with several patients, every series is predicted. A source may be a zip archive. The other parameters are described
+    in `Options` and `Predictor.load`.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
@@ -184,7 +184,7 @@ def _answer(
             progress=progress,
         )
         if options.out is not None:
-            from ildfv.inference.outputs import write_prediction  # imports the page, for which scores need not wait
+            from ildfv.inference.outputs import write_prediction  # slow import, which scores do not need
 
             write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:

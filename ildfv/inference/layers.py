@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Layers:
     """The networks of a predictor, and its layers without a network, restored from tensors when they are first used.
 
-    tensors: the tensors of the predictor. weights: files with the weights that the predictor names only by checksum.
+    tensors: the tensors of the predictor. weights: files with the weights that the predictor does not contain.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
@@ -60,7 +60,7 @@ class Layers:
         return maps, outputs
 
     def maps(self, encoding: str, images: np.ndarray, hu: np.ndarray | None = None) -> torch.Tensor:
-        """The maps (b, d, h, w) of one encoding's layer. Parameters as for `of`."""
+        """The maps (b, d, h, w) of one encoding's layer. The parameters are described in `of`."""
         info = self.info.encodings[encoding]
         if info.network is None:
             return self._descriptors[encoding](self._read_by(encoding, images, hu))

@@ -1,4 +1,4 @@
-"""Text of messages as HTML."""
+"""Messages as HTML."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _prepared(info: PredictorInfo) -> list[str]:
 
 
 def _slices(info: PredictorInfo, data: str) -> str:
-    """The kind of slices that the models were fitted on. data: "CT", or that of phantoms."""
+    """The kind of slices that the models were fitted on. data: "CT", or the name of phantom data."""
     of_scans = any(head.bags is not None for head in info.heads)
     return f"{data} slices of labelled scans" if of_scans else f"labelled {data} slices"
 

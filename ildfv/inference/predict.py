@@ -81,7 +81,7 @@ def predicted(
     cnn_maps: CnnMethod | None = None,
     progress: Progress = SILENT,
 ) -> Prediction:
-    """The prediction for a scan that `discover` found. The parameters are those of `predict_volume`."""
+    """The prediction for a scan that `discover` found. The parameters are described in `predict_volume`."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
@@ -110,7 +110,7 @@ def predict_volume(
     """The prediction for a volume in Hounsfield units.
 
     scan: pseudonym of the scan. identity: identifiers to include in the prediction. cnn_maps: the method for maps of
-    the outputs of the network, if they are to be computed. The other parameters are those of `predict_scan`.
+    the outputs of the network, if they are to be computed. The other parameters are described in `predict_scan`.
     """
     cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
-Given = np.ndarray | None  # further arrays of the same slices
+Given = np.ndarray | None  # additional arrays of the slices
 
 
 class Predictor:
@@ -76,7 +76,7 @@ class Predictor:
         device : str
             "cpu", "cuda" or "cuda:i".
         weights : sequence of path
-            Files with the weights of frozen networks that the predictor names only by checksum.
+            Files with the weights of frozen networks that the predictor does not contain.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class Predictor:
         Raises
         ------
         InputError
-            A file is missing, the version is unknown, a checksum differs, or weights are not given.
+            A file is missing, the version is unknown, a checksum differs, or required weights are not given.
         """
         info, tensors, checksum = read_predictor(Path(folder))
         return cls(info, tensors, checksum=checksum, device=device, weights=weights)
@@ -117,7 +117,7 @@ class Predictor:
 
     @property
     def explained(self) -> str | None:
-        """The head whose contribution maps are shown: the primary head if it is a Fisher head, else the first one.
+        """The head whose contribution maps are shown: the primary head if it is a Fisher head, else the first of them.
 
         None if there is no Fisher head.
         """
@@ -134,7 +134,7 @@ class Predictor:
 
     @property
     def reads_hounsfield(self) -> bool:
-        """Whether a layer reads slices in HU (`prepare --hu`), which the methods then need as `hu`."""
+        """Whether a layer reads slices in HU (`prepare --hu`). The parameter `hu` of the methods is then required."""
         return any(one.hounsfield for one in self.info.encodings.values())
 
     def scores(
@@ -154,7 +154,7 @@ class Predictor:
         hu : ndarray of shape (m, 1, 224, 224), int16, optional
             The same slices in HU (`scans.hounsfield.mean_hounsfield`), needed if `reads_hounsfield` is true.
         lung : ndarray of shape (m, 224, 224), bool, optional
-            Their lung, if it is not that of the built-in rule.
+            Masks of the lung of the slices; by default computed by the built-in rule.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class Predictor:
         """Maps of prepared slices for the head that `check_cnn_maps` returns, (m, C, 224, 224).
 
         Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
-        The other parameters are those of `contributions`, the errors those of `check_cnn_maps`.
+        The other parameters are described in `contributions`. The errors are those of `check_cnn_maps`.
         """
         from ildfv.inference.cnn_maps import maps_of
 

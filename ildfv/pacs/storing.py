@@ -56,15 +56,15 @@ class Storing:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files in their order, checks that the server lists each of them, and returns their number.
 
-        Storing an instance that the server already has changes nothing. Every instance is looked up before the next one
-        is sent: with a full disk, Orthanc has accepted instances without storing them. A single request for all
-        instances would not help: servers store its parts one by one.
+        Storing an instance that the server already has changes nothing. After each instance, a search checks that it
+        was stored, because Orthanc with a full disk has accepted instances without storing them. A single request for
+        all instances would not avoid partial storage, because servers store its parts one by one.
 
         Raises
         ------
         InputError
-            Wrong credentials, refused or missing instances. The message states whether the instances that were stored
-            have been removed, and which ones have not.
+            Wrong credentials, or refused or missing instances. The message states whether the stored instances were
+            removed, and names those that were not.
         OutOfReachError
             The server does not respond.
         """
@@ -97,7 +97,7 @@ class Storing:
         check(not self._missing([instance]), text)
 
     def _outcome(self, instances: Sequence[Instance], earlier: set[str], attempted: Sequence[Instance]) -> str:
-        """Removes the instances that this call has stored, and states which ones are stored afterwards."""
+        """Removes the instances that this call has stored, and describes which instances remain stored."""
         try:
             listed = self._listed(attempted)
         except InputError:  # the last search failed; all objects but the last one had been listed before
@@ -126,7 +126,7 @@ class Storing:
             for path in paths:
                 self._session.delete(f"{orthanc}{path}", timeout=TIMEOUT)
             return bool(paths) and instance.uid not in self._listed([instance])
-        except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # no such interface
+        except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # neither interface works
             return False
 
     def _listed(self, instances: Iterable[Instance]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A DICOMweb server: series are found by QIDO-RS and read by WADO-RS, and objects are stored by STOW-RS."""
+"""A DICOMweb server: QIDO-RS finds series, WADO-RS reads them, and STOW-RS stores objects."""
 
 from __future__ import annotations
 

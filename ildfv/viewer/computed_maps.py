@@ -23,8 +23,8 @@ from ildfv.viewer.case import Maps
 from ildfv.viewer.maps import KINDS, UNITS, Quantiser
 
 KIND = "contributions"
-KEPT = 2  # scans whose maps stay in memory: the open one and the compared one
-AT_ONCE = 16  # slices; their maps take 13 MB
+KEPT = 2  # number of scans whose maps are kept: the open scan and the compared scan
+AT_ONCE = 16  # slices per batch, whose maps take 13 MB
 
 
 class ComputedMaps:

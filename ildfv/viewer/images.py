@@ -52,7 +52,7 @@ class DicomImages:
 
 
 class VolumeImages:
-    """Slices of a volume file, which is read as a whole at the first slice and kept: 2 bytes per voxel."""
+    """Slices of a volume file. The first call of `read` reads the whole volume into memory, 2 bytes per voxel."""
 
     note = ""
 
@@ -113,7 +113,7 @@ def as_int16(hu: np.ndarray) -> np.ndarray:
 
 
 class Cached:
-    """The bytes of planes by (case, layer, slice): read once, the most recently used ones kept up to `limit` bytes."""
+    """A cache of the bytes of planes by (case, layer, slice), which keeps the most recently used `limit` bytes."""
 
     def __init__(self, limit: int = CACHE):
         self.limit, self.size = limit, 0
@@ -136,7 +136,7 @@ class Cached:
         return data
 
     def exclusive(self, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """`read()` while no other thread reads, because readers share open files. InputError: it cannot be read."""
+        """`read()` while no other thread reads, because readers share open files. InputError: a file is unreadable."""
         with self._reading:
             try:
                 return read()

@@ -63,7 +63,7 @@ export function toggleSections() {
   sections.toggle(!sections.on);
 }
 
-// The nearest slices of other patients; a chosen one is shown next to the current slice and scrolls with it.
+// Lists the nearest slices of other patients. A chosen slice is shown next to the current slice and scrolls with it.
 export async function findSimilar() {
   const [i, z] = [state.number, pane.at];
   const list = $("similar-list");

@@ -7,7 +7,7 @@ import { $, corrections, pane, state, strips, study } from "./page.js";
 
 const TOP = 5; // slices with the highest scores
 
-const RATE = 60; // ms between updates of numbers and cursors while scrolling; one costs as much as drawing the slice
+const RATE = 60; // ms between updates of numbers and cursors; an update takes as long as drawing the slice
 
 // Updates everything that depends on the displayed slice: immediately, or RATE ms after the last update.
 let speaking = 0;
