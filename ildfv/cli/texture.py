@@ -15,18 +15,18 @@ app = typer.Typer(help="Classify images of any kind by their texture, with Fishe
 Backbone = Annotated[
     str,
     typer.Option(
-        help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME; append @FILE to use your own weights."
+        help="Source of descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME; @FILE adds weights."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
 Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
-CHOICES = "regression, logistic, svm, or auto: chosen by cross-validation on the training images."
+CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
 
 
 def encode(
     images: Annotated[Path, typer.Argument(help="Folder of images, at any depth, or one image.")],
-    out: Annotated[Path, typer.Option(help="Folder for the features; run again to resume.")],
+    out: Annotated[Path, typer.Option(help="Folder for the features. Run the command again to resume.")],
     backbone: Backbone = "filters",
     layers: Layers = "auto",
     scales: Scales = "1,0.5",
@@ -61,12 +61,15 @@ def classify(
         Path, typer.Argument(help="Folder with one folder per class; with --table, the base of relative paths.")
     ],
     table: Annotated[
-        Path | None, typer.Option(help="CSV table: path, label, group.", show_default="classes from folders")
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path, label and, optionally, group.", show_default="classes from folders"
+        ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild: an unpacked public set.",
+            help="Unpacked public data set: kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild.",
             show_default="one folder per class",
         ),
     ] = None,
@@ -80,7 +83,7 @@ def classify(
         bool, typer.Option("--leave-one-group-out", help="One split per group: the group is the test set.")
     ] = False,
     folds: Annotated[
-        int | None, typer.Option(help="Number of folds; images of one group stay together.", min=2)
+        int | None, typer.Option(help="Number of folds. Images of one group are in the same fold.", min=2)
     ] = None,
     backbone: Backbone = "filters",
     layers: Layers = "auto",
@@ -109,7 +112,7 @@ def classify(
     from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
-    rule = "--repeats must be given with --train-per-class, got it without"
+    rule = "--repeats needs --train-per-class, got none"
     check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
         check_page(page)

@@ -108,7 +108,8 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     rule = (
         f"A pattern counts as present if it covers at least {head.threshold} pixels."
         if head.bags is None
-        else f"Labels and measures are those of scans; the score of a scan is pooled from its slices ({head.bags})."
+        else "Labels and measures apply to scans. The score of a scan is pooled from the scores of its slices "
+        f"({head.bags})."
     )
     yield (
         f"{head.name} on {p.slices} {p.unit}s of {p.patients} held-out patients ({p.data} data, {where}). {rule} 95 % "

@@ -188,7 +188,7 @@ class Head(Part):
     scan_errors: list[ScanError | None] = []
     bags: Literal["noisy-or", "max"] | None = None
     conformal: ConformalSets | None = None
-    no_conformal: str = "the predictor was exported without conformal sets; export it again"
+    no_conformal: str = "the predictor was exported by an earlier version; export it again"
 
     @property
     def estimates_areas(self) -> bool:

@@ -46,7 +46,7 @@ class Entity:
         if is_rejected:
             raise InputError(
                 f"{self.address} rejected the association: check its AE title, and that it accepts the calling AE "
-                f"title {title} ({TITLE})"
+                f"title {title}, which {TITLE} sets"
             )
         if not association.is_established:
             raise OutOfReachError(f"{self.address} must be reachable, got no association")

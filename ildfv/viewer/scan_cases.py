@@ -110,9 +110,13 @@ def positions_of(grid: Geometry) -> np.ndarray:
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
     positions = positions_of(scan.geometry)
     same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
-    got = f"{len(positions)} slices from {positions[0]:.2f} mm"
-    rule = f"the scan of {answer.scan} must have {len(answer.positions)} slices from {answer.positions[0]:.2f} mm"
-    check(bool(same), f"{rule}, got {got}")
+    rule = f"the scan of {answer.scan} must have {_extent(answer.positions)}"
+    check(bool(same), f"{rule}, got {_extent(positions)}")
+
+
+def _extent(positions: np.ndarray) -> str:
+    """Text such as "24 slices, the first at -120.00 mm"."""
+    return f"{len(positions)} slice{'s' * (len(positions) != 1)}, the first at {positions[0]:.2f} mm"
 
 
 def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:

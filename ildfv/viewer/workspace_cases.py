@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ildfv.viewer.computed_maps import ComputedMaps
 
 HAS_LABEL_MAP = (
-    "it has a label map, which `prepare --labels` does not override: correct the label map and prepare again"
+    "it has a label map, which `prepare --labels` does not override: correct it and run `ildfv prepare` again"
 )
 NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` again"
-SHARED = "its folder contains several scans: put each series into a separate folder and prepare again"
+SHARED = "its folder contains several scans: put each series into a separate folder and run `ildfv prepare` again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 NO_MAPS = (
     "A workspace contains no contribution maps. To show them, run `ildfv export` and start `ildfv view` with "
@@ -159,7 +159,7 @@ def _sources(workspace: Workspace) -> dict[str, Path]:
     if not path.exists():
         return {}
     content = read_json(path)
-    rule = f"{path} must be the report of `ildfv prepare`, got another document: prepare again"
+    rule = f"{path} must be the report of `ildfv prepare`, got another document: run `ildfv prepare` again"
     check(isinstance(content, dict) and isinstance(content.get("prepared"), list), rule)
     return {scan["series"]: Path(scan["source"]).resolve() for scan in content["prepared"]}
 

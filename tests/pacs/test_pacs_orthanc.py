@@ -164,6 +164,6 @@ def test_a_wrong_title_of_the_entity_gives_a_one_line_error(orthanc, predictor, 
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]
     assert failed["reason"] == (
         f"{address} rejected the association: check its AE title, and that it accepts the calling AE title "
-        "ILDFV (ILDFV_AET)"
+        "ILDFV, which ILDFV_AET sets"
     )
     assert orthanc.instances() == {}
