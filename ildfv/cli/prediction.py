@@ -14,6 +14,7 @@ from ildfv.cli.early import check_study, missing_sources
 from ildfv.errors import InputError, check
 from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
 from ildfv.inference.predictor_location import predictor_content
+from ildfv.inference.sentences import sentence
 from ildfv.pipeline.choices import check_region_name
 from ildfv.pipeline.devices import check_name
 from ildfv.store.outputs import check_folder
@@ -264,7 +265,7 @@ def _print_answer(answer: dict) -> None:
             )
             for pattern, row in head["scan"].items()
         ]
-        notes = [*(f"{note.rstrip('.')}." for note in answer["notes"]), *answer["reliability"]] if number == 0 else []
+        notes = [*map(sentence, answer["notes"]), *answer["reliability"]] if number == 0 else []
         if uncalibrated := [pattern for pattern, row in head["scan"].items() if row["probability"] is None]:
             why = "calibration needs held-out scans with and without the pattern"
             notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
@@ -293,7 +294,7 @@ def _print_change(found: dict) -> None:
         f"{found['before']['scan']} to {found['after']['scan']}, {found['head']}: mean area on a slice, cm²",
         ["pattern", "before", "after", "change", "95 % interval"],
         rows,
-        caption=" ".join([*found["notes"], found["interval"]]),
+        caption=" ".join([*map(sentence, found["notes"]), found["interval"]]),
     )
 
 

@@ -65,7 +65,7 @@ def _page(origin: Origin) -> np.ndarray:
     for c, pattern in enumerate(prediction.patterns):
         n = int(answer.presence[:, c].sum())
         where = f"on {n} slices" if n else "not found"
-        if answer.pooling:  # the scan may show a pattern that no single slice decides
+        if answer.pooling:  # the scan may show a pattern that no single slice shows
             where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {n} slices alone"
         lines.append(
             f"{pattern}: {where}; highest probability {_percent(answer.probability[:, c].max())}; "

@@ -51,7 +51,7 @@ class Source:
 
     images: for each slice, the header of a single-frame image as highdicom needs it. A frame of a multi-frame file is
     described as an image with a temporary UID, which `refer` replaces. instances: the original instances. original: the
-    header of the first file. order, flips: of `to_canonical`.
+    header of the first file. order, flips: as returned by `to_canonical`.
     """
 
     images: list[Dataset]

@@ -108,7 +108,7 @@ def _finish(dataset: Dataset, origin: Origin) -> None:
     restore_identity(dataset, origin.source.original)
     refer(dataset, origin.source)
     if "Rows" in dataset:
-        dataset.BodyPartExamined = "CHEST"  # without it, images need a Laterality
+        dataset.BodyPartExamined = "CHEST"  # without it, Laterality is required
     if "DimensionOrganizationSequence" in dataset:
         organization = origin.identifiers.uid(dataset.SOPInstanceUID, "dimensions")
         for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):

@@ -145,7 +145,7 @@ def compare_scans(
         scans = [scan for scan, _ in chosen]
         same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
         check(scans[0].series != scans[1].series, same)
-        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # may raise, so before the predictions
+        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # first, because they may raise
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
             m = scan.geometry.shape[0]

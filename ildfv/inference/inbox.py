@@ -34,7 +34,8 @@ class Delivery(Protocol):
     def finish(self, scan: Scan, checksum: str) -> bool:
         """Completes a delivery that an earlier run with this predictor prepared.
 
-        checksum: of the predictor. Returns False if there is no such delivery; the scan must then be predicted again.
+        checksum: checksum of the predictor. Returns False if there is no such delivery. The scan must then be predicted
+        again.
         InputError: a prediction of this scan cannot be delivered.
         """
 

@@ -33,7 +33,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may be others now
+    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may have changed
         for path in folder.glob(pattern):
             path.unlink()
     write_bytes(folder / "slices.csv", prediction.to_csv().encode())

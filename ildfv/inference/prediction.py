@@ -105,7 +105,7 @@ class Prediction:
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
-    pixel_size: float | None = None  # mm, of the common grid that the slices were resampled to, if they were
+    pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
     limited: bool = False

@@ -16,7 +16,7 @@ def test_notes_are_separated_by_full_stops(capsys):
     }
     _print_answer(answer)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "resampled to 0.8 mm. noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
+    assert "resampled to 0.8 mm. Noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
 
 
 @pytest.mark.parametrize(
