@@ -14,11 +14,6 @@ export function make(tag, name, parent, text = "") {
   return element;
 }
 
-// A note with an upper-case first letter and a full stop at its end.
-export function asSentence(note) {
-  return `${note.slice(0, 1).toUpperCase()}${note.slice(1).replace(/\.+$/, "")}.`;
-}
-
 // Text with `code` in backticks as elements.
 export function rich(element, text) {
   element.replaceChildren(...text.split("`").map((part, i) => (i % 2 ? make("code", "", null, part) : part)));

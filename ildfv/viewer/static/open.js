@@ -2,7 +2,7 @@
 
 import { json, started } from "./api.js";
 import { followSecond } from "./compare.js";
-import { make, rich, asSentence } from "./dom.js";
+import { make, rich } from "./dom.js";
 import { go, firstSlice } from "./moving.js";
 import { buildOverlays } from "./overlays.js";
 import { $, cases, corrections, pane, second, sections, state, strips, study } from "./page.js";
@@ -63,12 +63,12 @@ export function buildTexts() {
     $(id).hidden = !lines.length;
     const place = $(id).querySelector("div");
     place.replaceChildren();
-    for (const line of lines) rich(make("p", "", place), asSentence(line));
+    for (const line of lines) rich(make("p", "", place), line);
   };
   fill("reliability", scan.statements);
   fill("notes", [...scan.notes, ...study.notes]);
   $("hu-note").hidden = !scan.hu_note;
-  $("hu-note").textContent = scan.hu_note ? asSentence(scan.hu_note) : "";
+  $("hu-note").textContent = scan.hu_note ? `${scan.hu_note[0].toUpperCase()}${scan.hu_note.slice(1)}.` : "";
 }
 
 export function toggleCases(open = $("cases").hidden) {
