@@ -53,7 +53,7 @@ def prepare(
     ] = False,
     normalise: Annotated[
         str | None,
-        typer.Option(help="Normalise HU by the HU measured in `air` around the body, or in `air,tissue`."),
+        typer.Option(help="Normalise HU by the measured HU of `air` around the body, or of `air,tissue`."),
     ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(help="Resample slices to 512×512 pixels of this size, mm.", metavar="MM")

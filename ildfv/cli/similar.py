@@ -17,7 +17,8 @@ from ildfv.pipeline.location import split_slice
 
 def similar(
     scan: Annotated[
-        str, typer.Argument(help="Scan, or SCAN:N for its slice N; slice 1 is the lowest. Default: the most lung.")
+        str,
+        typer.Argument(help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with most lung."),
     ],
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
