@@ -1,4 +1,4 @@
-"""The commands, in the order of `ildfv --help`: those that a new user needs come first."""
+"""The commands in the order of `ildfv --help`, which begins with the commands that a new user needs."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def root(
 
 
 def _naming_missing_extra(command: Callable) -> Callable:
-    """`command`, with a one-line error that names the extra if it needs an extra that is not installed."""
+    """`command`, with a one-line error that names the extra if a required extra is not installed."""
 
     @wraps(command)
     def run(**options):

@@ -1,4 +1,4 @@
-"""Checks that a command makes before its slow imports: scikit-learn and torch take seconds."""
+"""Checks that a command makes before it imports scikit-learn and torch, which takes seconds."""
 
 from __future__ import annotations
 

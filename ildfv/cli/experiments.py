@@ -124,7 +124,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
 
 
 def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
-    """Columns and rows of comparisons. A cell has the difference, its interval and its p on separate lines."""
+    """Columns and rows of comparisons. A cell has the difference, its interval and its p value on separate lines."""
     rows = []
     for one in comparisons:
         row = [f"{one.a}\n  minus {one.b}"]
@@ -139,7 +139,7 @@ def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
 
 
 def _cell(value: Cell):
-    """A measure as text, with its interval and its ± over folds on separate lines; other values are unchanged."""
+    """A measure as text, with its interval and its standard deviation on separate lines; other values are unchanged."""
     from ildfv.evaluation.tables import Estimate
 
     if not isinstance(value, Estimate):

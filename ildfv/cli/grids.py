@@ -47,7 +47,7 @@ class Column:
 
 
 def grids(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table]:
-    """The table; if it is wider than `width` cells, several tables that repeat its first column."""
+    """Yields the table or, if it is wider than `width` cells, several tables that repeat its first column."""
     columns = []
     for number, head in enumerate(heads):
         cells = [row[number] for row in rows]
@@ -72,7 +72,7 @@ def _grid(columns: Sequence[Column], width: int) -> Table:
 
 
 def _broken(text: str, width: int) -> str:
-    """The text with words that are longer than `width` broken after separators, if they have any."""
+    """The text, in which words that are longer than `width` are broken after their separators."""
     return " ".join(word if cell_len(word) <= width else _lines(word, width) for word in text.split(" "))
 
 
@@ -86,7 +86,7 @@ def _lines(word: str, width: int) -> str:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Natural widths if they fit; otherwise the spare width is distributed by weight."""
+    """The natural widths if they fit, otherwise the least widths and a part of the spare width according to weight."""
     widths = [column.least for column in columns]
     spare = width - sum(widths) - GAP * len(columns)
     while spare > 0:

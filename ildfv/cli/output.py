@@ -1,4 +1,4 @@
-"""Output of the commands: one JSON document with --json, otherwise tables; and progress on stderr."""
+"""Output of the commands: one JSON document with --json, otherwise tables. Progress is shown on stderr."""
 
 from __future__ import annotations
 

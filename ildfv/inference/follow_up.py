@@ -208,7 +208,7 @@ def _identity_notes(before: Scan, after: Scan) -> list[str]:
 
 
 def _date(scan: Scan) -> date | None:
-    """The date of acquisition in the header of the first slice; None if it has none."""
+    """The date of acquisition in the header of the first slice; None if the header has none."""
     assert scan.dicom is not None
     values = scan.dicom.frames[0][1].acquisition
     text = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""

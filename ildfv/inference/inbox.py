@@ -1,4 +1,4 @@
-"""Predictions for many scans. Finished scans are skipped, and a failed scan is reported and does not end the run."""
+"""Predictions for many scans. Finished scans are skipped. A failed scan is reported and does not end the run."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Layers:
         return hu
 
     def network(self, name: str) -> networks.Network:
-        """The network of that name. A stored network ends after the deepest layer that the predictor needs."""
+        """The network with this name. A stored network ends after the deepest layer that the predictor needs."""
         if name not in self._networks:
             info = self.info.networks[name]
             stored = part_of(self.tensors, f"network.{name}")

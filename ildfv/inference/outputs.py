@@ -99,7 +99,7 @@ def _shares_of(shape: tuple[int, int], dtype, field: Field | None) -> tuple[csr_
 
 
 def squares_of(shape: tuple[int, int], field: Field | None) -> list[tuple[float, float]]:
-    """For each axis, (side of the square that prepared slices show, where the scan begins in it), in scan pixels."""
+    """For each axis, (side of the square that prepared slices show, start of the scan in it), in scan pixels."""
     if field is not None:
         return [(axis.side, axis.start) for axis in (field.rows, field.columns)]
     side = max(shape)

@@ -253,7 +253,7 @@ def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """For each pattern, the error of the mean area of a slice, cm², and the number of held-out scans it is from."""
+    """For each pattern, the error of the mean area of a slice, cm², and the number of its held-out scans."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 

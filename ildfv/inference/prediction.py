@@ -71,7 +71,7 @@ class HeadAnswer:
         return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
 
     def on_present_slices(self, values: np.ndarray, c: int) -> float:
-        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN with labels of scans: unknown."""
+        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN for heads fitted to labels of scans."""
         return float("nan") if self.pooling else float(values[self.presence[:, c], c].sum())
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:

@@ -30,7 +30,7 @@ Given = np.ndarray | None  # additional arrays of the slices
 
 
 class Predictor:
-    """Scores of new slices by the trained systems ("heads") of a study; created by `load`.
+    """Computes the scores of new slices by the trained systems ("heads") of a study. Created by `load`.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ class Predictor:
         return self.info.patterns
 
     def head(self, name: str | None = None) -> Head:
-        """The head of that name; None: the primary head."""
+        """The head with this name; None: the primary head."""
         found, name = {head.name: head for head in self.info.heads}, self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
 
     def fisher_head(self, name: str | None = None) -> FisherHead:
-        """The Fisher head of that name; None: the head `explained`.
+        """The Fisher head with this name; None: the head `explained`.
 
         InputError: the head is not a Fisher head, or there is no Fisher head.
         """
@@ -117,7 +117,7 @@ class Predictor:
 
     @property
     def explained(self) -> str | None:
-        """The head whose contribution maps are shown: the primary head if it is a Fisher head, else the first of them.
+        """The head with contribution maps: the primary head if it is a Fisher head, otherwise the first Fisher head.
 
         None if there is no Fisher head.
         """

@@ -113,7 +113,7 @@ class Storing:
         return f"{count}, because the server did not remove {names}; {AGAIN} for the others"
 
     def _removed(self, instance: Instance) -> bool:
-        """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it is gone."""
+        """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it was removed."""
         import requests
 
         url = f"{self.address.url}/studies/{instance.study}/series/{instance.series}/instances/{instance.uid}"

@@ -92,7 +92,7 @@ class Case:
 
     @property
     def distance(self) -> float | None:
-        """mm between adjacent slices, on average; None for one slice."""
+        """Mean distance of adjacent slices, mm; None if there is only one slice."""
         span = float(self.positions[-1] - self.positions[0])
         return span / (len(self) - 1) if len(self) > 1 and math.isfinite(span) else None
 

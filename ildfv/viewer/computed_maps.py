@@ -75,7 +75,7 @@ class ComputedMaps:
         )
 
     def quantised(self, part: int, pattern: int) -> tuple[float, list[bytes]]:
-        """The value of full colour and the compressed maps of a scan, computed for all patterns on the first call."""
+        """The value drawn in full colour and the compressed maps of a scan. The first call computes all patterns."""
         with self._lock:
             if part not in self._kept:
                 self._kept[part] = self._computed(part)
@@ -111,7 +111,7 @@ class ComputedMap:
         self.title = f"{KINDS[KIND]} of {maps.head}"
 
     def describe(self) -> dict[str, Any]:
-        """The grid of the maps and the value of full colour. InputError: a prepared slice is damaged."""
+        """The grid of the maps and the value drawn in full colour. InputError: a prepared slice is damaged."""
         scale, _ = self._maps.quantised(self._part, self.pattern)
         return {"rows": SIZE, "columns": SIZE, "step": 1, "scale": scale}
 

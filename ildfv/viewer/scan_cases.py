@@ -100,7 +100,7 @@ def scan_cases(
 
 
 def positions_of(grid: Geometry) -> np.ndarray:
-    """mm of each slice along the slice normal, ascending, (m,)."""
+    """The position of each slice along the slice normal, mm, ascending, (m,)."""
     z, y, x = grid.steps
     normal = np.cross(x, y)
     normal /= np.linalg.norm(normal)
