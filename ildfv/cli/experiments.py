@@ -24,18 +24,18 @@ TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
-    help="Additional network for the experiment `networks`: torchvision:NAME or timm:NAME; repeatable.",
+    help='Additional network for the experiment "networks": torchvision:NAME or timm:NAME; repeatable.',
     show_default=False,
 )
 OTHER = typer.Option(
-    help="Another workspace, on which the experiment `transfer` tests the systems of this one.",
+    help='Another workspace, on which the experiment "transfer" tests the systems of this workspace.',
     show_default="none, or another set of phantoms if phantoms are generated",
 )
 RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
 SPACE = typer.Option(
     "--workspace",
     "-w",
-    help="Workspace.",
+    help="Folder of the study.",
     show_default="current folder, or generated phantoms if it is no workspace",
     autocompletion=completion.workspaces,
 )
@@ -44,12 +44,12 @@ SPACE = typer.Option(
 def experiment(
     names: Annotated[list[str] | None, NAMES] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List the experiments and the tables and figures they reproduce.")
+        bool, typer.Option("--list", help="List the experiments and the tables and figures that they reproduce.")
     ] = False,
     preset: Annotated[
         str,
         typer.Option(
-            help="small (all steps on little data), medium (200 patients, for the experiment `growth` on a CPU) or "
+            help='small (all steps on little data), medium (200 patients, for the experiment "growth" on a CPU) or '
             "paper (five folds, on a GPU)."
         ),
     ] = "small",

@@ -49,8 +49,8 @@ def fit(
     recipe: Annotated[
         str,
         typer.Option(
-            help="few (no network is trained), paper (CNN and conv1), or auto: few for fewer than 2,000 labelled "
-            "slices or for labels of scans, otherwise paper."
+            help="few (no network is trained), paper (CNN and Fisher vectors of conv1), or auto: few for fewer than "
+            "2,000 labelled slices or for labels of scans, otherwise paper."
         ),
     ] = "auto",
     epochs: Annotated[

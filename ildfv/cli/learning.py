@@ -149,12 +149,14 @@ def encode(
             autocompletion=completion.layers,
         ),
     ] = "conv1",
-    region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
+    region: Annotated[str, typer.Option(help="Region whose descriptors are pooled: slice, body or lung.")] = "slice",
     lungs: Annotated[
         str, typer.Option(help="Method that finds the lung for --region lung: rule or lungmask.")
     ] = "rule",
     fold: o.Fold = 0,
-    model: Annotated[str | None, typer.Option(help="Name of the trained model.", show_default="the newest")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the trained model.", show_default="the newest model")
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
@@ -164,7 +166,7 @@ def encode(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Safetensors file with the weights of --network. The extra pretrained has those of efficientnet-lite0."
+            help="Safetensors file for --network. Not needed for efficientnet-lite0 with the extra pretrained."
         ),
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Number of mixture components.", min=1)] = 32,

@@ -45,9 +45,7 @@ def export(
     ] = None,
     all_patients: Annotated[
         bool,
-        typer.Option(
-            "--all-patients", help="Fit on all patients, with thresholds and performance by cross-validation."
-        ),
+        typer.Option("--all-patients", help="Fit on all patients, and cross-validate for thresholds and performance."),
     ] = False,
     primary: Annotated[
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
@@ -95,7 +93,7 @@ def predict(
         list[str],
         typer.Argument(
             help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
-            "dicomweb://host/path/studies/UID[/series/UID].",
+            "dicomweb://host/path/studies/UID, with or without /series/UID.",
             show_default=False,
         ),
     ],

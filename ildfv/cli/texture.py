@@ -15,7 +15,7 @@ app = typer.Typer(help="Classify images of any kind by their texture, with Fishe
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Source of descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME; @FILE adds weights."
+        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME. Append @FILE for own weights."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]

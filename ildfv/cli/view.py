@@ -31,7 +31,7 @@ def view(
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv of a workspace"),
+        typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv in the workspace"),
     ] = None,
     predictor: Annotated[
         Path | None,
