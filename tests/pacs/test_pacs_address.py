@@ -94,7 +94,7 @@ def test_credentials_come_from_a_file(monkeypatch, tmp_path):
     [
         (f"password = {SECRET}", "got other content in"),
         (f'pass = "{SECRET}"', "got other keys in"),
-        (f'password = "{SECRET}"', "must have both a user and a password, got one"),
+        (f'password = "{SECRET}"', "must have both a user and a password, got only one"),
         (f'token = "{SECRET}"\nuser = "me"', "got both"),
         ("token = 5", "as strings"),
         (None, "No such file"),
