@@ -142,8 +142,7 @@ def predict(
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. They contain the patient and study of the scan, unlike "
-            "all other output.",
+            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they contain its patient and study.",
             show_default="not written",
         ),
     ] = None,
