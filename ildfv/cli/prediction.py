@@ -142,7 +142,7 @@ def predict(
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they contain its patient and study.",
+            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they name its patient and study.",
             show_default="not written",
         ),
     ] = None,
