@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 INTERRUPTED = 128 + signal.SIGINT  # exit code after SIGINT; typer returns it on Ctrl-C
-STOPPED = "interrupted; run the same command again to resume"
+STOPPED = "interrupted: run the same command again to resume"
 
 
 def main() -> None:
-    """Runs `ildfv`. An error that the user can correct is printed as one line; with -vv, with a traceback.
+    """Runs `ildfv`. An error that the user can correct is printed as one line, and with -vv as a traceback.
 
     The exit code is 1 for invalid input, and 2 for a usage error or a missing extra.
     """
@@ -48,7 +48,7 @@ def _run() -> None:
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed; the next file that is opened would get its descriptor and its output
+        if getattr(sys, name) is None:  # closed: the next opened file would get its descriptor and receive its output
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  open until exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -64,7 +64,8 @@ def _run() -> None:
             raise
         _fail(explained(error), code=2 if isinstance(error, MissingPackageError) else 1)
     except MemoryError as error:
-        _fail(linked(f"out of memory: {error}; try a smaller --batch-size or fewer --workers", "out-of-memory"))
+        reason = f" ({error})" if str(error) else ""
+        _fail(linked(f"out of memory{reason}: use a smaller --batch-size or fewer --workers", "out-of-memory"))
     except BrokenPipeError:  # the reader closed the pipe early, as `head` does
         _discard(sys.stdout)
         sys.exit(1)  # the same code as typer uses
@@ -73,7 +74,7 @@ def _run() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # raised by reading a file; typer takes it for the end of a prompt
+        if isinstance(abort.__cause__, EOFError):  # raised by reading a file, but typer assumes the end of a prompt
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The commands, in the order of `ildfv --help`: those that a new user needs come first."""
+"""The commands in the order of `ildfv --help`, which begins with the commands that a new user needs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ app = typer.Typer(
     name="ildfv",
     help="Detect interstitial lung disease patterns on whole CT slices, by a CNN and by Fisher vectors of its "
     "activations.\n\n"
-    "- Without scans, `ildfv demo` runs everything on phantoms.\n"
-    "- With a predictor, `ildfv predict SCAN -p PREDICTOR` gives the answer for a new scan.\n"
+    "- Without scans, `ildfv demo` runs the whole pipeline on phantoms.\n"
+    "- With a predictor, `ildfv predict SCAN -p PREDICTOR` predicts the patterns on a new scan.\n"
     "- With labelled scans, `prepare`, `fit` and `export` make a predictor.\n\n"
     "`ildfv COMMAND --help` shows an example of each command.",
     no_args_is_help=True,
@@ -89,7 +89,7 @@ def root(
 
 
 def _naming_missing_extra(command: Callable) -> Callable:
-    """`command`, with a one-line error that names the extra if it needs an extra that is not installed."""
+    """`command`, with a one-line error that names the extra if a required extra is not installed."""
 
     @wraps(command)
     def run(**options):

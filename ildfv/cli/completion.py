@@ -17,7 +17,7 @@ from ildfv.train import defaults
 from ildfv.train.layer_names import OF_NETWORK, UNTRAINED
 
 DEPTH = 2  # levels of folders below the typed one
-MOST = 2000  # folders examined, and entries of each: a scan has some hundred files
+MOST = 2000  # maximum number of folders, and of entries per folder: a scan has some hundred files
 
 
 def workspaces(incomplete: str) -> list[str]:
@@ -31,7 +31,7 @@ def predictors(incomplete: str) -> list[str]:
 
 
 def layers(context: typer.Context, incomplete: str) -> list[str]:
-    """Layers that can be encoded: of --network or of the workspace's networks, and those without a network."""
+    """Layers that can be encoded: layers of --network or of the workspace's networks, and layers without a network."""
     network = context.params.get("network")
     names = _of_models(context) or OF_NETWORK[defaults.NETWORK] if network is None else OF_NETWORK.get(network, ())
     return _beginning((*names, *UNTRAINED), incomplete)
@@ -47,7 +47,7 @@ def encoded_layers(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def joined_layers(context: typer.Context, incomplete: str) -> list[str]:
-    """As `encoded_layers`, also after a plus sign: `filters+patches`."""
+    """Layers like `encoded_layers`, also after a plus sign, as in `filters+patches`."""
     before, plus, last = incomplete.rpartition("+")
     return [f"{before}{plus}{name}" for name in encoded_layers(context, last)]
 
@@ -61,13 +61,13 @@ def _workspace(context: typer.Context) -> Path:
 
 
 def _of_models(context: typer.Context) -> list[str]:
-    """The layers recorded with the workspace's networks, or with the one given by --model."""
+    """The layers recorded with the network given by --model, or with all networks of the workspace."""
     model = context.params.get("model") or "*"
     return [name for path in _workspace(context).glob(f"models/{model}/fold-*/model.json") for name in _recorded(path)]
 
 
 def _recorded(path: Path) -> list[str]:
-    """The layers of a saved network; none if the file cannot be read, which `ildfv verify` reports."""
+    """The layers of a saved network; [] if the file cannot be read, which `ildfv verify` reports."""
     from ildfv.errors import InputError
     from ildfv.store.atomic import read_json
 
@@ -94,7 +94,7 @@ def _folders_with(name: str, incomplete: str) -> list[str]:
 
 
 def _below(root: Path, start: str) -> Iterator[str]:
-    """Folders below `root`, nearest first, whose path relative to it begins with `start`; hidden ones are omitted."""
+    """Folders below `root`, nearest first, whose relative path begins with `start`, without hidden folders."""
     level = [""]
     for depth in range(DEPTH):
         following = []
@@ -107,7 +107,7 @@ def _below(root: Path, start: str) -> Iterator[str]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Some entries of a folder; none of one that cannot be read."""
+    """At most MOST entries of a folder; [] if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return list(islice(entries, MOST))

@@ -1,4 +1,4 @@
-"""Commands `phantom`, `stats` and `folds`, and the list of all commands that prepare the data of a study."""
+"""Commands `phantom`, `stats` and `folds`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def phantom(
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
     slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
-        str, typer.Option(help="easy; or hard: early and mixed disease, similar findings, several scanners.")
+        str, typer.Option(help="easy, or hard: early and mixed disease, similar findings and several scanners.")
     ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate synthetic chest CT: DICOM series with label maps. Equal seeds give equal files.
+    """Generate phantoms: synthetic chest CT scans as DICOM series with label maps. Equal seeds give equal files.
 
     Example: `ildfv phantom scans --patients 20 --seed 1 --difficulty hard`
     """
@@ -61,11 +61,13 @@ def stats(
     threshold: Annotated[
         int | None,
         typer.Option(
-            help="T: number of pixels from which a pattern is present.", min=1, show_default="the workspace's"
+            help="T: number of pixels from which a pattern counts as present.",
+            min=1,
+            show_default="T of the workspace",
         ),
     ] = None,
 ) -> None:
-    """Count slices and patients per pattern, and patterns per slice: the paper's Tables 1 and 2 for these slices.
+    """Count slices and patients per pattern, and slices per set of patterns, as in Tables 1 and 2 of the paper.
 
     Example: `ildfv stats --threshold 4000`
     """
@@ -79,7 +81,8 @@ def stats(
         return
     excluded, unit = result["unlabelled_slices"], result.get("unit", "slice")
     rule = "labels of scans" if unit == "scan" else f"T = {result['threshold']} pixels"
-    caption = f"{rule}; {excluded} {unit}{'s' * (excluded != 1)} without labels excluded"
+    excluded_units = f"{unit} without labels is" if excluded == 1 else f"{unit}s without labels are"
+    caption = f"{rule}; {excluded} {excluded_units} excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
     rows.append(
         (f"none (patients: no pattern on any {unit})", result["healthy"]["slices"], result["healthy"]["patients"])
@@ -101,11 +104,12 @@ def folds(
     seed: o.OwnSeed = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--keep", help="Replace a folds.json that differs, else stop with an error.")
+        bool,
+        typer.Option("--fresh/--keep", help="--fresh replaces a folds.json that differs; --keep stops with an error."),
     ] = False,
     slices: Annotated[
         str | None,
-        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere; creates the workspace if necessary."),
+        typer.Option(help="Path or URL (s3://…) of slices prepared elsewhere. A missing workspace is created."),
     ] = None,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -128,6 +132,6 @@ def folds(
         return
     columns = ["fold", "patients", f"{unit}s", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s")
+    output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s with the pattern")
     for warning in result["warnings"]:
         output.out.print(f"note: {warning}")

@@ -1,4 +1,4 @@
-"""Checks that a command makes before its slow imports: scikit-learn and torch take seconds."""
+"""Checks that a command makes before it imports scikit-learn and torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ildfv.errors import InputError, check
 
 
 def check_study(workspace: Path, device: str = "cpu") -> None:
-    """InputError unless the workspace exists and the device has a valid name."""
+    """Raises InputError unless the workspace exists and the device has a valid name."""
     from ildfv.pipeline.devices import check_name
     from ildfv.pipeline.location import check_workspace
 
@@ -18,12 +18,12 @@ def check_study(workspace: Path, device: str = "cpu") -> None:
 
 
 def check_scan(path: Path) -> None:
-    """InputError unless the path of a scan exists; the message is that of `datasets.search.files_below`."""
+    """Raises InputError, with the message of `datasets.search.files_below`, unless the path of a scan exists."""
     check(path.exists(), f"scans must be an existing folder or file, got {path}, which does not exist")
 
 
 def missing_sources(sources: Sequence[str]) -> list[dict]:
-    """{"source", "reason"} of each source that does not exist. InputError: an address is invalid."""
+    """{"source", "reason"} for each source that does not exist. InputError: an address is invalid."""
     from ildfv.pacs.address import is_address, parsed
 
     failed = []

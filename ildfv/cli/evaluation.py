@@ -1,4 +1,4 @@
-"""Commands `report` and `demo`: the results on one page, and the whole pipeline on phantoms."""
+"""Commands `report`, the results on one page, and `demo`, the whole pipeline on phantoms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Write one self-contained HTML page: data, scores with intervals, curves, example slices, settings.
+    """Write one self-contained HTML page with data, scores with intervals, curves, example slices and settings.
 
     Example: `ildfv report`
     """
@@ -39,7 +39,7 @@ def report(
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder for scans and workspace.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder for the phantoms and the workspace.")] = Path("demo"),
     patients: Annotated[int, typer.Option(help="Number of phantom patients.", min=10)] = 30,
     seed: o.Seed = 0,
     layers: Annotated[str, typer.Option(help="Layers to encode, separated by commas.")] = "conv1,conv5",
@@ -81,6 +81,6 @@ def demo(
     )
     output.out.print(f"Open the report: {result['report']}", soft_wrap=True)
     output.out.print(
-        f"A phantom patient that no model has seen, predicted by {result['predictor']}: {result['prediction']}",
+        f"Prediction of {result['predictor']} for a phantom that was not used for fitting: {result['prediction']}",
         soft_wrap=True,
     )

@@ -16,24 +16,27 @@ if TYPE_CHECKING:
     from ildfv.evaluation.tables import Cell, Table
 
 MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
-TESTS = "Differences with 95 % intervals by patient, p by a permutation test over patients; no multiplicity correction."
+TESTS = (
+    "Differences with 95 % intervals by patient, and p values of a permutation test over patients, not corrected for "
+    "multiple comparisons."
+)
 TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 
 NAMES = typer.Argument(help="Experiments, or all.", show_default=False)
 NETWORKS = typer.Option(
-    help="Additional network for the experiment `networks`: torchvision:NAME or timm:NAME; repeatable.",
+    help='Additional network for the experiment "networks": torchvision:NAME or timm:NAME; repeatable.',
     show_default=False,
 )
 OTHER = typer.Option(
-    help="Another workspace, on which the experiment `transfer` tests the systems of this one.",
-    show_default="none; for generated phantoms, another set of them",
+    help='Another workspace, on which the experiment "transfer" tests the systems of this workspace.',
+    show_default="none, or another set of phantoms if phantoms are generated",
 )
 RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
 SPACE = typer.Option(
     "--workspace",
     "-w",
-    help="Workspace.",
-    show_default="current folder, otherwise generated phantoms",
+    help="Folder of the study.",
+    show_default="current folder, or generated phantoms if it is no workspace",
     autocompletion=completion.workspaces,
 )
 
@@ -41,12 +44,13 @@ SPACE = typer.Option(
 def experiment(
     names: Annotated[list[str] | None, NAMES] = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="List the experiments and the tables and figures they reproduce.")
+        bool, typer.Option("--list", help="List the experiments and the tables and figures that they reproduce.")
     ] = False,
     preset: Annotated[
         str,
         typer.Option(
-            help="small: all steps on little data; medium: 200 patients, for growth on a CPU; paper: five folds, GPU."
+            help='small (all steps on little data), medium (200 patients, for the experiment "growth" on a CPU) or '
+            "paper (five folds, on a GPU)."
         ),
     ] = "small",
     workspace: Annotated[Path | None, SPACE] = None,
@@ -58,7 +62,7 @@ def experiment(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Run the paper's experiments and compare the results with the paper's. All experiments share trained networks.
+    """Run the experiments of the paper and compare the results with its numbers. Experiments share trained networks.
 
     Resumes an interrupted run. Writes JSON and CSV to results/experiments/, and the page experiments.html.
 
@@ -73,7 +77,9 @@ def experiment(
         known = [{"name": e.name, "title": e.title, "paper": e.paper} for e in experiments().values()]
         if not output.emit({"experiments": known}, as_json=as_json):
             rows = [(e["name"], e["title"], e["paper"] or "not in the paper") for e in known]
-            output.table("Experiments", ["name", "what", "in the paper"], rows, caption="`all` runs all of them")
+            output.table(
+                "Experiments", ["name", "what", "in the paper"], rows, caption="`ildfv experiment all` runs all of them"
+            )
         return
     extent = preset_named(preset)
     # Networks that are already part of the preset keep the settings of the preset.
@@ -96,7 +102,7 @@ def experiment(
             note = f"{table.note} {MEASURES if measures else ''}".strip()
             output.table(table.title + warning, columns, cells, caption=note or None)
         if document.comparisons:
-            output.table("Paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
+            output.table("Differences, paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
         for note in document.notes:
             output.out.print(note, style="dim italic")
     output.out.print(
@@ -105,11 +111,11 @@ def experiment(
 
 
 def shown(table: Table) -> tuple[list[str], list[list]]:
-    """Columns and rows that fit a terminal. Source and data are below the first cell, intervals below measures."""
+    """Columns and rows that fit a terminal. Source and data are below the first cell, intervals are below measures."""
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # a repeated label is omitted: the paper's row follows ours
+        labels = ["", *(row[0] for row in rows)]  # a label that equals the label above, in the paper's row, is omitted
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)
@@ -118,7 +124,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
 
 
 def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
-    """Columns and rows of comparisons. A cell has the difference, its interval and its p on separate lines."""
+    """Columns and rows of comparisons. A cell has the difference, its interval and its p value on separate lines."""
     rows = []
     for one in comparisons:
         row = [f"{one.a}\n  minus {one.b}"]
@@ -133,7 +139,7 @@ def tested(comparisons: list[Comparison]) -> tuple[list[str], list[list]]:
 
 
 def _cell(value: Cell):
-    """A measure as text, with its interval and its ± over folds on separate lines; other values are unchanged."""
+    """A measure as text, with its interval and its standard deviation on separate lines; other values are unchanged."""
     from ildfv.evaluation.tables import Estimate
 
     if not isinstance(value, Estimate):

@@ -1,4 +1,4 @@
-"""Commands `fit` and `baselines`: all folds in one command, and the baselines for comparison."""
+"""Commands `fit`, which fits and evaluates systems on all folds, and `baselines`, with which they are compared."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def fit(
     workspace: o.Workspace = o.HERE,
     recipe: Annotated[
         str,
-        typer.Option(help="few: no network is trained; paper: CNN and conv1; auto: few below 2,000 labelled slices."),
+        typer.Option(
+            help="few (no network is trained), paper (CNN and Fisher vectors of conv1), or auto: few for fewer than "
+            "2,000 labelled slices or for labels of scans, otherwise paper."
+        ),
     ] = "auto",
     epochs: Annotated[
         int | None, typer.Option(help="Number of epochs of the network, with recipe paper.", min=1)
@@ -97,7 +100,7 @@ def fit(
         ["system", *map(_stacked, next(iter(result["systems"].values()))["auc"]), "mean"],
         rows,
         caption=f"{len(result['folds'])} folds pooled: {tested} of {result['patients']} patients, {rule}; intervals "
-        "by patient",
+        "are by patient",
     )
     against = [
         (

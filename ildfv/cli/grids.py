@@ -12,15 +12,15 @@ from rich.cells import cell_len
 from rich.table import Table
 
 NUMBERS = compile(r"([-+−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
-GAP = 2  # characters between columns; rich uses one of them for the border
+GAP = 2  # characters between columns, including one for the border of rich
 WORD = 24  # characters; longer words are broken
 LONG = 16  # characters; longer words may be broken after a separator
-PARTS = compile(r"[^-+/_]*[-+/_]*")  # of a name such as fv-filters+patches-lung-ridge, with the separators at their end
+PARTS = compile(r"[^-+/_]*[-+/_]*")  # parts of names such as fv-filters+patches-lung-ridge, ending in a separator
 
 
 @dataclass(frozen=True)
 class Column:
-    """The text of one column, and the widths that it allows."""
+    """The text of one column, and its smallest and natural width."""
 
     head: str
     cells: Sequence[str]
@@ -47,7 +47,7 @@ class Column:
 
 
 def grids(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[Table]:
-    """The table; if it is wider than `width` cells, several tables that repeat its first column."""
+    """Yields the table or, if it is wider than `width` cells, several tables that repeat its first column."""
     columns = []
     for number, head in enumerate(heads):
         cells = [row[number] for row in rows]
@@ -72,7 +72,7 @@ def _grid(columns: Sequence[Column], width: int) -> Table:
 
 
 def _broken(text: str, width: int) -> str:
-    """The text with words that are longer than `width` broken after separators, if they have any."""
+    """The text, in which words that are longer than `width` are broken after their separators."""
     return " ".join(word if cell_len(word) <= width else _lines(word, width) for word in text.split(" "))
 
 
@@ -86,7 +86,7 @@ def _lines(word: str, width: int) -> str:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Natural widths if they fit; otherwise the spare width is distributed by weight."""
+    """The natural widths if they fit, otherwise the least widths and a part of the spare width according to weight."""
     widths = [column.least for column in columns]
     spare = width - sum(widths) - GAP * len(columns)
     while spare > 0:

@@ -19,22 +19,26 @@ from ildfv.train import defaults
 def train(
     workspace: o.Workspace = o.HERE,
     fold: o.Fold = 0,
-    network: Annotated[str, typer.Option(help="cnnf, vgg19, torchvision:NAME or timm:NAME.")] = defaults.NETWORK,
+    network: Annotated[
+        str, typer.Option(help="Network: cnnf, vgg19, torchvision:NAME or timm:NAME.")
+    ] = defaults.NETWORK,
     loss: Annotated[
-        str, typer.Option(help="logistic, balanced-logistic, l2, smooth-l1, balanced-l2, …")
+        str,
+        typer.Option(help="Loss: logistic, l2 or smooth-l1, optionally with the prefix balanced-."),
     ] = defaults.LOSS,
     target: Annotated[
         str | None,
         typer.Option(
-            help="presence, counts, step or ramp.", show_default="presence for logistic losses, otherwise counts"
+            help="Target: presence, counts, step or ramp.",
+            show_default="presence for logistic losses, otherwise counts",
         ),
     ] = None,
     threshold: Annotated[
         int | None,
         typer.Option(
-            help="T of the training targets, in pixels; results are for the workspace's T.",
+            help="T of the training targets, in pixels. Results are for the T of the workspace.",
             min=1,
-            show_default="the workspace's",
+            show_default="T of the workspace",
         ),
     ] = None,
     ramp: Annotated[
@@ -51,13 +55,13 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Safetensors file with initial weights.", show_default="random weights")
     ] = None,
-    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = defaults.OPTIMIZER,
+    optimizer: Annotated[str, typer.Option(help="Optimizer: adamw or sgd.")] = defaults.OPTIMIZER,
     epochs: Annotated[int, typer.Option(help="Number of passes over the training slices.", min=1)] = defaults.EPOCHS,
     batch_size: Annotated[int, typer.Option(help="Number of slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
         int,
         typer.Option(
-            help="Shards per step, distributed over ranks; the result does not depend on the number of ranks.", min=1
+            help="Shards per step, distributed over ranks. The result does not depend on the number of ranks.", min=1
         ),
     ] = defaults.SHARDS,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = defaults.LEARNING_RATE,
@@ -73,7 +77,10 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh/--resume", help="Delete a model trained with other settings, else stop with an error."),
+        typer.Option(
+            "--fresh/--resume",
+            help="If a model with this name has other settings, --fresh deletes it and --resume stops with an error.",
+        ),
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -116,7 +123,7 @@ def train(
 
 
 def _target(loss: str, target: str | None, ramp: str | None) -> str:
-    """The given target, or the one that the loss and the ramp imply."""
+    """The given target, or the target that the loss and the ramp imply."""
     if target is not None:
         return target
     if "logistic" in loss:
@@ -138,40 +145,51 @@ def encode(
     layer: Annotated[
         str,
         typer.Option(
-            help="conv1 … conv5, fc6, any module; or filters or patches, without a network.",
+            help="Layer: conv1 … conv5, fc6 or any module of the network; or filters or patches, without a network.",
             autocompletion=completion.layers,
         ),
     ] = "conv1",
-    region: Annotated[str, typer.Option(help="Pool descriptors of the slice, the body or the lung.")] = "slice",
-    lungs: Annotated[str, typer.Option(help="How --region lung finds lungs: rule or lungmask.")] = "rule",
+    region: Annotated[str, typer.Option(help="Region whose descriptors are pooled: slice, body or lung.")] = "slice",
+    lungs: Annotated[
+        str, typer.Option(help="Method that finds the lung for --region lung: rule or lungmask.")
+    ] = "rule",
     fold: o.Fold = 0,
-    model: Annotated[str | None, typer.Option(help="Trained model.", show_default="the newest")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the trained model.", show_default="the newest model")
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
-            help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME, timm:NAME."
+            help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME or timm:NAME."
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Safetensors file with the weights of --network; those of efficientnet-lite0 come with [pretrained]."
+            help="Safetensors file for --network. Not needed for efficientnet-lite0 with the extra pretrained."
         ),
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Number of mixture components.", min=1)] = 32,
     dimensions: Annotated[int, typer.Option(help="Maximum number of dimensions after PCA.", min=1)] = 512,
     passes: Annotated[
         int | None,
-        typer.Option(help="Maximum number of EM passes over all descriptors.", min=1, show_default="3; 10 with exact"),
+        typer.Option(
+            help="Maximum number of EM passes over all descriptors.", min=1, show_default="3, or 10 with --method exact"
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help="EM method: stepwise or exact.")] = "stepwise",
     improved: Annotated[bool, typer.Option(help="Apply the signed square root and L2 normalisation.")] = True,
     seed: o.OwnSeed = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Slices per batch.", min=1, show_default="16, or as many as GPU memory allows")
+        int | None,
+        typer.Option(help="Number of slices per batch.", min=1, show_default="16, or as many as GPU memory allows"),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Delete an encoding with other settings, else stop with an error.")
+        bool,
+        typer.Option(
+            "--fresh/--resume",
+            help="If the encoding has other settings, --fresh deletes it and --resume stops with an error.",
+        ),
     ] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -215,11 +233,11 @@ def encode(
     if not output.emit(result, as_json=as_json):
         after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
         output.out.print(
-            f"{result['slices']:,} slices, {result['descriptors']:,} descriptors of {result['layer']} "
-            f"({result['d']} dimensions) of {result['inputs']['model']}, {result['components']} components, "
-            f"reduced from {result['fisher_length']:,} to {result['dimensions']} dimensions "
-            f"({100 * result['explained_variance']:.1f} % of the variance).\n"
-            f"Mean log likelihood per training descriptor {result['mean_log_likelihood']:.4f} "
+            f"{result['slices']:,} slices with {result['descriptors']:,} descriptors of layer {result['layer']} "
+            f"({result['d']} dimensions, {result['inputs']['model']}) were encoded by a mixture of "
+            f"{result['components']} components. PCA reduced the Fisher vectors from {result['fisher_length']:,} to "
+            f"{result['dimensions']} dimensions ({100 * result['explained_variance']:.1f} % of the variance).\n"
+            f"Mean log likelihood per training descriptor: {result['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {result['folder']}. Next: ildfv regress"
         )
 
@@ -229,26 +247,30 @@ def regress(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="Layer, or several as filters+patches.",
-            show_default="the newest encoding's",
+            help="Layer, or several joined by a plus sign, such as filters+patches.",
+            show_default="layer of the newest encoding",
             autocompletion=completion.joined_layers,
         ),
     ] = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
-    fold: Annotated[
-        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
-    ] = None,
+    fold: o.OwnFold = None,
     target: Annotated[
-        str, typer.Option(help="Regression target: counts, step, ramp or fraction (of lung).")
+        str, typer.Option(help="Regression target: counts, step, ramp or fraction (of the lung).")
     ] = "counts",
     head: Annotated[
-        str, typer.Option(help="linear; or ridge or logistic, for few slices: penalties chosen by patient.")
+        str,
+        typer.Option(
+            help="Regression: linear; or ridge or logistic, for few slices, with penalties from cross-validation."
+        ),
     ] = "linear",
     ridge: Annotated[
         str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
     ] = "auto",
     density: Annotated[
-        str, typer.Option(help="Lung densities as additional inputs of ridge and logistic: auto (if they help) or off.")
+        str,
+        typer.Option(
+            help="Lung densities as additional inputs of ridge and logistic: auto (if they improve the scores) or off."
+        ),
     ] = "auto",
     bags: o.Bags = None,
     as_json: o.Json = False,

@@ -11,7 +11,7 @@ from ildfv.cli.early import check_study
 
 
 def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
-    """Check which packages are installed and which devices and backends work, with a remedy for each problem.
+    """Check which packages are installed and which devices and backends work, and print a remedy for each problem.
 
     Example: `ildfv doctor`
     """
@@ -26,10 +26,10 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
 
 
 def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
-    """Check every file of the workspace, with a remedy for each fault.
+    """Check every file of the workspace, and print a remedy for each fault.
 
-    Parts, models, encodings and results are compared with their SHA-256 checksums. Settings and folds, which may be
-    edited, have no checksum; they are validated instead.
+    Slices, models, encodings and results are compared with their SHA-256 checksums. Settings and folds have no
+    checksum, because they may be edited. Their values are checked instead.
 
     Example: `ildfv verify --workspace study`
     """

@@ -22,7 +22,10 @@ Workspace = Annotated[
 EncodedLayer = Annotated[
     str | None,
     typer.Option(
-        "--layer", help="Layer.", show_default="the newest encoding's", autocompletion=completion.encoded_layers
+        "--layer",
+        help="Layer of the encoding.",
+        show_default="layer of the newest encoding",
+        autocompletion=completion.encoded_layers,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -31,15 +34,18 @@ Verbose = Annotated[
 ]
 MOST = 2**32 - 1  # largest seed that NumPy and scikit-learn accept
 Seed = Annotated[int, typer.Option(help="Random seed.", min=0, max=MOST)]
-OwnSeed = Annotated[int | None, typer.Option(help="Random seed.", min=0, max=MOST, show_default="the workspace's")]
-Fold = Annotated[int, typer.Option(help="The held-out fold, used only for testing.", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+OwnSeed = Annotated[
+    int | None, typer.Option(help="Random seed.", min=0, max=MOST, show_default="seed of the workspace")
+]
+Fold = Annotated[int, typer.Option(help="Held-out fold, used only for testing.", min=0)]
+OwnFold = Annotated[int | None, typer.Option(help="Held-out fold.", min=0, show_default="fold of the newest encoding")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:i.")]
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")
 Bags = Annotated[
     str | None,
     typer.Option(
-        help="With labels of scans: how scores of slices give the score of a scan, noisy-or or max.",
+        help="For labels of scans: pooling of the scores of slices to the score of a scan, noisy-or or max.",
         show_default="noisy-or",
     ),
 ]

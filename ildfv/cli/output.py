@@ -1,4 +1,4 @@
-"""Output of the commands: one JSON document with --json, otherwise tables; and progress on stderr."""
+"""Output of the commands: one JSON document with --json, otherwise tables. Progress is shown on stderr."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _events: EventLog | None = None  # event log of the running command
 def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = True) -> Progress:
     """Bars on a terminal, log lines elsewhere, and JSON lines in the workspace; silent on ranks other than 0.
 
-    notes: whether notes are shown, which may contain paths. The event log, which only its owner can read, contains
-    them in any case.
+    notes: whether notes, which may contain paths, are shown. The event log always contains them, because only its owner
+    can read it.
     """
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
@@ -69,7 +69,7 @@ def failed(text: str) -> None:
 def emit(result, *, as_json: bool) -> bool:
     """Prints `result`, a dict or a document, as JSON if `as_json`. Ranks other than 0 print nothing.
 
-    Returns True if the command must print nothing more.
+    Returns True if the command must not print anything else.
     """
     if not distributed.is_main():
         return True
@@ -104,7 +104,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, capti
 
 
 def lines(title: str, rows: Iterable[Sequence[str]]) -> None:
-    """Prints a title and one line per row, `first: second`: for paths and reasons, which a table would break."""
+    """Prints a title and one line `first: second` per row. A table would break long paths and reasons."""
     out.print(title, style="bold")
     for row in rows:
         out.print("  " + ": ".join(printable(text) for text in row))
@@ -123,7 +123,7 @@ def cell(value) -> str:
 
 
 def above_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """The value and, on a second line, its interval, such as `0.912` above `.881–.940`: for tables of many columns."""
+    """The value and, on a second line, its interval, such as `0.912` above `.881–.940`, for tables of many columns."""
     if value is None:
         return "–"
     return f"{value:.3f}" + ("" if interval is None else "\n" + "–".join(f"{x:.3f}".lstrip("0") for x in interval))

@@ -1,4 +1,4 @@
-"""Commands `export` and `predict`: a predictor, and its predictions for scans."""
+"""Commands `export`, which writes a predictor, and `predict`, which applies it to scans."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ildfv.cli.early import check_study, missing_sources
 from ildfv.errors import InputError, check
 from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
 from ildfv.inference.predictor_location import predictor_content
+from ildfv.inference.sentences import sentence
 from ildfv.pipeline.choices import check_region_name
 from ildfv.pipeline.devices import check_name
 from ildfv.store.outputs import check_folder
@@ -28,31 +29,29 @@ def export(
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Layer; several give several heads.",
-            show_default="the newest encoding's",
+            help="Layer; repeat the option to export several heads.",
+            show_default="layer of the newest encoding",
             autocompletion=completion.encoded_layers,
         ),
     ] = None,
     region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
     head: Annotated[
         list[str] | None,
-        typer.Option(help="Regression of the layers: linear, ridge, logistic.", show_default="all that are fitted"),
+        typer.Option(help="Regression of the layers: linear, ridge or logistic.", show_default="all that were fitted"),
     ] = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
-    ] = None,
+    fold: o.OwnFold = None,
     cnn: Annotated[
-        bool | None, typer.Option(help="Include the outputs of the network.", show_default="if they are evaluated")
+        bool | None, typer.Option(help="Include the outputs of the network.", show_default="if they were evaluated")
     ] = None,
     all_patients: Annotated[
         bool,
-        typer.Option("--all-patients", help="Fit on all patients; thresholds and performance from cross-validation."),
+        typer.Option("--all-patients", help="Fit on all patients, and cross-validate for thresholds and performance."),
     ] = False,
     primary: Annotated[
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
     ] = None,
-    weights: Annotated[list[Path] | None, typer.Option(help="Weights of a frozen network, safetensors.")] = None,
-    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, else only their checksum.")] = True,
+    weights: Annotated[list[Path] | None, typer.Option(help="Safetensors file with frozen weights.")] = None,
+    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, or only their checksum.")] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -82,7 +81,8 @@ def export(
         from ildfv.inference.model_card import verdict
 
         names = ", ".join(one.name for one in info.heads)
-        output.out.print(f"{out}: {names}; primary {info.primary}. {info.use}", soft_wrap=True)
+        heads = f"head{'s' * (len(info.heads) > 1)} {names} (primary: {info.primary})"
+        output.out.print(f"{out} contains the {heads}. {info.use}", soft_wrap=True)
         for one in info.heads:
             output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
         output.out.print(f"Next: ildfv predict SCAN --predictor {quote(str(out))}", soft_wrap=True)
@@ -93,7 +93,7 @@ def predict(
         list[str],
         typer.Argument(
             help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
-            "dicomweb://host/path/studies/UID[/series/UID].",
+            "dicomweb://host/path/studies/UID, with or without /series/UID.",
             show_default=False,
         ),
     ],
@@ -108,12 +108,14 @@ def predict(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for JSON, CSV, page and maps of each scan.", show_default="none written")
+        Path | None,
+        typer.Option(help="Folder for the JSON, CSV, HTML page and maps of each scan.", show_default="not written"),
     ] = None,
     series: Annotated[
         str | None,
         typer.Option(
-            help="Series to use if a folder has several: number or SeriesInstanceUID.", show_default="most slices"
+            help="Number or SeriesInstanceUID of the series to use if a folder has several.",
+            show_default="the series with the most slices",
         ),
     ] = None,
     follow_up: Annotated[
@@ -123,27 +125,25 @@ def predict(
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="Keep patient, study, series and path in the outputs.")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Predict scans again whose prediction is already in --out.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Repeat predictions that are already in --out.")] = False,
     cnn_maps: Annotated[
         str | None,
         typer.Option(
-            help="Also write maps of the network's own outputs to --out: grad-cam, or occlusion, which takes 170 "
-            "passes of the network per slice.",
-            show_default="none written",
+            help="Also write maps of the outputs of the network to --out: grad-cam, or occlusion, which takes 170 "
+            "forward passes per slice.",
+            show_default="not written",
         ),
     ] = None,
     cam: Annotated[bool, typer.Option("--cam", help="The same as --cnn-maps grad-cam.")] = False,
     weights: Annotated[
-        list[Path] | None, typer.Option(help="Files of frozen weights of which the predictor has only the checksum.")
+        list[Path] | None,
+        typer.Option(help="Safetensors file with frozen weights that the predictor does not contain."),
     ] = None,
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. They contain the patient and study of the scan; all "
-            "other output contains no identity.",
-            show_default="none written",
+            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they name its patient and study.",
+            show_default="not written",
         ),
     ] = None,
     store: Annotated[
@@ -158,20 +158,22 @@ def predict(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Predict the patterns on scans: presence, probability, area, and the evidence for each. Research use only.
+    """Predict the presence, probability and area of each pattern on scans, with evidence. Research use only.
 
-    In a folder of scans, for example with one folder per patient, every scan is predicted. A scan that cannot be read
-    is reported, the others are predicted, and the exit code is 1. Finished scans in --out are not predicted again.
-    Credentials for a PACS come from ILDFV_PACS_USER and ILDFV_PACS_PASSWORD, ILDFV_PACS_TOKEN, or the file that
-    ILDFV_PACS_CREDENTIALS names.
+    In a folder of scans, for example with one folder per patient, every scan is predicted. If a scan cannot be read,
+    the error is reported, the other scans are predicted, and the exit code is 1. Scans whose predictions are already in
+    --out are skipped. Credentials for a PACS are read from ILDFV_PACS_USER and ILDFV_PACS_PASSWORD, from
+    ILDFV_PACS_TOKEN, or from the file named by ILDFV_PACS_CREDENTIALS.
 
     Example: `ildfv predict /data/scan --predictor my-predictor --out answers`
     """
     method = cnn_method(cnn_maps) if cnn_maps is not None else GRAD_CAM if cam else None
-    check(not cam or method is GRAD_CAM, f"--cam is the same as --cnn-maps grad-cam, got --cnn-maps {cnn_maps} as well")
+    check(
+        not cam or method is GRAD_CAM, f"--cam means --cnn-maps grad-cam, got --cnn-maps {cnn_maps} as well: omit one"
+    )
     option = "--cam" if cam else "--cnn-maps"
     writes_maps = out is not None and not follow_up
-    check(method is None or writes_maps, f"{option} needs --out, and is not available with --follow-up")
+    check(method is None or writes_maps, f"{option} needs --out and cannot be used with --follow-up")
     for folder in (out, dicom):
         if folder is not None:
             check_folder(folder)
@@ -234,7 +236,7 @@ def _show_predictions(
 
 
 def _print_end(out: Path | None, predictor, method, *, methods: bool) -> None:
-    """Prints where the output is and, with `methods`, a paragraph for a Methods section."""
+    """Prints the folder of the output and, with `methods`, a paragraph for a Methods section."""
     if out is not None:
         output.out.print(f"Written to {out}. Research use only.")
     if methods:
@@ -260,15 +262,19 @@ def _print_answer(answer: dict) -> None:
             )
             for pattern, row in head["scan"].items()
         ]
-        notes = [*(f"{note.rstrip('.')}." for note in answer["notes"]), *answer["reliability"]] if number == 0 else []
+        notes = [*map(sentence, answer["notes"]), *answer["reliability"]] if number == 0 else []
         if uncalibrated := [pattern for pattern, row in head["scan"].items() if row["probability"] is None]:
             why = "calibration needs held-out scans with and without the pattern"
             notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
         if poolings := {row["pooling"] for row in head["scan"].values() if "pooling" in row}:
-            who = "the slice with the highest score decides" if poolings == {"max"} else "all slices together decide"
-            notes.append(f"Fitted to labels of scans: {who} on present; slices counts those that do alone.")
+            what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
+            notes.append(
+                f'This head was fitted to labels of scans: "present" depends on {what}; "slices" is the number of '
+                "slices that alone would make a pattern present."
+            )
+        count = f"{answer['slices']} slice{'s' * (answer['slices'] != 1)}"
         output.table(
-            f"{answer['scan']}, {answer['slices']} slices, {head_name}: {data}",
+            f"{answer['scan']}, {count}, {head_name}: {data}",
             HEADINGS,
             rows,
             caption=" ".join([*notes, head["performance"]]),
@@ -285,7 +291,7 @@ def _print_change(found: dict) -> None:
         f"{found['before']['scan']} to {found['after']['scan']}, {found['head']}: mean area on a slice, cm²",
         ["pattern", "before", "after", "change", "95 % interval"],
         rows,
-        caption=" ".join([*found["notes"], found["interval"]]),
+        caption=" ".join([*map(sentence, found["notes"]), found["interval"]]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Command `prepare`: from scans to slices in a workspace."""
+"""Command `prepare`, which converts scans to slices in a workspace."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from ildfv.cli.prepare_report import show_preview, show_report
 from ildfv.errors import InputError, check
 from ildfv.pipeline.without_paths import without_paths
 
-CODES = (
-    "TOML table of the meanings of label codes, or the name of a shipped table: `phantom`, `cip`, `hug-ild`, `medseg`."
-)
+CODES = "TOML table of the label codes, or the name of a shipped table: `phantom`, `cip`, `hug-ild` or `medseg`."
 
 
 def prepare(
@@ -32,7 +30,7 @@ def prepare(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file of labels of slices or scans (0, 1 or empty for each pattern) and, optionally, patients."
+            help="CSV file with labels of slices or scans (0, 1 or empty for each pattern) and, optionally, patients."
         ),
     ] = None,
     grey: Annotated[
@@ -41,64 +39,77 @@ def prepare(
     ] = None,
     lung_masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of your lung masks, named like the scans; used for densities and --region lung."),
+        typer.Option(help="Folder of lung masks with the names of the scans, for densities and --region lung."),
     ] = None,
     lungs: Annotated[
         str | None,
-        typer.Option(help="How the lung is found: `rule`, or `lungmask` (extra lungs).", show_default="rule"),
+        typer.Option(
+            help="Method that finds the lung: `rule`, or `lungmask` (needs the extra lungs).", show_default="rule"
+        ),
     ] = None,
     hu: Annotated[
-        bool, typer.Option("--hu", help="Also keep slices in HU for layers filters and patches; 100 KB per slice.")
+        bool,
+        typer.Option("--hu", help="Also store slices in HU, for the layers filters and patches (100 KB per slice)."),
     ] = False,
     normalise: Annotated[
         str | None,
-        typer.Option(help="Normalise HU with measured values: `air` around the body (offset), or `air,tissue`."),
+        typer.Option(help="Normalise HU by the measured HU of `air` around the body, or of `air,tissue`."),
     ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(help="Resample slices to 512×512 pixels of this size, mm.", metavar="MM")
     ] = None,
     noise_level: Annotated[
-        float | None, typer.Option(help="Smooth noisier scans to this noise in soft tissue, HU.", metavar="HU")
+        float | None,
+        typer.Option(help="Noise in soft tissue, HU, to which noisier scans are smoothed.", metavar="HU"),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns scan, label, patient, lung: use only these files.", exists=True, dir_okay=False
+            help="CSV file with the columns scan, label, patient and lung. Only the listed files are used.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="hug-ild, medseg or ltrc: the folders of a published set determine scans, label maps and patients.",
-            show_default="search",
+            help="Published data set whose folders determine scans, label maps and patients: hug-ild, medseg or ltrc.",
+            show_default="files are searched",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print scans, label maps and patients from the headers; write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print scans, label maps and patients from the headers, and write nothing."),
     ] = False,
     packed: Annotated[
-        bool, typer.Option("--packed", help="Also read zip archives, and DICOM files in gzip or without preamble.")
+        bool,
+        typer.Option("--packed", help="Also read zip archives and DICOM files that are gzipped or have no preamble."),
     ] = False,
     resample: Annotated[
         bool,
         typer.Option(
-            "--resample", help="Resample scans with gantry tilt (up to 30°) or uneven gaps to even axial slices."
+            "--resample",
+            help="Resample scans with gantry tilt (up to 30°) or unequal slice distances to equidistant axial slices.",
         ),
     ] = False,
     unlabelled_is_negative: Annotated[
         bool,
         typer.Option(
             "--unlabelled-is-negative",
-            help="In a labelled scan, slices without any label show no pattern; by default they are not used.",
+            help="Slices without a label in a labelled scan count as slices without patterns; by default, they are not "
+            "used.",
         ),
     ] = False,
     threshold: Annotated[
         int | None,
-        typer.Option(help="T: number of pixels from which a pattern is present.", min=1, show_default="6000"),
+        typer.Option(help="T: number of pixels from which a pattern counts as present.", min=1, show_default="6000"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="The workspace's seed.", min=0, max=o.MOST, show_default="0")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the workspace.", min=0, max=o.MOST, show_default="0")
+    ] = None,
     patient_from: Annotated[
-        str, typer.Option(help="Patient of a DICOM series: id (PatientID), folder (first below SCANS) or study.")
+        str,
+        typer.Option(help="Patient of a DICOM series: id (PatientID), folder (the first below SCANS) or study."),
     ] = "id",
     workers: o.Workers = None,
     no_paths: Annotated[
@@ -107,7 +118,7 @@ def prepare(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Read scans, window their slices and count pattern pixels. Scans that fail a check are quarantined.
+    """Read scans, apply the windows, and count the pixels of each pattern. Scans that fail a check are quarantined.
 
     Creates the workspace if it does not exist, and resumes an interrupted run.
 
@@ -123,7 +134,7 @@ def prepare(
     window = None if grey is None else Grey.parse(grey)
 
     if scans is None:
-        check(table is not None, "prepare must have a folder of scans or --table, got neither")
+        check(table is not None, "prepare needs a folder of scans or --table, got neither")
         assert table is not None
         scans = table.parent
     if dry_run:

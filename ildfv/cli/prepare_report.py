@@ -32,7 +32,7 @@ def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) 
     if report["removed"]:
         removed = [(one["series"], one.get("reason", _counted(one["slices"], "slice"))) for one in report["removed"]]
         output.lines("Removed from the workspace", removed)
-        what = f"{_counted(report['removed_scans'], 'scan')}, {_counted(report['removed_slices'], 'slice')}"
+        what = f"{_counted(report['removed_scans'], 'scan')} and {_counted(report['removed_slices'], 'slice')}"
         output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
     kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
     output.out.print(f"This run: {_contents(report)}{kept}.")
@@ -74,7 +74,7 @@ def _show_unused(report: dict, every_file: bool) -> None:
         by_reason.setdefault(unused["reason"], []).append(unused)
     for reason, entries in by_reason.items():
         names = [Path(unused["source"]).name for unused in entries]
-        which = _names_or_count(names, f"{len(names)} places")
+        which = _names_or_count(names, f"{len(names)} paths")
         output.out.print(printable(f"{_counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
 
 
@@ -94,7 +94,7 @@ def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
 
 def _names_or_count(names: list[str], count: str) -> str:
     """The names if there are at most three, otherwise the count and the first name."""
-    return ", ".join(names) if len(names) <= 3 else f"{count}, the first {names[0]}"
+    return ", ".join(names) if len(names) <= 3 else f"{count}, the first is {names[0]}"
 
 
 def _contents(counts: dict) -> str:

@@ -16,7 +16,10 @@ from ildfv.pipeline.location import split_slice
 
 
 def similar(
-    scan: Annotated[str, typer.Argument(help="Scan, or SCAN:N for its slice N. Slice 1 is the lowest.")],
+    scan: Annotated[
+        str,
+        typer.Argument(help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with most lung."),
+    ],
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
     per_patient: Annotated[
@@ -24,13 +27,12 @@ def similar(
     ] = None,
     layer: o.EncodedLayer = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
-    fold: Annotated[
-        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
-    ] = None,
+    fold: o.OwnFold = None,
     series: Annotated[
         str | None,
         typer.Option(
-            help="SeriesInstanceUID of the series to use if a folder has several.", show_default="most slices"
+            help="Number or SeriesInstanceUID of the series to use if a folder has several.",
+            show_default="the series with the most slices",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
@@ -38,7 +40,7 @@ def similar(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Find the slices of other patients in a study that are similar to a slice, by projected Fisher vectors.
+    """Find the slices of other patients in a study whose projected Fisher vectors are nearest to those of a slice.
 
     Example: `ildfv similar /data/scan:120 -w study --out similar.html`
     """
@@ -67,15 +69,15 @@ def similar(
     if output.emit(found.document, as_json=as_json):
         return
     for note in found.document["notes"]:
-        output.out.print(f"Note: {note}")
+        output.out.print(f"note: {note}")
     query, searched = found.document["query"], found.document["searched"]
     rows = [
         [str(one["rank"]), f"{one['distance']:.4f}", text_of_labels(one), one["patient"][:8], f"{one['slice']}"]
         for one in found.document["results"]
     ]
     title = (
-        f"Slices like slice {query['slice']} of {query['scan']}, among {searched['slices']} of "
-        f"{searched['patients']} other patients"
+        f"Slices nearest to slice {query['slice']} of {query['scan']}, among {searched['slices']} slices of "
+        f"{searched['patients']} other patient{'s' * (searched['patients'] != 1)}"
     )
     output.table(title, ["", "distance", "labels", "patient", "slice"], rows)
     if out is not None:
@@ -86,9 +88,7 @@ def components(
     workspace: o.Workspace = o.HERE,
     layer: o.EncodedLayer = None,
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
-    fold: Annotated[
-        int | None, typer.Option(help="Held-out fold.", min=0, show_default="the newest encoding's")
-    ] = None,
+    fold: o.OwnFold = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
     slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,
     out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
@@ -96,7 +96,7 @@ def components(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Interpret the components of a mixture: nearest training patches, and contributions to the scores.
+    """Show each component of a mixture: the nearest training patches, and its contributions to the scores.
 
     Example: `ildfv components -w study --layer conv1 --out components.html`
     """

@@ -15,18 +15,18 @@ app = typer.Typer(help="Classify images of any kind by their texture, with Fishe
 Backbone = Annotated[
     str,
     typer.Option(
-        help="filters, efficientnet-lite0, timm:NAME or torchvision:NAME; append @FILE to use your own weights."
+        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME. Append @FILE for own weights."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
 Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
-CHOICES = "regression, logistic, svm, or auto: chosen by cross-validation on the training images."
+CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
 
 
 def encode(
     images: Annotated[Path, typer.Argument(help="Folder of images, at any depth, or one image.")],
-    out: Annotated[Path, typer.Option(help="Folder for the features; run again to resume.")],
+    out: Annotated[Path, typer.Option(help="Folder for the features. Run the command again to resume.")],
     backbone: Backbone = "filters",
     layers: Layers = "auto",
     scales: Scales = "1,0.5",
@@ -52,7 +52,8 @@ def encode(
     base = images if images.is_dir() else images.parent
     index = encode_images(files, out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose))
     if not output.emit(index, as_json=as_json):
-        output.out.print(f"{out}: {len(index['images'])} vectors of {index['length']} values")
+        count = len(index["images"])
+        output.out.print(f"{out}: {count} Fisher vector{'s' * (count != 1)} of {index['length']} values")
 
 
 def classify(
@@ -60,12 +61,15 @@ def classify(
         Path, typer.Argument(help="Folder with one folder per class; with --table, the base of relative paths.")
     ],
     table: Annotated[
-        Path | None, typer.Option(help="CSV table: path, label, group.", show_default="classes from folders")
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path, label and, optionally, group.", show_default="classes from folders"
+        ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild: an unpacked public set.",
+            help="Unpacked public data set: kth-tips, kth-tips2, dtd, fmd, outex, emphysema or hug-ild.",
             show_default="one folder per class",
         ),
     ] = None,
@@ -76,19 +80,19 @@ def classify(
         int | None, typer.Option(help="Number of repeats of --train-per-class.", min=1, show_default="10")
     ] = None,
     leave_one_group_out: Annotated[
-        bool, typer.Option("--leave-one-group-out", help="One split per group, which is tested.")
+        bool, typer.Option("--leave-one-group-out", help="One split per group: the group is the test set.")
     ] = False,
     folds: Annotated[
-        int | None, typer.Option(help="Number of folds; images of one group stay together.", min=2)
+        int | None, typer.Option(help="Number of folds. Images of one group are in the same fold.", min=2)
     ] = None,
     backbone: Backbone = "filters",
     layers: Layers = "auto",
     scales: Scales = "1,0.5",
     components: Components = 32,
     head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
-    page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="none written")] = None,
+    page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="not written")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="none written")
+        Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="not written")
     ] = None,
     seed: o.Seed = 0,
     as_json: o.Json = False,
@@ -108,7 +112,7 @@ def classify(
     from ildfv.texture.splits import Protocol
 
     check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
-    rule = "--repeats must be given with --train-per-class, got it without"
+    rule = "--repeats needs --train-per-class, got none"
     check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
         check_page(page)
@@ -149,7 +153,7 @@ def classify(
     output.table("Confusion: images by predicted class", columns, rows)
     for one in found.duplicates:
         names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
-        output.out.print(f"duplicates: {names} (on both sides of {both} splits)")
+        output.out.print(f"duplicates: {names} (in training and test images of {both} split{'s' * (both != 1)})")
 
 
 def predict(
@@ -158,7 +162,7 @@ def predict(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Print the class of each image. An image that cannot be used has an error instead, and the exit code is 1.
+    """Print the class of each image. If an image cannot be used, its error is printed and the exit code is 1.
 
     Example: `ildfv texture predict model photos`
     """

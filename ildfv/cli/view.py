@@ -1,4 +1,4 @@
-"""Command `view`: scans, predictions or a workspace in a browser."""
+"""Command `view`: shows scans, predictions or a workspace in a browser."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def view(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A workspace; or scans, zip archives of scans, and folders of `ildfv predict --out`.",
+            help="A workspace, or scans, zip archives of scans and folders of `ildfv predict --out`.",
             show_default="current folder",
         ),
     ] = None,
     codes: Annotated[
         str | None,
         typer.Option(
-            help="Label codes, to show label maps of scans: a TOML table, phantom or cip.", show_default="none"
+            help="TOML table of the label codes, or the name of a shipped table, to show label maps of scans.",
+            show_default="none",
         ),
     ] = None,
     corrections: Annotated[
         Path | None,
-        typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv of a workspace"),
+        typer.Option(help="CSV file for corrected labels.", show_default="corrections.csv in the workspace"),
     ] = None,
     predictor: Annotated[
         Path | None,
@@ -38,14 +39,14 @@ def view(
             "--predictor", "-p", help="Predictor that computes contribution maps of a workspace.", show_default="none"
         ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535, show_default="any free one")] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=0, max=65535, show_default="any free port")] = 0,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
     """View scans, predictions or a workspace in a browser on this machine. Research use only.
 
-    Prints an address with a token, and serves it on 127.0.0.1 until Ctrl-C. Needs neither a GPU nor a network
-    connection; only the given paths are read, and only corrections are written.
+    Prints an address with a token, and serves the page on 127.0.0.1 until Ctrl-C. Needs neither a GPU nor a network
+    connection. Reads only the given paths, and writes only corrections.
 
     Example: `ildfv view answers/scan-0cab05cf47 /data/scan`
     """

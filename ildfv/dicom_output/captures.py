@@ -1,4 +1,4 @@
-"""Pictures of the prediction as RGB Secondary Captures, for viewers that show no other derived objects.
+"""Pictures of the prediction as RGB Secondary Captures, for viewers that cannot show other derived objects.
 
 The pictures do not show the patient's identity; the headers contain it. Slices are in radiological orientation,
 whatever the orientation of the source.
@@ -65,7 +65,7 @@ def _page(origin: Origin) -> np.ndarray:
     for c, pattern in enumerate(prediction.patterns):
         n = int(answer.presence[:, c].sum())
         where = f"on {n} slices" if n else "not found"
-        if answer.pooling:  # the scan may show a pattern that no single slice decides
+        if answer.pooling:  # the scan may show a pattern that no single slice shows
             where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {n} slices alone"
         lines.append(
             f"{pattern}: {where}; highest probability {_percent(answer.probability[:, c].max())}; "

@@ -44,7 +44,7 @@ SCORE_UNITS = CodedConcept("{score}", "UCUM", "score")
 
 
 def pattern_code(pattern: str) -> CodedConcept:
-    """The concept of a pattern, from the private scheme if it is not one of the four in `PATTERNS`."""
+    """The concept of a pattern, from the private scheme if it is not in `PATTERNS`."""
     return PATTERNS.get(pattern) or _private(pattern.upper().replace(" ", "-")[:16], pattern.capitalize()[:64])
 
 

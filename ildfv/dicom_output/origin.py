@@ -18,7 +18,7 @@ USE = "Research use only"
 PHANTOM = "PHANTOM-trained predictor"
 NUMBERS = {"report": 9001, "segmentation": 9002, "capture": 9003, "map": 9011}  # SeriesNumber
 OWN_SERIES = "map"  # each object of this kind has its own series, because OHIF shows only one parametric map per series
-SERIAL = 16  # number of digits of the predictor's checksum that are the serial number of the device
+SERIAL = 16  # number of digits of the predictor's checksum in the serial number of the device
 
 
 def identifiers_of(checksum: str, source: Source) -> Identifiers:

@@ -51,7 +51,7 @@ class Source:
 
     images: for each slice, the header of a single-frame image as highdicom needs it. A frame of a multi-frame file is
     described as an image with a temporary UID, which `refer` replaces. instances: the original instances. original: the
-    header of the first file. order, flips: of `to_canonical`.
+    header of the first file. order, flips: as returned by `to_canonical`.
     """
 
     images: list[Dataset]
@@ -106,7 +106,7 @@ def refer(dataset: Dataset, source: Source) -> None:
             if instance is not None:
                 item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance.sop_class, instance.uid
                 if element.keyword == "SourceImageSequence" and "PurposeOfReferenceCodeSequence" in item:
-                    item.ReferencedFrameNumber = instance.frame  # the frame that this one was derived from
+                    item.ReferencedFrameNumber = instance.frame  # the source frame of the derived frame
                 elif instance.uid in seen:
                     continue
                 seen.add(instance.uid)
@@ -119,7 +119,7 @@ def refer(dataset: Dataset, source: Source) -> None:
 def restore_identity(dataset: Dataset, original: Dataset) -> None:
     """Copies the patient and study of the source to an object, unchanged even if values are invalid.
 
-    A PACS compares these values with those of the source; a corrected value would appear as another patient.
+    A PACS compares these values with the values of the source, so a corrected value would appear as another patient.
     """
     for name in (*IDENTITY, "SpecificCharacterSet"):
         if name in original:
@@ -142,7 +142,7 @@ def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: flo
         replaced["SOPInstanceUID"] = f"2.25.{index + 1}"
         replaced["ImagePositionPatient"] = _decimal(frame.position)
     for name, value in replaced.items():
-        # New elements, because the copy shares the existing ones with the original.
+        # New elements, because the copy shares its elements with the original.
         image.add(DataElement(name, dictionary_VR(name), value))
     return image
 

@@ -104,11 +104,11 @@ def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
 
 
 def _finish(dataset: Dataset, origin: Origin) -> None:
-    """Gives an object the identity of the source, its references, and deterministic UIDs."""
+    """Copies the identity of the source to an object, corrects its references, and makes its UIDs deterministic."""
     restore_identity(dataset, origin.source.original)
     refer(dataset, origin.source)
     if "Rows" in dataset:
-        dataset.BodyPartExamined = "CHEST"  # without it, images need a Laterality
+        dataset.BodyPartExamined = "CHEST"  # without it, Laterality is required
     if "DimensionOrganizationSequence" in dataset:
         organization = origin.identifiers.uid(dataset.SOPInstanceUID, "dimensions")
         for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):

@@ -16,5 +16,5 @@ _MODULE_OF = {"Predictor": "ildfv.inference.predictor"}
 
 
 def __getattr__(name: str) -> Any:
-    # On first use, because the schema and the contributions are imported without everything that a prediction needs.
+    # Imported on first use, because other modules of this package do not need everything that a predictor needs.
     return imported(__name__, _MODULE_OF, name)

@@ -1,4 +1,4 @@
-"""Messages without the names of files and folders, which often contain the name or number of a patient."""
+"""Messages without the names of files and folders, which often contain the name or ID of a patient."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def maps_of(
     dtype: type = np.float64,
     progress: Progress = SILENT,
 ) -> np.ndarray:
-    """The maps of a method with its default settings, (m, C, 224, 224). The parameters are those of `grad_cam`."""
+    """The maps of a method with its default settings, (m, C, 224, 224). The parameters are described in `grad_cam`."""
     ways: dict[CnnMethod, Callable] = {GRAD_CAM: partial(grad_cam, at_once=at_once), OCCLUSION: occlusion}
     compute = ways[method]
     found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)
@@ -145,7 +145,7 @@ def deepest_map(network: Network) -> str:
 class _CachedOutputs:
     """A function (c, x) → output c of a network for input x, which runs the network once for all outputs.
 
-    It must be called with the same sequence of inputs for every output.
+    The sequence of inputs must be the same for every output.
     """
 
     def __init__(self, network: Network):

@@ -16,9 +16,9 @@ WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares
 class CnnMethod:
     """A kind of map.
 
-    option: value of --cnn-maps. title: name in headings. file: part of the names of its files. explanation: a sentence
-    for a page. methods: a sentence for a Methods section. per_area: whether the values of a map are summed over an area
-    (Grad-CAM) or averaged (occlusion), which decides how they change with the size of a pixel.
+    option: value of --cnn-maps. title: name in headings. file: part of the names of its files. explanation: words for a
+    page. methods: a sentence for a Methods section. per_area: whether the values of a map are summed over an area
+    (Grad-CAM) or averaged (occlusion), which determines how they change with the size of a pixel.
     """
 
     option: str
@@ -42,8 +42,8 @@ OCCLUSION = CnnMethod(
     option="occlusion",
     title="Occlusion",
     file="occlusion",
-    explanation="the occlusion map, by how much the score decreases if the location is hidden: the mean over squares "
-    f"of {WINDOW} × {WINDOW} of the 224 × 224 input pixels, {STEP} pixels apart",
+    explanation="the occlusion map, which shows by how much the score decreases if a location is hidden (mean over "
+    f"squares of {WINDOW} × {WINDOW} of the 224 × 224 input pixels, {STEP} pixels apart)",
     methods="Maps of the outputs of the network were computed by occlusion (Zeiler and Fergus 2014): squares of "
     f"{WINDOW} × {WINDOW} pixels, {STEP} pixels apart, were replaced by the mean training intensity, and the value of "
     "a pixel was the mean decrease of the output over the squares that covered it.",

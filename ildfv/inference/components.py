@@ -53,7 +53,7 @@ def nearest_patches(
     maps : function
         Images uint8 (b, 3, 224, 224) → (b, d, h, w).
     fields : ReceptiveFields
-        The receptive fields of the locations of the maps.
+        The receptive field of each location of the maps.
     read : function
         Slice indices (b,) → images.
     indices : ndarray of shape (m,)

@@ -84,7 +84,7 @@ class Conformal:
         return scores >= low, scores <= high
 
     def sets(self, scores: np.ndarray) -> list[list[str]]:
-        """The sets in words, one of `SETS` for each of (m, C) scores.
+        """The sets in words: an element of `SETS` for each of the (m, C) scores.
 
         "unlike both" is the empty set: the score is too low for slices with the pattern and too high for slices
         without it.
@@ -124,14 +124,14 @@ def coverage(
     Parameters
     ----------
     truth, scores, patients
-        As for `Conformal.fit`, but of other patients than the calibration patients.
+        As for `Conformal.fit`, for patients that were not used for calibration.
 
     Returns
     -------
     dict
         Arrays (C,). present, absent: the fraction of a patient's slices with that label whose set includes the label,
-        averaged over patients; NaN if there are no such slices. present_patients, absent_patients: number of patients
-        with such slices. single: fraction of slices whose set has exactly one label.
+        averaged over patients; NaN if no patient has slices with the label. present_patients, absent_patients: number
+        of patients with slices that have the label. single: fraction of slices whose set has exactly one label.
     """
     truth = np.asarray(truth)
     possible = conformal.possible(scores)

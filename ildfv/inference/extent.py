@@ -14,7 +14,7 @@ from ildfv.inference.prediction import lung_height
 
 MAX_FIRST = 3  # maximum number of slices to look at first
 MIN_DISTANCE = 10.0  # mm between these slices; closer slices look almost the same
-SMOOTHING = 2.0  # pixels of a prepared slice; it removes differences between pixels in different numbers of fields
+SMOOTHING = 2.0  # pixels of a prepared slice; reduces steps between pixels that are in different numbers of fields
 ZONES = ("lower", "middle", "upper")
 
 
@@ -33,7 +33,7 @@ def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: n
     """The share of a pattern's area that is in each third of the lung's height.
 
     If areas are unknown, it is the share of the slices with the pattern. None if the pattern is on no slice inside the
-    lung. presence, area: of one pattern, (m,). positions, lung: (m,), as in `Prediction`.
+    lung. presence, area: presence and area of the pattern on each slice, (m,). positions, lung: as in `Prediction`.
     """
     height = lung_height(positions, lung)
     used = presence & np.isfinite(height)
@@ -59,7 +59,7 @@ def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, flo
     Returns
     -------
     dict of str to float or None
-        "left" and "right" add up to 1, and so do "ventral" and "dorsal". None: there is no evidence inside the lung.
+        "left" and "right" add up to 1; "ventral" and "dorsal" add up to 1. None: there is no evidence inside the lung.
     """
     left, ventral, total = 0.0, 0.0, 0.0
     for contribution, inside, person in zip(maps, lung, body, strict=True):

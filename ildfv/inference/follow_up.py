@@ -32,7 +32,8 @@ from ildfv.store.lock import writing
 VERSION = 1
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 NO_AREAS = (
-    "--follow-up needs a predictor with a head that estimates areas, got none: export one from slices with label maps"
+    "--follow-up needs a predictor with a head that estimates areas, got no such head: export one from slices with "
+    "label maps"
 )
 INTERVAL = (
     "The 95 % interval of the change is computed from the error of the mean estimated area on held-out scans, with a t "
@@ -131,7 +132,7 @@ def compare_scans(
     """The comparison of two scans of a patient, the earlier scan first. Its files are written to `out` if given.
 
     InputError: `sources` are not two scans, or their headers show that they are of two patients or that the first scan
-    is the later one.
+    is the later scan.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
     check(any(head.estimates_areas for head in predictor.info.heads), NO_AREAS)
@@ -144,10 +145,11 @@ def compare_scans(
         scans = [scan for scan, _ in chosen]
         same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
         check(scans[0].series != scans[1].series, same)
-        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # may raise, so before the predictions
+        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # first, because they may raise
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
-            progress.note(f"{source}: {scan.geometry.shape[0]} slices")
+            m = scan.geometry.shape[0]
+            progress.note(f"{source}: {m} slice{'s' * (m != 1)}")
             shown = str(scan.source).replace(str(folder), str(source), 1)
             identity = identity_of(scan, shown) if keep_identity else None
             predictions.append(predicted(predictor, scan, notes, contributions=out is not None, identity=identity))
@@ -164,7 +166,7 @@ def compare_scans(
 
 
 def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
-    """The comparison of two predictions of the primary head or, if it estimates no areas, of the first that does."""
+    """The comparison of two predictions by the primary head or, if it estimates no areas, the first head that does."""
     names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
     check(bool(names), NO_AREAS)
     pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
@@ -187,7 +189,7 @@ def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tu
 def days_between(before: Scan, after: Scan) -> int | None:
     """Number of days between two DICOM scans; None if a date is unknown.
 
-    InputError: the scans are of two patients, or `before` is the later one.
+    InputError: the scans are of two patients, or `before` is the later scan.
     """
     if before.dicom is None or after.dicom is None:
         return None
@@ -195,7 +197,7 @@ def days_between(before: Scan, after: Scan) -> int | None:
     first, second = _date(before), _date(after)
     if first is None or second is None:
         return None
-    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: exchange the two")
+    check(first <= second, "--follow-up needs the earlier scan first, got the later scan first: swap the two scans")
     return (second - first).days
 
 
@@ -206,7 +208,7 @@ def _identity_notes(before: Scan, after: Scan) -> list[str]:
 
 
 def _date(scan: Scan) -> date | None:
-    """The date of acquisition in the header of the first slice; None if it has none."""
+    """The date of acquisition in the header of the first slice; None if the header has none."""
     assert scan.dicom is not None
     values = scan.dicom.frames[0][1].acquisition
     text = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""

@@ -13,7 +13,7 @@ from ildfv.inference.png import png_uri
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, uint8 (h, w) or (h, w, 3), with its caption and the alternative text of the page."""
+    """An image, uint8 (h, w) or (h, w, 3), with its caption and its alternative text."""
 
     image: np.ndarray
     caption: str

@@ -1,4 +1,4 @@
-"""The file of a page of pictures, checked before the search and its slow imports."""
+"""Writes the file of a page of pictures. Commands check the path before the search and its slow imports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KIND = "a page of `ildfv similar` or `ildfv components`"
 
 
 def check_gallery(path: str | Path) -> None:
-    """InputError if a page may not be written to `path`."""
+    """Raises InputError if a page may not be written to `path`."""
     check_output(Path(path), MARKER, KIND)
 
 
 def write_gallery(path: str | Path, page: str) -> None:
-    """Writes the page atomically. InputError: as `check_gallery`."""
+    """Writes the page atomically. InputError: as in `check_gallery`."""
     write_output(Path(path), page.encode(), MARKER, KIND)

@@ -141,7 +141,7 @@ class FisherHead:
         return self.intercept - sum(part.mean for part in self.parts)
 
     def scores(self, projections: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        """The scores, float64 (b, C). projections: by encoding. inputs: additional inputs (b,) by name."""
+        """The scores, float64 (b, C). projections: (b, p) by encoding. inputs: additional inputs (b,) by name."""
         features = [part.features(projections[part.name]) for part in self.parts]
         coef = np.concatenate([part.coef for part in self.parts], axis=1)
         found = np.concatenate(features, axis=1) @ coef.T + self.intercept

@@ -1,4 +1,4 @@
-"""Predictions for many scans. A failure of one scan is reported, finished scans are skipped, and the run continues."""
+"""Predictions for many scans. Finished scans are skipped. A failed scan is reported and does not end the run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ildfv.scans.libraries import format_error
 from ildfv.store.atomic import read_json
 from ildfv.store.lock import writing
 
-FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # their errors may name no file
+FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # errors that may not name a file
 
 
 class Delivery(Protocol):
@@ -34,7 +34,8 @@ class Delivery(Protocol):
     def finish(self, scan: Scan, checksum: str) -> bool:
         """Completes a delivery that an earlier run with this predictor prepared.
 
-        checksum: of the predictor. Returns False if there is no such delivery; the scan must then be predicted again.
+        checksum: checksum of the predictor. Returns False if there is no such delivery. The scan must then be predicted
+        again.
         InputError: a prediction of this scan cannot be delivered.
         """
 
@@ -49,8 +50,8 @@ class Options:
     out: folder in which a folder per scan is written; None: no files. series: see `predict.choose`. delivery: receives
     each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
     the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps of the
-    outputs of the network, if they are to be written. shown: what outputs name as the source instead of its path.
-    notes: sentences that precede the notes of each prediction.
+    outputs of the network, if they are to be written. shown: name of the source in the outputs; None: its path. notes:
+    sentences that precede the notes of each prediction.
     """
 
     out: Path | None = None
@@ -82,8 +83,8 @@ def predict_all(
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
 
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
-    with several patients, every series is predicted. A source may be a zip archive. The other parameters are those of
-    `Options` and `Predictor.load`.
+    with several patients, every series is predicted. A source may be a zip archive. The other parameters are described
+    in `Options` and `Predictor.load`.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
@@ -136,14 +137,14 @@ def _reported(failed: list, source: Path, folder: Path, options: Options) -> Ite
 
 
 def _of_file(error: Exception) -> str | None:
-    """The line for an error of a file or of the file system; None: it is another error."""
+    """The message for an error of a file or of the file system; None for other errors."""
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in FILE_SYSTEM):
         return None
     return f"{error.filename or 'the file system'}: {error.strerror or error}"
 
 
 def _unexpected(error: Exception) -> str:
-    """The line for an error that no message was written for: it names the line of code."""
+    """The message for an unexpected error, with the line of code that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
 
@@ -168,7 +169,8 @@ def _answer(
         if delivered:
             progress.note(f"{name}: already predicted, skipped")
             return answer
-    progress.note(f"{name}: {scan.geometry.shape[0]} slices" + (f"; {notes[0]}" if notes else ""))
+    m = scan.geometry.shape[0]
+    progress.note(f"{name}: {m} slice{'s' * (m != 1)}" + (f"; {notes[0]}" if notes else ""))
     identity = identity_of(scan, source) if options.keep_identity else None
     maps = options.out is not None or not delivered
     # Another process with the same --out must neither predict this scan nor remove its files.
@@ -183,7 +185,7 @@ def _answer(
             progress=progress,
         )
         if options.out is not None:
-            from ildfv.inference.outputs import write_prediction  # imports the page, for which scores need not wait
+            from ildfv.inference.outputs import write_prediction  # slow import, which scores do not need
 
             write_prediction(options.out / name, prediction)
     if delivery is not None and not delivered:
@@ -192,10 +194,11 @@ def _answer(
 
 
 def _finished(path: Path, predictor: Predictor, options: Options) -> dict:
-    """The finished prediction in a file. InputError: it is no prediction, or one by another predictor or options."""
+    """The finished prediction in a file. InputError: it is not a prediction with this predictor and these options."""
     instead = "give another --out, or replace it with --fresh"
     answer = read_json(path)
-    check(isinstance(answer, dict) and answer.get("kind") == KIND, f"{path} must be a prediction: {instead}")
+    known = isinstance(answer, dict) and answer.get("kind") == KIND
+    check(known, f"{path} must be a prediction, got another document: {instead}")
     same = answer.get("predictor", {}).get("checksum") == predictor.checksum
     check(same, f"{path} was written with another predictor: {instead}")
     identified = answer.get("identity") is not None

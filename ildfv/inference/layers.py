@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Layers:
     """The networks of a predictor, and its layers without a network, restored from tensors when they are first used.
 
-    tensors: the tensors of the predictor. weights: files with the weights that the predictor names only by checksum.
+    tensors: the tensors of the predictor. weights: files with the weights that the predictor does not contain.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
@@ -37,8 +37,8 @@ class Layers:
             digest = network.weights_sha256
             check(
                 digest is None or digest in self._files,
-                f"the predictor must be used with the weights of its network {name} ({network.architecture}), which it "
-                f"does not contain: give the file with SHA-256 {digest} with --weights",
+                f"the predictor does not contain the weights of its network {name} ({network.architecture}): give the "
+                f"file with SHA-256 {digest} by --weights",
             )
 
     def of(
@@ -60,7 +60,7 @@ class Layers:
         return maps, outputs
 
     def maps(self, encoding: str, images: np.ndarray, hu: np.ndarray | None = None) -> torch.Tensor:
-        """The maps (b, d, h, w) of one encoding's layer. Parameters as for `of`."""
+        """The maps (b, d, h, w) of one encoding's layer. The parameters are described in `of`."""
         info = self.info.encodings[encoding]
         if info.network is None:
             return self._descriptors[encoding](self._read_by(encoding, images, hu))
@@ -93,7 +93,7 @@ class Layers:
         return hu
 
     def network(self, name: str) -> networks.Network:
-        """The network of that name. A stored network ends after the deepest layer that the predictor needs."""
+        """The network with this name. A stored network ends after the deepest layer that the predictor needs."""
         if name not in self._networks:
             info = self.info.networks[name]
             stored = part_of(self.tensors, f"network.{name}")

@@ -151,7 +151,7 @@ def evaluate_maps(
     """
     check(within in ("slice", "lung"), f'within must be "slice" or "lung", got "{within}"')
     shared = set(training.patients.tolist()) & set(held_out.patients.tolist())
-    check(not shared, f"training and held-out slices must be of different patients, {len(shared)} are in both")
+    check(not shared, f"training and held-out slices must be of different patients, got {len(shared)} in both")
     found = {}
     for name, system in systems.items():
         thresholds = _thresholds(name, system, training, within, n_patterns)

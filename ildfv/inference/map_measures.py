@@ -39,7 +39,7 @@ def pixel_auc(values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = 
 def pointing_game(
     values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None, *, tolerance: int = 0
 ) -> float:
-    """Fraction of the pixels with the highest value that show the pattern. For one such pixel, it is 1 or 0.
+    """Fraction of the pixels with the highest value that show the pattern: 1 or 0 if the highest value is unique.
 
     Source: Zhang et al., Top-down neural attention by excitation backprop, IJCV 126 (2018). They use a tolerance of 15
     pixels.

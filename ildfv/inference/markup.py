@@ -1,4 +1,4 @@
-"""Text of messages as HTML."""
+"""Messages as HTML."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
+
+from ildfv.inference.sentences import sentence
 
 CODE = re.compile("`([^`]+)`")
 
@@ -16,7 +18,7 @@ def code(text: str) -> Markup:
 
 
 def page_environment() -> Environment:
-    """The templates of this package, with escaping and the filter `code`."""
+    """The templates of this package, with escaping and the filters `code` and `sentence`."""
     found = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
-    found.filters["code"] = code
+    found.filters |= {"code": code, "sentence": sentence}
     return found

@@ -31,7 +31,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | 
     else:
         sentences.append(
             "Decision thresholds and probability calibration were determined on training patients held out from the "
-            "fit, and performance on the patients of a further held-out fold."
+            "fit, and performance on the patients of another held-out fold."
         )
     primary = next(head for head in info.heads if head.name == info.primary)
     aucs = [
@@ -72,7 +72,7 @@ def _prepared(info: PredictorInfo) -> list[str]:
 
 
 def _slices(info: PredictorInfo, data: str) -> str:
-    """The kind of slices that the models were fitted on. data: "CT", or that of phantoms."""
+    """The kind of slices that the models were fitted on. data: "CT", or the name of phantom data."""
     of_scans = any(head.bags is not None for head in info.heads)
     return f"{data} slices of labelled scans" if of_scans else f"labelled {data} slices"
 
@@ -80,10 +80,10 @@ def _slices(info: PredictorInfo, data: str) -> str:
 def _presence(head: Head) -> str:
     """A sentence on when a pattern counted as present."""
     if head.bags is not None:
-        pooled = "their noisy-or, 1 − Π (1 − p)" if head.bags == "noisy-or" else "the highest of them"
+        pooled = "noisy-or, 1 − Π (1 − p)" if head.bags == "noisy-or" else "maximum"
         return (
-            "Reference labels stated which patterns a scan showed, and not on which slices; the score of a scan was "
-            f"pooled from those of its slices by multiple-instance logistic regression ({pooled})."
+            "Reference labels stated which patterns a scan showed, but not on which slices. The score of a scan was "
+            f"pooled from the scores of its slices by multiple-instance logistic regression ({pooled})."
         )
     return (
         f"A pattern counted as present on a slice if it was estimated to cover at least {head.threshold} pixels "

@@ -13,9 +13,9 @@ HIGHEST = (
     "scan has more false positives than presence on a slice. The probability for a scan is calibrated on scans."
 )
 BAGS = (
-    "- Heads that were fitted to labels of scans have scores for slices, but how well these find the slices with a "
-    "pattern was not measured, and they have no probability. Presence on a slice means that this slice alone would "
-    "make the scan positive."
+    "- Heads that were fitted to labels of scans also score slices. How well these scores find the slices with a "
+    "pattern was not measured, and slices have no probability. Presence on a slice means that this slice alone would "
+    "make the pattern present on the scan."
 )
 INTENDED = (
     "Intended use: research on axial chest CT, to rank and preselect slices for a reader and to compare methods. Not "
@@ -67,8 +67,8 @@ def _training(info: PredictorInfo) -> Iterator[str]:
     if training["all_patients"]:
         yield (
             f"- Mixture, PCA and regression are fitted on all {fitted}. Thresholds, calibration and expected "
-            f"performance come from {training['folds']}-fold cross-validation by patient: each slice was scored by "
-            "models fitted without its patient. The exported models themselves were not tested."
+            f"performance are from {training['folds']}-fold cross-validation by patient: each slice was scored by "
+            "models that were fitted without its patient. The exported models themselves were not tested."
         )
         trained = [name for name, one in info.networks.items() if one.trained]
         if trained:
@@ -78,14 +78,14 @@ def _training(info: PredictorInfo) -> Iterator[str]:
             )
     else:
         yield (
-            f"- {fitted} for fitting; {training['validation_slices']} slices of {training['validation_patients']} "
-            f"other patients for thresholds, calibration and ridge penalty. Fold {training['held_out_fold']} of "
-            f"{training['folds']} was held out."
+            f"- Models are fitted on {fitted}. Thresholds, calibration and ridge penalty are determined on "
+            f"{training['validation_slices']} slices of {training['validation_patients']} other patients. Fold "
+            f"{training['held_out_fold']} of {training['folds']} was held out."
         )
         if any(head.regression != "linear" for head in info.heads):
             yield (
-                "- Ridge and logistic heads are fitted on both groups; their thresholds and calibration come from "
-                "scores on patients who were held out in turn."
+                "- Ridge and logistic heads are fitted on both groups of patients. Their thresholds and calibration "
+                "are determined by cross-validation over these patients."
             )
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
@@ -108,7 +108,8 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     rule = (
         f"A pattern counts as present if it covers at least {head.threshold} pixels."
         if head.bags is None
-        else f"Labels and measures are those of scans; the score of a scan is pooled from its slices ({head.bags})."
+        else "Labels and measures apply to scans. The score of a scan is pooled from the scores of its slices "
+        f"({head.bags})."
     )
     yield (
         f"{head.name} on {p.slices} {p.unit}s of {p.patients} held-out patients ({p.data} data, {where}). {rule} 95 % "

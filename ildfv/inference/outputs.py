@@ -33,7 +33,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may be others now
+    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may have changed
         for path in folder.glob(pattern):
             path.unlink()
     write_bytes(folder / "slices.csv", prediction.to_csv().encode())
@@ -99,7 +99,7 @@ def _shares_of(shape: tuple[int, int], dtype, field: Field | None) -> tuple[csr_
 
 
 def squares_of(shape: tuple[int, int], field: Field | None) -> list[tuple[float, float]]:
-    """For each axis, (side of the square that prepared slices show, where the scan begins in it), in scan pixels."""
+    """For each axis, (side of the square that prepared slices show, start of the scan in it), in scan pixels."""
     if field is not None:
         return [(axis.side, axis.start) for axis in (field.rows, field.columns)]
     side = max(shape)

@@ -22,7 +22,7 @@ FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable 
 OPACITY = 0.75
 CLIP = 99.5  # percentile of the absolute contributions from which they are drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
-PLAIN = {EITHER: "cannot be decided"}  # words of conformal sets for readers
+PLAIN = {EITHER: "cannot be decided"}  # words for conformal sets on pages
 WIDTH, HEIGHT = 640, 56  # size of a profile, in SVG units
 
 
@@ -152,7 +152,7 @@ def _profile(answer: HeadAnswer, c: int) -> str:
 
 
 def lines(profiles: Sequence[Sequence[float]], what: str) -> str:
-    """Profiles as SVG lines on a common scale from 0, with the classes l0, l1, … what: for the accessible label."""
+    """Profiles as SVG lines on a common scale from 0, with the classes l0, l1, … what: a name for screen readers."""
     highest = max((value for profile in profiles for value in profile), default=0.0) or 1.0
     drawn = []
     for number, profile in enumerate(profiles):

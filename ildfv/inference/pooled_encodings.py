@@ -19,7 +19,7 @@ from ildfv.store.models import part_of
 class PooledEncodings:
     """The encodings of a predictor, applied to one batch of b prepared slices at a time.
 
-    tensors, layers: of the predictor.
+    tensors: the tensors of the predictor. layers: its layers.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], layers: Layers):

@@ -81,7 +81,7 @@ def predicted(
     cnn_maps: CnnMethod | None = None,
     progress: Progress = SILENT,
 ) -> Prediction:
-    """The prediction for a scan that `discover` found. The parameters are those of `predict_volume`."""
+    """The prediction for a scan that `discover` found. The parameters are described in `predict_volume`."""
     with quiet():
         volume = read_volume(scan)
     return predict_volume(
@@ -110,7 +110,7 @@ def predict_volume(
     """The prediction for a volume in Hounsfield units.
 
     scan: pseudonym of the scan. identity: identifiers to include in the prediction. cnn_maps: the method for maps of
-    the outputs of the network, if they are to be computed. The other parameters are those of `predict_scan`.
+    the outputs of the network, if they are to be computed. The other parameters are described in `predict_scan`.
     """
     cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry
@@ -122,11 +122,10 @@ def predict_volume(
         for name, found in predictor.batch_scores(batch, inputs):
             scores[name][rows] = found
 
-    reads = predictor.reads_hounsfield
     slices = prepared(
         volume,
         predictor.inputs,
-        hounsfield=reads,
+        hounsfield=predictor.reads_hounsfield,
         lungs=preparation.lungs,
         batches=predictor.batches(m),
         then=score,
@@ -194,7 +193,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         if series.isdecimal() and 1 <= int(series) <= len(ranked):
             matching = [ranked[int(series) - 1]]
         rule = f"series must be a number from 1 to {len(ranked)} or the SeriesInstanceUID of a series in {path}"
-        check(len(matching) == 1, f"{rule}, got {series}: {_listed(ranked)}")
+        check(len(matching) == 1, f"{rule}, got {series}. The series are {_listed(ranked)}")
         return matching[0], []
     if len(ranked) == 1:
         return ranked[0], []
@@ -206,15 +205,13 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
 
 def _listed(scans: list[Scan]) -> str:
     """Text such as "1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart"."""
-    named = [
-        f"{i}: {scan.geometry.shape[0]} slices, {scan.geometry.spacing[0]:.3g} mm apart"
-        for i, scan in enumerate(scans[:LISTED], start=1)
-    ]
+    sizes = [(scan.geometry.shape[0], scan.geometry.spacing[0]) for scan in scans[:LISTED]]
+    named = [f"{i}: {n} slice{'s' * (n != 1)}, {mm:.3g} mm apart" for i, (n, mm) in enumerate(sizes, start=1)]
     return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
 
 
 def identity_of(scan: Scan, source: str) -> dict[str, str]:
-    """The identifiers of a scan, which `keep_identity` adds to a prediction. source: where the user has it."""
+    """The identifiers of a scan, which `keep_identity` adds to a prediction. source: path or address of the scan."""
     study = "" if scan.dicom is None else scan.dicom.study
     return {"patient": scan.patient, "study": study, "series": scan.series, "source": source}
 
@@ -256,7 +253,7 @@ def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
 
 
 def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """For each pattern, the error of the mean area of a slice, cm², and the number of held-out scans it is from."""
+    """For each pattern, the error of the mean area of a slice, cm², and the number of its held-out scans."""
     scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
     return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
 
@@ -264,10 +261,10 @@ def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
 def _lung_notes(training: dict, lungs: str) -> list[str]:
     """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
     if lungs != RULE:
-        return [f"lung found by {lungs}, as on the training slices"]
+        return [f"the lung was found by {lungs}, as on the training slices"]
     given = training.get("given_lung_masks")
     if given:
-        return [f"the lung of {given} training slices is from given masks; that of this scan is from the built-in rule"]
+        return [f"{given} training slices have given lung masks; the lung of this scan was found by the built-in rule"]
     return []
 
 

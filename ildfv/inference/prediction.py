@@ -71,7 +71,7 @@ class HeadAnswer:
         return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
 
     def on_present_slices(self, values: np.ndarray, c: int) -> float:
-        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN with labels of scans: unknown."""
+        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN for heads fitted to labels of scans."""
         return float("nan") if self.pooling else float(values[self.presence[:, c], c].sum())
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
@@ -104,8 +104,8 @@ class Prediction:
     notes: list[str]
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
-    lung_masks: np.ndarray | None = None  # bool (m, 224, 224), if the lung is not that of the built-in rule
-    pixel_size: float | None = None  # mm, of the common grid that the slices were resampled to, if they were
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
+    pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
     limited: bool = False
@@ -150,7 +150,7 @@ class Prediction:
             "contributions_limited": self.limited,
             "cnn_maps": None if self.cnn_method is None else self.cnn_method.option,
             "cnn_maps_head": self.cnn_maps_head,
-            "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # of earlier versions
+            "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # for readers of earlier versions
             "patterns": self.patterns,
             "notes": self.notes,
             "reliability": self.statements,
@@ -223,8 +223,8 @@ class Prediction:
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
 
-    It is NaN for slices outside the lung, and for all slices if only one shows lung. A slice shows lung if its lung
-    area is at least 2 % of the largest lung area. Gas in the bowel covers less.
+    It is NaN for slices outside the lung, and for all slices if only one slice shows lung. A slice shows lung if its
+    lung area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a smaller area.
     """
     inside = lung >= EDGE * lung.max()
     low, high = positions[inside].min(), positions[inside].max()

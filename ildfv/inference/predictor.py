@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
-Given = np.ndarray | None  # further arrays of the same slices
+Given = np.ndarray | None  # additional arrays of the slices
 
 
 class Predictor:
-    """Scores of new slices by the trained systems ("heads") of a study; created by `load`.
+    """Computes the scores of new slices by the trained systems ("heads") of a study. Created by `load`.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Predictor:
         device : str
             "cpu", "cuda" or "cuda:i".
         weights : sequence of path
-            Files with the weights of frozen networks that the predictor names only by checksum.
+            Files with the weights of frozen networks that the predictor does not contain.
 
         Returns
         -------
@@ -85,7 +85,7 @@ class Predictor:
         Raises
         ------
         InputError
-            A file is missing, the version is unknown, a checksum differs, or weights are not given.
+            A file is missing, the version is unknown, a checksum differs, or required weights are not given.
         """
         info, tensors, checksum = read_predictor(Path(folder))
         return cls(info, tensors, checksum=checksum, device=device, weights=weights)
@@ -96,27 +96,28 @@ class Predictor:
         return self.info.patterns
 
     def head(self, name: str | None = None) -> Head:
-        """The head of that name; None: the primary head."""
+        """The head with this name; None: the primary head."""
         found, name = {head.name: head for head in self.info.heads}, self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
 
     def fisher_head(self, name: str | None = None) -> FisherHead:
-        """The Fisher head of that name; None: the head `explained`.
+        """The Fisher head with this name; None: the head `explained`.
 
         InputError: the head is not a Fisher head, or there is no Fisher head.
         """
         if name is None:
             name = self.explained
-        check(
-            name in self._fisher, f'head must be a Fisher vector head, one of {", ".join(self._fisher)}, got "{name}"'
-        )
+        names = ", ".join(head.name for head in self.info.heads)
+        check(bool(self._fisher), f"contribution maps need a predictor with a Fisher vector head, got {names}")
+        known = ", ".join(self._fisher)
+        check(name in self._fisher, f'head must be a Fisher vector head, one of {known}, got "{name}"')
         assert name is not None
         return self._fisher[name]
 
     @property
     def explained(self) -> str | None:
-        """The head whose contribution maps are shown: the primary head if it is a Fisher head, else the first one.
+        """The head with contribution maps: the primary head if it is a Fisher head, otherwise the first Fisher head.
 
         None if there is no Fisher head.
         """
@@ -133,7 +134,7 @@ class Predictor:
 
     @property
     def reads_hounsfield(self) -> bool:
-        """Whether a layer reads slices in HU (`prepare --hu`), which the methods then need as `hu`."""
+        """Whether a layer reads slices in HU (`prepare --hu`). The parameter `hu` of the methods is then required."""
         return any(one.hounsfield for one in self.info.encodings.values())
 
     def scores(
@@ -153,7 +154,7 @@ class Predictor:
         hu : ndarray of shape (m, 1, 224, 224), int16, optional
             The same slices in HU (`scans.hounsfield.mean_hounsfield`), needed if `reads_hounsfield` is true.
         lung : ndarray of shape (m, 224, 224), bool, optional
-            Their lung, if it is not that of the built-in rule.
+            Masks of the lung of the slices; by default computed by the built-in rule.
 
         Returns
         -------
@@ -224,7 +225,7 @@ class Predictor:
         """Maps of prepared slices for the head that `check_cnn_maps` returns, (m, C, 224, 224).
 
         Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
-        The other parameters are those of `contributions`, the errors those of `check_cnn_maps`.
+        The other parameters are described in `contributions`. The errors are those of `check_cnn_maps`.
         """
         from ildfv.inference.cnn_maps import maps_of
 

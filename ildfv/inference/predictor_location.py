@@ -1,4 +1,4 @@
-"""Where a predictor is, without what reading it needs: checked before the slow imports of a command."""
+"""The location, kind and version of a predictor, which commands check before their slow imports."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ VERSION: Final = 2
 
 
 def predictor_content(folder: Path) -> Any:
-    """The JSON values of predictor.json, of which only kind and version are checked.
+    """The JSON values of predictor.json. Only kind and version are checked.
 
-    InputError: a file is missing, or the kind or version is another one.
+    InputError: a file is missing, or the kind or version is wrong.
     """
     for name in (INFO, TENSORS):
         check((folder / name).is_file(), f"{folder} must be a predictor, but has no {name}: run `ildfv export`")

@@ -28,20 +28,20 @@ def statements(predictor: Predictor, volume: Volume, slices: SliceBatch, lung: n
     side = float(np.sqrt(volume.pixel_area))
     low, high = reference.pixel_side
     if not low / MARGIN <= side <= high * MARGIN:
-        found.append(f"Pixels are {side:.2f} mm wide; the training scans had {low:.2f} to {high:.2f} mm.")
+        found.append(f"Pixels are {side:.2f} mm wide; the training scans have pixels of {low:.2f} to {high:.2f} mm.")
     spacing = float(volume.spacing[0])
     if reference.spacing is not None:
         low, high = reference.spacing
         if len(volume.hu) > 1 and not low / MARGIN <= spacing <= high * MARGIN:
             found.append(
-                f"Slices are {spacing:.2f} mm apart; the training scans had a spacing of {low:.2f} to {high:.2f} mm."
+                f"Slices are {spacing:.2f} mm apart; the training slices are {low:.2f} to {high:.2f} mm apart."
             )
     if reference.lung_area is not None:
         low, high = reference.lung_area
         if not low / LUNG_MARGIN <= lung.max() <= high * LUNG_MARGIN:
             found.append(
-                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, that slice "
-                f"showed {low:.0f} to {high:.0f} cm²."
+                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, the "
+                f"corresponding slices show {low:.0f} to {high:.0f} cm²."
             )
     chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():
@@ -77,8 +77,8 @@ def _texture(median: float, quantiles: list[float], scans: tuple[float, float] |
     for word, beyond in (("less", median < low - margin), ("more", median > high + margin)):
         if beyond:
             return [
-                f"The texture of the slices is {word} likely than on the training scans (mixture of {encoding}, median "
-                f"log likelihood {median:.3g}, on the training scans {low:.3g} to {high:.3g}): the kernel, the noise "
-                "or the body region may differ."
+                f"The texture of the slices is {word} likely than the texture of the training scans (mixture of "
+                f"{encoding}: median log likelihood {median:.3g}, training scans {low:.3g} to {high:.3g}). The kernel, "
+                "the noise or the body region may differ."
             ]
     return []

@@ -140,7 +140,7 @@ class ScanError(Part):
 
 
 class ConformalSets(Part):
-    """The limits of the conformal sets of a head, per pattern; the fields are those of `inference.conformal.Conformal`.
+    """The limits of the conformal sets of a head, per pattern. `inference.conformal.Conformal` describes the fields.
 
     cross_validated: whether the scores of the calibration patients are from the models of several folds and not from
     the exported head.
@@ -165,8 +165,8 @@ class Head(Part):
     `no_conformal` has the reason.
 
     bags: pooling of the scores of slices to the score of their scan (`estimators.bags`), for a head that was fitted to
-    labels of scans; otherwise None. thresholds and scan_sigmoids are then those of the score of the scan, and the
-    scores of slices have no sigmoids, because the labels do not determine any.
+    labels of scans; otherwise None. With bags, thresholds and scan_sigmoids apply to the score of the scan, and the
+    scores of slices have no sigmoids, because labels of scans do not determine them.
     """
 
     name: str
@@ -188,7 +188,7 @@ class Head(Part):
     scan_errors: list[ScanError | None] = []
     bags: Literal["noisy-or", "max"] | None = None
     conformal: ConformalSets | None = None
-    no_conformal: str = "the predictor was exported without conformal sets; export it again"
+    no_conformal: str = "the predictor was exported by an earlier version; export it again"
 
     @property
     def estimates_areas(self) -> bool:
@@ -213,10 +213,7 @@ class Reference(Part):
 
 
 class HowPrepared(Part):
-    """The options by which the training scans were prepared, and by which new scans are prepared.
-
-    They are those of `scans.preparation.Preparation`.
-    """
+    """The options with which training scans were prepared and new scans are prepared (`scans.preparation`)."""
 
     normalise: str | None = None
     pixel_size: float | None = None

@@ -1,4 +1,4 @@
-"""The lung of stored slices, for a predictor that is applied to the slices of a workspace."""
+"""The lung masks of stored slices, for a predictor that is applied to the slices of a workspace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ildfv.scans.prepared_lungs import lungs
 
 
 def stored_lung(slices: Slices, rows: np.ndarray) -> np.ndarray | None:
-    """The lung of these slices, bool (m, 224, 224): stored masks, or that of the rule; None if no mask is stored."""
+    """Lung masks of slices, bool (m, 224, 224), stored or by the built-in rule; None if no scan has stored masks."""
     if slices.stored_lung_masks == 0:
         return None
     rows = np.asarray(rows)

@@ -65,7 +65,7 @@ def parsed(text: str) -> WebAddress | EntityAddress:
         parts.username is None and parts.password is None,
         "the address of a PACS must not contain credentials: set ILDFV_PACS_USER and ILDFV_PACS_PASSWORD instead",
     )
-    check(bool(parts.hostname), f"{text} must contain a host, got none")
+    check(bool(parts.hostname), f"{text} must contain a host name, got none")
     check(not (parts.query or parts.fragment), f"{text} must end after the path, got a query or a fragment")
     found = RESOURCE.fullmatch(parts.path.rstrip("/"))
     base = parts.path.rstrip("/") if found is None else found["base"]

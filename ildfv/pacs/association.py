@@ -46,7 +46,7 @@ class Entity:
         if is_rejected:
             raise InputError(
                 f"{self.address} rejected the association: check its AE title, and that it accepts the calling AE "
-                f"title {title} ({TITLE})"
+                f"title {title}, which {TITLE} sets"
             )
         if not association.is_established:
             raise OutOfReachError(f"{self.address} must be reachable, got no association")
@@ -55,7 +55,7 @@ class Entity:
             for kind, syntax in kinds.values():
                 if (kind, syntax) not in accepted:
                     raise InputError(
-                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}: nothing is sent"
+                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}: nothing was sent"
                     )
             for i, path in enumerate(files):
                 self._send(association, path, i, len(files))
@@ -67,9 +67,8 @@ class Entity:
     def _associate(self, entity):
         """The association, and whether the other side rejected it.
 
-        `Association.is_rejected` is not used: on a busy machine, a rejection can arrive and the connection can close
-        before pynetdicom checks the connection, and the flag then stays False. Instead, a handler looks for a
-        rejection among the received PDUs.
+        A handler looks for a rejection among the received PDUs. `Association.is_rejected` is not used, because it stays
+        False if the connection closes before pynetdicom checks it, which occurs on a busy machine.
         """
         from pynetdicom import evt
         from pynetdicom.pdu import A_ASSOCIATE_RJ

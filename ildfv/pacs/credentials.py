@@ -38,11 +38,12 @@ def credentials() -> Credentials:
     """
     values = {name: os.environ.get(variable, "") for name, variable in KEYS.items()}
     if path := os.environ.get(FILE):
-        check(not any(values.values()), f"set either {FILE} or {USER}, {PASSWORD} and {TOKEN}, not both")
+        others = ", ".join(variable for name, variable in KEYS.items() if values[name])
+        check(not others, f"{FILE} must be set without other credentials, got {others} as well: unset one or the other")
         values = _from_file(Path(path))
     found = Credentials(**values)
     check(not (found.token and found.user), "credentials must be a token, or a user and a password, got both")
-    check(bool(found.user) == bool(found.password), "credentials must have both a user and a password, got one of them")
+    check(bool(found.user) == bool(found.password), "credentials must have both a user and a password, got only one")
     return found
 
 

@@ -22,7 +22,8 @@ class Destination(Protocol):
 class ObjectDelivery:
     """Writes the objects of each scan into a separate folder, and stores them if there is a destination.
 
-    delivered: per scan its pseudonym ("scan") and the numbers of objects written ("objects") and stored ("stored").
+    delivered: for each scan, its pseudonym ("scan") and the numbers of objects written ("objects") and stored
+    ("stored").
     """
 
     def __init__(self, folder: Path, destination: Destination | None):

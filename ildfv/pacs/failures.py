@@ -16,7 +16,7 @@ NOT_ALLOWED, MISSING = (401, 403), 404
 
 @contextmanager
 def one_line(address: WebAddress, what: str, *, storing: bool = False) -> Iterator[None]:
-    """Turns errors of a request into `InputError`. No message contains credentials.
+    """Converts errors of a request to `InputError`. No message contains credentials.
 
     what: what is requested or stored, for the messages. storing: whether the request stores objects.
     """

@@ -55,7 +55,7 @@ def predict_and_deliver(
         As for `ObjectDelivery`.
     """
     paths, studies, destination = _sorted(sources, store)
-    # Loaded first, so that an invalid predictor is reported before a scan is read or received.
+    # Loaded here so that an invalid predictor is reported before a scan is read or received.
     loaded = predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device)
     if cnn_maps is not None:
         loaded.check_cnn_maps(cnn_maps)
@@ -90,7 +90,7 @@ def predict_and_deliver(
 def _sorted(
     sources: Sequence[str], store: bool
 ) -> tuple[list[Path], list[WebAddress], WebAddress | EntityAddress | None]:
-    """Paths, studies on a PACS, and the destination or None. InputError: the combination of sources is not allowed."""
+    """Paths, studies on a PACS, and the destination if there is one. InputError: `sources` cannot be combined."""
     paths: list[Path] = []
     studies: list[WebAddress] = []
     destinations: list[WebAddress | EntityAddress] = []
@@ -104,7 +104,7 @@ def _sorted(
             destinations.append(address)
     for address in destinations:
         check(store, f"{address} has no study: add /studies/UID to read one, or --store to store objects there")
-    check(len(destinations) <= 1, f"--store takes one destination, got {len(destinations)}")
+    check(len(destinations) <= 1, f"--store must have at most one destination, got {len(destinations)}")
     check(bool(paths or studies), "predict needs a scan: a path, or dicomweb://host/path/studies/UID")
     check(
         not (store and paths and not destinations),

@@ -56,15 +56,15 @@ class Storing:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files in their order, checks that the server lists each of them, and returns their number.
 
-        Storing an instance that the server already has changes nothing. Every instance is looked up before the next one
-        is sent: with a full disk, Orthanc has accepted instances without storing them. A single request for all
-        instances would not help: servers store its parts one by one.
+        Storing an instance that the server already has changes nothing. After each instance, a search checks that it
+        was stored, because Orthanc with a full disk has accepted instances without storing them. A single request for
+        all instances would not avoid partial storage, because servers store its parts one by one.
 
         Raises
         ------
         InputError
-            Wrong credentials, refused or missing instances. The message states whether the instances that were stored
-            have been removed, and which ones have not.
+            Wrong credentials, or refused or missing instances. The message states whether the stored instances were
+            removed, and names those that were not.
         OutOfReachError
             The server does not respond.
         """
@@ -78,7 +78,7 @@ class Storing:
             count = len(files) - len(self._missing(instances))
             check(
                 count == len(files),
-                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and its "
+                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and "
                 "free space",
             )
         except InputError as error:
@@ -93,11 +93,11 @@ class Storing:
             answer = self._client.store_instances([dcmread(path)])
         for item in answer.get("FailedSOPSequence") or []:
             raise InputError(f"{self.address} refused {path.name}, failure 0x{int(item.get('FailureReason', 0)):04X}")
-        text = f"{self.address} accepted {path.name} but did not store it: check its log and its free space"
+        text = f"{self.address} accepted {path.name} but did not store it: check its log and free space"
         check(not self._missing([instance]), text)
 
     def _outcome(self, instances: Sequence[Instance], earlier: set[str], attempted: Sequence[Instance]) -> str:
-        """Removes the instances that this call has stored, and states which ones are stored afterwards."""
+        """Removes the instances that this call has stored, and describes which instances remain stored."""
         try:
             listed = self._listed(attempted)
         except InputError:  # the last search failed; all objects but the last one had been listed before
@@ -105,14 +105,15 @@ class Storing:
         stored = [instance for instance in attempted if instance.uid in listed - earlier]
         remaining = [instance for instance in stored if not self._removed(instance)]
         if not remaining:
-            done = f"{len(stored)} object{'s' * (len(stored) > 1)} of this run removed, " if stored else ""
+            objects = "object of this run was" if len(stored) == 1 else "objects of this run were"
+            done = f"{len(stored)} {objects} removed, " if stored else ""
             return f"{done}{len(earlier)} of {len(instances)} objects are stored; {AGAIN}"
         names = ", ".join(instance.name for instance in remaining)
         count = f"{len(remaining) + len(earlier)} of {len(instances)} objects are stored"
         return f"{count}, because the server did not remove {names}; {AGAIN} for the others"
 
     def _removed(self, instance: Instance) -> bool:
-        """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it is gone."""
+        """Removes an instance, by DELETE or by the REST interface of Orthanc, and returns whether it was removed."""
         import requests
 
         url = f"{self.address.url}/studies/{instance.study}/series/{instance.series}/instances/{instance.uid}"
@@ -125,7 +126,7 @@ class Storing:
             for path in paths:
                 self._session.delete(f"{orthanc}{path}", timeout=TIMEOUT)
             return bool(paths) and instance.uid not in self._listed([instance])
-        except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # no such interface
+        except (requests.RequestException, InputError, ValueError, KeyError, TypeError):  # neither interface works
             return False
 
     def _listed(self, instances: Iterable[Instance]) -> set[str]:

@@ -1,4 +1,4 @@
-"""A DICOMweb server: series are found by QIDO-RS and read by WADO-RS, and objects are stored by STOW-RS."""
+"""A DICOMweb server: QIDO-RS finds series, WADO-RS reads them, and STOW-RS stores objects."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def _chosen(available: dict[str, tuple[str, int]], series: str | None, where: st
     check(bool(ct), f"{where} must have a CT series, got {kinds}")
     if len(ct) == 1:
         return ct[0], []
-    listed = "; ".join(f"{number}: {available[uid][1]} images" for number, uid in enumerate(ct[:LISTED], start=1))
+    sizes = [available[uid][1] for uid in ct[:LISTED]]
+    listed = "; ".join(f"{number}: {n} image{'s' * (n != 1)}" for number, n in enumerate(sizes, start=1))
     more = f"; and {len(ct) - LISTED} more" if len(ct) > LISTED else ""
     return ct[0], [
         f"{len(ct)} series were found: {listed}{more}. Series 1, with the most images, is used; choose another with "

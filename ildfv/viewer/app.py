@@ -25,7 +25,7 @@ from ildfv.viewer.study import Study
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 BINARY = "application/octet-stream"
-MAX_COUNT = 8  # planes of one request
+MAX_COUNT = 8  # maximum number of planes per request
 BODY = 4096  # maximum bytes of a correction
 START = b"<!-- start -->"  # in index.html
 REPORT_MOST = 256 << 20  # maximum bytes of a report page
@@ -61,7 +61,7 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
 
 
 class _Served:
-    """Request handlers. Those that are not coroutines run in threads, so a slow file does not block other requests."""
+    """Request handlers. Handlers that are not coroutines run in threads, so slow files do not block other requests."""
 
     def __init__(self, study: Study):
         self.study, self.cached = study, Cached()
@@ -195,7 +195,7 @@ class _Served:
         return maps[number]
 
     def _plane(self, request: Request, layer: str, read: Callable[[int], np.ndarray]) -> Response:
-        """The concatenated planes of `count` consecutive slices, the first of which is z."""
+        """The concatenated planes of `count` consecutive slices from slice z on."""
         case, first = self._place(request)
         count = request.query_params.get("count", "1")
         most = min(MAX_COUNT, len(case) - first)

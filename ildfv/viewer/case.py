@@ -14,7 +14,7 @@ import numpy as np
 class Images(Protocol):
     """Slices in Hounsfield units; row 0 is anterior, column 0 is the patient's right."""
 
-    note: str  # how the values differ from the HU of the scan; "" if they do not
+    note: str  # how the values differ from the HU of the scan; "" if they are equal
 
     def read(self, z: int) -> np.ndarray:
         """Slice z, counted from the feet, int16 (rows, columns)."""
@@ -65,8 +65,8 @@ class System:
 class Case:
     """One scan. `images` is None for a prediction whose scan was not given.
 
-    truth: (m, C) of 1, 0 and −1 = unknown, or None. source: the file or folder that identifies the scan for
-    `prepare --labels`, or None with the reason in `not_correctable`.
+    truth: 1, 0 or −1 for unknown, (m, C), or None. source: the file or folder that identifies the scan for
+    `prepare --labels`; if it is None, `not_correctable` has the reason.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Case:
 
     @property
     def distance(self) -> float | None:
-        """mm between adjacent slices, on average; None for one slice."""
+        """Mean distance of adjacent slices, mm; None if there is only one slice."""
         span = float(self.positions[-1] - self.positions[0])
         return span / (len(self) - 1) if len(self) > 1 and math.isfinite(span) else None
 

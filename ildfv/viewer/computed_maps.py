@@ -23,8 +23,8 @@ from ildfv.viewer.case import Maps
 from ildfv.viewer.maps import KINDS, UNITS, Quantiser
 
 KIND = "contributions"
-KEPT = 2  # scans whose maps stay in memory: the open one and the compared one
-AT_ONCE = 16  # slices; their maps take 13 MB
+KEPT = 2  # number of scans whose maps are kept: the open scan and the compared scan
+AT_ONCE = 16  # slices per batch, whose maps take 13 MB
 
 
 class ComputedMaps:
@@ -40,20 +40,20 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        The folder is not a predictor, or the predictor has no head of Fisher vectors, or it has other patterns.
+        The folder is not a predictor, or the predictor has no Fisher vector head, or it has other patterns.
     """
 
     def __init__(self, folder: Path, slices: Slices):
         self.predictor, self._slices = Predictor.load(folder), slices
         head = self.predictor.explained
-        check(head is not None, f"{folder} must have a head of Fisher vectors for contribution maps, got none")
+        check(head is not None, f"{folder} must have a Fisher vector head for contribution maps, got none")
         patterns = tuple(self.predictor.patterns)
-        check(patterns == PATTERNS, f"{folder} must have the patterns {PATTERNS}, got {patterns}")
-        what = f"{folder} must be used with slices that are prepared as its training slices,"
+        check(patterns == PATTERNS, f"{folder} must have the patterns {', '.join(PATTERNS)}, got {', '.join(patterns)}")
+        what = f"{folder} must be used with slices that are prepared like its training slices,"
         check_same(self.predictor.info.preparation.options, slices.preparation, what)
         check(
             slices.has_hounsfield or not self.predictor.reads_hounsfield,
-            f"{folder} reads slices in HU: the workspace must be prepared with --hu, got slices without HU",
+            f"{folder} needs slices in HU, got a workspace without them: run `ildfv prepare --hu`",
         )
         self.head = str(head)
         self._lock = threading.Lock()
@@ -68,14 +68,14 @@ class ComputedMaps:
         """A note for the user on the predictor and its training data."""
         info = self.predictor.info
         patients = info.training.get("fit_patients")
-        trained = "" if patients is None else f", which was trained on {patients} patients"
+        trained = "" if patients is None else f", which was trained on {patients} patient{'s' * (patients != 1)}"
         return (
             f"Contribution maps explain the score of {self.head} of predictor {self.predictor.checksum[:12]}{trained}. "
-            "Scores in the tables and strips are those of the workspace."
+            "All displayed scores are from the systems of the workspace."
         )
 
     def quantised(self, part: int, pattern: int) -> tuple[float, list[bytes]]:
-        """The value of full colour and the compressed maps of a scan, computed for all patterns on the first call."""
+        """The value drawn in full colour and the compressed maps of a scan. The first call computes all patterns."""
         with self._lock:
             if part not in self._kept:
                 self._kept[part] = self._computed(part)
@@ -111,7 +111,7 @@ class ComputedMap:
         self.title = f"{KINDS[KIND]} of {maps.head}"
 
     def describe(self) -> dict[str, Any]:
-        """The grid of the maps and the value of full colour. InputError: a prepared slice is damaged."""
+        """The grid of the maps and the value drawn in full colour. InputError: a prepared slice is damaged."""
         scale, _ = self._maps.quantised(self._part, self.pattern)
         return {"rows": SIZE, "columns": SIZE, "step": 1, "scale": scale}
 

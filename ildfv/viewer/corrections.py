@@ -55,7 +55,7 @@ class Corrections:
         if values is not None:
             check(
                 len(values) == len(PATTERNS) and all(type(v) in (int, type(None)) and v in CELLS for v in values),
-                f"values must be {len(PATTERNS)} of 1, 0 or null, got {values}",
+                f"values must be {len(PATTERNS)} values 1, 0 or null, got {values}",
             )
         key = self._key(case, z)
         with self._lock:
@@ -78,7 +78,10 @@ class Corrections:
             return rows
         lines = [row for _, row in read_csv(self.path)[1]]
         rule = f"{self.path} must be a file of corrections, with the columns {', '.join(COLUMNS)}"
-        check(bool(lines) and tuple(lines[0]) == COLUMNS, f"{rule}, got another file: name one with --corrections")
+        check(
+            bool(lines) and tuple(lines[0]) == COLUMNS,
+            f"{rule}, got another file: choose another path by --corrections",
+        )
         values_of = {cell: value for value, cell in CELLS.items()}
         for number, line in enumerate(lines[1:], 2):
             good = len(line) == len(COLUMNS) and all(cell in values_of for cell in line[2:]) and _is_number(line[1])

@@ -20,11 +20,11 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 
 CACHE = 48 << 20  # bytes of slices in memory, 96 of 512×512: enough for two open pages
 LOW, HIGH = 0, 2  # indices of the windows
-PREPARED = "prepared slice: HU from three 8-bit windows, in steps of 2 to 6, clipped to −1400 … 240"
+PREPARED = "prepared slice: HU are recovered from three 8-bit windows, in steps of 2 to 6, and clipped to −1400 … 240"
 
 
 def images_of(scan: Scan):
-    """The slices of a scan on disk."""
+    """The slices of a scan in its files."""
     return DicomImages(scan.dicom) if scan.dicom is not None else VolumeImages(scan)
 
 
@@ -42,7 +42,7 @@ class DicomImages:
         frames = self.series.frames
         path, frame = frames[len(frames) - 1 - z if 0 in self._flips else z]
         if not path.is_file():
-            raise InputError(f"{path.name} must exist, got no such file: it was removed or renamed")
+            raise InputError(f"{path.name} no longer exists: it was removed or renamed")
         with quiet():
             hu = self._reader.hounsfield(path, frame)
         shape = self.series.grid.shape[1:]
@@ -52,7 +52,7 @@ class DicomImages:
 
 
 class VolumeImages:
-    """Slices of a volume file, which is read as a whole at the first slice and kept: 2 bytes per voxel."""
+    """Slices of a volume file. The first call of `read` reads the whole volume into memory, 2 bytes per voxel."""
 
     note = ""
 
@@ -113,7 +113,7 @@ def as_int16(hu: np.ndarray) -> np.ndarray:
 
 
 class Cached:
-    """The bytes of planes by (case, layer, slice): read once, the most recently used ones kept up to `limit` bytes."""
+    """A cache of the bytes of planes by (case, layer, slice), which keeps the most recently used `limit` bytes."""
 
     def __init__(self, limit: int = CACHE):
         self.limit, self.size = limit, 0
@@ -136,7 +136,7 @@ class Cached:
         return data
 
     def exclusive(self, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """`read()` while no other thread reads, because readers share open files. InputError: it cannot be read."""
+        """`read()` while no other thread reads, because readers share open files. InputError: a file is unreadable."""
         with self._reading:
             try:
                 return read()

@@ -77,7 +77,7 @@ class MapFile:
         self._lock = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
-        """The grid of the maps and the value of full colour. InputError: the file is missing or damaged."""
+        """The grid of the maps and the value drawn in full colour. InputError: the file is missing or damaged."""
         self._load()
         rows, columns = self._grid
         return {"rows": rows, "columns": columns, "step": self.step, "scale": self._scale}

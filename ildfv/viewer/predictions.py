@@ -45,7 +45,10 @@ def read_answer(folder: Path) -> Answer:
     content = read_json(path)
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
     check(kind == KIND, f"{path} must be of kind {KIND!r}, got {kind!r}")
-    check(version == VERSION, f"{path} must have version {VERSION}, got {version!r}: use the ildfv that wrote it")
+    check(
+        version == VERSION,
+        f"{path} must have version {VERSION}, got {version!r}: use the version of ildfv that wrote it",
+    )
     try:
         patterns = [str(name) for name in content["patterns"]]
         positions = np.array(content["positions_mm"], float)

@@ -84,7 +84,7 @@ def scan_cases(
         archived |= {pseudonym(scan) for scan in found.scans if place != path}
     scan_by_name = {pseudonym(scan): scan for scan in scans}
     by_name = {answer.scan: answer for answer in answers}
-    check(len(by_name) == len(answers), "predictions must be of different scans, got two of one scan: omit one")
+    check(len(by_name) == len(answers), "predictions must be for different scans, got two for one scan: omit one")
     pairs: list[tuple[Scan, Answer | None, bool]]
     pairs = [(scan, by_name.get(name), True) for name, scan in scan_by_name.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
@@ -100,7 +100,7 @@ def scan_cases(
 
 
 def positions_of(grid: Geometry) -> np.ndarray:
-    """mm of each slice along the slice normal, ascending, (m,)."""
+    """The position of each slice along the slice normal, mm, ascending, (m,)."""
     z, y, x = grid.steps
     normal = np.cross(x, y)
     normal /= np.linalg.norm(normal)
@@ -110,9 +110,13 @@ def positions_of(grid: Geometry) -> np.ndarray:
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
     positions = positions_of(scan.geometry)
     same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
-    got = f"{len(positions)} slices from {positions[0]:.2f} mm"
-    rule = f"the scan of {answer.scan} must have {len(answer.positions)} slices from {answer.positions[0]:.2f} mm"
-    check(bool(same), f"{rule}, got {got}")
+    rule = f"the scan of {answer.scan} must have {_extent(answer.positions)}"
+    check(bool(same), f"{rule}, got {_extent(positions)}")
+
+
+def _extent(positions: np.ndarray) -> str:
+    """Text such as "24 slices, the first at -120.00 mm"."""
+    return f"{len(positions)} slice{'s' * (len(positions) != 1)}, the first at {positions[0]:.2f} mm"
 
 
 def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:

@@ -19,7 +19,7 @@ PAUSE = 0.001  # seconds between slices, so that other requests can take the loc
 class Volume:
     """The slices of one case, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `LIMIT`.
 
-    They are read once each, by a thread that starts when the object is created.
+    Each slice is read once, by a thread that starts when the object is created.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Volume:
         self._closed = True
 
     def wait(self) -> None:
-        """Waits until all slices are in memory or one could not be read."""
+        """Waits until all slices are in memory or a slice could not be read."""
         self._thread.join()
 
     def _section(self, hu: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ class Volume:
 
 
 class Volumes:
-    """The volume of the case whose sections were requested last; only this one is kept.
+    """The volume of the case whose sections were requested last; other volumes are discarded.
 
     exclusive: calls a function that reads a plane while no other thread reads a plane.
     """
@@ -114,7 +114,7 @@ def averaged(hu: np.ndarray, step: int) -> np.ndarray:
 
 
 def _step(shape: tuple[int, int, int], limit: int) -> int:
-    """The smallest step with which int16 slices take at most `limit` bytes; if there is none, one pixel per slice."""
+    """The smallest step with which int16 slices take at most `limit` bytes; if none does, one pixel per slice."""
     m, rows, columns = shape
     most = max(rows, columns)
     fits = (k for k in range(1, most) if 2 * m * -(-rows // k) * -(-columns // k) <= limit)

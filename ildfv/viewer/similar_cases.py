@@ -16,13 +16,13 @@ COUNT = 6  # maximum number of results, one per patient
 
 
 class Similar:
-    """Search among the slices of all cases; projections are read scan by scan, so memory use is constant."""
+    """Search among the slices of all cases. Projections are read scan by scan, so memory use is constant."""
 
     def __init__(self, encoding: Encoding, cases: Sequence[Case]):
         self.encoding, self.cases = encoding, cases
 
     def of(self, number: int, z: int) -> dict[str, Any]:
-        """The slices nearest to slice z of a case, nearest first: at most one per patient, none of the same patient.
+        """The slices nearest to slice z of a case, nearest first: at most one per patient, and of other patients only.
 
         InputError: no such slice, or the encoding is damaged.
         """

@@ -97,7 +97,7 @@ def open_study(
     """
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:
-        check(len(paths) == 1, f"a workspace must be viewed alone, got {len(paths)} paths")
+        check(len(paths) == 1, f"a workspace must be the only path, got {len(paths)} paths")
         check(codes is None, f"--codes must be given with a scan, got the workspace {paths[0]}")
         return _workspace_study(paths[0], corrections, predictor)
     rule = "--predictor must be given with a workspace: for a scan, run `ildfv predict --out` and view the result"

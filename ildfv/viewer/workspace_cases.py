@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ildfv.viewer.computed_maps import ComputedMaps
 
 HAS_LABEL_MAP = (
-    "it has a label map, which `prepare --labels` does not override: correct the label map and prepare again"
+    "it has a label map, which `prepare --labels` does not override: correct it and run `ildfv prepare` again"
 )
-NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` on its folder again"
-SHARED = "its folder contains several scans: put each series into a separate folder and prepare again"
+NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` again"
+SHARED = "its folder contains several scans: put each series into a separate folder and run `ildfv prepare` again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 NO_MAPS = (
     "A workspace contains no contribution maps. To show them, run `ildfv export` and start `ildfv view` with "
@@ -129,18 +129,18 @@ def _scores(workspace: Workspace, slices: Slices):
     decisions = {}
     per_scan = []
     for name, results in current.items():
-        if results.unit == SCAN:  # its scores are those of whole scans
+        if results.unit == SCAN:  # there are no scores of slices
             per_scan.append(results.system)
             continue
         indices, predictions = predictions_of(workspace, slices, name, results)
         values = scores.setdefault(predictions.system, np.full((len(slices), len(PATTERNS)), np.nan))
         values[indices] = predictions.scores
         decisions[predictions.system, predictions.fold] = predictions.decisions
-    notes = [f"{name} is omitted: it was scored on other slices, folds or with another threshold." for name in stale]
+    notes = [f"{name} is omitted: it was scored on other slices or folds, or with another threshold." for name in stale]
     if per_scan:
         notes.append(
-            f"{', '.join(dict.fromkeys(per_scan))}: scored per scan, because only scans are labelled. To see scores of "
-            "slices, run `ildfv export` and `ildfv predict`."
+            f"Systems scored per scan, because only scans are labelled: {', '.join(dict.fromkeys(per_scan))}. To see "
+            "scores of slices, run `ildfv export` and `ildfv predict`."
         )
     return scores, decisions, notes
 
@@ -159,7 +159,7 @@ def _sources(workspace: Workspace) -> dict[str, Path]:
     if not path.exists():
         return {}
     content = read_json(path)
-    rule = f"{path} must be the report of `ildfv prepare`, got another document: prepare again"
+    rule = f"{path} must be the report of `ildfv prepare`, got another document: run `ildfv prepare` again"
     check(isinstance(content, dict) and isinstance(content.get("prepared"), list), rule)
     return {scan["series"]: Path(scan["source"]).resolve() for scan in content["prepared"]}
 

@@ -165,7 +165,7 @@ def test_an_interrupted_command_says_how_to_resume(monkeypatch, capsys, tmp_path
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "error: interrupted; run the same command again to resume\n"
+    assert capsys.readouterr().err == "error: interrupted: run the same command again to resume\n"
 
 
 def test_a_failed_command_writes_its_error_to_the_event_log(small_workspace, tmp_path):
@@ -324,8 +324,8 @@ def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
     os.killpg(running.pid, number)
     out, err = running.communicate(timeout=60)
     assert running.returncode in (code, -signal.SIGINT)  # Python's own exit code if the signal arrives during an import
-    assert err == "error: interrupted; run the same command again to resume\n"
-    assert json.loads(out) == {"error": "interrupted; run the same command again to resume"}
+    assert err == "error: interrupted: run the same command again to resume\n"
+    assert json.loads(out) == {"error": "interrupted: run the same command again to resume"}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

@@ -16,14 +16,14 @@ def test_notes_are_separated_by_full_stops(capsys):
     }
     _print_answer(answer)
     shown = " ".join(capsys.readouterr().out.split())
-    assert "resampled to 0.8 mm. noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
+    assert "resampled to 0.8 mm. Noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
 
 
 @pytest.mark.parametrize(
-    ("pooling", "who"),
-    [("max", "the slice with the highest score decides"), ("noisy-or", "all slices together decide")],
+    ("pooling", "what"),
+    [("max", "the highest score of a slice"), ("noisy-or", "the scores of all slices")],
 )
-def test_a_head_of_labels_of_scans_states_what_decides(capsys, pooling, who):
+def test_a_head_of_labels_of_scans_states_what_decides(capsys, pooling, what):
     row = {"present": True, "slices": 1, "probability": None, "highest_probability": None}
     row |= {"area_cm2_present_slices": None, "look_first_at_slices": [0], "pooling": pooling}
     answer = {
@@ -35,4 +35,5 @@ def test_a_head_of_labels_of_scans_states_what_decides(capsys, pooling, who):
         "heads": {"fv": {"scan": {"emphysema": row}, "performance": "Not compared."}},
     }
     _print_answer(answer)
-    assert f"Fitted to labels of scans: {who} on present;" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f'This head was fitted to labels of scans: "present" depends on {what};' in shown

@@ -29,7 +29,7 @@ def test_removed_scans_are_listed_and_counted(prepared, options):
     for one in REMOVED:
         assert one["series"] in shown
         assert (one["reason"] in shown) == (not options)
-    assert "note: 2 scans, 25 slices of earlier runs were removed from the workspace." in shown
+    assert "note: 2 scans and 25 slices of earlier runs were removed from the workspace." in shown
 
 
 def test_removed_scans_are_in_the_json(prepared):

@@ -115,4 +115,4 @@ def test_the_folder_of_the_table_is_the_default(cohort):
 
 def test_neither_scans_nor_table_is_refused(tmp_path):
     ended = CliRunner().invoke(app.app, ["prepare", "-w", str(tmp_path / "w")])
-    assert "must have a folder of scans or --table" in str(ended.exception)
+    assert "needs a folder of scans or --table" in str(ended.exception)

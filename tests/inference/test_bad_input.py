@@ -90,7 +90,7 @@ def test_a_series_is_chosen_by_its_number_or_uid(folder, tmp_path):
     _, failed = predict_all([tmp_path / "in"], folder, series="3")
     reason = failed[0]["reason"]
     assert reason.startswith("series must be a number from 1 to 2 or the SeriesInstanceUID of a series in")
-    assert "got 3: 1: 3 slices" in reason
+    assert "got 3. The series are 1: 3 slices" in reason
     assert "1.2.3.4" not in failed[0]["reason"]
 
 

@@ -167,8 +167,8 @@ def test_maps_of_another_method_are_refused_or_replaced(with_network, written, t
 def test_an_unknown_method_and_two_methods_are_refused(tmp_path):
     for given, message in (
         (["--cnn-maps", "lime"], '--cnn-maps must be grad-cam or occlusion, got "lime"'),
-        (["--cnn-maps", "occlusion", "--cam"], "--cam is the same as --cnn-maps grad-cam, got --cnn-maps occlusion"),
-        (["--cnn-maps", "occlusion"], "--cnn-maps needs --out, and is not available with --follow-up"),
+        (["--cnn-maps", "occlusion", "--cam"], "--cam means --cnn-maps grad-cam, got --cnn-maps occlusion"),
+        (["--cnn-maps", "occlusion"], "--cnn-maps needs --out and cannot be used with --follow-up"),
     ):
         result = CliRunner().invoke(app, ["predict", str(tmp_path), "--predictor", str(tmp_path), *given])
         assert message in str(result.exception) + result.output

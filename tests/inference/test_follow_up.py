@@ -116,7 +116,7 @@ def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path):
     loaded = Predictor.load(folder)
     for name, patient, date in (("a", "P", "20210101"), ("b", "P", "20200101"), ("c", "Q", "20220101")):
         ScanFiles.series(tmp_path / name, ScanFiles.chest(2), patient=patient, AcquisitionDate=date)
-    with pytest.raises(InputError, match="needs the earlier scan first, got the later scan first: exchange"):
+    with pytest.raises(InputError, match="needs the earlier scan first, got the later scan first: swap"):
         compare_scans([tmp_path / "a", tmp_path / "b"], loaded)
     with pytest.raises(InputError, match="needs two scans of one patient, got two patients"):
         compare_scans([tmp_path / "a", tmp_path / "c"], loaded)

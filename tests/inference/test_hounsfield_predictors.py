@@ -153,5 +153,5 @@ def test_the_viewer_computes_maps_from_the_stored_hu(study, tmp_path):
     assert scale > 0
     assert len(planes) == 3
     plain = workspace_of(tmp_path / "plain", chest)
-    with pytest.raises(InputError, match="the workspace must be prepared with --hu, got slices without HU"):
+    with pytest.raises(InputError, match="needs slices in HU, got a workspace without them: run `ildfv prepare --hu`"):
         ComputedMaps(folder, plain.slices())

@@ -125,7 +125,7 @@ def test_folds_are_pooled_by_slices():
 
 
 def test_mixed_patients_and_wrong_shapes_are_refused():
-    with pytest.raises(InputError, match="must be of different patients, 6 are in both"):
+    with pytest.raises(InputError, match="must be of different patients, got 6 in both"):
         evaluate_maps({"noise": noise}, labelled(6), labelled(8))
     with pytest.raises(InputError, match=r"maps of few must have shape \(12, 4, 112, 112\), got \(12, 2, 112, 112\)"):
         evaluate_maps({"few": lambda s: noise(s)[:, :2]}, labelled(6), labelled(8, prefix="b"))

@@ -112,7 +112,7 @@ def test_the_predictor_pools_in_the_lung_of_lungmask(study, tmp_path):
     np.testing.assert_allclose(answer.head.scores, expected, atol=1e-9)
     assert np.abs(predictor.scores(new, 4.0)["fv-filters-lung"] - expected).max() > 1e-4
     assert answer.lung == pytest.approx(np.count_nonzero(right_lung()[0]) * 4 / 100)
-    assert "lung found by lungmask, as on the training slices" in answer.notes
+    assert "the lung was found by lungmask, as on the training slices" in answer.notes
     assert "segmented with lungmask" in answer.methods
 
 
@@ -197,4 +197,4 @@ def test_predictions_note_that_training_slices_had_given_masks(tmp_path, inline)
     assert info.training["given_lung_masks"] == 18
     path = Large.nifti(tmp_path / "ct.nii.gz", Large.chest(seed=77))
     notes = Predictor.load(tmp_path / "predictor").predict(path).notes
-    assert "the lung of 18 training slices is from given masks; that of this scan is from the built-in rule" in notes
+    assert "18 training slices have given lung masks; the lung of this scan was found by the built-in rule" in notes

@@ -153,7 +153,9 @@ def test_a_scan_unlike_the_training_slices_is_reported_as_different(folder, tmp_
     ScanFiles.series(tmp_path / "dicom", ScanFiles.chest())
     statements = Predictor.load(folder).predict(tmp_path / "dicom").statements
     assert statements[0].startswith("The scan differs from the training data in")
-    assert any("Pixels are 4.00 mm wide; the training scans had 0.71 to 0.71 mm." in one for one in statements)
+    assert any(
+        "Pixels are 4.00 mm wide; the training scans have pixels of 0.71 to 0.71 mm." in one for one in statements
+    )
 
 
 def test_marks_that_change_how_text_appears_are_escaped_on_the_page(folder, tmp_path):

@@ -167,7 +167,7 @@ def test_a_workspace_has_one_preparation(study, tmp_path):
     plain = tmp_path / "plain"
     prepare_scans(scans, plain, codes="phantom", workers=1)
     assert Workspace.open(plain).slices().preparation == Preparation()
-    with pytest.raises(InputError, match=r"prepared as its training slices, with --normalise air .*, got none of"):
+    with pytest.raises(InputError, match=r"prepared like its training slices, with --normalise air .*, got none of"):
         ComputedMaps(folder, Workspace.open(plain).slices())
     text = (plain / "workspace.toml").read_text()
     (plain / "workspace.toml").write_text(text + 'normalise = "air"\n')

@@ -39,14 +39,14 @@ def test_a_scan_like_the_training_scans_is_reported_as_similar():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"lung": 11}, "shows 11 cm² of lung; on the training scans, that slice showed 150 to 300 cm²."),
+        ({"lung": 11}, "shows 11 cm² of lung; on the training scans, the corresponding slices show 150 to 300 cm²."),
         ({"lung": 500}, "The slice with the most lung shows 500 cm² of lung"),
         ({"side": 1.5}, "Pixels are 1.50 mm wide"),
         ({"spacing": 10}, "Slices are 10.00 mm apart"),
         ({"likelihood": -35}, "a texture that is less likely than the texture of 99 % of the training slices"),
         ({"likelihood": -5}, "a texture that is more likely than the texture of 99 % of the training slices"),
-        ({"likelihood": -23.5}, "less likely than on the training scans"),
-        ({"likelihood": -16.5}, "more likely than on the training scans"),
+        ({"likelihood": -23.5}, "less likely than the texture of the training scans"),
+        ({"likelihood": -16.5}, "more likely than the texture of the training scans"),
     ],
 )
 def test_each_difference_is_named(change, words):

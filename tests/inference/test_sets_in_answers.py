@@ -108,7 +108,7 @@ def test_a_predictor_without_conformal_sets_loads_and_states_the_reason(folder, 
         del head["conformal"], head["no_conformal"]
     (old / INFO).write_text(json.dumps(content))
     reason = Predictor.load(old).head().no_conformal
-    assert reason == "the predictor was exported without conformal sets; export it again"
+    assert reason == "the predictor was exported by an earlier version; export it again"
 
 
 def test_stored_limits_are_used_for_new_scans(folder, tmp_path):

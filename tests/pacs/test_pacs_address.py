@@ -36,7 +36,7 @@ def test_an_address_names_server_study_and_series(text, expected):
         ("dicomweb://pacs/studies", "must end with /studies/UID"),
         ("dicomweb://pacs/studies/1.2;rm", "a UID must have at most 64 digits and dots"),
         ("dicomweb://pacs/studies/1.2?x=1", "must end after the path"),
-        ("dicomweb:///studies/1.2", "must contain a host, got none"),
+        ("dicomweb:///studies/1.2", "must contain a host name, got none"),
         ("dicomweb://pacs:port/studies/1.2", "must be a URL"),
         ("dicom://127.0.0.1:4242", "must be dicom://AET@host:port, got"),
         ("dicom://A@host", "must be dicom://AET@host:port, got"),
@@ -63,7 +63,7 @@ def test_a_path_is_not_read_as_an_address():
     [
         (["ct"], True, "--store needs a destination for scans on disk"),
         (["ct", "dicom://A@h:1"], False, "dicom://A@h:1 has no study: add /studies/UID to read one, or --store"),
-        (["ct", "dicom://A@h:1", "dicomweb://h"], True, "--store takes one destination, got 2"),
+        (["ct", "dicom://A@h:1", "dicomweb://h"], True, "--store must have at most one destination, got 2"),
         (["dicomweb://h"], True, "predict needs a scan"),
     ],
 )
@@ -94,7 +94,7 @@ def test_credentials_come_from_a_file(monkeypatch, tmp_path):
     [
         (f"password = {SECRET}", "got other content in"),
         (f'pass = "{SECRET}"', "got other keys in"),
-        (f'password = "{SECRET}"', "must have both a user and a password, got one"),
+        (f'password = "{SECRET}"', "must have both a user and a password, got only one"),
         (f'token = "{SECRET}"\nuser = "me"', "got both"),
         ("token = 5", "as strings"),
         (None, "No such file"),
@@ -114,5 +114,5 @@ def test_a_wrong_file_gives_a_one_line_error_without_its_content(monkeypatch, tm
 def test_a_file_and_the_environment_at_once_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("ILDFV_PACS_CREDENTIALS", str(tmp_path / "pacs.toml"))
     monkeypatch.setenv("ILDFV_PACS_TOKEN", SECRET)
-    with pytest.raises(InputError, match="not both"):
+    with pytest.raises(InputError, match="CREDENTIALS must be set without other credentials, got ILDFV_PACS_"):
         credentials()

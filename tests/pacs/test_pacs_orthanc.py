@@ -121,7 +121,9 @@ def test_after_a_failure_orthanc_has_nothing_of_the_run_and_the_same_command_sto
     arguments = [tmp_path / "ct", "-p", predictor, "--store", f"dicomweb://{orthanc.web}"]
     monkeypatch.setattr(Storing, "_send", full)
     (failed,) = predict(*arguments, code=1)["failed"]
-    assert failed["reason"].endswith("objects of this run removed, 0 of 11 objects are stored; run the command again)")
+    assert failed["reason"].endswith(
+        "objects of this run were removed, 0 of 11 objects are stored; run the command again)"
+    )
     assert orthanc.instances() == {}
     monkeypatch.undo()
     monkeypatch.setenv("ILDFV_PACS_USER", USER)
@@ -162,6 +164,6 @@ def test_a_wrong_title_of_the_entity_gives_a_one_line_error(orthanc, predictor, 
     (failed,) = predict(tmp_path / "ct", "-p", predictor, "--store", address, code=1)["failed"]
     assert failed["reason"] == (
         f"{address} rejected the association: check its AE title, and that it accepts the calling AE title "
-        "ILDFV (ILDFV_AET)"
+        "ILDFV, which ILDFV_AET sets"
     )
     assert orthanc.instances() == {}

@@ -229,7 +229,7 @@ def test_objects_stored_before_the_disk_is_full_are_removed_or_named(objects, fi
     if first == 1:
         assert text.endswith("(0 of 6 objects are stored; run the command again)")
     elif removes:
-        assert text.endswith("(3 objects of this run removed, 0 of 6 objects are stored; run the command again)")
+        assert text.endswith("(3 objects of this run were removed, 0 of 6 objects are stored; run the command again)")
     else:
         assert text.endswith(
             f"(3 of 6 objects are stored, because the server did not remove {names}; run the command again for the "
@@ -245,7 +245,7 @@ def test_objects_of_an_earlier_run_are_not_removed(objects):
     with FakeServer(store) as server:
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects[:2])
         store.refuse_from, store.answer = store.received + 4, refused()
-        with pytest.raises(InputError, match="1 object of this run removed, 2 of 6 objects are stored; run"):
+        with pytest.raises(InputError, match="1 object of this run was removed, 2 of 6 objects are stored; run"):
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
     assert len(set(store.instances)) == 2
 
@@ -262,7 +262,7 @@ def test_a_server_without_the_series_may_answer_404(objects):
 
 def test_a_server_that_accepts_and_stores_nothing_is_noticed_at_the_first_object(objects, monkeypatch):
     monkeypatch.setattr(storing, "PAUSE", 0.01)
-    expected = r"accepted \S+ but did not store it: check its log and its free space \(0 of 6 objects are stored; run"
+    expected = r"accepted \S+ but did not store it: check its log and free space \(0 of 6 objects are stored; run"
     with FakeServer(Store(keep=False)) as server:
         with pytest.raises(InputError, match=expected):
             WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)

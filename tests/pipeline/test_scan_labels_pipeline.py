@@ -117,7 +117,7 @@ def test_folds_and_statistics_count_scans(study):
     assert found["per_pattern"]["emphysema"]["slices"] == (labels[:, EMPHYSEMA] == 1).sum()
     for command, title in (
         ("stats", "Scans and patients per pattern"),
-        ("folds", "columns of patterns: number of scans"),
+        ("folds", "columns of patterns: number of scans with the pattern"),
     ):
         assert title in CliRunner().invoke(app, [command, "-w", str(workspace.root)], catch_exceptions=False).stdout
 
@@ -227,7 +227,7 @@ def test_a_predictor_pools_the_scores_of_slices_as_it_was_fitted(encoded, tmp_pa
     assert head.sigmoids == [None] * 4
     card = (tmp_path / "predictor" / "MODEL_CARD.md").read_text()
     assert "| pattern | scans with it |" in card
-    assert "Labels and measures are those of scans" in card
+    assert "Labels and measures apply to scans" in card
     ScanFiles.series(tmp_path / "scan", ScanFiles.chest())
     prediction = Predictor.load(tmp_path / "predictor").predict(tmp_path / "scan")
     answer, document = prediction.head, prediction.to_dict()

@@ -290,4 +290,4 @@ def test_hug_ild_patches_are_in_hu_and_patient_minus_one_is_never_tested(tmp_pat
 
 def test_repeats_without_random_splits_are_refused(folder):
     ended = run("classify", folder / "set", "--repeats", 3)
-    assert "--repeats must be given with --train-per-class, got it without" in str(ended.exception)
+    assert "--repeats needs --train-per-class, got none" in str(ended.exception)

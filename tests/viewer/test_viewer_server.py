@@ -331,7 +331,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
     (case,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).cases
     assert "assigned to the scan by slice positions" in case.notes[-1]
     ScanFiles.nifti(tmp_path / "shorter.nii.gz", hu[:4])
-    with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices from .*, got 4 slices"):
+    with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices, the first at .*, got 4 slices"):
         open_study([prediction, tmp_path / "shorter.nii.gz"])
 
 
@@ -353,7 +353,7 @@ def test_paths_without_a_scan_are_refused(paths, reason, tmp_path, monkeypatch):
 
 
 def test_a_workspace_is_viewed_alone(workspace, scan):
-    with pytest.raises(InputError, match="a workspace must be viewed alone, got 2 paths"):
+    with pytest.raises(InputError, match="a workspace must be the only path, got 2 paths"):
         open_study([workspace, scan])
 
 

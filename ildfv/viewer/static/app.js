@@ -71,7 +71,7 @@ async function ping() {
     const alive = await json("api/alive");
     if (alive.corrections !== version) {
       version = alive.corrections;
-      await corrections.refresh(); // another tab may have saved one
+      await corrections.refresh(); // another tab may have saved a correction
     }
   } catch {
     // onLost has shown the reason

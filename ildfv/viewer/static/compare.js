@@ -7,7 +7,7 @@ import { chooseMap } from "./overlays.js";
 import { $, pane, second, sections, state, study } from "./page.js";
 import { setWindow } from "./windows.js";
 
-let drift = 0; // offset of the compared scan in slices, after it has been scrolled alone
+let drift = 0; // offset of the compared scan, in slices, after it was scrolled separately
 
 export function caseName(one) {
   return one.patient ? `${one.patient.slice(0, 6)}${one.fold == null ? "" : `, fold ${one.fold}`}` : one.name;
@@ -53,7 +53,7 @@ export async function compare(i, z) {
   chooseMap();
 }
 
-// Coronal and sagittal sections take the place of a compared scan.
+// Shows or hides the coronal and sagittal sections, which replace a compared scan.
 export function toggleSections() {
   if (!sections.possible) return;
   if (!sections.on && second.scan) {
@@ -63,7 +63,7 @@ export function toggleSections() {
   sections.toggle(!sections.on);
 }
 
-// The nearest slices of other patients; a chosen one is shown next to the current slice and scrolls with it.
+// Lists the nearest slices of other patients. A chosen slice is shown next to the current slice and scrolls with it.
 export async function findSimilar() {
   const [i, z] = [state.number, pane.at];
   const list = $("similar-list");
@@ -87,7 +87,7 @@ export async function findSimilar() {
       });
     }
     $("similar-note").textContent = results.length
-      ? `Distances to slice ${z + 1} between projected Fisher vectors of ${layer}; one slice per patient.`
+      ? `Distances between the projected Fisher vectors (${layer}) of each slice and slice ${z + 1}. One slice per patient is listed.`
       : "There are no slices of other patients.";
   } catch (error) {
     $("similar-note").textContent = error.message;

@@ -16,7 +16,7 @@ export class Corrections {
   async open(number, scan) {
     [this.number, this.scan] = [number, scan];
     this.rows.replaceChildren();
-    rich(this.note, scan.correctable ? "" : `Not possible: ${scan.not_correctable}.`);
+    rich(this.note, scan.correctable ? "" : `The labels of this scan cannot be corrected: ${scan.not_correctable}.`);
     this.corrected = {};
     if (!scan.correctable) return;
     this.inputs = scan.patterns.map((pattern, c) => {
@@ -48,7 +48,7 @@ export class Corrections {
     this.show(this.z ?? 0);
   }
 
-  // The labels of slice z: corrected ones, or those of the workspace.
+  // The labels of slice z: the corrected labels if there are any, otherwise the labels in the workspace.
   values(z) {
     const truth = this.scan.truth?.[z] ?? this.scan.patterns.map(() => -1);
     return this.corrected[z] ?? truth.map((value) => (value < 0 ? null : value));

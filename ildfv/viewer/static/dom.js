@@ -1,6 +1,6 @@
 // Elements and numbers of the page.
 
-// A number with a true minus sign; digits: significant ones, all of them shown, or 0 for an integer.
+// A number as text with a true minus sign. digits: number of significant digits, or 0 for an integer.
 export function number(value, digits = 0) {
   const text = digits ? value.toPrecision(digits) : String(Math.round(value));
   return text.replace("e+", "e").replaceAll("-", "−");

@@ -3,7 +3,7 @@
 import { followSecond } from "./compare.js";
 import { pane, state } from "./page.js";
 
-const WAITING = 3; // maximum number of single steps that wait for their slice
+const WAITING = 3; // maximum number of pending single steps
 
 // The slice shown first: the highest score of the pattern, or the middle of the scan.
 export function firstSlice() {
@@ -19,7 +19,7 @@ export function go(z) {
   followSecond();
 }
 
-// On a slow machine a wheel turns faster than slices load. Single steps then wait, so that no slice is skipped.
+// Single steps are ignored while WAITING slices are loading, so that a fast wheel does not skip slices.
 export function move(steps) {
   const waiting = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
   if (Math.abs(steps) > 1 || waiting < WAITING) go(pane.z + steps);

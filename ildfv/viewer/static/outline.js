@@ -9,7 +9,7 @@ export function outlines(labels, rows, columns, patterns) {
     path.moveTo(x0, y0);
     path.lineTo(x1, y1);
   };
-  // Edges of equal labels on one line are joined, which draws ten times as fast as single edges.
+  // Adjacent edges of equal labels are joined, because long lines are drawn ten times as fast as single edges.
   for (let y = 0; y <= rows; y++) {
     for (const side of [-1, 0]) {
       let start = 0;

@@ -89,7 +89,7 @@ export class Pane {
       });
       this.maps.set(number, { ...grid, unit: scan.maps[number].unit, planes });
     }
-    if (this.wish !== number) return; // another one was chosen in the meantime
+    if (this.wish !== number) return; // another map was chosen in the meantime
     this.map = this.maps.get(number);
     this.go(this.z);
   }

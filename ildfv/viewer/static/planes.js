@@ -11,8 +11,8 @@ const BLOCK = 8;
 const PAUSE = 100; // ms after the first plane: it is drawn before its neighbours are read
 
 export class Planes {
-  // address: returns the URL of plane z; with ?count=n it gives n planes from z on. make: converts an ArrayBuffer to a
-  // plane. size: bytes of a plane. limit: bytes kept. changed: called when planes have arrived.
+  // address: returns the URL of plane z; ?count=n requests n planes from z on. make: converts an ArrayBuffer to a plane.
+  // size: bytes of a plane. limit: maximum bytes kept. changed: called when planes have arrived.
   constructor({ address, make, count, size, limit, changed }) {
     Object.assign(this, { address, make, count, changed });
     this.most = Math.max(FORWARD + BACKWARD + 8, Math.floor(limit / size));
@@ -96,7 +96,7 @@ export class Planes {
     else this.next();
   }
 
-  // One unreadable plane of a block must not hide the others: they are read one by one.
+  // The planes of a failed block are requested one by one, because only some of them may be unreadable.
   fail(first, last, message) {
     if (first === last) {
       this.failed.set(first, message);

@@ -7,9 +7,9 @@ import { $, corrections, pane, state, strips, study } from "./page.js";
 
 const TOP = 5; // slices with the highest scores
 
-const RATE = 60; // ms between updates of numbers and cursors while scrolling; one costs as much as drawing the slice
+const RATE = 60; // ms between updates of numbers and cursors; an update takes as long as drawing the slice
 
-// Updates everything that depends on the displayed slice: at once, but not more often than RATE.
+// Updates everything that depends on the displayed slice: immediately, or RATE ms after the last update.
 let speaking = 0;
 let writing = 0;
 let pending = 0;
@@ -36,7 +36,7 @@ function update(z) {
   });
   corrections.show(z);
   clearTimeout(speaking);
-  speaking = setTimeout(() => ($("announcement").textContent = sentence(z)), 400); // not for every slice while scrolling
+  speaking = setTimeout(() => ($("announcement").textContent = sentence(z)), 400); // only when scrolling stops
   clearTimeout(writing);
   writing = setTimeout(() => {
     const place = new URLSearchParams({ case: scan.name, slice: String(z + 1), pattern: String(state.pattern + 1) });

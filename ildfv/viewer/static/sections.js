@@ -9,7 +9,7 @@ const KEPT = 16 << 20; // bytes of sections that the browser keeps, per directio
 const POLL = 250; // ms between requests while the server reads the slices
 const QUIET = 400; // ms without a change before the section is announced to screen readers
 
-// Sections in one direction. up: the change of the index for a step up. placed: called with the index of a section or,
+// Sections in one direction. up: change of the index for the key ↑. placed: called with the index of a section or,
 // after a click, with the row and column of the pixel.
 class Section {
   constructor(id, title, marks, up, { windowed, placed }) {

@@ -73,7 +73,7 @@ export class Strips {
     this.telling = setTimeout(() => this.tell(z), QUIET);
   }
 
-  // Values for screen readers, not for every slice while scrolling.
+  // Updates the values for screen readers. Called when scrolling stops.
   tell(z) {
     this.rows.forEach(({ track }, c) => {
       track.setAttribute("aria-valuenow", String(z + 1));

@@ -5,7 +5,7 @@ import { make, number } from "./dom.js";
 import { listen } from "./gestures.js";
 
 const MOST = 16; // maximum zoom, relative to the size that fits
-const SHARP = 4; // from this number of screen pixels per pixel of the slice, pixels are shown as squares
+const SHARP = 4; // screen pixels per pixel of the slice from which pixels are shown as squares
 const GAP = 10; // CSS pixels between the lines of the crosshair and the marked pixel
 const COLOURS = diverging();
 
@@ -91,7 +91,7 @@ export class Viewport {
     this.refresh();
   }
 
-  // about: position in the element in CSS pixels that stays where it is; by default the centre.
+  // about: position in the element, in CSS pixels, that does not move; by default the centre.
   zoomBy(factor, about = [this.width / 2, this.height / 2]) {
     const zoom = Math.min(MOST, Math.max(1, this.zoom * factor));
     const ratio = zoom / this.zoom;
@@ -124,7 +124,7 @@ export class Viewport {
     }
   }
 
-  // Marks the picture for the next frame: several slices may arrive within one.
+  // Marks the picture as outdated. It is drawn in the next frame, because several slices may arrive within one frame.
   paint() {
     this.stale = true;
     this.refresh();
