@@ -35,7 +35,7 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
 
     folder, split = context.place("models", system, fold), context.split_of(system, fold)
     if not has_model(folder):
-        context.progress.note(f"Training {system.label} without fold {fold}")
+        context.progress.note(f"training {system.label} with fold {fold} held out")
         options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, context.slices, split.fit, split.validation, folder, **options)
         context.record_time()
@@ -76,7 +76,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     layer = Activations(load(model, context.device), system.settings.layer)
     settings = system.settings.fitted(layer)
     activations = layer if system.descriptors == 1 else Thinned(layer, system.descriptors, settings.seed or 0)
-    context.progress.note(f"Encoding {system.label} without fold {fold}")
+    context.progress.note(f"encoding {system.label} with fold {fold} held out")
     encode(
         folder,
         context.slices,
