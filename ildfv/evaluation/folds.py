@@ -157,7 +157,7 @@ class Folds:
                 "run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
-            check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
+            check(found == list(labels), f"folds.json must have the patterns {list(labels)}, got {found}")
             return cls(
                 members=tuple(tuple(members) for members in document["folds"]),
                 profiles={

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
-    """The folder of the network trained without the fold. The network is trained if the folder has none."""
+    """The folder of the network trained without the fold. The network is trained if it does not exist."""
     from ildfv.train.trainer import train
 
     folder, split = context.place("models", system, fold), context.split_of(system, fold)
@@ -43,7 +43,7 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
 
 
 def patch_network(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the patch baseline's network for the fold. The network is trained if the folder has none."""
+    """The folder of the patch baseline's network for the fold. The network is trained if it does not exist."""
     from ildfv.train.patches import PatchSet
     from ildfv.train.trainer import train
 

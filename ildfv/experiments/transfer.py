@@ -39,7 +39,7 @@ def run(context: Context) -> Findings:
         not shared,
         f"--other must be a workspace with other patients, got {counted(len(shared), 'patient')} of this workspace",
     )
-    check_same(context.slices.preparation, other.preparation, "--other must be a workspace that is prepared")
+    check_same(context.slices.preparation, other.preparation, "--other must be a workspace prepared")
     fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))

@@ -80,7 +80,7 @@ def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
     folder = Path(folder)
     check(
         (folder / INDEX).is_file(),
-        f"{folder} must contain {INDEX}, got none: run `ildfv texture encode` again to complete it",
+        f"{folder} must contain {INDEX}, got no such file: run `ildfv texture encode` again to complete it",
     )
     index = read_json(folder / INDEX)
     parts = []
