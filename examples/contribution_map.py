@@ -1,13 +1,13 @@
 # %% [markdown]
 # # A contribution map
 #
-# The score of a linear classifier on an improved Fisher vector is a sum over the locations of the image: each location
-# has an exact share of the score. Here a classifier learns brick and grass from scikit-image's pictures, and its map
-# shows which parts of a picture made of both are evidence for brick.
+# The score of a linear classifier on an improved Fisher vector is a sum over the locations of the image. Each location
+# has an exact contribution to the score. Here a classifier learns brick and grass from scikit-image's pictures, and its
+# map shows which parts of a picture with both textures are evidence for brick.
 #
 #     python examples/contribution_map.py
 #
-# Writes contribution-map.png: the picture, and next to it the map, orange for brick and blue against it.
+# Writes contribution-map.png, which shows the picture and, next to it, the map: orange for brick, blue against it.
 
 # %%
 from __future__ import annotations
@@ -58,7 +58,7 @@ def coloured(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 # %%
 def main(file: Path = Path("contribution-map.png")) -> dict[str, float]:
-    """The score of brick without the offset, the sum of its map, and the sums over both halves of the picture."""
+    """The score of brick without the offset, the sum of its map, and the sum over each half of the picture."""
     model = TextureClassifier(n_components=COMPONENTS, scales=(1.0,)).fit(*training_patches())
     picture = mixed_picture()
     brick = list(model.classes_).index("brick")

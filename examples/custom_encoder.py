@@ -1,13 +1,13 @@
 # %% [markdown]
 # # An encoder of your own
 #
-# An encoder is a scikit-learn transformer from maps (b, d, h, w) to vectors (b, length). This one computes the
-# covariance of the descriptors of each map ("bilinear" or second-order pooling). It works in a scikit-learn pipeline,
-# and in a workspace as an additional encoder besides `fisher`, `vlad` and `mean`.
+# An encoder is a scikit-learn transformer from maps (b, d, h, w) to vectors (b, length). The encoder of this example
+# computes the covariance of the descriptors of each map ("bilinear" or second-order pooling). It works in a
+# scikit-learn pipeline, and in a workspace as another encoder in addition to `fisher`, `vlad` and `mean`.
 #
 #     python examples/custom_encoder.py
 #
-# Prints the cross-validated accuracy of this encoder and of two encoders of the library, on the same descriptors of
+# Prints the cross-validated accuracy of this encoder and of two encoders of ildfv, on the same descriptors of
 # photographs.
 
 # %%
@@ -40,7 +40,7 @@ class CovariancePooling(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: list[np.ndarray], y=None) -> Self:
-        """Mean and scale from sums over maps, so that memory does not depend on their number. X: list of (n_i, d)."""
+        """Compute mean and scale from sums over maps, in constant memory. X: list of arrays (n_i, d)."""
         count, total, squares = 0, 0.0, 0.0
         for rows in X:
             rows = np.asarray(rows, np.float64)
@@ -61,15 +61,15 @@ class CovariancePooling(TransformerMixin, BaseEstimator):
 
 
 # %% [markdown]
-# For use in a workspace, register a function under a name; it fits the encoder on the maps of the fit slices. Then
-# `ildfv.pipeline.encode.encode(…, encoder="covariance")` fits PCA on its vectors, stores the projections of all slices
-# and can be resumed, as for Fisher vectors. `Training` gives access to the slices, the layer and the settings.
+# For use in a workspace, register a function that fits the encoder on the maps of the fit slices. Then
+# `ildfv.pipeline.encode.encode(…, encoder="covariance")` fits a PCA on the vectors and stores the projections of all
+# slices. It can be resumed, as for Fisher vectors. `Training` gives access to the slices, the layer and the settings.
 
 
 # %%
 def fit_covariance(training: Training) -> Encoder:
-    """The encoder of a workspace's layer, fitted on its training slices."""
-    maps = training.activations(training.slices.images(training.indices))  # (m, d, h, w); few slices: all at once
+    """The encoder of a layer in a workspace, fitted on the fit slices."""
+    maps = training.activations(training.slices.images(training.indices))  # (m, d, h, w), all at once
     rows = [map_.reshape(len(map_), -1).T for map_ in np.asarray(maps)]
     d = training.activations.d
     return Encoder(CovariancePooling().fit(rows), d * (d + 1) // 2)

@@ -2,9 +2,10 @@
 
     python examples/finetune_fisher_layer.py
 
-Training patches come from the left half of each picture, test patches from the right half. A small convolutional
-network is trained with global average pooling, and with a Fisher layer instead, which is initialised by the first
-batch; the number of steps is the same. Prints the accuracy on the test patches. Takes about a minute on a CPU.
+Training patches are from the left half of each picture, and test patches from the right half. A small convolutional
+network is trained three times with the same number of steps: with global average pooling, with a Fisher layer whose
+mixture is fixed, and with a Fisher layer whose mixture is trained. The first batch initialises a Fisher layer. Prints
+the accuracies on the test patches. Takes about a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from torch import nn
 from ildfv.nn import FisherVector2d
 
 SIDE, BATCH, STEPS, TEST = 32, 24, 40, 300  # pixels, patches, steps, test patches
-# Contrast of the patches, in noise of standard deviation 1. With more contrast, the task is too easy for a comparison.
+# Standard deviation of the patches, to which noise of standard deviation 1 is added. With a larger value, the task is
+# too easy for a comparison.
 CONTRAST = 0.35
 
 
@@ -37,7 +39,7 @@ def patches(rng: np.random.Generator, n: int, half: int) -> tuple[torch.Tensor, 
 
 
 def features() -> nn.Sequential:
-    """(b, 1, h, w) → (b, 24, h/2, w/2)"""
+    """Two convolutions: images (b, 1, h, w) → maps (b, 24, h/2, w/2)."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 5, padding=2, bias=False),
         nn.BatchNorm2d(16),

@@ -2,8 +2,8 @@
 # # A Fisher-vector layer on a network of timm
 #
 # A network of three parts is trained on patches of scikit-image's brick, grass and gravel: the first blocks of a ResNet
-# of timm, `FisherVector2d` instead of global pooling, and a linear layer. The weights of the ResNet are random at the
-# start, so nothing is downloaded; with `pretrained=True`, timm downloads ImageNet weights.
+# of timm, `FisherVector2d` instead of global pooling, and a linear layer. The initial weights of the ResNet are random,
+# so nothing is downloaded. With `pretrained=True`, timm downloads ImageNet weights.
 #
 #     python examples/fisher_layer_timm.py
 #
@@ -40,7 +40,7 @@ class FisherNetwork(nn.Module):
 
 
 def patches(n: int, half: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """n patches (n, 1, SIDE, SIDE) of one half of the pictures, each standardised, and their classes."""
+    """n patches (n, 1, SIDE, SIDE) of one half of the pictures, each standardised, with their classes."""
     pictures = [torch.from_numpy(p.astype("float32")) for p in (data.brick(), data.grass(), data.gravel())]
     labels = torch.randint(0, 3, (n,), generator=random)
     tops = torch.randint(0, 512 - SIDE, (n,), generator=random).tolist()

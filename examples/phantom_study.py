@@ -2,12 +2,12 @@
 # # A study on phantoms, from scans to the prediction for a new scan
 #
 # The commands `phantom`, `prepare`, `folds`, `encode`, `regress`, `export` and `predict` are called as functions. All
-# scans are generated; the numbers show that the program runs and say nothing about patients.
+# scans are generated. The numbers show that the software runs; they have no clinical meaning.
 #
 #     python examples/phantom_study.py
 #
-# Files are written to the folder phantom-study. An interrupted run is resumed by the same call. With scans of your own,
-# omit `write_phantoms`.
+# Files are written to the folder phantom-study. To resume an interrupted run, run the script again. With scans of your
+# own, omit `write_phantoms`.
 
 # %%
 from __future__ import annotations
@@ -45,8 +45,8 @@ def prepared(folder: Path, patients: int, slices: int) -> Path:
 
 
 # %% [markdown]
-# Mixture, PCA and regression are fitted on training patients; thresholds and calibration on training patients held out
-# from that fit. The scores are those of the patients of fold 0, who are used for neither.
+# The mixture, the PCA and the regression are fitted on the fit patients, and the thresholds and the calibration on the
+# validation patients. The results are for the patients of fold 0, who are in neither group.
 
 
 # %%

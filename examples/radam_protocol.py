@@ -3,10 +3,11 @@
     python examples/radam_protocol.py kth-tips2 /data/KTH-TIPS2-b --backbone timm:mobilenetv2_100
     python examples/radam_protocol.py dtd /data/dtd --backbone timm:convnext_tiny --components 64
 
-KTH-TIPS2-b: trained on one sample of each class, tested on the other three, 4 splits. FMD: 10 folds, 10 repeats. DTD:
-the 10 published splits, trained on train and val. The classifier is a linear SVM whose penalty is chosen within the
-training images; mixtures are fitted on the training images of each split. Prints the accuracy, and that published for
-RADAM-light with MobileNetV2 and a linear SVM (Scabini et al., Pattern Recognition 143, 2023).
+KTH-TIPS2-b has 4 splits: models are trained on one sample of each class and tested on the other three. FMD has 10
+folds, with 10 repeats. DTD has the 10 published splits; models are trained on the parts train and val. The classifier
+is a linear SVM, whose penalty is chosen by cross-validation on the training images. Mixtures are fitted on the training
+images of each split. Prints the accuracy, and the accuracy published for RADAM-light with MobileNetV2 and a linear SVM
+(Scabini et al., Pattern Recognition 143, 2023).
 
 Images are read at their original size, while RADAM resizes them to 224×224. Neither method fine-tunes the network.
 """
@@ -47,10 +48,10 @@ def splits(name: str, folder: Path, collection: Collection, repeats: int) -> Ite
             parts = {}
             for part in ("train", "val", "test"):
                 file = lists / f"{part}{number}.txt"
-                check(file.is_file(), f"{file} must exist: DTD's labels are part of its archive")
+                check(file.is_file(), f"{file} must exist: it is part of the archive of DTD")
                 names = file.read_text(encoding="utf-8").split()
                 unknown = [name for name in names if name not in place]
-                check(not unknown, f"{file} must list images of {folder}, got {unknown[:1]}")
+                check(not unknown, f"{file} must list images of {folder}, got {', '.join(unknown[:1])}")
                 parts[part] = np.array([place[name] for name in names])
             yield np.concatenate([parts["train"], parts["val"]]), parts["test"]
 
@@ -58,13 +59,13 @@ def splits(name: str, folder: Path, collection: Collection, repeats: int) -> Ite
 def main(arguments: list[str] | None = None) -> dict:
     """The accuracies of all splits and their mean, which are also printed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", choices=list(PUBLISHED))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--backbone", default="timm:mobilenetv2_100")
-    parser.add_argument("--layers", default="auto")
-    parser.add_argument("--components", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=10, help="repeats of the 10 folds of FMD")
-    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("set", choices=list(PUBLISHED), help="texture set")
+    parser.add_argument("folder", type=Path, help="folder of the unpacked set")
+    parser.add_argument("--backbone", default="timm:mobilenetv2_100", help="network of timm")
+    parser.add_argument("--layers", default="auto", help="layers of the network, separated by commas, or auto")
+    parser.add_argument("--components", type=int, default=32, help="components of each mixture")
+    parser.add_argument("--repeats", type=int, default=10, help="number of repeats of the 10 folds of FMD")
+    parser.add_argument("--json", type=Path, help="JSON file to write the result to")
     given = parser.parse_args(arguments)
     collection, accuracies = read_layout(given.set, given.folder), []
     labels = np.asarray(collection.labels)

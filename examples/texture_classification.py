@@ -2,7 +2,7 @@
 # # Texture classification with scikit-image's pictures
 #
 # Brick, grass and gravel are part of the scikit-image package, so nothing is downloaded. Patches of the left half of
-# each picture are for training, patches of the right half for testing.
+# each picture are used for training, and patches of the right half for testing.
 #
 #     python examples/texture_classification.py
 #

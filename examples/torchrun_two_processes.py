@@ -4,8 +4,8 @@
 #     torchrun --nproc-per-node 2 examples/torchrun_two_processes.py
 #
 # Each process has one half of the data. EM, PCA and regression sum their statistics over the processes. Both processes
-# therefore fit the same models, which agree with the models that one process fits on all data; the script asserts both
-# statements. Without torchrun it fits on all data in one process.
+# therefore fit the same models, which agree with the models that one process fits on all data. The script asserts both
+# statements. Without torchrun, one process fits the models on all data.
 #
 # In a workspace, `torchrun --nproc-per-node 2 -m ildfv encode --workspace study` does the same.
 
@@ -55,9 +55,11 @@ def main() -> dict[str, float]:
         differences = {name: float(np.abs(together[name] - alone[name]).max()) for name in together}
         assert max(differences.values()) < 1e-6, differences
         if distributed.is_main():
-            print(f"{distributed.size()} process(es), {len(all_batches)} batches: equal models in all processes")
+            size = distributed.size()
+            processes = f"{size} process{'es' * (size != 1)}"
+            print(f"{processes}, {len(all_batches)} batches: the models are equal in all processes")
             for name, difference in differences.items():
-                print(f"{name}: differs from one process on all data by {difference:.1e}")
+                print(f"{name}: largest difference from one process on all data: {difference:.1e}")
         return differences
     finally:
         distributed.stop()

@@ -108,7 +108,7 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
         if lost:
             parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
         if unknown:
-            parts.append(f"undetermined against the best baseline, no interval: {_listed(unknown)}")
+            parts.append(f"undetermined against the best baseline, because there is no interval: {_listed(unknown)}")
         if parts:
             lines[system] = f"{system} {'; '.join(parts)}" if lost else f"{system}: {parts[0]}"
     return lines

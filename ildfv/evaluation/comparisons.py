@@ -21,7 +21,7 @@ def compare(
     n_resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Tests of two systems on the same slices, paired by patient; `compare_over_seeds` with one seed."""
+    """Tests of two systems on the same slices, paired by patient. This is `compare_over_seeds` with one seed."""
     return compare_over_seeds([(a, b)], n_resamples=n_resamples, seed=seed)
 
 
@@ -49,7 +49,7 @@ def compare_over_seeds(
     InputError
         There is no pair, or the predictions are not for the same slices in the same order.
     """
-    check(len(pairs) > 0, "pairs must hold the predictions of at least one seed, got none")
+    check(len(pairs) > 0, "pairs must contain the predictions of at least one seed, got none")
     folds = [(by_fold(a), by_fold(b)) for a, b in pairs]
     (first, second), reference = folds[0], Pooled.of(folds[0][0])
     for predictions in (side for pair in folds for side in pair):

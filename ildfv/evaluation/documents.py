@@ -51,7 +51,7 @@ class Document(BaseModel):
 
 
 def unit_field(unit: str) -> dict[str, Any]:
-    """The field `unit` of a document; {} for slices, so that documents of slices are as those of earlier versions."""
+    """The field `unit` of a document; {} for slices, as in documents of earlier versions."""
     return {"unit": unit} if unit == SCAN else {}
 
 

@@ -24,10 +24,10 @@ def _absent(folds: Folds, unit: str) -> list[str]:
         if len(empty) == folds.n_folds:
             never.append(pattern)
         elif empty:
-            lines.append(f"no {unit} of fold {', '.join(empty)} shows {pattern}: too few patients have it")
+            lines.append(f"no {unit} of fold {' or '.join(empty)} shows {pattern}: too few patients have it")
     if never:
         rule = f" (T = {folds.threshold} pixels)" if unit == "slice" else ""  # T is not applied to labels of scans
-        lines.append(f"no {unit} shows {', '.join(never)}{rule}: their scores are undefined")
+        lines.append(f"no {unit} shows {', '.join(never)}{rule}: recall, F and AUC are undefined")
     return lines
 
 
@@ -45,8 +45,8 @@ def _absent_inside(folds: Folds, inner: InnerSplits, unit: str) -> list[str]:
             ]
             if without:
                 lines.append(
-                    f"no {name} {unit} shows {pattern} if fold {', '.join(without)} is held out: too few of the "
-                    "training patients have it"
+                    f"no {name} {unit} shows {pattern} if fold {' or '.join(without)} is held out: too few of "
+                    "the training patients have it"
                 )
     return lines
 

@@ -47,7 +47,7 @@ class Folds:
             check(len(members) > 0, f"fold {k} must have at least one patient, got none")
         check_no_leak({**{f"fold {k}": m for k, m in enumerate(self.members)}, "unlabelled": self.unlabelled})
         missing = [patient for patient in self.fold_of if patient not in self.profiles]
-        check(not missing, f"every patient in a fold must have a profile, missing for {_some(missing)}")
+        check(not missing, f"every patient in a fold must have a profile, got none for {_some(missing)}")
 
     @property
     def n_folds(self) -> int:
@@ -99,7 +99,7 @@ class Folds:
         """One dict per fold.
 
         fold: number of the fold. patients, slices: how many patients and slices it has. slices_with, patients_with:
-        how many of these have each pattern. validation: number of validation patients if this fold is held out.
+        how many of them have each pattern. validation: number of validation patients if this fold is held out.
         """
         rows = []
         for k, members in enumerate(self.members):
@@ -143,7 +143,7 @@ class Folds:
     def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
         """The folds in the text of a folds.json.
 
-        InputError: the text is invalid, its patterns are not `labels`, or a patient is in two folds.
+        InputError: the text is invalid, its patterns differ from `labels`, or a patient is in two folds.
         """
         try:
             document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
@@ -157,7 +157,7 @@ class Folds:
                 "run `ildfv folds --fresh` and train again",
             )
             found = document["patterns"]
-            check(found == list(labels), f"folds.json must be for the patterns {list(labels)}, got {found}")
+            check(found == list(labels), f"folds.json must have the patterns {list(labels)}, got {found}")
             return cls(
                 members=tuple(tuple(members) for members in document["folds"]),
                 profiles={
@@ -196,7 +196,7 @@ class Folds:
         unknown = sorted(set(names.tolist()) - set(self.fold_of) - set(self.unlabelled))
         check(
             not unknown,
-            f"every patient must be in folds.json, missing {_some(unknown)}: add them, or run `ildfv folds --fresh`",
+            f"every patient must be in folds.json, which lacks {_some(unknown)}: add them or run `ildfv folds --fresh`",
         )
         return np.flatnonzero(np.isin(names, sorted(chosen))[number])
 

@@ -24,10 +24,10 @@ def split_off(
 ) -> np.ndarray:
     """Whether each patient is selected for validation, bool (P,). At least one patient is selected, and one is not.
 
-    A gap is a pattern of at least two patients of whom all or none are selected, so that one of the two parts lacks the
-    pattern. The selection has as few gaps as possible. If `size` patients leave a gap, more are selected, up to half of
-    the patients, but no more than needed. Of the selections with the fewest gaps, the one that divides `amounts` most
-    evenly is returned.
+    A gap is a pattern that at least two patients have but that one of the two parts lacks, because all or none of these
+    patients are selected. The selection has as few gaps as possible. If `size` patients leave a gap, more patients are
+    selected, up to half of them, but no more than needed. Of the selections with the fewest gaps, the one that divides
+    `amounts` most evenly is returned.
 
     Parameters
     ----------

@@ -78,8 +78,8 @@ def paired(
     `MIN_PATIENTS` patients, or if all resamples are equal because the measure is 0 for both systems or 1 for both.
 
     p: from a two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a
-    patient can be swapped between them. If there are at most n_resamples swaps, all 2^P are used. Otherwise n_resamples
-    random swaps are used, and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
+    patient can be swapped between them. All 2^P swaps are used if there are at most n_resamples of them. Otherwise
+    n_resamples random swaps are used, and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
 
     The test is exact for measures of decisions. It is approximate for the AUC, because percentile ranks are swapped,
     which depend on the scores of the other patients. With few patients it tests exchangeability rather than equal AUC:

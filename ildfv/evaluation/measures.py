@@ -1,4 +1,4 @@
-"""Measures as functions of patient weights. With these, resampling the patients is a matrix product.
+"""Measures as functions of patient weights. In this form, resampling the patients is a matrix product.
 
 Every measure is a function of the weights of the patients, w (P,): a ratio of sums over patients, the harmonic mean of
 two such ratios, a ratio of forms wᵀ M w over pairs of patients (AUC), or a mean of measures. The time to evaluate it

@@ -40,13 +40,13 @@ class Predictions:
                 np.shape(getattr(self, name)) == shape,
                 f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}",
             )
-        check(shape[0] > 0, f"predictions must hold at least one {self.unit}, got none")
-        check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
+        check(shape[0] > 0, f"predictions must contain at least one {self.unit}, got none")
+        check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown), got other values")
         known = (np.asarray(self.presence) >= 0).any(axis=1)
         check(
             bool(known.all()),
-            f"every {self.unit} must have a label, got {int((~known).sum())} {self.unit}s without one: exclude these "
-            f"{self.unit}s",
+            f"every {self.unit} must have a label, got {int((~known).sum())} without a label: exclude {self.unit}s "
+            "without a label",
         )
         check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
@@ -54,23 +54,24 @@ class Predictions:
 def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
     """The predictions as a list in the order of the folds.
 
-    InputError: there are none, they are of several systems or labels, a fold occurs twice, or a patient in two folds.
+    InputError: there are no predictions, they are of several systems or of different labels, a fold occurs twice, or a
+    patient is in two folds.
     """
     folds = [predictions] if isinstance(predictions, Predictions) else sorted(predictions, key=lambda f: f.fold)
-    check(len(folds) > 0, "predictions must hold at least one fold, got none")
+    check(len(folds) > 0, "predictions must contain at least one fold, got none")
     systems = sorted({f.system for f in folds})
     check(len(systems) == 1, f"predictions must be of one system, got {systems}")
     labels = {tuple(f.labels) for f in folds}
     check(len(labels) == 1, f"predictions must be of the same labels, got {sorted(labels)}")
-    check(len({f.unit for f in folds}) == 1, "predictions must be all of slices or all of scans, got both")
+    check(len({f.unit for f in folds}) == 1, "predictions must be only of slices or only of scans, got both")
     numbers = [f.fold for f in folds]
-    check(len(set(numbers)) == len(numbers), f"folds must be distinct, got {numbers}")
+    check(len(set(numbers)) == len(numbers), f"predictions must be of different folds, got folds {numbers}")
     seen: dict[str, int] = {}
     for f in folds:
         for patient in sorted(set(map(str, f.patients))):
             check(
                 patient not in seen,
-                f"a patient must be tested in one fold only, got {patient} in {seen.get(patient)} and {f.fold}",
+                f"a patient must be tested in one fold only, got {patient} in folds {seen.get(patient)} and {f.fold}",
             )
             seen[patient] = f.fold
     return folds

@@ -78,8 +78,8 @@ def evaluate(
     Raises
     ------
     InputError
-        There are no predictions; they are of several systems or of different labels; or a fold occurs twice, or a
-        patient in two folds.
+        There are no predictions; they are of several systems or of different labels; a fold occurs twice; or a patient
+        is in two folds.
     """
     folds = by_fold(predictions)
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
@@ -155,13 +155,15 @@ def undecided(document: Results) -> list[str]:
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
         if folds:
             patterns.setdefault(folds, []).append(pattern)
-    return [
-        f"no validation {document.unit} of fold{'s' * (len(folds) > 1)} {', '.join(folds)} shows "
-        f"{' or '.join(names)}{shown}, so {'they have' if len(names) > 1 else 'it has'} no decision threshold: "
-        f"{'they are' if len(names) > 1 else 'it is'} never predicted there, and each occurrence is a false negative "
-        "in label sets and micro F"
-        for folds, names in patterns.items()
-    ]
+    lines = []
+    for folds, names in patterns.items():
+        have, them, they_are = ("have", "them", "they are") if len(names) > 1 else ("has", "it", "it is")
+        lines.append(
+            f"{' and '.join(names)} {have} no decision threshold if fold {' or '.join(folds)} is held out, because no "
+            f"validation {document.unit} shows {them}{shown}: {they_are} never predicted there, and each occurrence "
+            "is a false negative in label sets and micro F"
+        )
+    return lines
 
 
 def spread(documents: Sequence[Results]) -> Spread:
@@ -170,7 +172,7 @@ def spread(documents: Sequence[Results]) -> Spread:
     A fold on which a measure is undefined does not count in the n of that measure. The standard deviation has n − 1 in
     its denominator and is None for n < 2.
     """
-    check(len(documents) > 0, "documents must hold at least one fold, got none")
+    check(len(documents) > 0, "documents must contain at least one fold, got none")
     systems = sorted({d.system for d in documents})
     check(len(systems) == 1, f"documents must be of one system, got {systems}")
 

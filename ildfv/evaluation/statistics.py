@@ -30,7 +30,7 @@ def statistics(
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown), got other values")
     labelled, complete = (presence >= 0).any(axis=1), (presence >= 0).all(axis=1)
     owners, found_on = names[labelled], presence[labelled] > 0
     shown, owner = presence[complete] > 0, names[complete]  # (n, C), (n,)

@@ -61,7 +61,7 @@ def make_folds(
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
     check(presence.shape == expected, f"presence must have shape {expected}, got {presence.shape}")
-    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown)")
+    check(bool(np.isin(presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown), got other values")
     check(n_folds >= 2, f"n_folds must be at least 2, got {n_folds}")
     if series is not None:
         check_one_patient_per_scan(patients, series)
@@ -107,7 +107,10 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
     """Raises InputError if a scan belongs to two patients, because it could be in training and test data."""
     owner: dict[str, str] = {}
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
-        check(scan not in owner, f"a scan must belong to one patient, got {scan} under {owner.get(scan)} and {patient}")
+        check(
+            scan not in owner,
+            f"a scan must belong to one patient, got {scan} of patients {owner.get(scan)} and {patient}",
+        )
         owner[scan] = patient
 
 
@@ -116,13 +119,13 @@ def _check_number(n_folds: int, n_patients: int) -> None:
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,
-        f"there must be at least 3 patients with labels, for fitting, validation and test, got {n_patients}: "
-        "add labelled scans of further patients",
+        f"there must be at least 3 patients with labels, for fitting, validation and testing, got {n_patients}: "
+        "add labelled scans of more patients",
         faq="few-patients",
     )
     check(
         n_folds <= n_patients,
-        f"--folds must be at most the number of labelled patients, {n_patients}, got {n_folds}: "
+        f"--folds must be at most {n_patients}, the number of labelled patients, got {n_folds}: "
         f"use --folds {n_patients}",
         faq="few-patients",
     )

@@ -24,7 +24,7 @@ def partition(
     partition minimises Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)². From several random starts, patients
     are assigned greedily, and then pairs of patients are exchanged until no exchange lowers the sum. Patients with the
     rarest quantities are assigned first, as in iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011). Unlike
-    that method, this function balances slices and patients at the same time and keeps the sizes. Equal inputs and
+    that method, this function balances slices and patients at the same time, and the sizes are exact. Equal inputs and
     seeds give equal partitions.
     """
     amounts = np.asarray(amounts, dtype=float)

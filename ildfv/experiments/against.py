@@ -21,8 +21,8 @@ EXPLAINED = (
     "slice the same score."
 )
 NOTE = (
-    "AUC of the system minus AUC of the baseline with the highest AUC in that column, with the 95 % interval of the "
-    "difference, paired by patient. The best baseline is chosen on the test slices, which favours the baselines. "
+    "AUC of the system minus AUC of the baseline that has the highest AUC in that column. The 95 % interval of the "
+    "difference is paired by patient. The best baseline is chosen on the test slices, which favours the baselines. "
     f"{EXPLAINED}"
 )
 

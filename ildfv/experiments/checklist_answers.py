@@ -7,8 +7,10 @@ import numpy as np
 from ildfv.experiments.context import Context
 from ildfv.experiments.results import predictions
 from ildfv.experiments.scoring import is_scored
+from ildfv.experiments.tables import NEITHER
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import labelled_presence
+from ildfv.report.cells import counted
 from ildfv.version import versions
 
 TRAINING = (
@@ -40,7 +42,8 @@ FIXED = {
     "clusters": "patients are the clusters: confidence intervals resample whole patients, and permutation tests swap "
     "whole patients; centres are not distinguished",
     "updating": "none: models are not changed after testing",
-    "calculation": "with ildfv.train.trainer.predict, and with FisherVector, PCA and MultivariateRegression of ildfv",
+    "calculation": "by ildfv.train.trainer.predict for networks; by FisherVector, PCA and MultivariateRegression of "
+    "ildfv for encodings",
     "imbalance": "slices are not resampled; losses are not weighted, except the losses named balanced, whose weights β "
     "are computed from the fit slices; probabilities are calibrated on validation slices in both cases",
     "performance": "see the tables of these experiments: values pooled over held-out folds, 95 % intervals, and mean ± "
@@ -49,8 +52,8 @@ FIXED = {
     "external": "see the experiment “transfer” if a second workspace was given; other results are from one workspace",
     "failures": "see the experiment “examples”: correctly and incorrectly predicted slices, drawn at random with a "
     "fixed rule and seed",
-    "code": "this package, MIT licence; encodings, scores and the networks that are kept are stored in experiments/ of "
-    "the workspace",
+    "code": "this package, MIT licence; encodings, scores and the retained networks are stored in the folder "
+    "experiments of the workspace",
 }
 
 
@@ -62,10 +65,11 @@ def answers(context: Context) -> dict[str, str]:
     return FIXED | {
         "source": ("generated phantoms, not patients" if phantom else "the user's own scans")
         + "; the paper's LTRC data are not used",
-        "flow": f"{_number(slices.patients)} patients, {_number(slices.series)} scans, {len(slices)} slices prepared; "
-        f"{_number(slices.patients[labelled])} patients and {int(labelled.sum())} slices with labels are included; "
-        "excluded scans are listed in prepare.json",
-        "missing": f"{int((~labelled).sum())} slices without labels are used neither for training nor for testing"
+        "flow": f"prepared: {counted(_number(slices.patients), 'patient')}, {counted(_number(slices.series), 'scan')}, "
+        f"{counted(len(slices), 'slice')}; included, because they have labels: "
+        f"{counted(_number(slices.patients[labelled]), 'patient')}, {counted(int(labelled.sum()), 'slice')}; excluded "
+        "scans are listed in prepare.json",
+        "missing": f"slices without labels ({int((~labelled).sum())}) are used neither for training nor for testing"
         if not labelled.all()
         else "none: every slice has labels",
         "outcome": "a pattern is present on a slice if it covers at least T pixels of the label map on the original "
@@ -81,8 +85,8 @@ def answers(context: Context) -> dict[str, str]:
         "training": ", ".join(f"{name.replace('_', ' ')} {getattr(base.settings, name)}" for name in TRAINING)
         + "; the ridge penalty of the regression is chosen by mean AUC on validation slices; there are no ensembles",
         "software": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "measures": "accuracy, precision, recall and F of label sets (slices without a present or predicted pattern "
-        "are excluded), micro and macro F; per pattern F, AUC, average precision, Brier score and calibration curve; "
+        "measures": f"accuracy, precision, recall and F of label sets (slices {NEITHER} are excluded), "
+        "micro and macro F; for each pattern, F, AUC, average precision, Brier score and calibration curve; "
         f"95 % intervals from {preset.resamples} resamples of patients; paired permutation tests by patient, not "
         "corrected for multiple testing",
         "thresholds": "the output is one score per pattern; a pattern is predicted if its score reaches the threshold "
@@ -95,7 +99,7 @@ def _thresholds(context: Context) -> str:
     if not is_scored(context, context.base):
         return "are listed in the result documents"
     return "of the CNN, " + "; ".join(
-        f"without fold {prediction.fold}: "
+        f"fold {prediction.fold} held out: "
         + ", ".join(
             f"{pattern} {'–' if t is None else f'{t:.3g}'.replace('-', '−')}"
             for pattern, t in zip(PATTERNS, prediction.decisions.thresholds, strict=True)
@@ -114,7 +118,8 @@ def _counts(context: Context) -> str:
             shown = (labelled_presence(context.slices, indices, context.base.threshold) > 0).sum(axis=0)
             events = ", ".join(f"{pattern} {n}" for pattern, n in zip(PATTERNS, shown, strict=True))
             parts.append(
-                f"{name} {_number(context.slices.patients[indices])} patients, {len(indices)} slices ({events})"
+                f"{name} {counted(_number(context.slices.patients[indices]), 'patient')}, "
+                f"{counted(len(indices), 'slice')} ({events})"
             )
         texts.append(f"fold {split.fold} held out: " + "; ".join(parts))
     return ". ".join(texts)

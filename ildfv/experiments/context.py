@@ -155,9 +155,9 @@ class Context:
     def split(self, fold: int, patients: int | None = None, share: float = 1.0) -> Split:
         """The split of a fold, with all or some of the patients.
 
-        patients: number of fit patients, drawn with the workspace's seed; a smaller number selects a subset of those
-        that a larger number selects. If there are fewer fit patients, all are used. share: fraction of each fold's
-        patients that are used.
+        patients: number of fit patients, drawn with the workspace's seed; a smaller number selects a subset of the
+        patients that a larger number selects. If there are fewer fit patients, all are used. share: fraction of each
+        fold's patients that are used.
         """
         key = (fold, patients, share)
         if key not in self._splits:

@@ -42,14 +42,14 @@ def patterns(context: Context) -> Figure:
             svg = slice_svg(image, labels if labelled else None, label=f"CT slice with {pattern}")
             panels.append(Panel(f"{pattern}, label map" if labelled else pattern, svg))
     note = (
-        "For each pattern, the slice with the most pixels of the pattern, in the normal window, without and with its "
-        "label map. Lung without colour is healthy."
+        "For each pattern, the slice with the most pixels of the pattern is shown in the normal window, without and "
+        "with its label map. Lung without colour is healthy."
     )
     return Figure("Fig. 1. Patterns and label maps", panels=panels, columns=len(chosen), note=note, labelled=True)
 
 
 def windows(context: Context) -> Figure:
-    """Fig. 2: the three windows of the slice with the most patterns; ties are broken by the most labelled pixels."""
+    """Fig. 2: the three windows of the slice with the most patterns and, among these, the most labelled pixels."""
     counts = context.slices.counts
     present = (counts >= T6000).sum(axis=1)
     index = int(np.lexsort((counts.sum(axis=1), present))[-1])
@@ -106,7 +106,7 @@ def architecture(context: Context) -> Figure:
     note = (
         f"Above: the layers of {p.network} in this package, with channels × height × width of their activations. "
         f"Below: the Fisher vector branch of {layer}; it is the same for every layer. Initial weights are random, "
-        "because the paper does not state any."
+        "because the paper does not state the initial weights."
     )
     return Figure(
         "Fig. 4. Architecture", panels=[Panel("", _boxes(boxes, branch, layer))], columns=1, note=note, of_data=False

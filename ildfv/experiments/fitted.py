@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 def network(context: Context, system: Cnn, fold: int) -> Path:
-    """The folder of the network trained without the fold. The network is trained if the folder has none."""
+    """The folder of the network trained without the fold. The network is trained if it does not exist."""
     from ildfv.train.trainer import train
 
     folder, split = context.place("models", system, fold), context.split_of(system, fold)
     if not has_model(folder):
-        context.progress.note(f"Training {system.label} without fold {fold}")
+        context.progress.note(f"training {system.label} with fold {fold} held out")
         options: dict[str, Any] = {"device": context.device, "progress": context.progress}
         train(system.settings, context.slices, split.fit, split.validation, folder, **options)
         context.record_time()
@@ -43,7 +43,7 @@ def network(context: Context, system: Cnn, fold: int) -> Path:
 
 
 def patch_network(context: Context, system: Patches, fold: int) -> Path:
-    """The folder of the patch baseline's network for the fold. The network is trained if the folder has none."""
+    """The folder of the patch baseline's network for the fold. The network is trained if it does not exist."""
     from ildfv.train.patches import PatchSet
     from ildfv.train.trainer import train
 
@@ -76,7 +76,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
     layer = Activations(load(model, context.device), system.settings.layer)
     settings = system.settings.fitted(layer)
     activations = layer if system.descriptors == 1 else Thinned(layer, system.descriptors, settings.seed or 0)
-    context.progress.note(f"Encoding {system.label} without fold {fold}")
+    context.progress.note(f"encoding {system.label} with fold {fold} held out")
     encode(
         folder,
         context.slices,

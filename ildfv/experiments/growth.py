@@ -1,4 +1,4 @@
-"""CNN and Fisher vectors on growing numbers of patients: are Fisher vectors still better when there is more data?
+"""CNN and Fisher vectors on growing numbers of patients: are Fisher vectors still better if there are more data?
 
 In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices and worse on 240k slices, where they use a
 random third of all descriptors. In this experiment both systems are fitted on growing numbers of patients, with all
@@ -49,10 +49,10 @@ def crossing(x: Sequence[int], vectors: Sequence[Estimate], network: Sequence[Es
         if a.value is not None and b.value is not None
     ]
     if not pairs:
-        return "undefined at all sizes"
+        return "the difference is undefined at all sizes"
     signs = [(n, difference > 0) for n, difference in pairs]
     changes = [
-        f"the {'Fisher vector' if now else 'CNN'} overtakes between {before} and {after} patients"
+        f"the {'Fisher vector' if now else 'CNN'} becomes better between {before} and {after} patients"
         for (before, was), (after, now) in pairwise(signs)
         if was != now
     ]
@@ -88,4 +88,6 @@ def run(context: Context) -> Findings:
     return Findings(tables, listed, pairs, notes, charts=charts)
 
 
-EXPERIMENT = Experiment("growth", "The main claim: CNN and Fisher vectors on growing data", "Section 4.5", run)
+EXPERIMENT = Experiment(
+    "growth", "The main claim: CNN and Fisher vectors on growing numbers of patients", "Section 4.5", run
+)

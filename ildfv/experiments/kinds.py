@@ -26,7 +26,7 @@ def _check_scores(root: Path, path: Path) -> None:
     info = load_info(path.parent)
     found = f"{key_of(info['inputs'])[:8]}/fold-{info['fold']}"
     folder = "/".join(path.parts[-3:-1])
-    check(folder.endswith(found), f"{path} must contain the scores of {folder}, got a copy of …{found}")
+    check(folder.endswith(found), f"{path} must contain the scores of {folder}, got the scores of …{found}")
 
 
 def _removed_weights(root: Path, folder: Path) -> bool:

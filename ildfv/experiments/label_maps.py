@@ -36,7 +36,7 @@ from ildfv.store.lock import writing
 CODES = {"none, or not lung": 0} | {pattern: k + 1 for k, pattern in enumerate(PATTERNS)}
 KINDS = ("slices", "truth", "called")
 MARK = "PHANTOM, not clinical"  # description in the NIfTI header, which has space for 79 bytes
-RULE = "drawn at random from the first held-out fold: one slice with each pattern and one without a pattern"
+RULE = "drawn at random from the first held-out fold: one slice with each pattern, and one without any pattern"
 
 
 def root(context: Context, system: Patches) -> Path:
@@ -46,7 +46,7 @@ def root(context: Context, system: Patches) -> Path:
 
 def where(context: Context, system: Patches) -> str:
     """The location of the folder `root` as text, for notes."""
-    return f"the workspace's {root(context, system).relative_to(context.workspace.root)}/"
+    return f"the folder {root(context, system).relative_to(context.workspace.root)} of the workspace"
 
 
 def folder(context: Context, system: Patches, fold: int) -> Path:
@@ -125,8 +125,8 @@ def overlap(context: Context, system: Patches) -> list[Estimate]:
 def pictures(context: Context, system: Patches) -> list[LabelMap]:
     """The slices chosen by RULE, with reference and predicted label maps. Patterns that are on no slice are omitted.
 
-    The list is empty if the maps of a scan are missing or corrupt. Users may remove the maps to save disk space; the
-    next run of the experiment `speed` writes them again.
+    The list is empty if the maps of a scan are missing or corrupt. Users may remove the maps to save disk space. The
+    next run of the experiment `speed` then writes them again.
     """
     fold = context.held_out(system)[0]
     indices, found = context.split(fold).test, []

@@ -19,10 +19,13 @@ FC6 = (
     "fc6 is encoded as one descriptor per slice, the 4096 outputs of the layer; the paper does not state how fc6 is "
     "encoded."
 )
-FLAT = "Activations: the flattened activation map instead of a Fisher vector, with the same PCA and regression."
+FLAT = (
+    "Rows with “activations” use the flattened activation map instead of a Fisher vector, with the same PCA and "
+    "regression."
+)
 LUNG_ONLY = (
-    "Lung only: descriptors are weighted by the fraction of their receptive field that is in the lung mask. The paper "
-    "pools whole slices."
+    "In rows with “lung only”, descriptors are weighted by the fraction of their receptive field that is in the lung "
+    "mask. The paper pools whole slices."
 )
 
 

@@ -1,4 +1,4 @@
-"""Localisation (future work in the paper): whether the maps of a slice's score show where the pattern is.
+"""Localisation (future work in the paper): whether maps of the contributions to a score show where the pattern is.
 
 The score of Fisher vectors is an exact sum over locations. These contributions are compared with the label maps of
 held-out slices, which are not used for fitting. As controls, a map of the lung and a map of its density are evaluated
@@ -49,7 +49,7 @@ def run(context: Context) -> Findings:
         split = context.split(fold)
         training, tested = some(context, split.fit, fold), shown(context, split.test)
         if not (len(training) and len(tested)):
-            notes.append(f"Fold {fold} is omitted: no fit slice or no test slice shows a pattern.")
+            notes.append(f"Fold {fold} is omitted, because no fit slice or no test slice shows a pattern.")
             continue
         read = partial(LabelledSlices.read, context.slices, lungs=context.preset.lungs)
         parts = read(training), read(tested)
@@ -57,12 +57,12 @@ def run(context: Context) -> Findings:
         for within in WITHIN:
             for name, found in evaluate_maps(systems, *parts, within=within).items():
                 folds.setdefault((name, within), []).append(found)
-    check(bool(folds), "localisation needs fit slices and test slices whose label maps show a pattern, got none")
+    check(bool(folds), "localisation needs a fold whose fit slices and test slices both show a pattern, got none")
     joined = {key: MapScores.joined(parts) for key, parts in folds.items()}
     note = (
-        f"Measured on held-out slices that show the pattern on at least {MIN_PIXELS} pixels of the prepared slice. In "
-        "a map, the contribution of each location is spread over its receptive field and keeps its sign. Inside the "
-        "lung, a map of the lung is not better than chance (pixel AUC 0.5)."
+        f"The maps are evaluated on held-out slices with at least {MIN_PIXELS} pixels of the pattern, counted on the "
+        "prepared slice. In a map, the contribution of each location is spread over its receptive field and keeps its "
+        "sign. Inside the lung, a map of the lung is not better than chance (pixel AUC 0.5)."
     )
     tables = [_table(context, title, measure, joined, note) for measure, title in TITLES.items()]
     return Findings(tables, [context.base, *vectors], notes=notes)

@@ -19,13 +19,12 @@ LOSSES = {"l2": "L2", "smooth-l1": "smooth L1"}
 NOTE = (
     "Classification uses the balanced loss, because the classification row of the paper's Table 4 equals the row with "
     "balancing of Table 8. Both regressions predict pixel counts; each network is trained once and evaluated at both "
-    "values of T. Smooth L1 "
-    "is quadratic up to an error of one pixel. Network outputs are in units of 4000 pixels and the losses are rescaled "
-    f"accordingly, so that the same learning rate can be used for all losses. {OVERALL}"
+    "values of T. Smooth L1 is quadratic up to an error of one pixel. Network outputs are in units of 4000 pixels, and "
+    f"the losses are rescaled accordingly, so that the same learning rate can be used for all losses. {OVERALL}"
 )
 TARGETS = (
-    "Step: 0 below T pixels, otherwise 1. Ramp: 0 up to T1 = T/2 pixels, 1 from T2 = 3T/2 pixels; the paper does not "
-    "state T1 and T2."
+    "The target “step” is 0 below T pixels, otherwise 1. The target “ramp” is 0 up to T1 = T/2 pixels, 1 from "
+    "T2 = 3T/2 pixels, and linear in between. The paper does not state T1 and T2."
 )
 
 

@@ -36,7 +36,7 @@ def run(context: Context) -> Findings:
 
 
 def learned(context: Context, *systems: Cnn) -> Table:
-    """A table of each network's time per slice, and losses in the first and last epoch without the first fold."""
+    """A table with each network's time per slice, and its losses in the first and last epoch of one fold."""
     fold = context.held_out()[0]
     rows = []
     for system in systems:
@@ -63,8 +63,8 @@ def learned(context: Context, *systems: Cnn) -> Table:
         TIME,
     ]
     note = (
-        f"Networks trained without fold {fold}. Times are medians over {TIMED} slices, processed one at a time, for a "
-        f"network of the same architecture with random weights. {busy()}"
+        f"Losses are of networks trained without fold {fold}. Times are medians over {TIMED} slices, processed one "
+        f"at a time, for a network of the same architecture with random weights. {busy()}"
     )
     return Table("Training of the networks", columns, rows, note)
 

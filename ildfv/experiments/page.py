@@ -12,6 +12,7 @@ from ildfv.experiments.figures import page_figures
 from ildfv.experiments.paper import T4000
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.scoring import is_scored
+from ildfv.experiments.tables import NEITHER
 from ildfv.pipeline.report import public_settings
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.report.content import Example, LabelMap, ReportContent
@@ -25,11 +26,11 @@ NOTE = (
     "other tables are not in the paper."
 )
 CHOICES = (
-    "The paper does not state some choices. In these experiments, T1 = T/2 and T2 = 3T/2; slices without a present or "
-    "predicted pattern are excluded from the label-set measures; networks start from random weights; decision "
+    f"The paper does not state some choices. In these experiments, T1 = T/2 and T2 = 3T/2; slices {NEITHER} are "
+    "excluded from the measures of label sets; networks start from random weights; decision "
     "thresholds are those with the largest F on validation patients; fc6 is encoded as one descriptor per slice; the "
     "AUC in Tables 5 and 7 is for T = 4000; the ridge penalty of the linear regression is chosen on validation "
-    "patients unless --ridge is given. Learning rate and number of epochs are listed in the settings below."
+    "patients unless --ridge is given. The learning rate and the number of epochs are listed in the settings below."
 )
 
 

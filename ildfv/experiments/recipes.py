@@ -66,7 +66,10 @@ class Cnn:
 
     @property
     def inputs(self) -> dict:
-        """The T of the evaluation is not an input: a network that regresses counts can be evaluated at any T."""
+        """The settings of the network, and the patients.
+
+        The T of the evaluation is not included, because a network that regresses counts can be evaluated at any T.
+        """
         return {"network": asdict(self.settings), "patients": self.patients, "share": self.share}
 
     @property
@@ -106,7 +109,10 @@ class Encoded:
 
     @property
     def inputs(self) -> dict:
-        """The T of the evaluation is not an input, because the ridge penalty is chosen with the T of the network."""
+        """The settings of the network, the encoder and the regression, and the patients.
+
+        The T of the evaluation is not included, because the ridge penalty is chosen with the T of the network.
+        """
         given = {"encoder": self.encoder, "words": self.words, "descriptors": self.descriptors, "target": self.target}
         return {
             **self.network.inputs,

@@ -160,7 +160,7 @@ def _seeds_note(preset: Preset, found: Findings) -> list[str]:
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
-    """(the given workspace, or that in the current folder, or one of generated phantoms; whether it has phantoms)."""
+    """(the given workspace, the one in the current folder, or a new one of phantoms; whether it has phantoms)."""
     if workspace is not None:
         return Path(workspace), False
     if Path(SETTINGS).exists():
@@ -175,7 +175,10 @@ def phantoms(preset: Preset, difficulty: str, progress: Progress, *, seed: int =
     of = "-other" if seed == OTHER_SEED else ""
     scans, root = (Path(PHANTOMS) / f"{name}-{preset.name}{of}" for name in ("scans", "workspace"))
     if not (root / "prepare.json").exists():
-        progress.note(f"no workspace in this folder: {preset.patients} {difficulty} phantoms are written to {scans}/")
+        progress.note(
+            f"no workspace in the current folder: writing {preset.patients} phantoms of difficulty "
+            f"{difficulty} to {scans}/"
+        )
         write_phantoms(
             scans,
             patients=preset.patients,

@@ -4,7 +4,7 @@ results/experiments/<name>.json in the workspace:
 
     {"kind": "ildfv experiment", "version": 2, "name", "title",
      "paper": the table, figure or section of the paper that it refers to | null,
-     "preset": "small" | "paper", "extent": settings of that preset, with the command's options,
+     "preset": "small" | "medium" | "paper", "extent": settings of that preset, with the command's options,
      "data": "phantom" | "user", "slices": key of the slices,
      "key": key of slices and folds together, the name of the folder experiments/<key>/,
      "folds": [held-out folds; empty if all slices are counted], "n_folds": number of folds of the workspace,

@@ -41,7 +41,11 @@ def scores(context: Context, system: System, fold: int) -> Scores:
     if has_model(folder):
         tensors, found_info = load_model(folder)
         same = key_of(found_info) == key_of(info)
-        check(same, f"{folder} must contain scores of {system.folder} without fold {fold}, got other scores: remove it")
+        check(
+            same,
+            f"{folder} must contain scores of {system.folder} without fold {fold}, got other scores: remove it and run "
+            "`ildfv experiment` again",
+        )
         return Scores(tensors["validation"], tensors["test"])
     found = _computed(system, context, fold)
     with writing(folder):

@@ -1,4 +1,4 @@
-"""Table 7: training and testing on a small set. Another table: 1 %, one third (paper) and all of the descriptors."""
+"""Table 7: training and testing on a small set. Another table compares fractions of the descriptors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.experiments.tables import AUC, AUC_ROW, MEANS, measured, of_systems
 SHARES = {"1 % of the descriptors": 0.01, "a third of the descriptors": 1 / 3, "all descriptors": 1.0}
 THIRD = (
     "To limit time and memory, the paper uses a random third of the descriptors, both to fit the mixture and to "
-    "encode. This package uses all descriptors. Fractions are drawn only in this table, to measure their effect."
+    "encode. This package uses all descriptors. This table is the only exception; it shows the effect of the fraction."
 )
 
 
@@ -28,20 +28,20 @@ def run(context: Context) -> Findings:
     tested = np.concatenate([split.test for split in splits])
     n = len(np.unique(context.slices.patients[tested]))
     note = (
-        f"Small set: {100 * share:g} % of the patients of each fold, at least two, drawn at random. Systems are "
+        f"The small set has {100 * share:g} % of the patients of each fold, at least two, drawn at random. Systems are "
         f"trained, validated and tested only on these patients ({len(tested)} test slices of {n} patients). The small "
-        "set of the paper is 18k of 240k slices, 7.5 %. The experiment “growth” compares small and whole sets on the "
-        f"same test patients. {FC6}"
+        "set of the paper is 18k of 240k slices, 7.5 %. The experiment “growth” compares small sets with the whole set "
+        f"on the same test patients. {FC6}"
     )
     systems = [*small.values()]
     tables = [
         of_systems(context, paper.table(7), small, AUC_ROW, note),
         measured(context, "Small set, AUC with intervals", systems, AUC),
-        measured(context, f"Share of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
+        measured(context, f"Fractions of the descriptors of {dense}, whole set", shares, MEANS, note=THIRD),
     ]
     compared: list[tuple[System, System]] = [(system, network) for system in systems if system is not network]
     compared += [(shares[-1], system) for system in shares[:-1]]
     return Findings(tables, [*systems, *shares], compared)
 
 
-EXPERIMENT = Experiment("size", "A small set, and shares of the descriptors", "Table 7", run)
+EXPERIMENT = Experiment("size", "A small set, and fractions of the descriptors", "Table 7", run)

@@ -95,7 +95,7 @@ def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cel
 
 
 def throughput(context: Context, network: Network, indices: np.ndarray) -> Table:
-    """A table of the time for the paper's number of test slices in minutes, extrapolated from held-out slices."""
+    """A table of the minutes for the paper's number of test slices, extrapolated from held-out slices."""
     from ildfv.train.trainer import predict
 
     some = indices[:BATCHED]
@@ -145,7 +145,8 @@ def device_name(context: Context) -> str:
 
 def busy() -> str:
     """A sentence on the load of the computer during the measurement."""
-    return f"Load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores."
+    cores = os.cpu_count() or 1
+    return f"The load average was {os.getloadavg()[0]:.0f} on {cores} core{'s' * (cores != 1)}."
 
 
 def seconds(work: Callable[[int], object], n: int) -> np.ndarray:

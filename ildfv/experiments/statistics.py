@@ -14,12 +14,13 @@ from ildfv.experiments.tables import OURS, printed
 from ildfv.patterns import PATTERNS, UNLABELLED, presence
 
 HEALTHY = (
-    "A slice is positive for healthy if at least T of its pixels are labelled healthy; it may also have patterns. With "
-    "this definition, Tables 1 and 2 of the paper agree."
+    "In the row “healthy”, a slice is positive if at least T of its pixels are labelled healthy, even if it also has "
+    "patterns. With this definition, Tables 1 and 2 of the paper agree."
 )
+NO_PATTERN = "In this table, healthy slices are those without a pattern of at least T pixels."
 UNKNOWN = (
-    "“–”: the numbers of healthy pixels were not stored when these scans were prepared. To store them, prepare the "
-    "scans in a new workspace."
+    "“–” means that the numbers of healthy pixels were not stored when these scans were prepared. To store them, "
+    "prepare the scans in a new workspace."
 )
 
 
@@ -54,7 +55,7 @@ def run(context: Context) -> Findings:
     counted = {("slices", c): n for c, n in zip(second.columns, found[T6000]["by_number"], strict=True)}
     tables = [
         printed(context, paper.table(1), first, head="pattern", note=HEALTHY + unknown),
-        printed(context, second, counted, head="number of patterns", note="Healthy: no pattern of at least T pixels."),
+        printed(context, second, counted, head="number of patterns", note=NO_PATTERN),
     ]
     for threshold, result in found.items():
         shown = {**result["per_pattern"], "no pattern": result["healthy"]}
@@ -62,11 +63,13 @@ def run(context: Context) -> Findings:
         rows: list[list[Cell]] = [
             [label, OURS, context.slices.data, n["slices"], n["patients"]] for label, n in shown.items()
         ]
-        note = "No pattern: slices without a pattern, and patients with no pattern on any of their slices."
+        note = "The row “no pattern” counts slices without a pattern, and patients without a pattern on any slice."
         title = f"Slices and patients per pattern, T = {threshold}"
         tables.append(Table(title, ["pattern", "source", "data", "slices", "patients"], rows, note))
+    excluded = found[T6000]["unlabelled_slices"]
+    have, are = ("slice has", "is") if excluded == 1 else ("slices have", "are")
     notes = [
-        f"{found[T6000]['unlabelled_slices']} slices have no labels and are excluded. The paper has "
+        f"{excluded} {have} no labels and {are} excluded. The paper has "
         f"{paper.text('patients')} patients and {paper.text('slices'):,} slices."
     ]
     return Findings(tables, notes=notes, folds=())

@@ -33,10 +33,11 @@ F_ROW = {p: f"{p}/f" for p in PATTERNS} | {"Overall": "f"}  # the columns of Tab
 AUC_ROW = {p: f"{p}/auc" for p in PATTERNS}  # the rows of Tables 5 and 7
 SOURCE = ("system", "source", "data")
 OURS = "this run"
-EMPTY = "Slices without a present or predicted pattern are excluded from accuracy, precision, recall and F."
+NEITHER = "with neither a present nor a predicted pattern"
+EMPTY = f"Slices {NEITHER} are excluded from accuracy, precision, recall and F."
 OVERALL = (
-    "F of a pattern is for the decision threshold with the largest F on validation slices. Overall F is the harmonic "
-    f"mean of precision and recall, which are means over slices (Eq. 8–10). {EMPTY}"
+    "The F of a pattern is for the decision threshold with the largest F on validation slices. Overall F is the "
+    f"harmonic mean of precision and recall, which are means over slices (Eq. 8–10). {EMPTY}"
 )
 
 

@@ -22,6 +22,7 @@ from ildfv.experiments.tables import AUC, OURS
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import labelled_presence
 from ildfv.pipeline.workspace import Workspace
+from ildfv.report.cells import counted
 from ildfv.scans.preparation import check_same
 from ildfv.train.data import READ
 
@@ -30,15 +31,15 @@ MEASURES = {"overall F": "f", **AUC}
 
 def run(context: Context) -> Findings:
     if context.other is None:
-        none = "No second workspace was given. Give one with `ildfv experiment transfer --other WORKSPACE`."
+        none = "No second workspace was given. Run `ildfv experiment transfer --other WORKSPACE`."
         return Findings([], notes=[none], folds=())
     other = Workspace.open(context.other).slices()
     shared = set(context.slices.scans("patient")) & set(other.scans("patient"))
     check(
         not shared,
-        f"--other must be a workspace with other patients, got {len(shared)} patients that are in both workspaces",
+        f"--other must be a workspace with other patients, got {counted(len(shared), 'patient')} of this workspace",
     )
-    check_same(context.slices.preparation, other.preparation, "--other must be a workspace that is prepared")
+    check_same(context.slices.preparation, other.preparation, "--other must be a workspace prepared")
     fold = context.held_out()[0]
     rows: list[list[Cell]] = []
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
@@ -55,7 +56,9 @@ def run(context: Context) -> Findings:
         f"workspace. The other workspace has {int(other.labelled.sum())} labelled slices of {n} patients, none of whom "
         "is in this workspace. If the workspaces have different salts, patients who are in both cannot be recognised."
     )
-    table = Table("Trained here, tested elsewhere", ["system, tested on", "source", "data", *MEASURES], rows, note)
+    table = Table(
+        "Trained on this workspace, tested on both", ["system, tested on", "source", "data", *MEASURES], rows, note
+    )
     return Findings([table], systems)
 
 

@@ -21,8 +21,9 @@ def run(context: Context) -> Findings:
     systems = [context.encoded(f"{layer}, {name}", layer, encoder=encoder) for encoder, name in NAMES.items()]
     p = context.preset
     note = (
-        f"Pyramid: the map and its quarters. VLAD: {p.components} centres, equal to the number of mixture components. "
-        f"Bag of words: {p.words} words. VLAD and bag of words use k-means centres and hard assignment."
+        "The pyramid consists of the map and its quarters. VLAD has as many centres as the mixture has components, "
+        f"{p.components}. The bag of words has {p.words} words. VLAD and the bag of words use k-means centres and hard "
+        "assignment."
     )
     title = f"Encoders of {layer}"
     tables = [measured(context, title, systems, MEANS | AUC, note=note)]

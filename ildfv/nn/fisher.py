@@ -200,7 +200,7 @@ class FisherVector2d(nn.Module):
         Raises
         ------
         InputError
-            Wrong shape, values that are not finite, or a layer that has not been initialised.
+            The shape is wrong, a value is not finite, or the layer has not been initialised.
         """
         self._check(maps)
         if not self._ready:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 21  # size of the temporary arrays of a block: they fit in the cache, twice as fast as with 32 MB
+BLOCK_BYTES = 1 << 21  # temporary arrays of a block; this size fits in the cache and is twice as fast as 32 MB
 FEWEST = 256  # minimum number of descriptors in a block; the parameters of a wide mixture alone exceed the cache
 
 
@@ -37,7 +37,7 @@ def gradients(
     """Gradients with respect to descriptors, log weights, means and variances, each in the dtype of its argument.
 
     x: (b, n, d); moments and by_moments: s0 (b, k), s1 (b, k, d), s2 (b, k, d) and the gradients with respect to them;
-    counts: weight of each descriptor (b, n). Posteriors below `threshold` count as constant 0, as in the forward pass.
+    counts: weight of each descriptor (b, n). Posteriors below `threshold` are a constant 0, as in the forward pass.
     """
     b, n, d = x.shape
     k = len(means)

@@ -30,6 +30,11 @@ def count(value: int | None) -> str:
     return figures.UNDEFINED if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def counted(n: int, noun: str) -> str:
+    """The number with its noun, such as "1 slice" or "12 345 slices"."""
+    return f"{count(n)} {noun}{'s' * (n != 1)}"
+
+
 def percent(part: float, whole: float) -> str:
     """The part as a percentage of the whole, such as "12.3 %"; "–" if the whole is 0."""
     return f"{100 * part / whole:.1f}\u00a0%" if whole else figures.UNDEFINED

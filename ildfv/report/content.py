@@ -30,7 +30,8 @@ class Prediction:
 
     def __post_init__(self) -> None:
         for name in ("predicted", "scores"):
-            check(len(getattr(self, name)) == len(PATTERNS), f"{name} must have {len(PATTERNS)} values")
+            n = len(getattr(self, name))
+            check(n == len(PATTERNS), f"{name} must have {len(PATTERNS)} values, one per pattern, got {n}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class Example:
         if self.labels is not None:
             shape = self.image.shape
             check(self.labels.shape == shape, f"labels must have the image's shape {shape}, got {self.labels.shape}")
-        check(len(self.truth) == len(PATTERNS), f"truth must have {len(PATTERNS)} values, got {len(self.truth)}")
+        check(
+            len(self.truth) == len(PATTERNS),
+            f"truth must have {len(PATTERNS)} values, one per pattern, got {len(self.truth)}",
+        )
 
     def is_right(self, prediction: Prediction) -> bool:
         """Whether the prediction has exactly the patterns that are present."""
@@ -91,7 +95,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels in rows of `columns`, or several named sets of panels, of which the page shows one at a time.
+    """Panels in rows of `columns`, or several named sets of panels. The page shows one set at a time.
 
     variants: by name, a set of panels; given instead of `panels`. legend: names of the series in all panels. labelled:
     whether the panels use the colours of the patterns. of_data: whether the figure shows data; if so, it is marked when
@@ -137,9 +141,9 @@ class ReportContent:
     data: "phantom" or "user"; in a report on phantoms, every table and chart is labelled. statistics: result of
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: of any number of systems and folds. examples_rule:
     how `examples` were selected; "" if by RULE. figures: shown below the experiments. label_maps_note: how the slices
-    of `label_maps` were selected, and where all label maps are stored. settings: nested mappings of plain values.
-    seconds: wall time of each step. notes: sentences. made: date and time as text. unit: "scan" if scans are labelled
-    as a whole, otherwise "slice".
+    of `label_maps` were selected, and where the label maps of all slices are stored. settings: nested mappings of plain
+    values. seconds: wall time of each step. notes: sentences. made: date and time as text. unit: "scan" if scans are
+    labelled as a whole, otherwise "slice".
     """
 
     data: str
@@ -164,7 +168,7 @@ class ReportContent:
     def __post_init__(self) -> None:
         check(self.data in DATA, f'data must be "phantom" or "user", got {self.data!r}')
         others = sorted({results.data for results in self.results} - {self.data})
-        check(not others, f"results must be on {self.data} data like the report, got {', '.join(others)}")
+        check(not others, f"results must be from {self.data} data, like the report, got {', '.join(others)}")
 
 
 RULE = (

@@ -88,8 +88,8 @@ def calibration(pattern: str, series: Sequence[Series], *, mark: str = "", unit:
         points = list(zip(curve.predicted, curve.observed, strict=True))
         line = _line([frame.at(*point) for point in points])
         dots = "".join(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / largest) ** 0.5:.1f}"><title>{n} {unit}s: predicted '
-            f"{number(p)}, observed {number(o)}</title></circle>"
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{1.5 + 4 * (n / largest) ** 0.5:.1f}"><title>{n} {unit}'
+            f"{'s' * (n != 1)}: predicted {number(p)}, observed {number(o)}</title></circle>"
             for (p, o), n in zip(points, curve.n, strict=True)
             for x, y in [frame.at(p, o)]
         )

@@ -23,6 +23,7 @@ from ildfv.report.cells import (
     VERDICTS,
     as_printed,
     count,
+    counted,
     duration,
     experiment_cell,
     groups,
@@ -66,7 +67,7 @@ def render(content: ReportContent) -> str:
     mark = "phantom data" if content.data == "phantom" else ""
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
     environment.filters |= {"experiment_cell": experiment_cell, "code": code}
-    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES}
+    environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "counted": counted}
     environment.globals |= {"verdict_of": verdict_of, "paired": paired_rows, "as_printed": as_printed}
     environment.globals |= {"m_of": m_of, "min_patients": MIN_PATIENTS}
     environment.filters |= {"chart": lambda chart: draw(chart, mark=mark)}
@@ -184,8 +185,8 @@ def _folds_text(shown: Sequence[Results]) -> str:
     """The test folds and their numbers of slices and patients, as text; per system if the systems differ."""
     systems: dict[str, list[str]] = {}
     for d in shown:
-        folds = f"folds {', '.join(map(str, d.folds))} pooled" if d.fold is None else f"fold {d.fold}"
-        text = f"{folds}: {count(d.n_slices)} {d.unit}s of {count(d.n_patients)} patients"
+        folds = f"folds {', '.join(map(str, d.folds))} (pooled)" if d.fold is None else f"fold {d.fold}"
+        text = f"{folds}: {counted(d.n_slices, d.unit)} of {counted(d.n_patients, 'patient')}"
         systems.setdefault(text, []).append(d.system)
     if len(systems) == 1:
         return next(iter(systems))

@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""The backbones, which are selected by name."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def layers_of(backbone: Backbone, layers: str | Sequence[str]) -> tuple[str, ...
         if layers == "auto":
             return backbone.auto()
         layers = layers.split(",")
-    check(len(layers) > 0, "layers must hold at least one layer, got none")
+    check(len(layers) > 0, "layers must contain at least one name, got none")
     for layer in layers:
         shown = ", ".join(backbone.layers[:20])
-        check(layer in backbone.layers, f'layers of {backbone.name} must be among {shown}, got "{layer}"')
+        check(layer in backbone.layers, f'layers of backbone {backbone.name} must be among {shown}, got "{layer}"')
     return tuple(layers)

@@ -83,12 +83,12 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            A single class, unequal lengths, or an image that cannot be used (the message names it).
+            All images have the same class, the lengths differ, or an image cannot be used. The message names the image.
         """
         check_kind(self.head)
         images, y = as_pictures(X), np.asarray(y)
-        check(y.ndim == 1, f"y must have one class per image, got shape {y.shape}")
-        check(len(images) == len(y), f"y must have {len(images)} classes, one per image, got {len(y)}")
+        check(y.ndim == 1, f"y must be one-dimensional, with one label per image, got shape {y.shape}")
+        check(len(images) == len(y), f"y must have {len(images)} labels, one per image, got {len(y)}")
         groups = None if groups is None else np.asarray(groups)
         if groups is not None:
             check(groups.shape == y.shape, f"groups must have shape {y.shape}, got {groups.shape}")
@@ -166,7 +166,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         self._check_fitted()
         classes = self.classes_.tolist()
         plain = all(isinstance(one, str | int | float) for one in classes)
-        check(plain, f"classes must be strings or numbers to be saved, got {type(classes[0]).__name__}")
+        check(plain, f"classes of a saved model must be strings or numbers, got {type(classes[0]).__name__}")
         head = self.head_
         tensors = prefixed("encoder", self.encoder_.to_tensors())
         tensors |= {f"head.{name}": getattr(head, name) for name in ("mean", "components", "coef", "intercept")}
@@ -192,7 +192,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            The model is missing, damaged, or not a texture classifier.
+            The model is missing or corrupt, or it is not a texture classifier.
         """
         tensors, info = load_model(Path(folder))
         check(info.get("kind") == KIND, f"{folder} must be a {KIND}, got {info.get('kind') or info.get('estimator')}")

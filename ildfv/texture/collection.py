@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,8 @@ class Collection:
 
     def __post_init__(self):
         check(len(self.paths) > 0, "a texture set must have at least one image, got none")
-        repeated = len(self.paths) - len(set(self.paths))
-        check(repeated == 0, f"each image must be listed once, got {repeated} repeated paths")
+        ((path, number),) = Counter(self.paths).most_common(1)
+        check(number == 1, f"each image must be listed once, got {path} {number} times")
 
     @property
     def classes(self) -> list[str]:
@@ -105,5 +105,7 @@ def by_table(table: Path, folder: Path) -> Collection:
 def grouped(collection: Collection) -> np.ndarray:
     """The groups as an array; InputError if there are none."""
     if collection.groups is None:
-        raise InputError("leave one group out needs groups, got none: give --table with a column named group")
+        raise InputError(
+            "--leave-one-group-out needs the group of each image, got none: give --table with a column group"
+        )
     return np.asarray(collection.groups)

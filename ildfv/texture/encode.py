@@ -1,4 +1,4 @@
-"""Vectors of many images, written to disk in parts, so that memory is limited and an interrupted run can resume."""
+"""Vectors of many images, written to disk in parts, so that memory is limited and an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def encode(
     """Fit the encoder on all images and write their vectors to `out`; finished parts are not computed again.
 
     The folder contains the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
-    features.json with the images in order, each with size and SHA-256. Returns the content of features.json. named:
-    path → name of the image. InputError: `out` has features of other images or settings, or an image cannot be used.
+    features.json, which lists the images in order with their sizes and SHA-256. Returns the content of features.json.
+    named: path → name of the image. InputError: `out` has features of other images or settings, or an image cannot be
+    used.
     """
     with writing(out):
-        with progress.task("checksums", len(paths)) as advance:
+        with progress.task("Computing checksums", len(paths)) as advance:
             images = []
             for path in paths:
                 images.append({"path": named(path), "bytes": os.path.getsize(path), "sha256": sha256(path)})
@@ -46,7 +47,7 @@ def encode(
         key = key_of(VERSION, settings, images)
         _check_same(out, key)
         if not has_model(out):
-            progress.note(f"fitting on {len(paths)} images")
+            progress.note(f"fitting the encoder on {len(paths)} image{'s' * (len(paths) != 1)}")
             encoder.fit(paths)
             save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})
         else:
@@ -56,7 +57,7 @@ def encode(
         starts = range(0, len(paths), PART)
         ready = [out / f"features-{i:05}.npy" for i in range(len(starts))]
         done = sum(len(paths[s : s + PART]) for s, file in zip(starts, ready, strict=True) if file.exists())
-        with progress.task("images", len(paths), done) as advance:
+        with progress.task("Encoding images", len(paths), done) as advance:
             for start, file in zip(starts, ready, strict=True):
                 some = paths[start : start + PART]
                 if not file.exists():
@@ -77,12 +78,18 @@ def encode(
 def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
     """The vectors (n, m) and the names of the images of a folder that `encode` wrote."""
     folder = Path(folder)
-    check((folder / INDEX).is_file(), f"{folder} must have {INDEX}: run `ildfv texture encode` to the end")
+    check(
+        (folder / INDEX).is_file(),
+        f"{folder} must contain {INDEX}, got no such file: run `ildfv texture encode` again to complete it",
+    )
     index = read_json(folder / INDEX)
     parts = []
     for part in index["parts"]:
         file = folder / part["file"]
-        check(sha256(file) == part["sha256"], f"{file} must be intact, got a checksum mismatch: remove it and resume")
+        check(
+            sha256(file) == part["sha256"],
+            f"{file} must be intact, got a checksum mismatch: remove it and run `ildfv texture encode` again",
+        )
         parts.append(np.load(file, allow_pickle=False))
     return np.concatenate(parts), [one["path"] for one in index["images"]]
 
@@ -90,4 +97,7 @@ def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
 def _check_same(out: Path, key: str) -> None:
     if has_model(out):
         found = load_info(out).get("key")
-        check(found == key, f"{out} must be new or have features of the same images and settings: choose another --out")
+        check(
+            found == key,
+            f"{out} must be new or have features of the same images and settings, got others: choose another --out",
+        )

@@ -19,7 +19,7 @@ from ildfv.texture.backbones import backbone_of, layers_of
 from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
-SAMPLE = 100_000  # descriptors per layer that the decorrelation and the mixture are fitted on
+SAMPLE = 100_000  # number of descriptors per layer on which the decorrelation and the mixture are fitted
 FEWEST = 200  # minimum number of these descriptors per component
 WIDEST = 64  # maximum number of dimensions after PCA: a diagonal mixture needs few, decorrelated dimensions
 PASSES = 20  # maximum number of EM passes
@@ -84,7 +84,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            An image that cannot be used (the message names it), or an unknown backbone or layer.
+            The backbone or a layer is unknown, or an image cannot be used. The message names the image.
         """
         check_integer(self.n_components, "n_components", 1)
         check_scales(self.scales)
@@ -107,7 +107,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_layer(self, layer: str, rows: np.ndarray) -> None:
         k = self.n_components
-        rule = f"n_components must be at most the number of descriptors of {layer}, {len(rows)}"
+        rule = f"n_components must be at most {len(rows)}, the number of descriptors of layer {layer}"
         check(len(rows) >= k, f"{rule}, got {k}")
         decorrelation = PCA(min(WIDEST, *rows.shape)).fit(rows)
         with warnings.catch_warnings():
@@ -127,12 +127,12 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (b, m), float32
-            Of unit norm.
+            Each vector has unit norm.
 
         Raises
         ------
         InputError
-            An image that cannot be used; the message names it.
+            An image cannot be used. The message names the image.
         """
         return np.stack([self.vector(picture) for picture in _pictures(as_pictures(X))])
 

@@ -72,7 +72,7 @@ def evaluate(
     classes = collection.classes
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     accuracies, misclassified, heads, fitted, test = [], [], [], None, np.empty(0, int)
-    with progress.task("splits", len(splits)) as advance:
+    with progress.task("Evaluating splits", len(splits)) as advance:
         for number, (train, test) in enumerate(splits):
             own = None if groups is None else groups[train]
             fitted = clone(model).fit([paths[i] for i in train], labels[train], own)

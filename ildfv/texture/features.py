@@ -13,7 +13,7 @@ from ildfv.errors import InputError, check, check_number
 from ildfv.texture.backbones import Backbone, backbone_of, layers_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
-TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal do not
+TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal have no influence
 
 EIGHT_BIT = (0.0, 255.0)  # range of 8-bit images
 
@@ -28,20 +28,20 @@ class Range:
     def of(self, picture: Picture) -> np.ndarray:
         """The values of an image in this range, float32.
 
-        InputError: the range is that of 8-bit images, and the image is none: its values may have other units, which
-        their size does not show.
+        InputError: the range is that of 8-bit images, but the image is not 8-bit. Its values may have another unit,
+        which cannot be recognised from the values.
         """
         if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
             low, high = float(picture.values.min()), float(picture.values.max())
             rule = f"{picture.name} must be an 8-bit image (uint8), like all images that the model was fitted on"
             raise InputError(
-                f"{rule}, got other values, {low:g} to {high:g}: convert it, or fit a model on such images"
+                f"{rule}, got another type with values {low:g} to {high:g}: convert it, or fit a model on such images"
             )
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 
 def common_range(pictures: Iterable[Picture]) -> Range:
-    """0 … 255 if all images are 8-bit, otherwise from the percentiles of all images."""
+    """0 … 255 if all images are 8-bit, otherwise the smallest and the largest of the images' percentiles TAILS."""
     low, high, eight_bit = np.inf, -np.inf, True
     for picture in pictures:
         a, b = np.percentile(picture.values, TAILS)
@@ -53,7 +53,7 @@ def common_range(pictures: Iterable[Picture]) -> Range:
 
 def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
     """The scales as floats; InputError unless there is at least one and all are in (0, 4]."""
-    check(len(scales) > 0, "scales must hold at least one scale, got none")
+    check(len(scales) > 0, "scales must contain at least one number, got none")
     return tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
 
 
@@ -113,7 +113,7 @@ def texture_features(
     Raises
     ------
     InputError
-        An unknown backbone or layer, or an image that cannot be used (the message names it).
+        The backbone or a layer is unknown, or an image cannot be used. The message names the image.
     """
     network = backbone_of(backbone)
     names, scales = layers_of(network, layers), check_scales(scales)

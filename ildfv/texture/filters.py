@@ -11,8 +11,8 @@ from ildfv.estimators.derivatives import profiles
 SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
 SMOOTH = (0.7, 2.0, 4.0)  # pixels: scales of the layer "intensity"
 SIDE = 7  # pixels of a patch
-FLAT = 0.02  # fraction of the range: in patches with a lower contrast, noise is not amplified
-DENSE = 128 * 128  # pixels; in larger images only every second row and column is described
+FLAT = 0.02  # fraction of the range, added to SDs so that noise is not amplified in patches with less contrast
+DENSE = 128 * 128  # pixels; larger images have descriptors only at every second row and column
 
 
 class Filters:

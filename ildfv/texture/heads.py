@@ -28,8 +28,8 @@ PENALTIES = {  # relative to the mean squared norm of the projections
 class Head:
     """Scores (b, C) = (vectors − mean)·componentsᵀ·coefᵀ + intercept; the class of the highest score is predicted.
 
-    kind, penalty: those that were chosen. inner_accuracy: their accuracy in the inner cross-validation; None if there
-    was nothing to choose.
+    kind, penalty: the chosen kind and penalty. inner_accuracy: their accuracy in the inner cross-validation; None if
+    there was no cross-validation.
     """
 
     mean: np.ndarray

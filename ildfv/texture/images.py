@@ -22,7 +22,7 @@ class Picture:
     """One image.
 
     values: float32, (h, w) or (h, w, 3), finite, in the units of the file. eight_bit: whether the units are the grey
-    levels 0 … 255. name: the path, or the position in a list, for messages.
+    levels 0 … 255. name: the path, or the position in a list; used in messages.
     """
 
     values: np.ndarray
@@ -62,10 +62,13 @@ def read_image(path: str | Path) -> Picture:
     Raises
     ------
     InputError
-        Corrupt, animated or partly transparent images, several pages, NaN, shapes that are not an image.
+        The image is corrupt, animated or partly transparent, has several pages, contains NaN, or has another shape.
     """
     path = Path(path)
-    check(path.is_file(), f"{path} must be an image file, got {'a folder' if path.is_dir() else 'no such file'}")
+    check(
+        path.is_file(),
+        f"{path} must be an image file, got {'a folder' if path.is_dir() else 'a path that does not exist'}",
+    )
     if path.suffix.lower() == ".npy":
         try:
             values = np.load(path, allow_pickle=False)
@@ -86,18 +89,21 @@ def as_picture(image: Any, name: str) -> Picture:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     rgb = values.ndim == 3 and values.shape[2] == 3
-    check((values.ndim == 2 or rgb) and values.size > 0, f"{name} must be (h, w) or (h, w, 3), got {values.shape}")
+    check(
+        (values.ndim == 2 or rgb) and values.size > 0, f"{name} must have shape (h, w) or (h, w, 3), got {values.shape}"
+    )
     kept = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(kept).all():
-        raise InputError(f"{name} must contain finite values, got NaN, infinity or a value beyond float32")
+        raise InputError(f"{name} must contain finite values, got NaN, infinity or a value beyond the range of float32")
     return Picture(kept, values.dtype == np.uint8, name)
 
 
 def as_pictures(images: Any) -> list[Any]:
     """The images as a list whose items `as_picture` accepts; InputError for a single image or none."""
     check(not isinstance(images, str | Path), f"images must be a list, got the single path {images}: pass [path]")
-    single = isinstance(images, np.ndarray) and images.ndim == 2
-    check(not single, "images must be (b, h, w) or (b, h, w, 3), got two axes: pass a single image as [image]")
+    shape = images.shape if isinstance(images, np.ndarray) else ()
+    rule = "images must have shape (b, h, w) or (b, h, w, 3)"
+    check(len(shape) != 2, f"{rule}, got {shape}: pass a single image as [image]")
     listed = list(images)
     check(len(listed) > 0, "images must contain at least one image, got none")
     return listed
@@ -116,7 +122,9 @@ def _decoded(path: Path) -> np.ndarray:
                 image.load()
                 return _pixels(ImageOps.exif_transpose(image), path)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} must be an image that Pillow can read, got a corrupt or other file") from error
+        raise InputError(
+            f"{path} must be an image that Pillow can read, got a corrupt file or another format"
+        ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(f"{path} must have fewer pixels: {error}") from error
     except InputError:

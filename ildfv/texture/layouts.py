@@ -31,12 +31,12 @@ def read_layout(name: str, folder: Path) -> Collection:
     """The texture set in a folder with the layout `name`; InputError if a part is missing."""
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
     folder = Path(folder)
-    check(folder.is_dir(), f"{folder} must be a folder with the set {name}, got a path that is not a folder")
+    check(folder.is_dir(), f"{folder} must be the folder of the texture set {name}, got a path that is not a folder")
     return LAYOUTS[name](folder)
 
 
 def _inside(folder: Path, *names: str) -> Path:
-    """The first of the sub-folders that exists, else the folder itself: not every archive has a top-level folder."""
+    """The first sub-folder that exists, otherwise the folder itself. Not every archive has a top-level folder."""
     return next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 
@@ -49,7 +49,10 @@ def _kth_tips2(folder: Path) -> Collection:
     groups = []
     for path in found.paths:
         sample = path.parent.name
-        check(re.fullmatch("sample_[a-d]", sample) is not None, f"{path} must be in a folder sample_a … sample_d")
+        check(
+            re.fullmatch("sample_[a-d]", sample) is not None,
+            f"{path} must be in a folder sample_a … sample_d, got {sample}",
+        )
         groups.append(sample)
     return Collection(found.paths, found.labels, tuple(groups))
 
@@ -64,17 +67,17 @@ def _fmd(folder: Path) -> Collection:
 
 def _outex(folder: Path) -> Collection:
     images, lists = folder / "images", sorted(folder.glob("[0-9][0-9][0-9]"))
-    check(images.is_dir() and bool(lists), f"{folder} must have the folders images and 000 of an Outex problem")
+    check(images.is_dir() and bool(lists), f"{folder} must contain the folders images and 000 of an Outex problem")
     labels: dict[Path, str] = {}
     for part in ("train.txt", "test.txt"):
         file = lists[0] / part
-        check(file.is_file(), f"{folder} must have {lists[0].name}/{part}")
+        check(file.is_file(), f"{folder} must contain {lists[0].name}/{part}, got no such file")
         for number, line in enumerate(read_bytes(file, MAX_CSV_BYTES).decode("ascii").splitlines()[1:], start=2):
             name, _, label = line.partition(" ")
             path = _converted(images / name)
             check(
                 path is not None and bool(label.strip()),
-                f"{file} must list images and classes, got {line!r} in line {number}",
+                f"{file} must have an existing image and its class in each line, got {line!r} in line {number}",
             )
             assert path is not None
             labels[path] = f"class {int(label):03}"
@@ -89,14 +92,17 @@ def _converted(path: Path) -> Path | None:
 
 def _emphysema(folder: Path) -> Collection:
     table = folder / "patch_labels.csv"
-    check(table.is_file(), f"{folder} must have patch_labels.csv of the CT Emphysema Database")
+    check(table.is_file(), f"{folder} must contain patch_labels.csv of the CT Emphysema Database, got no such file")
     rows = [[cell.strip() for cell in row] for _, row in read_csv(table)[1]]
     paths, labels, groups = [], [], []
     for number, row in enumerate(rows, start=1):
         known = len(row) >= 2 and row[0] in EMPHYSEMA
         check(known, f"{table} must have the class 1, 2 or 3 and the subject in each line, got {row} in line {number}")
         path = next((p for p in _patches(folder, number) if p.is_file()), None)
-        check(path is not None, f"{folder} must have patches/patch{number}.tiff, as {table.name} has {len(rows)} lines")
+        check(
+            path is not None,
+            f"{folder} must contain patches/patch{number}.tiff for line {number} of {table.name}, got no such file",
+        )
         assert path is not None
         paths.append(path)
         labels.append(EMPHYSEMA[row[0]])

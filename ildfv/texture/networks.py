@@ -9,11 +9,11 @@ import numpy as np
 
 from ildfv.errors import InputError, check, require
 
-LEAST = 32  # pixels along a side, for which the last stage of common networks has a single location
+LEAST = 32  # pixels along a side; at this size, the last stage of common networks has a single location
 PROBE = 224  # side in pixels of the image that is used to find layers
 STAGES = 4  # number of layers that "auto" selects, one per resolution
 RANDOM = "random"
-MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # those of ImageNet
+MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
 
 
 class Network:
@@ -34,8 +34,8 @@ class Network:
     def auto(self) -> tuple[str, ...]:
         """The last layer at each of the four lowest resolutions above 1×1.
 
-        Only one level of nesting is considered: the outermost level at which modules have several resolutions, such as
-        that of the blocks of a network, not that of their parts.
+        Only one level of nesting is considered: the outermost level at which modules have at least three resolutions,
+        such as the blocks of a network but not the parts of the blocks.
         """
         depths = sorted({layer.count(".") for layer in self.layers})
         for depth in depths:
@@ -52,7 +52,7 @@ class Network:
         import torch
 
         h, w = image.shape[:2]
-        check(min(h, w) >= LEAST, f"{self.name} needs at least {LEAST}×{LEAST} pixels, got {h}×{w}")
+        check(min(h, w) >= LEAST, f"image must have at least {LEAST}×{LEAST} pixels for {self.name}, got {h}×{w}")
         rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         x = torch.from_numpy(((rgb - MEAN) / SD).transpose(2, 0, 1)[None].astype(np.float32))
         found: dict[str, Any] = {}
@@ -92,9 +92,8 @@ class Network:
         for hook in hooks:
             hook.remove()
         found = {name: shape for name, shape in shapes.items() if ran[name] == 1}
-        check(
-            bool(found), f"{self.name} must have layers with maps (d, h, w), got none (a transformer?): choose another"
-        )
+        rule = f"backbone {self.name} must have layers whose outputs are maps (d, h, w)"
+        check(bool(found), f"{rule}, got none: choose a convolutional network")
         return found
 
 
@@ -110,7 +109,8 @@ def _body(source: str, model: str, weights: str | None):
         if source == "timm":
             body = module.create_model(model, pretrained=published)
         else:
-            check(model in module.list_models(module=module), f'backbone "{source}:{model}" must be a known network')
+            known = model in module.list_models(module=module)
+            check(known, f'backbone "{source}:{model}" must be a network of torchvision, got an unknown name')
             body = module.get_model(model, weights="DEFAULT" if published else None)
     except InputError:
         raise
@@ -118,7 +118,7 @@ def _body(source: str, model: str, weights: str | None):
         first = " ".join(str(error).split())[:200]
         raise InputError(
             f'backbone "{source}:{model}" must be a network of {SOURCES[source]} with available weights, got '
-            f"{type(error).__name__}: {first} (weights from a file: {source}:{model}@FILE)"
+            f"{type(error).__name__}: {first}; for weights from a file, use {source}:{model}@FILE"
         ) from error
     if weights not in (None, RANDOM):
         _load(body, Path(str(weights)))
@@ -134,13 +134,15 @@ def _load(body, path: Path) -> None:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError) as error:
-        raise InputError(f"{path} must be safetensors or a state dict: {error}") from error
+        raise InputError(
+            f"{path} must be a safetensors file or a state dict, got {type(error).__name__}: {error}"
+        ) from error
     except Exception as error:
-        raise InputError(f"{path} must be a state dict without pickled code: {type(error).__name__}") from error
+        raise InputError(f"{path} must be a state dict without pickled code, got {type(error).__name__}") from error
     own = body.state_dict()
     fits = {name: v for name, v in state.items() if name in own and own[name].shape == v.shape}
     missing = [name for name in own if name not in fits and "classifier" not in name and "fc" not in name]
-    check(bool(fits), f"{path} must contain weights of the network, got no matching tensor")
+    check(bool(fits), f"{path} must contain weights of the network, got no tensor with matching name and shape")
     check(len(missing) < len(own) // 10, f"{path} must contain all weights, got none for {', '.join(missing[:3])}")
     body.load_state_dict(fits, strict=False)
 

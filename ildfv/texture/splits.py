@@ -14,7 +14,7 @@ Split = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol, for which exactly one of train_per_class (with repeats), leave_one_group_out and folds is given."""
+    """A protocol. Exactly one of train_per_class (with repeats), leave_one_group_out and folds must be given."""
 
     train_per_class: int | None = None
     repeats: int = 10
@@ -26,13 +26,14 @@ class Protocol:
         chosen = [self.train_per_class is not None, self.leave_one_group_out, self.folds is not None]
         check(
             sum(chosen) == 1,
-            f"one of --train-per-class, --leave-one-group-out and --folds must be given, got {sum(chosen)}",
+            f"exactly one of --train-per-class, --leave-one-group-out and --folds must be given, got {sum(chosen)}",
         )
 
     def describe(self) -> str:
         """The protocol in words."""
         if self.train_per_class is not None:
-            return f"{self.train_per_class} training images per class, {self.repeats} random repeats"
+            images = f"{self.train_per_class} training image{'s' * (self.train_per_class != 1)} per class"
+            return f"{images}, {self.repeats} random repeat{'s' * (self.repeats != 1)}"
         return "leave one group out" if self.leave_one_group_out else f"{self.folds} folds"
 
     def check_set(self, collection: Collection) -> None:
@@ -65,7 +66,7 @@ class Protocol:
     def _groups(self, collection: Collection) -> list[Split]:
         labels, groups = np.asarray(collection.labels), grouped(collection)
         names = sorted(set(groups))
-        check(len(names) > 1, f"leave one group out needs at least 2 groups, got only {names[0]}")
+        check(len(names) > 1, f"--leave-one-group-out needs at least 2 groups, got only {names[0]}")
         found = []
         for name in [name for name in names if name not in collection.training_only]:
             train, test = np.flatnonzero(groups != name), np.flatnonzero(groups == name)
@@ -75,7 +76,7 @@ class Protocol:
         return found
 
     def _folds(self, collection: Collection) -> list[Split]:
-        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow, after all checks of the input
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow import, after the checks
 
         number = self.folds or 0
         labels = np.asarray(collection.labels)
@@ -83,7 +84,7 @@ class Protocol:
             return list(StratifiedKFold(number, shuffle=True, random_state=self.seed).split(labels, labels))
         groups = np.asarray(collection.groups)
         n_groups = len(set(groups))
-        check(n_groups >= number, f"--folds must be at most the number of groups, {n_groups}, got {number}")
+        check(n_groups >= number, f"--folds must be at most {n_groups}, the number of groups, got {number}")
         splitter = StratifiedGroupKFold(number, shuffle=True, random_state=self.seed)
         found = list(splitter.split(labels, labels, groups))
         for train, test in found:

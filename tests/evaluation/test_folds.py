@@ -135,7 +135,7 @@ def test_folds_are_restored_from_json():
 
 def test_too_few_patients_give_a_one_line_error():
     patients, counts = cohort(4)
-    rule = "--folds must be at most the number of labelled patients, 4, got 5: use --folds 4"
+    rule = "--folds must be at most 4, the number of labelled patients, got 5: use --folds 4"
     with pytest.raises(InputError, match=rule):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
@@ -183,7 +183,7 @@ def edited(folds, change):
         (lambda d: d["folds"][0].append(d["folds"][3][0]), "in fold 0 and fold 3"),
         (lambda d: d["folds"][1].append(d["folds"][1][0]), "in fold 1 and fold 1"),
         (lambda d: d["unlabelled"].append(d["folds"][2][0]), "in fold 2 and unlabelled"),
-        (lambda d: d["folds"][0].append("stranger"), "profile, missing for stranger"),
+        (lambda d: d["folds"][0].append("stranger"), "profile, got none for stranger"),
         (lambda d: d["folds"].append([]), "fold 5 must have at least one patient"),
         (lambda d: d.pop("folds"), "must have the structure that `ildfv folds` writes, got KeyError"),
         (lambda d: d.update(kind="else"), "must be of kind"),
@@ -215,7 +215,7 @@ def test_a_moved_patient_is_allowed():
 def test_scans_prepared_after_the_folds_are_named():
     patients, counts = cohort(10)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
-    with pytest.raises(InputError, match=r"missing newcomer: add them, or run `ildfv folds --fresh`"):
+    with pytest.raises(InputError, match=r"which lacks newcomer: add them or run `ildfv folds --fresh`"):
         folds.train(0, [*patients, "newcomer"])
 
 
@@ -229,7 +229,7 @@ def test_leaks_are_named():
     check_no_leak({"train": ["a", "b"], "test": ["c"]})
     with pytest.raises(InputError, match="got b in train and test"):
         check_no_leak({"train": ["a", "b"], "test": ["b"]})
-    with pytest.raises(InputError, match="got s1 under a and b"):
+    with pytest.raises(InputError, match="got s1 of patients a and b"):
         check_one_patient_per_scan(["a", "b"], ["s1", "s1"])
 
 
@@ -238,9 +238,11 @@ def test_an_absent_pattern_gives_a_warning():
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
     warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
-    assert warnings == [f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): their scores are undefined"]
+    assert warnings == [
+        f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): recall, F and AUC are undefined"
+    ]
     scans = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings("scan")
-    assert scans == ["no scan shows reticular, honeycomb, emphysema: their scores are undefined"]
+    assert scans == ["no scan shows reticular, honeycomb, emphysema: recall, F and AUC are undefined"]
     counts[0, 1] = T
     first, second, *inner = make_folds(
         patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3

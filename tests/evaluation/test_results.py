@@ -164,7 +164,7 @@ def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
 def test_a_patient_in_two_folds_cannot_be_pooled():
     a = predictions(fold=0)
     b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions, PATTERNS)
-    with pytest.raises(InputError, match="tested in one fold only, got f0-p0 in 0 and 1"):
+    with pytest.raises(InputError, match="tested in one fold only, got f0-p0 in folds 0 and 1"):
         evaluate([a, b], data="phantom", threshold=6000)
 
 
@@ -255,7 +255,7 @@ def test_long_curves_are_thinned_with_their_ends_kept():
     [
         ({"scores": np.zeros((3, 4))}, r"scores must have shape \(150, 4\), got \(3, 4\)"),
         ({"presence": np.full((150, 4), 2)}, "presence must be 1, 0 or −1"),
-        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 slices without one"),
+        ({"presence": np.full((150, 4), -1)}, "every slice must have a label, got 150 without a label"),
         ({"scores": np.full((150, 4), np.nan)}, "scores of fv-conv1 must be finite"),
     ],
 )

@@ -26,16 +26,16 @@ def estimates(*values):
 @pytest.mark.parametrize(
     ("vectors", "network", "said"),
     [
-        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the CNN overtakes between 24 and 48 patients"),
+        ((0.9, 0.8, 0.7), (0.8, 0.75, 0.9), "the curves cross: the CNN becomes better between 24 and 48 patients"),
         (
             (0.5, 0.9, 0.9),
             (0.6, 0.8, 0.8),
-            "the curves cross: the Fisher vector overtakes between 12 and 24 patients",
+            "the curves cross: the Fisher vector becomes better between 12 and 24 patients",
         ),
         ((0.9, 0.9, 0.9), (0.8, 0.8, 0.8), "no crossing: the Fisher vector has the larger value at all sizes"),
         ((0.7, 0.7, 0.7), (0.8, 0.8, 0.8), "no crossing: the CNN has the larger value at all sizes"),
-        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the CNN overtakes between 12 and 48 patients"),
-        ((None, None, None), (0.8, 0.9, 0.8), "undefined at all sizes"),
+        ((0.9, None, 0.7), (0.8, 0.9, 0.8), "the curves cross: the CNN becomes better between 12 and 48 patients"),
+        ((None, None, None), (0.8, 0.9, 0.8), "the difference is undefined at all sizes"),
     ],
 )
 def test_the_sentence_on_the_crossing_is_right_for_cases_computed_by_hand(vectors, network, said):

@@ -83,7 +83,7 @@ def test_slices_without_label_maps_are_counted_and_not_used(ran):
     statistics = next(d for d in ran["experiments"] if d["name"] == "statistics")
     assert "12 slices have no labels" in statistics["notes"][0]
     page = Path(ran["page"]).read_text(encoding="utf-8")
-    assert "12 slices without labels are used neither for training nor for testing" in page
+    assert "slices without labels (12) are used neither for training nor for testing" in page
 
 
 def test_an_experiment_that_cannot_be_run_gives_a_one_line_error_after_the_others_are_done(tmp_path):

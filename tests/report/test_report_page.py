@@ -164,7 +164,7 @@ def test_a_users_own_data_is_not_called_phantom():
     results = [evaluate(predictions(), data="user", threshold=6000, n_resamples=20)]
     html = render(ReportContent(data="user", results=results))
     assert "phantom" not in html.lower()
-    with pytest.raises(InputError, match="results must be on user data like the report, got phantom"):
+    with pytest.raises(InputError, match="results must be from user data, like the report, got phantom"):
         ReportContent(data="user", results=[document()])
 
 
@@ -226,7 +226,7 @@ def test_a_note_states_that_a_pattern_without_a_threshold_counts_as_missed():
     decisions = replace(p.decisions, thresholds=(None, *p.decisions.thresholds[1:]))
     one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
     (line,) = undecided(one)
-    assert line.startswith("no validation slice of fold 0 shows ground glass")
+    assert line.startswith("ground glass has no decision threshold if fold 0 is held out, because no validation slice")
     html = render(ReportContent(data="phantom", results=[one, one.model_copy(update={"system": "other"})]))
     assert html.count(line) == 1
     assert undecided(document()) == []
@@ -237,7 +237,8 @@ def test_patterns_without_a_threshold_in_the_same_folds_share_a_note():
     decisions = replace(p.decisions, thresholds=(None, None, *p.decisions.thresholds[2:]))
     one = evaluate(replace(p, decisions=decisions), data="phantom", threshold=6000, n_resamples=50)
     (line,) = undecided(one)
-    assert line.startswith("no validation slice of fold 0 shows ground glass or reticular at T = 6000")
+    assert "ground glass and reticular have no decision threshold if fold 0 is held out" in line
+    assert "no validation slice shows them at T = 6000" in line
 
 
 def test_numbers_on_the_page_are_those_of_the_documents():
@@ -389,7 +390,7 @@ def test_the_page_states_the_slices_each_system_was_scored_on():
     other = one.model_copy(update=pooled)
     assert _folds_text([one, other]) == (
         f"fold 0: {count(1200)} slices of 30 patients (cnn); "
-        f"folds 0, 1 pooled: {count(2400)} slices of 60 patients (fv)"
+        f"folds 0, 1 (pooled): {count(2400)} slices of 60 patients (fv)"
     )
 
 

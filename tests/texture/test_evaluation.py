@@ -159,11 +159,15 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
         (lambda f: [p.unlink() for p in list((f / "set/fine").iterdir())[1:]], [], "fine must have at least 2 images"),
         (lambda f: np.save(f / "set/a.npy", np.ones((9, 9))), [], "got the image a.npy"),
         (lambda f: np.save(f / "set/fine/a.npy", np.ones((5, 5))), [], "a.npy must have at least 7×7 pixels"),
-        (lambda f: None, ["--leave-one-group-out"], "leave one group out needs groups, got none: give --table"),
+        (
+            lambda f: None,
+            ["--leave-one-group-out"],
+            "--leave-one-group-out needs the group of each image, got none: give --table",
+        ),
         (
             lambda f: None,
             ["--folds", "3", "--train-per-class", "2"],
-            "one of --train-per-class, --leave-one-group-out and --folds must be given, got 2",
+            "exactly one of --train-per-class, --leave-one-group-out and --folds must be given, got 2",
         ),
         (
             lambda f: None,
@@ -236,7 +240,10 @@ def test_outex_is_read_from_its_lists(tmp_path):
     (tmp_path / "000" / "test.txt").write_text("1\n000002.ras 1\n")
     assert read("outex", tmp_path).labels == ("class 000", "class 001", "class 001")
     (tmp_path / "000" / "test.txt").write_text("1\n000009.ras 1\n")
-    with pytest.raises(InputError, match=r"test.txt must list images and classes, got '000009.ras 1' in line 2"):
+    with pytest.raises(
+        InputError,
+        match=r"test.txt must have an existing image and its class in each line, got '000009.ras 1' in line 2",
+    ):
         read_layout("outex", tmp_path)
 
 
@@ -250,7 +257,9 @@ def test_emphysema_patches_have_subjects_as_groups(tmp_path):
     with pytest.raises(InputError, match="class 1, 2 or 3 and the subject in each line"):
         read_layout("emphysema", tmp_path)
     (tmp_path / "patch_labels.csv").write_text("1, 4\n" * 4)
-    with pytest.raises(InputError, match=r"must have patches/patch4.tiff, as patch_labels.csv has 4 lines"):
+    with pytest.raises(
+        InputError, match=r"must contain patches/patch4.tiff for line 4 of patch_labels.csv, got no such file"
+    ):
         read_layout("emphysema", tmp_path)
 
 

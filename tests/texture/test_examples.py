@@ -50,7 +50,7 @@ def test_dtd_is_divided_by_its_published_lists(example, tmp_path):
     assert [collection.paths[i].name for i in found[0][1]] == ["banded_2.png", "woven_2.png"]
     assert len(found[0][0]) == 4
     (tmp_path / "labels" / "val3.txt").unlink()
-    with pytest.raises(InputError, match=r"val3.txt must exist: DTD's labels are part of its archive"):
+    with pytest.raises(InputError, match=r"val3.txt must exist: it is part of the archive of DTD"):
         list(example["splits"]("dtd", tmp_path, collection, 1))
 
 

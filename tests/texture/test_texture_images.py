@@ -88,9 +88,9 @@ def cut(path):
         ("a.npy", lambda p: p.write_bytes(b"nothing"), "a.npy must be an array in NumPy's format"),
         ("a.npy", lambda p: np.save(p, np.array([{}])), "a.npy must be an array in NumPy's format"),
         ("a.npy", lambda p: np.save(p, np.full((8, 8), np.nan)), "a.npy must contain finite values, got NaN"),
-        ("a.npy", lambda p: np.save(p, np.zeros((2, 8, 8, 3))), r"a.npy must be \(h, w\) or \(h, w, 3\), got"),
+        ("a.npy", lambda p: np.save(p, np.zeros((2, 8, 8, 3))), r"a.npy must have shape \(h, w\) or \(h, w, 3\), got"),
         ("a.npy", lambda p: np.save(p, np.zeros((8, 8), complex)), "must contain real numbers, got dtype complex128"),
-        ("a.png", lambda p: None, "must be an image file, got no such file"),
+        ("a.png", lambda p: None, "must be an image file, got a path that does not exist"),
     ],
 )
 def test_images_that_cannot_be_used_give_a_one_line_error(tmp_path, name, write, message):
