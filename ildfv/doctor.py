@@ -8,6 +8,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from ildfv.counted import counted
 from ildfv.extras import EXTRAS, install_command, is_installed, missing_distributions
 
 
@@ -27,12 +28,8 @@ def examine() -> list[dict]:
     return [finding._asdict() for check in checks for finding in check()]
 
 
-def _plural(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
-
-
 def _machine() -> list[Finding]:
-    cores, memory = _plural(os.cpu_count() or 1, "core"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores, memory = counted(os.cpu_count() or 1, "core"), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     detail = f"{platform.machine()}, {cores}, {memory / 2**30:.0f} GiB, Python {platform.python_version()}"
     return [Finding("machine", "ok", detail)]
 
@@ -78,7 +75,7 @@ def _torch() -> list[Finding]:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library cannot be loaded
         return [Finding("torch", "broken", " ".join(str(error).split())[:250], "reinstall torch")]
-    threads = _plural(torch.get_num_threads(), "thread")
+    threads = counted(torch.get_num_threads(), "thread")
     return [Finding("torch", "ok", f"torch {torch.__version__}, {threads}"), *_gpu()]
 
 

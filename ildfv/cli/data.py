@@ -11,6 +11,7 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.cli.early import check_study
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS
 
@@ -50,7 +51,7 @@ def phantom(
         "scans": [str(s) for s in scans],
     }
     if not output.emit(result, as_json=as_json):
-        made = f"{patients} phantom scan{'s' * (patients != 1)} of {slices} slice{'s' * (slices != 1)} in {folder}"
+        made = f"{counted(patients, 'phantom scan')} of {counted(slices, 'slice')} in {folder}"
         output.out.print(f"{made}. Next: ildfv prepare {quote(str(folder))}", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from ildfv.cli import completion, output
 from ildfv.cli import options as o
 from ildfv.cli.early import check_study
 from ildfv.cli.scores import show_scores
+from ildfv.counted import counted
 from ildfv.errors import InputError
 from ildfv.pipeline.choices import check_head, check_method, check_region_name, check_target
 from ildfv.train import defaults
@@ -231,7 +232,7 @@ def encode(
         progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(result, as_json=as_json):
-        after = f"{result['passes']} pass{'es' * (result['passes'] != 1)}"
+        after = counted(result["passes"], "pass", "passes")
         output.out.print(
             f"{result['slices']:,} slices with {result['descriptors']:,} descriptors of layer {result['layer']} "
             f"({result['d']} dimensions, {result['inputs']['model']}) were encoded by a mixture of "

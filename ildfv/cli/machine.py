@@ -8,6 +8,7 @@ from rich.text import Text
 from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.cli.early import check_study
+from ildfv.counted import counted
 
 
 def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
@@ -41,6 +42,6 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
         for fault in result["faults"]:
             output.out.print(Text.assemble(("fault: ", "red"), fault), soft_wrap=True)
         files, faults = result["checked"], len(result["faults"])
-        output.out.print(f"{files:,} file{'s' * (files != 1)} checked, {faults:,} fault{'s' * (faults != 1)}")
+        output.out.print(f"{counted(files, 'file')} checked, {counted(faults, 'fault')}")
     if result["faults"]:
         raise typer.Exit(1)

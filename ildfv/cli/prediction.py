@@ -11,6 +11,7 @@ import typer
 from ildfv.cli import completion, output
 from ildfv.cli import options as o
 from ildfv.cli.early import check_study, missing_sources
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
 from ildfv.inference.predictor_location import predictor_content
@@ -272,7 +273,7 @@ def _print_answer(answer: dict) -> None:
                 f'This head was fitted to labels of scans: "present" depends on {what}; "slices" is the number of '
                 "slices that alone would make a pattern present."
             )
-        count = f"{answer['slices']} slice{'s' * (answer['slices'] != 1)}"
+        count = counted(answer["slices"], "slice")
         output.table(
             f"{answer['scan']}, {count}, {head_name}: {data}",
             HEADINGS,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ildfv.cli import output
+from ildfv.counted import counted
 from ildfv.errors import printable
 
 NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -30,11 +31,11 @@ def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) 
     for note in report["notes"]:
         output.out.print(printable(f"note: {note}"))
     if report["removed"]:
-        removed = [(one["series"], one.get("reason", _counted(one["slices"], "slice"))) for one in report["removed"]]
+        removed = [(one["series"], one.get("reason", counted(one["slices"], "slice"))) for one in report["removed"]]
         output.lines("Removed from the workspace", removed)
-        what = f"{_counted(report['removed_scans'], 'scan')} and {_counted(report['removed_slices'], 'slice')}"
+        what = f"{counted(report['removed_scans'], 'scan')} and {counted(report['removed_slices'], 'slice')}"
         output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
-    kept = f"; {_counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
+    kept = f"; {counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
     output.out.print(f"This run: {_contents(report)}{kept}.")
     output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.")
 
@@ -43,7 +44,7 @@ def _print_counts(report: dict) -> None:
     """Prints how many files were quarantined and ignored, without their names."""
     for name in ("quarantined", "ignored"):
         if files := _files(report[name]):
-            output.out.print(f"{_counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
+            output.out.print(f"{counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
 
 
 def _files(unused: list[dict]) -> int:
@@ -54,11 +55,11 @@ def _files(unused: list[dict]) -> int:
 def show_preview(preview: dict, *, every_file: bool) -> None:
     """Prints the scans, label maps and patients that `prepare` would use."""
     for scan in preview["scans"]:
-        what = f"patient {scan['patient']}, {_counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
+        what = f"patient {scan['patient']}, {counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
         output.out.print(printable(f"{scan['source']}: {what}"), soft_wrap=True)
     _show_unused(preview, every_file)
     labelled = sum(scan["label"] is not None for scan in preview["scans"])
-    found = _counted(len(preview["scans"]), "scan")
+    found = counted(len(preview["scans"]), "scan")
     output.out.print(f"{found}, {labelled} with label maps; nothing was written.", soft_wrap=True)
 
 
@@ -75,7 +76,7 @@ def _show_unused(report: dict, every_file: bool) -> None:
     for reason, entries in by_reason.items():
         names = [Path(unused["source"]).name for unused in entries]
         which = _names_or_count(names, f"{len(names)} paths")
-        output.out.print(printable(f"{_counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
+        output.out.print(printable(f"{counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
 
 
 def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -86,8 +87,8 @@ def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for found in kinds.values():
         texts = Counter(note for _, note in found)
-        which = _names_or_count([name for name, _ in found], _counted(len(found), "scan"))
-        others = f" (and {_counted(len(texts) - 1, 'other value')})" if len(texts) > 1 else ""
+        which = _names_or_count([name for name, _ in found], counted(len(found), "scan"))
+        others = f" (and {counted(len(texts) - 1, 'other value')})" if len(texts) > 1 else ""
         lines.append(f"{which}: {texts.most_common(1)[0][0]}{others}")
     return lines
 
@@ -99,12 +100,7 @@ def _names_or_count(names: list[str], count: str) -> str:
 
 def _contents(counts: dict) -> str:
     """The numbers of scans, patients and slices as text."""
-    scans, patients, slices = (_counted(counts[f"{what}s"], what) for what in ("scan", "patient", "slice"))
+    scans, patients, slices = (counted(counts[f"{what}s"], what) for what in ("scan", "patient", "slice"))
     if "labelled_scans" in counts:  # labels of scans: which slices show a pattern is unknown
         return f"{scans} of {patients} ({counts['labelled_scans']:,} with labels), {slices}"
     return f"{scans} of {patients}, {slices} ({counts['labelled_slices']:,} with labels)"
-
-
-def _counted(number: int, what: str) -> str:
-    """The number with its noun, such as "1 scan" or "2 scans"."""
-    return f"{number:,} {what}{'s' * (number != 1)}"

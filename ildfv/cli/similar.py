@@ -10,6 +10,7 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.cli.early import check_scan, check_study
+from ildfv.counted import counted
 from ildfv.inference.gallery_file import check_gallery, write_gallery
 from ildfv.pipeline.choices import check_region_name
 from ildfv.pipeline.location import split_slice
@@ -77,7 +78,7 @@ def similar(
     ]
     title = (
         f"Slices nearest to slice {query['slice']} of {query['scan']}, among {searched['slices']} slices of "
-        f"{searched['patients']} other patient{'s' * (searched['patients'] != 1)}"
+        f"{counted(searched['patients'], 'other patient')}"
     )
     output.table(title, ["", "distance", "labels", "patient", "slice"], rows)
     if out is not None:

@@ -9,6 +9,7 @@ import typer
 
 from ildfv.cli import options as o
 from ildfv.cli import output
+from ildfv.counted import counted
 
 app = typer.Typer(help="Classify images of any kind by their texture, with Fisher vectors.", no_args_is_help=True)
 
@@ -53,7 +54,7 @@ def encode(
     index = encode_images(files, out, encoder, named=lambda path: _below(path, base), progress=output.progress(verbose))
     if not output.emit(index, as_json=as_json):
         count = len(index["images"])
-        output.out.print(f"{out}: {count} Fisher vector{'s' * (count != 1)} of {index['length']} values")
+        output.out.print(f"{out}: {counted(count, 'Fisher vector')} of {index['length']} values")
 
 
 def classify(
@@ -153,7 +154,7 @@ def classify(
     output.table("Confusion: images by predicted class", columns, rows)
     for one in found.duplicates:
         names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
-        output.out.print(f"duplicates: {names} (in training and test images of {both} split{'s' * (both != 1)})")
+        output.out.print(f"duplicates: {names} (in training and test images of {counted(both, 'split')})")
 
 
 def predict(

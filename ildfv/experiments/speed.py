@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ildfv.counted import counted
 from ildfv.evaluation.tables import Cell, Table
 from ildfv.experiments import fitted, label_maps, paper
 from ildfv.experiments.context import Context
@@ -140,13 +141,13 @@ def device_name(context: Context) -> str:
     if context.device.startswith("cuda"):
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads != 1)}"
+    return f"CPU, {counted(threads, 'thread')}"
 
 
 def busy() -> str:
     """A sentence on the load of the computer during the measurement."""
     cores = os.cpu_count() or 1
-    return f"The load average was {os.getloadavg()[0]:.0f} on {cores} core{'s' * (cores != 1)}."
+    return f"The load average was {os.getloadavg()[0]:.0f} on {counted(cores, 'core')}."
 
 
 def seconds(work: Callable[[int], object], n: int) -> np.ndarray:

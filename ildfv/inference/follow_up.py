@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from scipy.stats import t
 
+from ildfv.counted import counted
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
@@ -149,7 +150,7 @@ def compare_scans(
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
             m = scan.geometry.shape[0]
-            progress.note(f"{source}: {m} slice{'s' * (m != 1)}")
+            progress.note(f"{source}: {counted(m, 'slice')}")
             shown = str(scan.source).replace(str(folder), str(source), 1)
             identity = identity_of(scan, shown) if keep_identity else None
             predictions.append(predicted(predictor, scan, notes, contributions=out is not None, identity=identity))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ildfv.counted import counted
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
@@ -170,7 +171,7 @@ def _answer(
             progress.note(f"{name}: already predicted, skipped")
             return answer
     m = scan.geometry.shape[0]
-    progress.note(f"{name}: {m} slice{'s' * (m != 1)}" + (f"; {notes[0]}" if notes else ""))
+    progress.note(f"{name}: {counted(m, 'slice')}" + (f"; {notes[0]}" if notes else ""))
     identity = identity_of(scan, source) if options.keep_identity else None
     maps = options.out is not None or not delivered
     # Another process with the same --out must neither predict this scan nor remove its files.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
@@ -206,7 +207,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
 def _listed(scans: list[Scan]) -> str:
     """Text such as "1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart"."""
     sizes = [(scan.geometry.shape[0], scan.geometry.spacing[0]) for scan in scans[:LISTED]]
-    named = [f"{i}: {n} slice{'s' * (n != 1)}, {mm:.3g} mm apart" for i, (n, mm) in enumerate(sizes, start=1)]
+    named = [f"{i}: {counted(n, 'slice')}, {mm:.3g} mm apart" for i, (n, mm) in enumerate(sizes, start=1)]
     return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
 
 

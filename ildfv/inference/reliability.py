@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.inference.batch import SliceBatch
 from ildfv.scans.volume import Volume
 
@@ -54,7 +55,7 @@ def statements(predictor: Predictor, volume: Volume, slices: SliceBatch, lung: n
     if not found:
         checked = "Pixel size, slice spacing, lung area and" if reference.lung_area else "Pixel size, slice spacing and"
         return [f"{checked} texture likelihood are within the range of the training slices."]
-    return [f"The scan differs from the training data in {len(found)} respect{'s' * (len(found) > 1)}.", *found]
+    return [f"The scan differs from the training data in {counted(len(found), 'respect')}.", *found]
 
 
 def _texture(median: float, quantiles: list[float], scans: tuple[float, float] | None, encoding: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.pacs.address import WebAddress
 from ildfv.pacs.credentials import Credentials
@@ -109,7 +110,7 @@ def _chosen(available: dict[str, tuple[str, int]], series: str | None, where: st
     if len(ct) == 1:
         return ct[0], []
     sizes = [available[uid][1] for uid in ct[:LISTED]]
-    listed = "; ".join(f"{number}: {n} image{'s' * (n != 1)}" for number, n in enumerate(sizes, start=1))
+    listed = "; ".join(f"{number}: {counted(n, 'image')}" for number, n in enumerate(sizes, start=1))
     more = f"; and {len(ct) - LISTED} more" if len(ct) > LISTED else ""
     return ct[0], [
         f"{len(ct)} series were found: {listed}{more}. Series 1, with the most images, is used; choose another with "

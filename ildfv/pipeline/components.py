@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.inference.components import Patch, mean_component_scores, nearest_patches, picture
@@ -84,7 +85,7 @@ def describe_components(
         ]
         return np.concatenate([one for one in found if one is not None])
 
-    progress.note(f"reading {len(chosen)} training slice{'s' * (len(chosen) != 1)}")
+    progress.note(f"reading {counted(len(chosen), 'training slice')}")
     read = images_of(encoding, slices).images
     patches = nearest_patches(mixture, project.maps, project.fields, read, chosen, owners, count=count)
     means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, weights)

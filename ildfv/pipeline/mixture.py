@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ildfv import distributed
+from ildfv.counted import counted
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.mixture_warnings import FALL
 from ildfv.progress import Progress
@@ -62,7 +63,7 @@ def fit(
     mine = [batch for share in shares for batch in share.batches]
     stream = MapStream(slices, activations, mine, weights=weights, memory=memory, note=progress.note)
     _fitted(mixture, Passes(mixture, stream, shares, settings.layer, progress), settings.layer, progress)
-    passes = f"{mixture.n_iter_} pass{'es' * (mixture.n_iter_ != 1)}"
+    passes = counted(mixture.n_iter_, "pass", "passes")
     progress.note(f"{settings.layer}: mean log likelihood {mixture.lower_bound_:.4f} after {passes}")
     return mixture
 

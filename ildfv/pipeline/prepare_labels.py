@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ildfv.counted import counted
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.label_file import PATIENT, LabelFile
 from ildfv.datasets.planned_slices import PlannedSlices
@@ -44,7 +45,7 @@ def store_labels(
         found.write(workspace.scan_labels_file)
         workspace.slice_labels_file.unlink(missing_ok=True)
         known = {series for series, row in found.presence.items() if max(row) >= 0}
-        progress.note(f"{labels.path} labels {len(known):,} scan{'s' * (len(known) != 1)} as a whole")
+        progress.note(f"{labels.path} labels {counted(len(known), 'scan')} as a whole")
         if missing := len(slices.names) - len(known):
             notes.append(f"scans without a label are not used for fitting ({missing} of {len(slices.names)})")
         return notes
@@ -53,7 +54,7 @@ def store_labels(
     rows = {name: [row for row in rows.values() if max(row) > UNLABELLED] for name, rows in found.counts.items()}
     n_slices, n_scans = sum(map(len, rows.values())), sum(map(bool, rows.values()))
     check(n_slices > 0, f"{labels.path} must label at least one prepared slice, got none")
-    counts = f"{n_slices:,} slice{'s' * (n_slices != 1)} of {n_scans:,} scan{'s' * (n_scans != 1)}"
+    counts = f"{counted(n_slices, 'slice')} of {counted(n_scans, 'scan')}"
     progress.note(f"{labels.path} labels {counts}")
     return notes
 

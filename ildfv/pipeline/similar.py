@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.identity import hashed
@@ -226,7 +227,7 @@ def text_of_labels(result: dict) -> str:
         known = ", ".join(result["present"])
         return f"{known}; other patterns not labelled" if known else "not labelled"
     pixels = {pattern: result["pixels"][pattern] for pattern in result["present"]}
-    return ", ".join(f"{p} ({n} pixel{'s' * (n != 1)})" for p, n in pixels.items()) or "none of the patterns"
+    return ", ".join(f"{p} ({counted(n, 'pixel')})" for p, n in pixels.items()) or "none of the patterns"
 
 
 def similar_page(found: Found) -> str:

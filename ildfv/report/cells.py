@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from ildfv.counted import counted as with_commas
 from ildfv.evaluation.tables import Cell, Table
 from ildfv.report import figures
 from ildfv.report.figures import number
@@ -32,7 +33,7 @@ def count(value: int | None) -> str:
 
 def counted(n: int, noun: str) -> str:
     """The number with its noun, such as "1 slice" or "12 345 slices"."""
-    return f"{count(n)} {noun}{'s' * (n != 1)}"
+    return with_commas(n, noun).replace(",", "\u202f")
 
 
 def percent(part: float, whole: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import InputError
 from ildfv.scans.acquisitions import Acquisition, acquisitions
 from ildfv.scans.copies import without_copies
@@ -51,7 +52,7 @@ def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
     bad = [header for header in headers if header.problem]
     if bad:
         n = len(bad) - 1
-        more = f" (and {n} more file{'s' * (n > 1)} of the series)" if n else ""
+        more = f" (and {counted(n, 'more file')} of the series)" if n else ""
         raise InputError(f"{bad[0].path.name}: {bad[0].problem}{more}")
     kept, copies = without_copies(headers)
     return acquisitions(kept), copies

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, read_json, replacing, sha256, write_json
@@ -47,7 +48,7 @@ def encode(
         key = key_of(VERSION, settings, images)
         _check_same(out, key)
         if not has_model(out):
-            progress.note(f"fitting the encoder on {len(paths)} image{'s' * (len(paths) != 1)}")
+            progress.note(f"fitting the encoder on {counted(len(paths), 'image')}")
             encoder.fit(paths)
             save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.texture.collection import Collection, grouped
 
@@ -32,8 +33,8 @@ class Protocol:
     def describe(self) -> str:
         """The protocol in words."""
         if self.train_per_class is not None:
-            images = f"{self.train_per_class} training image{'s' * (self.train_per_class != 1)} per class"
-            return f"{images}, {self.repeats} random repeat{'s' * (self.repeats != 1)}"
+            images = f"{counted(self.train_per_class, 'training image')} per class"
+            return f"{images}, {counted(self.repeats, 'random repeat')}"
         return "leave one group out" if self.leave_one_group_out else f"{self.folds} folds"
 
     def check_set(self, collection: Collection) -> None:

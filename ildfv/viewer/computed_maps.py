@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ildfv.counted import counted
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.page import SMOOTHING
@@ -68,7 +69,7 @@ class ComputedMaps:
         """A note for the user on the predictor and its training data."""
         info = self.predictor.info
         patients = info.training.get("fit_patients")
-        trained = "" if patients is None else f", which was trained on {patients} patient{'s' * (patients != 1)}"
+        trained = "" if patients is None else f", which was trained on {counted(patients, 'patient')}"
         return (
             f"Contribution maps explain the score of {self.head} of predictor {self.predictor.checksum[:12]}{trained}. "
             "All displayed scores are from the systems of the workspace."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.read_labels import read_labels
 from ildfv.datasets.records import Scan
@@ -116,7 +117,7 @@ def _check_same_slices(scan: Scan, answer: Answer) -> None:
 
 def _extent(positions: np.ndarray) -> str:
     """Text such as "24 slices, the first at -120.00 mm"."""
-    return f"{len(positions)} slice{'s' * (len(positions) != 1)}, the first at {positions[0]:.2f} mm"
+    return f"{counted(len(positions), 'slice')}, the first at {positions[0]:.2f} mm"
 
 
 def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:
