@@ -15,7 +15,7 @@ from ildfv.phantom.chest import Chest
 from ildfv.phantom.dicom_series import dataset, series_uid
 from ildfv.phantom.difficulty import patient_of
 from ildfv.phantom.disease import Disease
-from ildfv.phantom.fields import doubled
+from ildfv.kernels.drawing import doubled
 from ildfv.phantom.hard import CONTRASTS, HARD_DECK, PROTOCOLS
 from ildfv.phantom.mimics import moved
 from ildfv.phantom.patient import Patient
