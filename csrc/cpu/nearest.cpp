@@ -130,9 +130,11 @@ class Cells {
             const double beyond = std::max(ring * side - 2 * margin, 0.0);
             if (farthest.last() < beyond * beyond) break;
         }
+        const double last = farthest.last();
+        seen.erase(std::remove_if(seen.begin(), seen.end(), [&](const auto& one) { return one.first > last; }),
+                   seen.end());
         std::sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
         for (const auto& [near, point] : seen) {
-            if (near > farthest.last()) break;
             found.push_back(*point);
             bound.push_back(near);
         }

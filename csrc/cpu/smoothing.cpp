@@ -9,6 +9,9 @@ namespace ildfv {
 namespace {
 
 #define INLINED inline __attribute__((always_inline))
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are returned by inlined functions only
+#endif
 
 typedef double Four __attribute__((vector_size(32), aligned(8), may_alias));
 typedef float FourFloats __attribute__((vector_size(16), aligned(4), may_alias));

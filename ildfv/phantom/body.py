@@ -101,8 +101,8 @@ def organs(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]
         yield *disc(-8, -30, 15), BLOOD + 3  # ascending aorta
         yield *disc(20, -32, 12), BLOOD  # pulmonary trunk
     if u > 0.78:
-        for x, y in ((-14, -14), (4, -16), (16, 0)):
-            yield *disc(x, y, 5.5), BLOOD
+        for centre in ((-14, -14), (4, -16), (16, 0)):
+            yield *disc(*centre, 5.5), BLOOD
     yield *disc(6, -29, 7, origin=spine), MUSCLE - 12  # oesophagus
     box = at.around(0, spine + 36, 30 + 17, 17)
     yield box, np.hypot(np.abs(at.x[box]) - 30, at.y[box] - spine - 36) - 17, MUSCLE  # erector spinae
@@ -114,9 +114,9 @@ def with_table(chest: Chest, hu: np.ndarray, skin: np.ndarray) -> np.ndarray:
     grid = p.grid
     curve = (grid.x / 42) ** 2 * 0.9
     depth = grid.y - (p.half_depth + 29 + 0.5 * p.fat)
-    rows = np.flatnonzero(np.abs(depth + curve).min(axis=1) < 1.5 + grid.pixel)
-    if len(rows):
-        rows = slice(rows[0], rows[-1] + 1)
+    near = np.flatnonzero(np.abs(depth + curve).min(axis=1) < 1.5 + grid.pixel)
+    if len(near):
+        rows = slice(near[0], near[-1] + 1)
         share = coverage(np.abs(depth[rows] + curve) - 1.5, grid.pixel) * (skin[rows] > 3)
         hu[rows] = mix(hu[rows], share, TABLE)
     return hu

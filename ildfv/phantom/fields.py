@@ -70,8 +70,8 @@ def taps(coordinates, low: float, scale: float, count: int) -> Taps:
     first = np.floor(position)
     f = position - first
     weights = [(1 - f) ** 3 / 6, (3 * f**3 - 6 * f**2 + 4) / 6, (-3 * f**3 + 3 * f**2 + 3 * f + 1) / 6, f**3 / 6]
-    indices = [np.clip(first.astype(np.int64) + k - 1, 0, count - 1) for k in range(4)]
-    return Taps(np.stack(indices), np.stack(weights).astype(np.float32))
+    index = np.add.outer(np.arange(-1, 3), first.astype(np.int64))
+    return Taps(np.minimum(np.maximum(index, 0), count - 1), np.array(weights, np.float32))
 
 
 class Field:

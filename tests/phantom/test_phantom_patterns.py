@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from ildfv.patterns import PATTERNS, presence
 from ildfv.kernels.drawing import doubled
+from ildfv.patterns import PATTERNS, presence
 from ildfv.phantom.chest import Chest
 from ildfv.phantom.disease import Disease
 from ildfv.phantom.fields import Cells, Field, Grid
