@@ -15,7 +15,11 @@ from setuptools.command.build_ext import build_ext
 
 OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
 
-CPU_SOURCES = ("moments", "contributions", "baseline", "avx2", "avx512", "windows", "regions", "counts", "drawing")
+CPU_SOURCES = (
+    *("moments", "contributions", "baseline", "avx2", "avx512"),
+    *("windows", "regions", "counts"),
+    *("drawing", "smoothing", "nearest", "tubes", "distance"),
+)
 
 native = Extension(
     "ildfv.kernels._native",

@@ -5,22 +5,10 @@
 
 #include "slices.h"
 
-// No fused multiply-add: it rounds once where NumPy rounds twice, and the bytes would depend on the processor.
-#if defined(__clang__)
-#pragma clang fp contract(off)
-#elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
-#endif
+#include "exact.h"
 
 namespace ildfv {
 namespace {
-
-// The loops over a row are also compiled for AVX2. The version is chosen when the library is loaded; results are equal.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define ILDFV_ALSO_AVX2 __attribute__((target_clones("avx2", "default")))
-#else
-#define ILDFV_ALSO_AVX2
-#endif
 
 constexpr int64_t LANES = 8;
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));  // neighbouring pixels of a row

@@ -190,12 +190,26 @@ def translate(const unsigned char[::1] table, const Codes[::1] values, unsigned 
 
 
 cdef extern from "cpu/drawing.h" nogil:
+    struct Layers "ildfv::Layers":
+        float pixel, cortex, cortex_thickness, skin, skin_thickness, air
+
+    struct Tube "ildfv::Tube":
+        double x
+
     void c_smooth_lines "ildfv::smooth_lines"[T](
         const T*, int64_t, int64_t, const double*, int64_t, int, T*) except +
-    void c_spline_rows "ildfv::spline_rows"(
-        const float*, int64_t, const int64_t*, const float*, int64_t, float*) except +
+    void c_spline_plane "ildfv::spline_plane"(
+        const float*, int64_t, const int64_t*, const float*, int64_t, const int64_t*, const float*, int64_t, float*
+    ) except +
     void c_nearest_points "ildfv::nearest_points"(
         const float*, int64_t, const float*, const float*, int64_t, double, double, int64_t, float*, int64_t*) except +
+    void c_doubled "ildfv::doubled"[T](const T*, int64_t, int64_t, T*) except +
+    void c_distance_to_outside "ildfv::distance_to_outside"(const unsigned char*, int64_t, int64_t, double*) except +
+    void c_draw_layers "ildfv::draw_layers"[T](
+        const T*, const float*, const float*, const float*, int64_t, int64_t, const Layers&, T*) except +
+    void c_draw_tubes "ildfv::draw_tubes"(
+        const Tube*, const int64_t*, int64_t, const float*, double, double, double, int64_t, int64_t, int64_t, float*
+    ) except +
 
 
 ctypedef fused Reals:
@@ -209,16 +223,46 @@ def smooth_lines(const Reals[:, ::1] image, const double[::1] half, int axis, Re
         c_smooth_lines(&image[0, 0], image.shape[0], image.shape[1], &half[0], half.shape[0] - 1, axis, &out[0, 0])
 
 
-def spline_rows(const float[:, ::1] plane, const int64_t[:, ::1] index, const float[:, ::1] weights,
-                float[:, ::1] out):
-    """Writes weighted sums of four rows of the plane; all indices must be inside."""
+def spline_plane(const float[:, ::1] knots, const int64_t[:, ::1] row_index, const float[:, ::1] row_weights,
+                 const int64_t[:, ::1] column_index, const float[:, ::1] column_weights, float[:, ::1] out):
+    """Writes weighted sums of 4 × 4 knots; all indices must be inside."""
     with nogil:
-        c_spline_rows(&plane[0, 0], plane.shape[1], &index[0, 0], &weights[0, 0], out.shape[0], &out[0, 0])
+        c_spline_plane(&knots[0, 0], knots.shape[1], &row_index[0, 0], &row_weights[0, 0], out.shape[0],
+                       &column_index[0, 0], &column_weights[0, 0], out.shape[1], &out[0, 0])
 
 
 def nearest_points(const float[:, ::1] points, const float[::1] x, const float[::1] y, double z, double spacing,
                    float[:, ::1] distance, int64_t[:, ::1] index):
-    """Writes the points nearest to each (x, y) in the plane z. `distance` must not have more columns than points."""
+    """Writes the points nearest to each (x, y) in the plane z. `distance` must not have more rows than points."""
     with nogil:
-        c_nearest_points(&points[0, 0], points.shape[0], &x[0], &y[0], x.shape[0], z, spacing, distance.shape[1],
+        c_nearest_points(&points[0, 0], points.shape[0], &x[0], &y[0], x.shape[0], z, spacing, distance.shape[0],
                          &distance[0, 0], &index[0, 0])
+
+
+def doubled(const Reals[:, ::1] plane, Reals[:, ::1] out):
+    """Writes the plane at twice the resolution."""
+    with nogil:
+        c_doubled(&plane[0, 0], plane.shape[0], plane.shape[1], &out[0, 0])
+
+
+def distance_to_outside(const unsigned char[:, ::1] inside, double[:, ::1] out):
+    """Writes for each pixel the distance to the nearest 0, in pixels."""
+    with nogil:
+        c_distance_to_outside(&inside[0, 0], inside.shape[0], inside.shape[1], &out[0, 0])
+
+
+def draw_layers(const Reals[:, ::1] soft, const float[:, ::1] bone, const float[:, ::1] marrow, const float[:, ::1] skin,
+                const float[::1] values, Reals[:, ::1] out):
+    """Writes HU at twice the resolution of the planes. values: those of `Layers`, in its order."""
+    cdef Layers at = Layers(values[0], values[1], values[2], values[3], values[4], values[5])
+    with nogil:
+        c_draw_layers(&soft[0, 0], &bone[0, 0], &marrow[0, 0], &skin[0, 0], soft.shape[0], soft.shape[1], at,
+                      &out[0, 0])
+
+
+def draw_tubes(const double[:, ::1] tubes, const int64_t[:, ::1] boxes, const float[::1] axis, double z,
+               double half_thickness, double pixel, int64_t top, int64_t left, float[:, ::1] share):
+    """Raises `share` to the fractions that the tubes fill. tubes: (n, 9), the values of `Tube` in its order."""
+    with nogil:
+        c_draw_tubes(<const Tube*> &tubes[0, 0], &boxes[0, 0], tubes.shape[0], &axis[0], z, half_thickness, pixel,
+                     top, left, share.shape[1], &share[0, 0])

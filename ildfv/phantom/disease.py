@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ildfv.kernels.drawing import doubled
 from ildfv.phantom.chest import Chest
-from ildfv.phantom.fields import Field, Grid, Part, bounds, doubled
+from ildfv.phantom.fields import Field, Grid, Part, bounds
 
 OUTSIDE, HEALTHY = 0, 1  # label codes; pattern k has code k + 2 (codes/phantom.toml)
 

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ildfv.kernels.drawing import nearest_points, spline_rows
+from ildfv.kernels.drawing import Taps, nearest_points, spline_plane
 
 # The variance of a cubic B-spline with white knots of variance 1, averaged over position, is 151/315 per axis.
 SPLINE_SD = (151 / 315) ** 1.5
@@ -45,25 +45,33 @@ class Grid:
 
     def part(self, box: Box) -> "Part":
         """The pixels in `box`."""
-        return Part(self.x[:, box[1]], self.y[box[0]])
+        return Part(self, box)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of the pixels of a grid: coordinates x (1, columns) and y (rows, 1) of their centres, mm."""
+    """A rectangle of the pixels of a grid."""
 
-    x: np.ndarray
-    y: np.ndarray
+    grid: Grid
+    box: Box
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.grid.x[:, self.box[1]]  # (1, columns)
+
+    @property
+    def y(self) -> np.ndarray:
+        return self.grid.y[self.box[0]]  # (rows, 1)
 
 
-def taps(coordinates, low: float, scale: float, count: int):
-    """Knot indices and cubic B-spline weights: two lists of four arrays shaped like `coordinates`."""
+def taps(coordinates, low: float, scale: float, count: int) -> Taps:
+    """The knots with cubic B-spline weights around the coordinates in mm, one or (n,)."""
     position = (np.asarray(coordinates, np.float64) - low) / scale
     first = np.floor(position)
     f = position - first
     weights = [(1 - f) ** 3 / 6, (3 * f**3 - 6 * f**2 + 4) / 6, (-3 * f**3 + 3 * f**2 + 3 * f + 1) / 6, f**3 / 6]
-    indices = [np.clip(first.astype(np.intp) + k - 1, 0, count - 1) for k in range(4)]
-    return indices, [w.astype(np.float32) for w in weights]
+    index = np.add.outer(np.arange(-1, 3), first.astype(np.int64))
+    return Taps(np.minimum(np.maximum(index, 0), count - 1), np.array(weights, np.float32))
 
 
 class Field:
@@ -74,15 +82,21 @@ class Field:
         self.low = (-2 * scale - 20, -reach - 2 * scale, -reach - 2 * scale)  # z, y, x
         count = [int(np.ceil((size + 4 * scale + 40) / scale)) + 2 for size in (height, 2 * reach, 2 * reach)]
         self.knots = rng.standard_normal(count, dtype=np.float32) / np.float32(SPLINE_SD)
+        self._across: dict[Grid, Taps] = {}
 
     def __call__(self, grid: "Grid | Part", z: float) -> np.ndarray:
         """Values at the pixels of a grid, or of a part of it, on the plane at height z mm, (rows, columns) float32."""
-        planes, weights = taps(z, self.low[0], self.scale, self.knots.shape[0])
-        plane = sum(w * self.knots[k] for k, w in zip(planes, weights, strict=True))
-        columns, weights = taps(grid.x[0], self.low[2], self.scale, plane.shape[1])
-        plane = sum(w * plane[:, k] for k, w in zip(columns, weights, strict=True))
-        rows, weights = taps(grid.y[:, 0], self.low[1], self.scale, plane.shape[0])
-        return spline_rows(plane, np.stack(rows), np.stack(weights))
+        part = grid.part(WHOLE) if isinstance(grid, Grid) else grid
+        up = taps(z, self.low[0], self.scale, self.knots.shape[0])
+        knots = sum(w * self.knots[k] for k, w in zip(up.index, up.weights, strict=True))
+        across = self.across(part.grid)
+        return spline_plane(knots, across.part(part.box[0]), across.part(part.box[1]))
+
+    def across(self, grid: Grid) -> Taps:
+        """The taps of the grid's pixels along x, which are also those along y; computed once."""
+        if grid not in self._across:
+            self._across[grid] = taps(grid.axis, self.low[2], self.scale, self.knots.shape[2])
+        return self._across[grid]
 
 
 class Cells:
@@ -103,7 +117,7 @@ class Cells:
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
     def near(self, x: np.ndarray, y: np.ndarray, z: float, count: int):
-        """Distances in mm, ascending, and sizes in [0, 1) of the `count` points nearest to (x, y, z), (n, count)."""
+        """Distances in mm, ascending, and sizes in [0, 1) of the `count` points nearest to (x, y, z), (count, n)."""
         z = z / self.stretch
         layer = round(z / self.spacing) + 3
         layers = slice(max(layer - 2, 0), layer + 3)
@@ -115,36 +129,15 @@ class Cells:
         return distance, self.sizes[layers].reshape(-1)[inside][index]
 
 
-def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
-    """max(a, b) with the corner rounded over `width`, same units as a and b."""
-    overlap = np.maximum(width - np.abs(a - b), 0)
-    return np.maximum(a, b) + overlap * overlap / (4 * width)
-
-
-def coverage(distance: np.ndarray, pixel: float) -> np.ndarray:
-    """Fraction of each pixel inside a shape, in [0, 1], from the signed distance (negative inside) to its surface."""
-    return np.clip(0.5 - distance / np.float32(pixel), 0, 1)
-
-
-def doubled(plane: np.ndarray) -> np.ndarray:
-    """The plane at twice the resolution by linear interpolation, (2·size, 2·size)."""
-    rows, columns = plane.shape
-    far, near = 0.75 * plane, 0.25 * plane
-    tall = np.empty((2 * rows, columns), plane.dtype)
-    np.add(far[1:], near[:-1], out=tall[2::2])
-    np.add(far[:-1], near[1:], out=tall[1:-1:2])
-    tall[0], tall[-1] = far[0] + near[0], far[-1] + near[-1]
-    far, near = 0.75 * tall, 0.25 * tall
-    fine = np.empty((2 * rows, 2 * columns), plane.dtype)
-    np.add(far[:, 1:], near[:, :-1], out=fine[:, 2::2])
-    np.add(far[:, :-1], near[:, 1:], out=fine[:, 1:-1:2])
-    fine[:, 0], fine[:, -1] = far[:, 0] + near[:, 0], far[:, -1] + near[:, -1]
-    return fine
-
-
 def bounds(mask: np.ndarray, *, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The range [low, high) of the True pixels along both axes, widened by `margin`; at least one must be True."""
     lines = [np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))]
     low = np.array([line[0] for line in lines]) - margin
     high = np.array([line[-1] for line in lines]) + 1 + margin
     return np.maximum(low, 0), np.minimum(high, mask.shape)
+
+
+def bounding_box(mask: np.ndarray, *, margin: int = 0) -> Box:
+    """The rows and columns of `bounds`."""
+    low, high = bounds(mask, margin=margin)
+    return np.s_[low[0] : high[0], low[1] : high[1]]

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from ildfv.phantom.fields import Box, coverage, doubled
+from ildfv.kernels.drawing import doubled
+from ildfv.phantom.fields import Box
 from ildfv.phantom.patient import Patient
+from ildfv.phantom.shapes import coverage
 from ildfv.phantom.smoothing import gaussian
 from ildfv.phantom.tree import Trees, Tubes
 
@@ -11,8 +13,8 @@ MEDIUM = slice(5, 8)  # levels of the arterial tree whose adjacent bronchi may b
 DEPTH = 13.0  # mm below the pleura over which atelectasis fades
 
 
-def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray, box: Box) -> np.ndarray:
-    """HU that dependent atelectasis adds in a part of the plane. It is largest at the posterior pleura.
+def dependent_density(patient: Patient, pleura: np.ndarray, box: Box) -> np.ndarray:
+    """HU that dependent atelectasis adds in a part of the plane, (rows, columns), largest at the posterior pleura.
 
     Atelectasis resembles ground glass.
 
@@ -21,14 +23,16 @@ def atelectasis(patient: Patient, pleura: np.ndarray, clouds: np.ndarray, box: B
     patient : Patient
     pleura : ndarray of shape (256, 256)
         Depth below the pleura in mm.
-    clouds : ndarray of shape (rows, columns)
-        A smooth field of variance 1 on the part, which makes the attenuation uneven.
     box : tuple of slice
         Rows and columns of the part.
     """
     dependent = coverage(0.35 * patient.half_depth - patient.grid.y[box[0]], 0.25 * patient.half_depth)
-    depth = doubled(pleura)[box]
-    return patient.atelectasis * dependent * np.exp(-depth / DEPTH) * np.clip(1 + 0.4 * clouds, 0.2, 2)
+    return patient.atelectasis * dependent * np.exp(-doubled(pleura)[box] / DEPTH)
+
+
+def unevenness(lobules: np.ndarray) -> np.ndarray:
+    """The factor of `dependent_density` at each pixel, from a smooth field of variance 1 there."""
+    return np.clip(1 + 0.4 * lobules, 0.2, 2)
 
 
 def dilated_bronchi(patient: Patient, trees: Trees) -> Tubes:

@@ -25,8 +25,13 @@ def gaussian_lines(image: np.ndarray, sigma: float, *, axis: int, truncate: floa
     return smooth_lines(image, kernel(sigma, truncate), axis)
 
 
+def radius(sigma: float, truncate: float = 3.0) -> int:
+    """The largest distance in pixels over which `gaussian` smooths."""
+    return int(truncate * sigma + 0.5)
+
+
 def kernel(sigma: float, truncate: float) -> np.ndarray:
     """Weights at distances 0 … radius, (radius + 1,) float64; the whole kernel has sum 1."""
-    radius = int(truncate * sigma + 0.5)
-    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
-    return (weights / weights.sum())[radius:]
+    reach = radius(sigma, truncate)
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
+    return (weights / weights.sum())[reach:]

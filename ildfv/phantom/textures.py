@@ -1,8 +1,11 @@
 """Textures of healthy parenchyma and of the four patterns, in HU at any pixels of a plane."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from ildfv.phantom.fields import WHOLE, Box, Cells, Field
+from ildfv.phantom.fields import WHOLE, Box, Cells, Field, Part
 from ildfv.phantom.patient import Patient
 
 Pixels = tuple[np.ndarray, np.ndarray]  # rows and columns in a part of the plane, (n,) each
@@ -35,35 +38,37 @@ class Textures:
         self.septa = Cells(p.rng("septa"), rng.uniform(13, 17), stretch=2.0, **volume)
         self.cysts = Cells(p.rng("cysts"), p.fineness * rng.uniform(5.6, 7.6), stretch=1.6, **volume)
         self.holes = Cells(p.rng("holes"), p.fineness * rng.uniform(8, 11), **volume)
-        self._noise: tuple = (None, ())
+        self._noise: Noise | None = None
         drawn = {*p.patterns, *(COMPANION[k] for k in p.patterns if p.admixture and k in COMPANION)}
         self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
-    def noise(self, z: float, box: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Clouds, lobules and mottle in a part of the plane, (rows, columns) each. The latest result is cached."""
-        if self._noise[0] != (z, box):
-            part = self.patient.grid.part(box)
-            self._noise = ((z, box), tuple(field(part, z) for field in (self.clouds, self.lobules, self.mottle)))
-        return self._noise[1]
+    def noise(self, z: float, box: Box) -> "Noise":
+        """The fields in a part of the plane; those of the last part are kept."""
+        part = self.patient.grid.part(box)
+        if self._noise is None or (self._noise.part, self._noise.z) != (part, z):
+            self._noise = Noise(self, part, z)
+        return self._noise
 
     def healthy(self, z: float, box: Box) -> np.ndarray:
         """Healthy lung in a part of the plane in HU, (rows, columns): slightly uneven, denser posteriorly."""
-        p = self.patient
-        clouds, _, mottle = self.noise(z, box)
-        return p.lung + p.gradient * p.grid.y[box[0]] / (2 * p.half_depth) + 11 * clouds + 8 * mottle
+        p, noise = self.patient, self.noise(z, box)
+        return p.lung + p.gradient * p.grid.y[box[0]] / (2 * p.half_depth) + 11 * noise.clouds + 8 * noise.mottle
 
     def mixed(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
-        """Like `pattern`, with the texture of its companion mixed in and with the patient's contrast for it."""
-        p = self.patient
-        texture = self.pattern(pattern, pixels, z, box, healthy)
+        """HU of a pattern at n pixels of a part of the plane, (n,). healthy: HU of healthy lung there.
+
+        The texture of the pattern's companion is mixed in, and the patient's contrast for the pattern is applied.
+        """
+        p, places = self.patient, self.noise(z, box).at(pixels)
+        texture = self.pattern(pattern, places, healthy)
         if p.admixture and pattern in COMPANION:
-            texture += p.admixture * (self.pattern(COMPANION[pattern], pixels, z, box, healthy) - texture)
+            texture += p.admixture * (self.pattern(COMPANION[pattern], places, healthy) - texture)
         return texture if p.contrasts[pattern] == 1 else healthy + p.contrasts[pattern] * (texture - healthy)
 
-    def pattern(self, pattern: int, pixels: Pixels, z: float, box: Box, healthy: np.ndarray) -> np.ndarray:
-        """HU of a pattern at n pixels of a part of the plane, (n,). healthy: HU of healthy lung there."""
-        uneven = 24 * self.noise(z, box)[0][pixels]
-        raw = self._raw(pattern, pixels, z, box)
+    def pattern(self, pattern: int, places: "Places", healthy: np.ndarray) -> np.ndarray:
+        """HU of a pattern without admixture and with the contrast of easy patients, (n,)."""
+        uneven = 24 * places.clouds
+        raw = self._raw(pattern, places)
         shift, level = self.calibration[pattern], self.patient.levels[pattern]
         if pattern == GROUND_GLASS:
             return level + uneven + raw
@@ -75,33 +80,31 @@ class Textures:
         hole = step(raw - shift, 0.9)  # no wall: the edge is gradual
         return healthy + hole * (HOLE - healthy)
 
-    def _raw(self, pattern: int, pixels: Pixels, z: float, box: Box) -> np.ndarray:
+    def _raw(self, pattern: int, places: "Places") -> np.ndarray:
         """The pattern before its mean is set: HU for ground glass, 0 … 1.4 for reticular, mm for the others."""
-        part = self.patient.grid.part(box)
-        y, x = part.y[pixels[0], 0], part.x[0, pixels[1]]
-        clouds, lobules, mottle = (plane[pixels] for plane in self.noise(z, box))
+        x, y, z, lobules, mottle = places.x, places.y, places.z, places.lobules, places.mottle
         if pattern == GROUND_GLASS:
             return 26 * lobules + 10 * mottle  # lobules differ in density
         if pattern == RETICULAR:
             x, y = x + 0.3 * mottle, y + 0.6 * lobules  # irregular lines
             fine, size = self.net.near(x, y, z, 2)
             # Many walls are faint, which distinguishes a network from cysts.
-            whole = np.clip(3 * np.abs(size[:, 0] - size[:, 1]), 0.15, 1)
+            whole = np.clip(3 * np.abs(size[0] - size[1]), 0.15, 1)
             septa = edge(self.septa.near(x, y, z, 2)[0])
             lines = np.maximum(whole * np.exp(-((edge(fine) / 0.68) ** 2)), 1.15 * np.exp(-((septa / 0.95) ** 2)))
             return lines * np.clip(0.85 + 0.4 * lobules, 0.1, 1.25)  # variable thickness
         if pattern == HONEYCOMB:
             distance, size = self.cysts.near(x + 0.3 * mottle, y + 0.3 * lobules, z, 4)
-            reach = np.sort(distance - 1.9 * size, axis=1)  # cysts of different sizes
-            return np.minimum(edge(reach, rounding=0.7), 4.6 - reach[:, 0])  # shared walls, rounded corners
+            reach = ascending(distance - 1.9 * size)  # cysts of different sizes
+            return np.minimum(edge(reach, rounding=0.7), 4.6 - reach[0])  # shared walls, rounded corners
         distance, size = self.holes.near(x + 1.2 * lobules, y + 0.8 * mottle, z, 3)
-        return (4.5 * size - distance).max(axis=1) + 1.2 * clouds
+        return (4.5 * size - distance).max(axis=0) + 1.2 * places.clouds
 
     def _calibrate(self, pattern: int, count: int = 6000) -> float:
         """The offset that gives the pattern its mean, measured at random points of one plane."""
         p = self.patient
         rows, columns = p.rng("calibration", pattern).integers(56, p.grid.size - 56, (2, count))
-        raw = self._raw(pattern, (rows, columns), 0.4 * p.height, WHOLE)
+        raw = self._raw(pattern, self.noise(0.4 * p.height, WHOLE).at((rows, columns)))
         level = p.levels[pattern]
         if pattern == HONEYCOMB:
             return float(np.quantile(raw, np.clip((level - LUMEN) / (WALL - LUMEN), 0.2, 0.6)))
@@ -110,15 +113,62 @@ class Textures:
         return float(raw.mean())
 
 
+@dataclass(frozen=True)
+class Places:
+    """n pixels of one plane: coordinates in mm and the values of the fields, (n,) each."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: float
+    clouds: np.ndarray
+    lobules: np.ndarray
+    mottle: np.ndarray
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The fields of `textures` in a part of a plane, (rows, columns) each, evaluated when they are first used."""
+
+    textures: Textures
+    part: Part
+    z: float
+
+    @cached_property
+    def clouds(self) -> np.ndarray:
+        return self.textures.clouds(self.part, self.z)
+
+    @cached_property
+    def lobules(self) -> np.ndarray:
+        return self.textures.lobules(self.part, self.z)
+
+    @cached_property
+    def mottle(self) -> np.ndarray:
+        return self.textures.mottle(self.part, self.z)
+
+    def at(self, pixels: Pixels) -> Places:
+        (rows, columns), x, y = pixels, self.part.x[0], self.part.y[:, 0]
+        index = rows * len(x) + columns
+        fields = (field.take(index) for field in (self.clouds, self.lobules, self.mottle))
+        return Places(x.take(columns), y.take(rows), self.z, *fields)
+
+
 def edge(distances: np.ndarray, *, rounding: float = 0.0) -> np.ndarray:
-    """Distance to the border of the nearest cell, mm, (n,), from sorted distances (n, count) to the cells' centres.
+    """Distance to the border of the nearest cell, mm, (n,), from ascending distances (count, n) to the cells' centres.
 
     rounding: mm by which corners between several cells are rounded, as in cysts.
     """
     if not rounding:
-        return (distances[:, 1] - distances[:, 0]) / 2
-    borders = (distances[:, 1:] - distances[:, :1]) / 2
-    return -rounding * np.log(np.exp(-borders / rounding).sum(axis=1))
+        return (distances[1] - distances[0]) / 2
+    borders = (distances[1:] - distances[:1]) / 2
+    return -rounding * np.log(np.exp(-borders / rounding).sum(axis=0))
+
+
+def ascending(four: np.ndarray) -> np.ndarray:
+    """The columns of `four`, (4, n), sorted."""
+    a, b, c, d = four
+    a, b, c, d = np.minimum(a, b), np.maximum(a, b), np.minimum(c, d), np.maximum(c, d)
+    a, c, b, d = np.minimum(a, c), np.maximum(a, c), np.minimum(b, d), np.maximum(b, d)
+    return np.stack([a, np.minimum(b, c), np.maximum(b, c), d])
 
 
 def step(distance: np.ndarray, softness: float) -> np.ndarray:

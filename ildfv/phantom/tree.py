@@ -1,9 +1,11 @@
 """Vessels and airways: branching trees that fill the lungs, and their intersection with a plane."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from ildfv.kernels.drawing import draw_tubes
 from ildfv.phantom.chest import Chest
 from ildfv.phantom.fields import WHOLE, Box, Grid
 
@@ -27,11 +29,16 @@ class Tubes:
     def where(self, chosen: np.ndarray) -> "Tubes":
         return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
 
+    @cached_property
+    def span(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and highest z of each axis, (n,) mm."""
+        return np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
+
     def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0, box: Box = WHOLE) -> np.ndarray:
         """Fraction of each pixel in `box` filled by tubes in a section `thickness` mm thick, 0 … 1, float32."""
         radius = self.radius + widen
         margin = radius + thickness / 2
-        low, high = np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
+        low, high = self.span
         hit = (low - margin < z) & (high + margin > z)
         a, b, radius, margin = self.start[hit], self.end[hit], radius[hit], margin[hit]
         (top, bottom), (left, right) = (axis_slice.indices(grid.size)[:2] for axis_slice in box)
@@ -47,24 +54,12 @@ class Tubes:
         first = np.floor((ends.min(axis=0) - margin[:, None] - grid.axis[0]) / grid.pixel).astype(int)
         last = np.ceil((ends.max(axis=0) + margin[:, None] - grid.axis[0]) / grid.pixel).astype(int) + 1
         first, last = (np.clip(edge, (left, top), (right, bottom)) for edge in (first, last))
-        size = np.maximum(last - first, 0)  # (n, xy)
-        count = size[:, 0] * size[:, 1]
-        # The pixels of all boxes in one array, to avoid a loop over tubes; arrays of pixels are one-dimensional.
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        width, ax, ay, az = (np.repeat(values, count) for values in (size[:, 0], *axis.T))
-        line = within // width
-        column = np.repeat(first[:, 0], count) + (within - line * width)
-        row = np.repeat(first[:, 1], count) + line
-        hx, hy = grid.axis[column] - np.repeat(a[:, 0], count), grid.axis[row] - np.repeat(a[:, 1], count)
-        hz = np.repeat(np.float32(z) - a[:, 2], count)
-        length = np.repeat(np.maximum((axis * axis).sum(axis=1), 1e-6), count)
-        along = np.clip((hx * ax + hy * ay + hz * az) / length, 0, 1)
-        # Partial volume: a tube thinner than the section appears fainter, not narrower.
-        flat = np.maximum(np.abs(hz - along * az) - thickness / 2, 0)
-        distance = np.sqrt((hx - along * ax) ** 2 + (hy - along * ay) ** 2 + flat**2)
-        faint = np.repeat(np.minimum(1, 2 * radius / max(grid.pixel, thickness)), count)
-        fill = np.clip(0.5 + (np.repeat(radius, count) - distance) / grid.pixel, 0, 1) * faint
-        np.maximum.at(share, (row - top, column - left), fill.astype(np.float32))
+        boxes = np.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], axis=1)
+        squared_length = np.maximum((axis * axis).sum(axis=1), 1e-6)
+        opacity = np.minimum(1, 2 * radius / max(grid.pixel, thickness))
+        tubes = np.column_stack([a, axis, squared_length, radius, opacity])
+        height = float(np.float32(z))
+        draw_tubes(share, (top, left), tubes, boxes, grid.axis, z=height, thickness=thickness, pixel=grid.pixel)
         return share
 
 

@@ -9,13 +9,13 @@ import pytest
 from scipy import ndimage
 
 from ildfv.errors import InputError
+from ildfv.kernels.drawing import doubled
 from ildfv.patterns import PATTERNS, presence
 from ildfv.phantom import write_phantoms
 from ildfv.phantom.chest import Chest
 from ildfv.phantom.dicom_series import dataset, series_uid
 from ildfv.phantom.difficulty import patient_of
 from ildfv.phantom.disease import Disease
-from ildfv.phantom.fields import doubled
 from ildfv.phantom.hard import CONTRASTS, HARD_DECK, PROTOCOLS
 from ildfv.phantom.mimics import moved
 from ildfv.phantom.patient import Patient

@@ -7,10 +7,11 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
+from ildfv.kernels.drawing import doubled
 from ildfv.patterns import PATTERNS, presence
 from ildfv.phantom.chest import Chest
 from ildfv.phantom.disease import Disease
-from ildfv.phantom.fields import Cells, Field, Grid, doubled
+from ildfv.phantom.fields import Cells, Field, Grid
 from ildfv.phantom.patient import DECK, draw_patient
 from ildfv.phantom.scanner import Scanner
 from ildfv.phantom.textures import EMPHYSEMA, GROUND_GLASS, HONEYCOMB, RETICULAR
@@ -146,7 +147,7 @@ def test_cells_find_the_nearest_points():
     points = cells.points.reshape(-1, 3)
     here = np.stack([np.full(2, 22.0), y, x], axis=1)
     every = np.sqrt(((here[:, None] - points[None]) ** 2).sum(axis=2))
-    np.testing.assert_allclose(distance, np.sort(every, axis=1)[:, :2], rtol=1e-4)
+    np.testing.assert_allclose(distance, np.sort(every, axis=1)[:, :2].T, rtol=1e-4)
 
 
 def test_a_tube_fills_the_pixels_inside_it_and_no_others():

@@ -1,17 +1,22 @@
 """The pixels of easy phantoms do not change: a change would silently alter every result measured on them."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from ildfv.phantom.chest import Chest
-from ildfv.phantom.difficulty import patient_of
-from ildfv.phantom.fields import Field, Grid, doubled
+from ildfv.kernels.drawing import doubled
+from ildfv.phantom.body import body
+from ildfv.phantom.chest import FAR, Chest
+from ildfv.phantom.difficulty import DIFFICULTIES, patient_of
+from ildfv.phantom.fields import WHOLE, Field, Grid
+from ildfv.phantom.plane import plane
 from ildfv.phantom.scanner import Scanner
+from ildfv.phantom.section import Section
 from ildfv.phantom.smoothing import gaussian, gaussian_lines
-from ildfv.phantom.textures import Textures
+from ildfv.phantom.textures import Textures, ascending
 from ildfv.phantom.tree import Tubes
 
 # By "seed-number": means of HU over blocks of 32 × 32 pixels, and numbers of pixels by label code, of the sections at
@@ -77,7 +82,7 @@ def test_textures_do_not_depend_on_the_part_that_is_drawn():
 def test_the_plane_of_a_chest_has_the_lung_of_the_chest():
     chest = Chest(patient_of(3, 5))
     z = 0.3 * chest.patient.height
-    np.testing.assert_array_equal(chest.plane(z).lung, doubled(chest.lung(chest.patient.grid.coarse(2), z)))
+    np.testing.assert_array_equal(plane(chest, z).lung, doubled(chest.lung(chest.patient.grid.coarse(2), z)))
 
 
 def test_smoothing_continues_the_edge_by_reflection():
@@ -94,3 +99,47 @@ def test_doubling_is_linear_between_pixel_centres():
     columns = (np.arange(10) + 0.5) / 2 - 0.5
     expected = np.clip(rows, 0, 5)[:, None] + 10 * np.clip(columns, 0, 4)
     np.testing.assert_allclose(fine, expected, rtol=1e-6)
+
+
+class WholePlane(Section):
+    """A section in which every shape is drawn in all pixels."""
+
+    def box(self, x, y):
+        return WHOLE
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+@pytest.mark.parametrize("u", [0.02, 0.2, 0.45, 0.52, 0.6, 0.71, 0.85, 0.92, 0.97])
+def test_boxes_around_shapes_do_not_change_the_body(u, difficulty):
+    chest = Chest(patient_of(2, 1, difficulty))
+    at = chest.section(chest.patient.grid.coarse(2), u * chest.patient.height)
+    assert at.rows != slice(0, 256)
+    whole = WholePlane(**{field.name: getattr(at, field.name) for field in fields(at)})
+    np.testing.assert_array_equal(body(chest, at), body(chest, whole))
+
+
+@pytest.mark.parametrize("u", [0.02, 0.3, 0.6, 0.9])
+def test_the_body_is_inside_its_section(u):
+    chest = Chest(patient_of(2, 1))
+    grid, z = chest.patient.grid.coarse(2), u * chest.patient.height
+    at, every = chest.section(grid, z), slice(0, 256)
+    x, y = (axis + 3.2 * bend(grid, z) for axis, bend in zip((grid.x, grid.y), chest.bend, strict=True))
+    all_rows = Section(grid, z, every, x, y, chest.bend[1](grid, z), chest.cage(x, y, z))
+    np.testing.assert_array_equal(body(chest, at), body(chest, all_rows))
+
+
+@pytest.mark.parametrize("u", [0.02, 0.3, 0.5, 0.6, 0.9])
+def test_the_surface_of_the_lung_does_not_depend_on_the_box_that_is_drawn(u):
+    chest = Chest(patient_of(2, 1))
+    grid = chest.patient.grid.coarse(2)
+    at = chest.section(grid, u * chest.patient.height)
+    lung, everywhere = chest.lung_in(at), chest.inside(at.x, at.y, at.z, at.cage)
+    drawn = lung != FAR
+    assert 0.05 < drawn.mean() < 0.6
+    np.testing.assert_array_equal(lung[at.rows][drawn[at.rows]], everywhere[drawn[at.rows]])
+    assert everywhere[~drawn[at.rows]].min() > 2 * grid.pixel
+
+
+def test_four_rows_are_sorted_by_column():
+    rows = np.random.default_rng(0).standard_normal((4, 200)).astype(np.float32)
+    np.testing.assert_array_equal(ascending(rows), np.sort(rows, axis=0))

@@ -1,0 +1,16 @@
+// For loops whose results must have the bits of the NumPy or SciPy functions that they replace. Include it last.
+#pragma once
+
+// No fused multiply-add: it rounds once where NumPy rounds twice, and the bytes would depend on the processor.
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+// A function gets a second version with AVX2, chosen when the library is loaded. The operations are equal.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+#define ILDFV_ALSO_AVX2 __attribute__((target_clones("avx2", "default")))
+#else
+#define ILDFV_ALSO_AVX2
+#endif
