@@ -14,6 +14,8 @@ from ildfv.kernels import cpu, reference
 from ildfv.kernels.cuda import launches, moments, selftest
 from ildfv.kernels.reference import Moments
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = launches.VARIANTS
 
 

@@ -17,6 +17,8 @@ from ildfv.kernels import reference
 from ildfv.kernels.cuda import device as devices
 from ildfv.kernels.cuda import interop, moments
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 
 

@@ -17,6 +17,8 @@ from ildfv.pipeline.encoders import ENCODERS
 from ildfv.pipeline.regress import fit_regression
 from ildfv.store.models import load_model
 
+pytestmark = pytest.mark.slow
+
 
 def patches(context: Context) -> Patches:
     """Trained long enough that the sliding window predicts a pattern somewhere."""

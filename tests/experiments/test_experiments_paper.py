@@ -13,6 +13,8 @@ from ildfv.experiments.run import run_experiments
 from ildfv.experiments.tables import printed
 from ildfv.report.cells import as_printed, paired_rows
 
+pytestmark = pytest.mark.slow
+
 # The numbers of each table of arXiv:1701.05616v1 as printed, line by line.
 PRINTED = {
     1: """226675 15362

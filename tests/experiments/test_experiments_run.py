@@ -26,6 +26,8 @@ from ildfv.progress import SILENT
 from ildfv.store.atomic import read_json
 from ildfv.store.checksummed import read_checksummed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ran(used):

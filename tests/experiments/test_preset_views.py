@@ -14,6 +14,8 @@ from ildfv.experiments.documents import ExperimentDocument
 from ildfv.experiments.preset_views import by_preset, documents
 from ildfv.experiments.run import run_experiments
 
+pytestmark = pytest.mark.slow
+
 LARGE = replace(TINY, name="large", run=None, train={"epochs": 2, "batch_size": 8}, resamples=70)
 
 

@@ -103,6 +103,7 @@ def test_a_zip_archive_is_predicted_like_its_folder(folder, tmp_path):
     assert a == b
 
 
+@pytest.mark.slow
 def test_harmful_archives_are_refused_in_one_line(folder, tmp_path):
     outside, bomb, nested = (tmp_path / f"{name}.zip" for name in ("outside", "bomb", "nested"))
     with zipfile.ZipFile(outside, "w") as archive:

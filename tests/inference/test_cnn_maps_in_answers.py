@@ -123,6 +123,7 @@ def occluded(with_network, written, tmp_path_factory):
     return answer, root / answer["scan"], written[2]
 
 
+@pytest.mark.slow
 def test_occlusion_maps_have_the_mean_decrease_of_the_score_on_the_scans_grid(occluded, with_network):
     answer, folder, scan = occluded
     assert (answer["cnn_maps"], answer["cnn_maps_head"], answer["cam_head"]) == ("occlusion", "cnn-whole", None)
@@ -141,6 +142,7 @@ def test_occlusion_maps_have_the_mean_decrease_of_the_score_on_the_scans_grid(oc
     assert not list(folder.glob("*-cam*"))
 
 
+@pytest.mark.slow
 def test_page_and_viewer_name_occlusion(occluded):
     answer, folder, _ = occluded
     page = (folder / "prediction.html").read_text()
@@ -155,6 +157,7 @@ def test_page_and_viewer_name_occlusion(occluded):
     assert maps[0].describe()["scale"] <= np.abs(values).max() * 1.001  # not multiplied by an area
 
 
+@pytest.mark.slow
 def test_maps_of_another_method_are_refused_or_replaced(with_network, written, tmp_path):
     scan = written[2]
     (answer,), _ = predict_all([scan], with_network, out=tmp_path, cnn_maps=GRAD_CAM)

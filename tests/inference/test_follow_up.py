@@ -136,5 +136,5 @@ def test_scans_that_cannot_be_compared_are_found_before_the_first_is_predicted(f
     for counts in ([], [None] * 4):  # of a head that was fitted to presence only, or to labels of scans
         heads = [one.model_copy(update={"target": "presence", "counts": counts}) for one in loaded.info.heads]
         loaded.info = loaded.info.model_copy(update={"heads": heads})
-        with pytest.raises(InputError, match="needs a predictor with a head that estimates areas, got none"):
+        with pytest.raises(InputError, match="needs a predictor with a head that estimates areas, got no such head"):
             compare_scans([tmp_path / "a", tmp_path / "missing"], loaded)

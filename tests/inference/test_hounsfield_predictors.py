@@ -27,6 +27,8 @@ from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.windows import NORMAL, WINDOWS, windowed
 from ildfv.viewer.computed_maps import ComputedMaps
 
+pytestmark = pytest.mark.slow
+
 LOW, HIGH = WINDOWS[NORMAL]
 RIDGE = f"fv-{FEW}-lung-ridge"
 

@@ -35,6 +35,8 @@ from ildfv.scans import prepared_lungs
 from ildfv.scans.windows import nearest, windowed
 from ildfv.viewer.computed_maps import ComputedMaps
 
+pytestmark = pytest.mark.slow
+
 # A package that marks the right half of the image inside the lung of the chest, which the rule would not do.
 PACKAGE = """
 import numpy as np

@@ -31,6 +31,8 @@ from ildfv.scans.preparation import Preparation, applied
 from ildfv.scans.windows import windowed
 from ildfv.viewer.computed_maps import ComputedMaps
 
+pytestmark = pytest.mark.slow
+
 GIVEN = {"normalise": "air", "pixel_size": 0.75, "noise_level": 12.0}
 OPTIONS = Preparation(**GIVEN)
 TINY = EncodeSettings(layer="filters", components=2, dimensions=4, passes=1, batch_size=4)
