@@ -149,7 +149,8 @@ def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)
     merged = []
     for (folder, reason, series), group in groups.items():
-        merged += group if len(group) <= few else [Unused(folder, reason, sum(one.files for one in group), series)]
+        files = sum(one.files for one in group)
+        merged += group if len(group) <= few else [Unused(folder, reason, files, series, group[0].patient)]
     return merged
 
 
@@ -209,8 +210,9 @@ def _source(members: list[Header]) -> Path:
 def _refused_series(series: str, members: list[Header], error: Exception) -> Unused:
     """The entry of a series that cannot be used."""
     if isinstance(error, OSError):  # deleted after its header was read; slices prepared earlier are kept
-        return Unused(_source(members), f"must be readable, got {error.strerror or error}", len(members))
-    return Unused(_source(members), explained(error), len(members), series)
+        reason = f"must be readable, got {error.strerror or error}"
+        return Unused(_source(members), reason, len(members), patient=members[0].patient)
+    return Unused(_source(members), explained(error), len(members), series, members[0].patient)
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:

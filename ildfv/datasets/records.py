@@ -93,6 +93,7 @@ class Unused:
     reason: str
     files: int = 1
     series: str = ""  # raw identifier, if known
+    patient: str = ""  # raw PatientID of a DICOM series, if known
     quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
 
     def __post_init__(self):

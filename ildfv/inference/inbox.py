@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ildfv.counted import counted
+from ildfv.datasets.classify import ZIPPED
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.records import Discovery, Scan
+from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
@@ -20,8 +21,9 @@ from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
+from ildfv.inference.unanswered import explained_unused, unanswered
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.archives import unpacked
+from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
 from ildfv.store.atomic import read_json
 from ildfv.store.lock import writing
@@ -96,45 +98,72 @@ def predict_all(
     answered: list[dict] = []
     failed: list[dict] = []
     for source in sources:
-        _predict_source(loaded, source, options, answered, failed, progress)
+        _Source(predictor=loaded, options=options, given=source, progress=progress).predict(source, answered, failed)
     return answered, failed
 
 
-def _predict_source(
-    predictor: Predictor, source: Path, options: Options, answered: list, failed: list, progress: Progress
-) -> None:
-    """Adds the predictions of one source to `answered` and its failures to `failed`."""
-    with _reported(failed, source, source, options), unpacked(source) as folder:
-        for scan, notes in jobs(folder, source, options.series):
-            with _reported(failed, source, folder, options):
-                shown = str(scan.source).replace(str(folder), options.shown or str(source), 1)
-                answered.append(_answer(predictor, scan, [*options.notes, *notes], shown, options, progress))
+@dataclass(frozen=True)
+class _Source:
+    """One source as given by the user."""
+
+    predictor: Predictor
+    options: Options
+    given: Path
+    progress: Progress
+
+    def predict(self, path: Path, answered: list[dict], failed: list[dict]) -> None:
+        """Adds the predictions of a folder or file to `answered` and its failures to `failed`.
+
+        path: the source or, if that is a folder, an archive in it.
+        """
+        with self.reported(failed, path), unpacked(path) as folder, self.reported(failed, path, folder):
+            found = discover(folder, labels=False, workers=1)
+            archives = archives_below(path)
+            if archives:
+                found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
+            chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
+            for scan, notes in chosen:
+                with self.reported(failed, path, folder):
+                    shown = str(scan.source).replace(str(folder), self.options.shown or str(path), 1)
+                    notes = [*self.options.notes, *notes]
+                    answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
+            for unused in lost:
+                with self.reported(failed, path, folder):
+                    raise InputError(f"a scan has no prediction: {explained_unused(unused, folder)}")
+        for archive in archives_below(path):
+            self.predict(archive, answered, failed)
+
+    @contextmanager
+    def reported(self, failed: list[dict], path: Path, folder: Path | None = None) -> Iterator[None]:
+        """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
+
+        folder: the folder with the unpacked files of `path`. Without `keep_identity`, the names of the files in the
+        source are removed from the line, because they may identify the patient.
+        """
+        try:
+            yield
+        except (InputError, MissingPackageError) as error:
+            reason = explained(error)
+        except MemoryError:
+            reason = linked(
+                "the scan must fit in memory, got MemoryError: predict it on a computer with more memory",
+                "out-of-memory",
+            )
+        except Exception as error:  # one scan must not end the run
+            reason = _of_file(error) or _unexpected(error)
+        else:
+            return
+        shown = self.options.shown or str(self.given)
+        reason = reason.replace(str(folder or path), str(path)).replace(str(self.given), shown)
+        if not self.options.keep_identity:
+            for names in {folder or path, self.given}:
+                reason = without_names(reason, names)
+        failed.append({"source": shown, "reason": reason})
 
 
-@contextmanager
-def _reported(failed: list, source: Path, folder: Path, options: Options) -> Iterator[None]:
-    """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
-
-    source: as given by the user. folder: the folder with the files of the source. Without `keep_identity`, the names of
-    these files are removed from the line, because they may identify the patient.
-    """
-    try:
-        yield
-    except (InputError, MissingPackageError) as error:
-        reason = explained(error)
-    except MemoryError:
-        reason = linked(
-            "the scan must fit in memory, got MemoryError: predict it on a computer with more memory", "out-of-memory"
-        )
-    except Exception as error:  # one scan must not end the run
-        reason = _of_file(error) or _unexpected(error)
-    else:
-        return
-    shown = options.shown or str(source)
-    reason = reason.replace(str(folder), shown)
-    if not options.keep_identity:
-        reason = without_names(reason, folder)
-    failed.append({"source": shown, "reason": reason})
+def archives_below(path: Path) -> list[Path]:
+    """The zip archives in a folder and its subfolders; none for a file."""
+    return sorted(one for one in path.rglob("*") if is_archive(one)) if path.is_dir() else []
 
 
 def _of_file(error: Exception) -> str | None:
@@ -150,12 +179,16 @@ def _unexpected(error: Exception) -> str:
     return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
 
 
-def jobs(folder: Path, source: Path, series: str | None) -> list[tuple[Scan, list[str]]]:
-    """(scan, notes on the choice) of each scan of a source to predict. folder: the folder with the source's files."""
-    found: Discovery = discover(folder, labels=False, workers=1)
+def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
+    """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`."""
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
-        return [(scan, []) for scan in found.scans]
-    return [choose(found, series, source)]
+        lost, notes = unanswered(found, found.scans)
+        return [(scan, notes) for scan in found.scans], lost
+    scan, notes = choose(found, series, path)
+    if series is not None:  # the user wants this series only
+        return [(scan, notes)], []
+    lost, more = unanswered(found, [scan])
+    return [(scan, [*notes, *more])], lost
 
 
 def _answer(
@@ -166,7 +199,7 @@ def _answer(
     delivered = delivery is None or (delivery.finish(scan, predictor.checksum) and not options.fresh)
     finished = None if options.out is None else options.out / name / ANSWER
     if finished is not None and finished.exists() and not options.fresh:
-        answer = _finished(finished, predictor, options)
+        answer = _finished(finished, predictor, options, scan)
         if delivered:
             progress.note(f"{name}: already predicted, skipped")
             return answer
@@ -194,14 +227,16 @@ def _answer(
     return prediction.to_dict()
 
 
-def _finished(path: Path, predictor: Predictor, options: Options) -> dict:
-    """The finished prediction in a file. InputError: it is not a prediction with this predictor and these options."""
+def _finished(path: Path, predictor: Predictor, options: Options, scan: Scan) -> dict:
+    """The finished prediction in a file. InputError: it is not of this scan, this predictor and these options."""
     instead = "give another --out, or replace it with --fresh"
     answer = read_json(path)
     known = isinstance(answer, dict) and answer.get("kind") == KIND
     check(known, f"{path} must be a prediction, got another document: {instead}")
     same = answer.get("predictor", {}).get("checksum") == predictor.checksum
     check(same, f"{path} was written with another predictor: {instead}")
+    n, m = answer.get("slices"), scan.geometry.shape[0]  # a series may have been incomplete when it was predicted
+    check(n == m, f"{path} must be a prediction of the {counted(m, 'slice')} of the scan, got {n}: {instead}")
     identified = answer.get("identity") is not None
     was = "with" if identified else "without"
     check(identified == options.keep_identity, f"{path} was written {was} --keep-identity: {instead}")

@@ -31,7 +31,10 @@ TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them, run `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
 ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
-MATCHED = "The prediction was assigned to the scan by slice positions, because it was made from another path."
+MATCHED = (
+    "The prediction was assigned to the scan by slice positions, because the file differs from the one that was "
+    "predicted, for example in its compression: check that both are the same scan."
+)
 
 
 class FileLabels:
@@ -89,7 +92,7 @@ def scan_cases(
     pairs: list[tuple[Scan, Answer | None, bool]]
     pairs = [(scan, by_name.get(name), True) for name, scan in scan_by_name.items()]
     used = {answer.scan for _, answer, _ in pairs if answer is not None}
-    # The pseudonym of a volume file depends on its path, which may have changed. A DICOM series keeps its pseudonym.
+    # The pseudonym of a volume file depends on its content, which changes if the file is compressed.
     if not used and len(answers) == len(scans) == 1 and scans[0].dicom is None:
         _check_same_slices(scans[0], answers[0])
         pairs, used = [(scans[0], answers[0], False)], {answers[0].scan}
