@@ -109,10 +109,7 @@ def _(system: Patches, context: Context, fold: int) -> Scores:
 @_computed.register
 def _(system: Baseline, context: Context, fold: int) -> Scores:
     split = context.split(fold)
-    values = features(context)[system.name]
-    fit = values[split.fit]
-    present = np.isfinite(fit).all(axis=1)
-    filled = np.where(np.isfinite(values), values, fit[present].mean(axis=0) if present.any() else 0.0)
+    filled = baselines.inputs(system.name, features(context)[system.name], split.fit)
     truth = presence_labels(context.slices, split.fit, system.threshold)
     patients = context.slices.patients[split.fit]
     head = baselines.fit_baseline(system.name, filled[split.fit], truth, patients, system.seed)

@@ -24,6 +24,7 @@ from ildfv.inference.page import lines
 from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.pseudonym import pseudonym
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.scans.identifiers import ACQUISITION_TAGS
@@ -144,8 +145,8 @@ def compare_scans(
             for folder, source in zip(folders, sources, strict=True)
         ]
         scans = [scan for scan, _ in chosen]
-        same = f"--follow-up needs two different scans, got the same series in {sources[0]} and {sources[1]}"
-        check(scans[0].series != scans[1].series, same)
+        same = f"--follow-up needs two different scans, got the same scan in {sources[0]} and {sources[1]}"
+        check(pseudonym(scans[0]) != pseudonym(scans[1]), same)
         days, identity_notes = days_between(*scans), _identity_notes(*scans)  # first, because they may raise
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):

@@ -92,18 +92,41 @@ def percentile_of(shares: np.ndarray) -> float:
     return float(np.interp(PERCENTILE / 100, np.concatenate([[0.0], np.cumsum(shares)]), edges))
 
 
+def inputs(name: str, values: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """The features (N, p) as inputs of the regression: without NaN, and single numbers as ranks.
+
+    fit: rows on which the regression is fitted. Missing values are replaced by the mean of these rows.
+    """
+    known = values[fit][np.isfinite(values[fit]).all(axis=1)]
+    filled = np.where(np.isfinite(values), values, known.mean(axis=0) if len(known) else 0.0)
+    return filled if name == HISTOGRAM else ranked(filled, filled[fit])
+
+
 def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.ndarray, seed: int) -> Head:
-    """The fitted head of one baseline. values: finite, (n, p). truth: 0, 1 or NaN, (n, C)."""
+    """The fitted head of one baseline. values: the result of `inputs`, (n, p). truth: 0, 1 or NaN, (n, C)."""
     if name == HISTOGRAM:
         return fit_head("ridge", values, truth, patients, seed=seed)
     return fit_head("logistic", values, truth, patients, penalties=WEAK, seed=seed)
 
 
+def ranked(values: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """A feature (N, 1) as its rank among the values `fit` (n, 1), from 0 to 1, continued linearly beyond them.
+
+    A logistic regression on ranks has the direction with a training AUC of at least 0.5. On the feature itself, a few
+    extreme values can reverse it: the sign of its slope is that of the difference between means.
+    """
+    known, numbers = np.unique(fit, return_counts=True)
+    if len(known) < 2:
+        return np.zeros_like(values)
+    middle = (np.cumsum(numbers) - numbers / 2) / len(fit)
+    beyond = (values - np.clip(values, known[0], known[-1])) / (known[-1] - known[0])
+    return np.interp(values, known, middle) + beyond
+
+
 def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
     train, test = units_of(slices, split.train), units_of(slices, split.test)
     truth = as_targets(presence_of(slices, train, workspace.settings.threshold))
-    present = np.isfinite(values[train]).all(axis=1)
-    filled = np.where(np.isfinite(values), values, values[train][present].mean(axis=0) if present.any() else 0.0)
+    filled = inputs(name, values, train)
     head = fit_baseline(name, filled[train], truth, patients_of(slices, train), workspace.settings.seed)
     return score(
         workspace,

@@ -192,12 +192,13 @@ def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) 
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:
     """The expected number of pixels of each pattern as an increasing function of its score, by isotonic regression.
 
-    None for a pattern with fewer than two different scores on slices whose number of pixels is known.
+    None for a pattern with fewer than two different scores on slices whose number of pixels is known, or if none of
+    these slices shows the pattern: labels of presence state the number of pixels only where it is 0.
     """
     found: list[schema.Curve | None] = []
     for pixels, f in zip(counts.T.astype(np.float64), scores.T, strict=True):
         known = (pixels >= 0) & (pixels < PRESENT)
-        if len(np.unique(f[known])) < 2:
+        if len(np.unique(f[known])) < 2 or not pixels[known].any():
             found.append(None)
             continue
         fitted = IsotonicRegression(out_of_bounds="clip").fit(f[known], pixels[known])

@@ -45,7 +45,7 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, or lacks a tensor of the network, or has a tensor of another shape. The
+        The file is not a safetensors file, lacks a tensor of the network, or has another tensor or shape. The
         tensors of the last layer may have another shape, because the number of classes differs.
     """
     from ildfv.train.activations import Activations
@@ -60,6 +60,9 @@ def frozen_network(
     wanted = [key for key in own if key not in OWN]
     missing = [key for key in wanted if key not in found and not key.endswith(COUNTERS)]
     check(not missing, f"{weights} must contain all weights of {name}, got none for {', '.join(missing[:3])}")
+    unknown = [key.removeprefix("body.") for key in found if key not in own]
+    rule = f"{weights} must contain the weights of {name} and no other tensors"
+    check(not unknown, f"{rule}, got {', '.join(unknown[:3])}: is it the file of another network?")
     last = wanted[-1].rpartition(".")[0]
     other = [k for k in wanted if k in found and own[k].shape != found[k].shape]
     wrong = [key for key in other if key.rpartition(".")[0] != last]

@@ -17,11 +17,11 @@ from ildfv.scans.volume import MAX_HU, PADDING
 
 NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
-FLOOR = -1024  # HU; lower values are padding, and many scanners clip here
 DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arms
+LOWEST = 2 * AIR - DENSEST  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
-CLIPPED = 0.4  # largest share of air pixels at the lowest value; with more, the median is not reliable
+CLIPPED = 0.4  # largest share of air pixels with one value, clipped or padding; with more, the median is not reliable
 AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
 
 
@@ -49,7 +49,7 @@ def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarr
 def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     """The median HU of the air around the body on these slices (m, rows, columns).
 
-    Pixels below −1024 HU are padding. Raises `InputError` if there is too little air, most of it is clipped, or its
+    Pixels below LOWEST are padding. Raises `InputError` if there is too little air, most of it is clipped, or its
     median is not plausible.
     """
     found = []
@@ -58,7 +58,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
         if not body.any():
             continue
         near = ndimage.binary_dilation(body, iterations=max(1, round(MARGIN / np.sqrt(pixel_area))))
-        found.append(hu[~near & (hu >= FLOOR) & (hu < DENSEST)])
+        found.append(hu[~near & (hu > LOWEST) & (hu < DENSEST)])
     air = np.concatenate(found) if found else np.empty(0)
     rule = "the air around the body must be measurable to normalise HU"
     check(
@@ -66,10 +66,11 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
         f"{rule}, got {len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)",
         faq="scanner-options",
     )
-    clipped = float(np.mean(air == air.min()))
+    values, numbers = np.unique(air, return_counts=True)
+    clipped = numbers.max() / len(air)
     check(
         clipped <= CLIPPED,
-        f"{rule}, got {clipped:.0%} of its pixels at {air.min():g} HU (clipped or padded)",
+        f"{rule}, got {clipped:.0%} of its pixels at {values[numbers.argmax()]:g} HU (clipped or padded)",
         faq="scanner-options",
     )
     value = float(np.median(air))

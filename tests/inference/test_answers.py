@@ -96,6 +96,7 @@ def test_pixels_of_a_presence_head_are_interpolated_from_held_out_slices(predict
     (curve,) = count_curves(np.array([[0], [100], [300], [-1]]), scores)
     assert np.interp([0.5, 9], curve.scores, curve.pixels).tolist() == [50, 300]
     assert count_curves(np.array([[2**30], [0], [-1], [-1]]), scores) == [None]  # only presence is known, not a count
+    assert count_curves(np.array([[2**30], [0], [0], [2**30]]), scores) == [None]
     loaded = Predictor.load(folder)
     head = loaded.info.heads[0].model_copy(update={"target": "presence", "counts": [curve, None]})
     volume = type("V", (), {"hu": np.empty((2, 1024, 1024))})

@@ -122,7 +122,7 @@ def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path):
         compare_scans([tmp_path / "a", tmp_path / "c"], loaded)
     with pytest.raises(InputError, match="needs two scans, the earlier scan first, got 1"):
         compare_scans([tmp_path / "a"], loaded)
-    with pytest.raises(InputError, match="got the same series in "):
+    with pytest.raises(InputError, match="got the same scan in "):
         compare_scans([tmp_path / "a", tmp_path / "a"], loaded)
 
 

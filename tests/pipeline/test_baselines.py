@@ -9,7 +9,7 @@ from small import PATIENTS, SLICES, scan
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.baselines import NAMES, score_baselines
+from ildfv.pipeline.baselines import NAMES, fit_baseline, inputs, score_baselines
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
@@ -53,6 +53,19 @@ def test_the_sign_of_a_density_measure_is_chosen_on_training_patients(scored):
     _, results = scored
     aucs = [r.per_pattern["emphysema"].auc for r in results if r.system == "baseline-p15"]
     assert np.mean(aucs) > 0.8  # low P15 means emphysema; slices without lung reduce the AUC
+
+
+def test_the_direction_of_a_single_number_is_that_of_its_training_auc():
+    """The mean of the positive slices is lower because of one value, but most of their values are higher."""
+    values = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0], [-500.0]])
+    truth = np.array([[0.0], [0.0], [0.0], [0.0], [1.0], [1.0], [1.0], [1.0]])
+    patients = np.repeat(list("abcd"), 2)
+    rows = np.arange(8)
+    assert values[4:].mean() < values[:4].mean()
+    found = inputs("haa", np.vstack([values, [[0.0], [4.5], [5.5], [9.0], [-900.0], [np.nan]]]), rows)
+    scores = fit_baseline("haa", found[rows], truth, patients, 0).predict(found[8:])[:, 0]
+    assert scores[4] < scores[0] < scores[1] < scores[2] < scores[3]
+    assert np.isfinite(scores).all()
 
 
 def test_prevalence_has_the_auc_of_chance(scored):

@@ -46,6 +46,14 @@ def test_air_is_measured_despite_clipping_padding_and_a_table():
     assert abs(measured_air(hu, PIXEL**2) + 1012) < 1.5
 
 
+@pytest.mark.parametrize("noise", [25.0, 45.0, 65.0])
+@pytest.mark.parametrize("offset", [0.0, 20.0])
+def test_noise_does_not_change_the_measured_air_of_a_scan_without_clipping(noise, offset):
+    hu = chest(noise=0.0, offset=offset).astype(np.float64)
+    hu += np.random.default_rng(0).normal(scale=noise, size=hu.shape)
+    assert abs(measured_air(np.rint(hu).astype(np.int16), PIXEL**2) - (offset - 1000)) < 3
+
+
 def test_normalised_air_and_tissue_have_their_reference_values():
     hu = chest(offset=-9, scale=1.04)
     air, note = normalised(hu, PIXEL**2, "air")
