@@ -86,7 +86,7 @@ def _read(parts: Parts, name: str) -> np.ndarray:
     check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
         array = file[parts.folder.name]
-        rule = f"{parts.path(name)} must contain float32 vectors of one length"
+        rule = f"{parts.path(name)} must contain float32 vectors of equal length"
         check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
         return array[()]
 

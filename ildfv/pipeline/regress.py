@@ -61,7 +61,7 @@ def regress_encoding(
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
     is a penalty as in `MultivariateRegression`. The other heads are fitted on all training patients and also take
     several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
-    inputs, "auto" or "off". bags: with labels of scans, the pooling of the scores of slices to the score of a scan,
+    inputs, "auto" or "off". bags: with labels of scans, how slice scores are pooled into the score of a scan,
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels.
     """
     distributed.start()

@@ -291,7 +291,7 @@ def test_a_given_mixture_survives_clone_and_fit():
 
 
 BAD = {
-    "n_components must be at most the number of descriptors, 3, got 5": lambda: GaussianMixture(5).fit(blobs(3)),
+    "n_components must be at most 3, the number of descriptors, got 5": lambda: GaussianMixture(5).fit(blobs(3)),
     "n_components must be at least 1, got 0": lambda: GaussianMixture(0).fit(blobs()),
     "max_iter must be at least 0, got -1": lambda: GaussianMixture(2, max_iter=-1).fit(blobs()),
     "variance_floor must be above 0, got 0": lambda: GaussianMixture(2, variance_floor=0).fit(blobs()),

@@ -200,7 +200,7 @@ def test_an_unknown_layer_names_the_known_ones(root):
 
 def test_more_components_than_descriptors_are_refused_before_the_folder_is_created(root):
     with pytest.raises(
-        InputError, match=r"components must be at most the number of descriptors of the fit slices, \d+, got 1000"
+        InputError, match=r"components must be at most \d+, the number of descriptors of the fit slices, got 1000"
     ):
         encode_slices(root, replace(SETTINGS, layer="fc6", components=1000))
     assert not Workspace.open(root).encoding_dir("fc6", 0).exists()
