@@ -100,7 +100,7 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
         There is no such encoding, the region is unknown, or a region is given without a layer.
     """
     check_region(region, "rule")
-    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
+    check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
     return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
 
 

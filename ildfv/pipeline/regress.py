@@ -67,7 +67,7 @@ def regress_encoding(
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
+    check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
     check_head(head, target, ridge, density)
     check_target(target)
     pooling = pooling_of(slices, bags)

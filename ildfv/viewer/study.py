@@ -100,7 +100,7 @@ def open_study(
         check(len(paths) == 1, f"a workspace must be the only path, got {len(paths)} paths")
         check(codes is None, f"--codes needs a scan, got the workspace {paths[0]}")
         return _workspace_study(paths[0], corrections, predictor)
-    rule = "--predictor must be given with a workspace: for a scan, run `ildfv predict --out` and view the result"
+    rule = "--predictor needs a workspace: for a scan, run `ildfv predict --out` and view the result"
     check(predictor is None, rule)
     for path in paths:
         check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder that `ildfv predict` wrote")

@@ -205,7 +205,7 @@ def test_ranks_that_add_their_sums_equal_one_rank():
     np.testing.assert_allclose(at.means_, alone.means_, rtol=1e-9)
     doubled = GaussianMixture(k, max_iter=3, tol=0, reduce=lambda s: {n: 2 * v for n, v in s.items()}, **begin(x, k))
     np.testing.assert_allclose(doubled.fit(x).means_, alone.means_, rtol=1e-9)
-    with pytest.raises(InputError, match="means_init and variances_init must be given with reduce"):
+    with pytest.raises(InputError, match="reduce needs weights_init, means_init and variances_init"):
         GaussianMixture(k, reduce=lambda s: s).fit(x)
 
 
