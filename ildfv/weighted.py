@@ -37,7 +37,7 @@ class Weighted:
         expected = (shape[0], *([int(np.prod(shape[2:]))] if len(shape) == 4 else shape[1:-1]))
         check(
             self.weights.shape == expected,
-            f"weights must have one value per descriptor, shape {expected} for maps {shape}, got {self.weights.shape}",
+            f"weights must have one value per descriptor (shape {expected} for maps {shape}), got {self.weights.shape}",
         )
         ok = bool(np.isfinite(self.weights).all()) and (self.weights.size == 0 or self.weights.min() >= 0)
         check(ok, "weights must be finite and at least 0, got NaN, infinity or a negative value")

@@ -143,7 +143,7 @@ def predict(
     dicom: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they name its patient and study.",
+            help="Folder for DICOM objects of each DICOM scan. Unlike other output, they name the patient and study.",
             show_default="not written",
         ),
     ] = None,

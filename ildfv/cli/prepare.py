@@ -39,7 +39,7 @@ def prepare(
     ] = None,
     lung_masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of lung masks with the names of the scans, for densities and --region lung."),
+        typer.Option(help="Folder of lung masks, each named like its scan, for densities and --region lung."),
     ] = None,
     lungs: Annotated[
         str | None,
@@ -60,7 +60,7 @@ def prepare(
     ] = None,
     noise_level: Annotated[
         float | None,
-        typer.Option(help="Noise in soft tissue, HU, to which noisier scans are smoothed.", metavar="HU"),
+        typer.Option(help="Reduce the noise in soft tissue of noisier scans to this level, HU.", metavar="HU"),
     ] = None,
     table: Annotated[
         Path | None,

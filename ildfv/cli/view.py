@@ -18,7 +18,7 @@ def view(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="A workspace, or scans, zip archives of scans and folders of `ildfv predict --out`.",
+            help="A workspace, or scans, zip archives of scans and folders that `ildfv predict` wrote.",
             show_default="current folder",
         ),
     ] = None,
@@ -51,7 +51,7 @@ def view(
     Example: `ildfv view answers/scan-0cab05cf47 /data/scan`
     """
     for path in paths or []:
-        check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder of `ildfv predict --out`")
+        check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder that `ildfv predict` wrote")
     if predictor is not None:
         predictor_content(predictor)
 

@@ -97,8 +97,8 @@ def scan_slices(
 
     A slice with lung is unlabelled in three cases: there are no codes; the scan has no label map; or the label maps
     mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
-    `unlabelled_is_negative`, a slice of the third kind shows no pattern. hu: whether to keep HU as well. preparation:
-    options that change the HU of the scan.
+    `unlabelled_is_negative`, a slice of the third kind counts as a slice without patterns. hu: whether to keep HU as
+    well. preparation: options that change the HU of the scan.
     """
     if scan.dicom is not None and not must_resample(scan.geometry) and preparation.is_default:
         slices = SeriesSlices(scan.dicom)
@@ -122,7 +122,7 @@ class Source:
     onto_grid: Callable[[np.ndarray, int], np.ndarray] | None = None  # resamples label maps; None: the grids are equal
     resampled: str = ""  # description of the resampling
     changes: str = ""  # description of what the preparation changed
-    lungs: np.ndarray | None = None  # lung masks of lungmask
+    lungs: np.ndarray | None = None  # lung masks computed by lungmask
 
 
 def _whole_scan(scan: Scan, preparation: Preparation) -> Source:

@@ -14,7 +14,7 @@ from ildfv.scans.volumefiles import SUFFIXES
 
 
 def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost], structures: Structures, root: Path):
-    """Adds its label maps to each scan of `found`.
+    """Adds to each scan of `found` its label maps.
 
     Label maps that pairing refuses are quarantined. Masks of structures that the code table does not name are ignored.
     """
@@ -34,7 +34,7 @@ def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost],
 
 
 def _is_named(label: Label, structures: Structures, root: Path) -> bool:
-    """Whether the file name is that of a structure with a meaning."""
+    """Whether the file is named after a structure that has a meaning."""
     return structures.is_known(label.path.relative_to(root))
 
 

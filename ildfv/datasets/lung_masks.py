@@ -1,4 +1,4 @@
-"""Lung masks of the user: one file per scan, on the grid of the scan. Every nonzero voxel is lung."""
+"""Lung masks supplied by the user: one file per scan, on the grid of the scan. Every nonzero voxel is lung."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ildfv.scans.volumefiles import file_geometry, format_of, read_label_file
 
 
 def with_masks(found: Discovery, folder: Path, base: Path) -> None:
-    """Adds its mask in `folder` to each scan of `found`; a scan without a mask is quarantined.
+    """Adds to each scan of `found` its mask from `folder`. A scan without a mask is quarantined.
 
     The mask of `base`/a/ct.nii.gz is `folder`/a/ct with the suffix of a volume file. The mask of a DICOM series in
     `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix.
     """
-    check(folder.is_dir(), f"lung masks must be a folder, got {folder}")
+    check(folder.is_dir(), f"lung masks must be in a folder, got {folder}, which is not a folder")
     check(
         not folder.resolve().is_relative_to(base.resolve()),
         f"lung masks must be outside the folder of scans, where they would be read as scans, got {folder}: move them",
@@ -48,7 +48,7 @@ def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
         else:
             mask_format = format_of(path, start_of(path))
             if mask_format is None:
-                raise InputError("must be NIfTI, NRRD or MetaImage, got another file")
+                raise InputError("must be NIfTI, NRRD or MetaImage, got another kind of file")
             if wrong := difference(grid, file_geometry(path, mask_format)):
                 raise InputError(wrong)
             mask = label_integers(read_label_file(path, mask_format)) != 0

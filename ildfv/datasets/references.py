@@ -39,7 +39,7 @@ def by_reference(
         if len(same) == 1 and seg.frame_of_reference:
             return [(same[0], label)], ""
         rule = f"{what} without a referenced series must have the FrameOfReferenceUID of one series"
-        return [], f"{rule}, got that of {len(same)}; {TABLE}"
+        return [], f"{rule}, got the UID of {len(same)} series; {TABLE}"
     placed = [position is not None for position in seg.positions]
     fits = [i for i in same if any(placed) and on_slices(scans[i].geometry, seg)[placed].all()]
     if len(fits) == 1:

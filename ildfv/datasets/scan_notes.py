@@ -37,7 +37,7 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
-        notes.append("its lung is that of the given mask")
+        notes.append("its lung is taken from the given mask")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: a threshold in pixels means another area")
     if scan.patients_in_study > 1:

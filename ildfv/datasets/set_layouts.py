@@ -95,7 +95,7 @@ def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
 
 
 def _is_nifti(path: Path) -> bool:
-    """Whether a name is that of a NIfTI file that is not hidden; macOS writes a hidden file for each file."""
+    """Whether a NIfTI file has this name and is not hidden. macOS writes a hidden file for each file."""
     return path.name.lower().endswith(NIFTI) and not path.name.startswith(".")
 
 

@@ -59,8 +59,8 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
         other = found.get(place.instance)
         check(
             other is None or other == place,
-            f"InstanceNumber must be unique in its series, got two slices with {place.instance}: "
-            "use the column file or position",
+            f"InstanceNumber must be unique in its series, got two slices with number {place.instance}: "
+            "use a column file or a column position",
         )
         found[place.instance] = place
     check(bool(found), f"a row with an instance must name a DICOM series, got {source}: use the column position")

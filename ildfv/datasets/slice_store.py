@@ -80,7 +80,7 @@ class Slices:
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
                 complete = part_format < 2 or "healthy" in file
-                check(complete, f"part {name} must contain healthy pixels, got none: {MEND}")
+                check(complete, f"part {name} must contain numbers of healthy pixels, got none: {MEND}")
                 columns = ("counts", "lung", "positions") + (("healthy",) if part_format > 1 else ())
                 for column in columns:
                     getattr(self, column)[start:stop] = file[column][()]
@@ -89,7 +89,7 @@ class Slices:
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
         ways = [Preparation.of_text(text) for text in preparations]
         for one in ways[1:]:
-            check_same(ways[0], one, f"all slices of {folder} must be prepared with the same options, here")
+            check_same(ways[0], one, f"all slices of {folder} must be prepared like the first scan,")
         self.preparation = ways[0]
         self.key = key_of([(row.name, row.sha256) for row in self.parts.rows.values()])
         self._reset()
@@ -155,7 +155,7 @@ class Slices:
         Raises `InputError` if a part has no HU.
         """
         rule = "all slices must be prepared with --hu, got slices without HU"
-        check(self.has_hounsfield, f"{rule}: run `ildfv prepare --hu` again")
+        check(self.has_hounsfield, f"{rule}: run `ildfv prepare` again with --hu")
         return self._read("hu", indices, (SIZE, SIZE), np.int16)[:, None]
 
     def densities(self) -> np.ndarray:

@@ -46,7 +46,7 @@ class Structures:
         return bool(_at_end(_content(path), self._listed))
 
     def folder_of(self, path: PurePath) -> str:
-        """The folder on a path whose name is only that of a structure, such as GGO or ground_glass_masks; or ""."""
+        """The folder on a path that is named only after a structure, such as GGO or ground_glass_masks; or ""."""
         for folder in reversed(path.parent.parts):
             own = tuple(word for word in words(folder) if word not in KIND_WORDS)
             if own and (own in self._listed or set(own) <= STRUCTURE_WORDS):

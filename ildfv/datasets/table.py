@@ -168,7 +168,7 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
         kind = format_of(path, start)
         if kind is None:
             zipped = ", a zip archive, which is read only by `prepare --packed`" if is_archive(path) else ""
-            raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another file{zipped}")
+            raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another kind of file{zipped}")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
         if must_resample(volume.geometry) and not settings.resample:
             raise InputError(tilted(volume.geometry))
@@ -204,7 +204,7 @@ def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:
             return dicom_label(seg)
         kind = format_of(path, start)
         if kind is None:
-            raise InputError("must be DICOM SEG, NIfTI, NRRD or MetaImage, got another file")
+            raise InputError("must be DICOM SEG, NIfTI, NRRD or MetaImage, got another kind of file")
         geometry, segments = label_header(path, kind)
         label = Label(path, kind, geometry, tuple(segment.name for segment in segments))
         if wrong := mismatch(scan, label):

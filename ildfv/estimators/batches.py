@@ -72,7 +72,8 @@ class Batches:
             name, arrays = self._arrays(*item)
             yield from ((name, array) for array in arrays)
         if empty and self.n_features is not None:
-            raise InputError(f"{self.name} must be restartable, got no batches in its second pass")
+            rule = f"{self.name} must be restartable, got no batches in its second pass"
+            raise InputError(f"{rule}: pass a function that returns a new iterator")
 
     def first(self) -> Any:
         """The first batch, validated, or None. The next pass starts with it and does not read it again."""
@@ -214,7 +215,8 @@ class Batches:
     def _check_restartable(self, x) -> None:
         if hasattr(x, "__next__"):
             kind = type(x).__name__
-            raise InputError(f"{self.name} must be restartable, got a {kind}: pass a function that returns a new one")
+            rule = f"{self.name} must be restartable, got a {kind}"
+            raise InputError(f"{rule}: pass a function that returns a new iterator")
 
     def _arrays(self, label: str, item) -> tuple[str, list]:
         """(name in errors, batches) of an item of the stream, which is a batch or a list of batches."""

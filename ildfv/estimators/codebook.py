@@ -80,7 +80,7 @@ class Codebook(Persistent, BaseEstimator):
                 X = as_descriptors(X)
             batches = as_batches(self, X, layouts=(2, 3, 4), sample_weight=sample_weight)
             sample = batches.sample(sample_size(self.n_clusters, batches.width()), self.random_state)
-            rule = f"n_clusters must be at most the number of descriptors, {len(sample)}"
+            rule = f"n_clusters must be at most {len(sample)}, the number of descriptors"
             check(self.n_clusters <= len(sample), f"{rule}, got {self.n_clusters}")
             spread = sample.std(axis=0, dtype=np.float64)  # (d,)
             self.scale_ = np.where(spread > 0, spread, 1.0)

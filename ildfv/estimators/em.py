@@ -59,7 +59,7 @@ def _numbers(a, name: str) -> np.ndarray:
         check_real(a, name)
         return a.astype(np.float64)
     except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(f"{name} must be an array, got {error}") from error
+        raise error if isinstance(error, InputError) else InputError(f"{name} must be an array: {error}") from error
 
 
 class MixtureSums(Sums):

@@ -74,8 +74,8 @@ def fit_head(
     seed : int
         Seed of the splits into groups.
     bags : Bags, optional
-        Bags of rows, such as the slices of a scan, if only labels of bags are known. y then has the label of the bag in
-        each of its rows, the loss is that of the bags, and scores are still those of rows. kind must be "logistic".
+        Bags of rows, such as the slices of a scan, if only labels of bags are known. Each row of y then has the label
+        of its bag. The loss is computed over bags, but scores are still predicted for rows. kind must be "logistic".
 
     Raises
     ------
@@ -86,10 +86,11 @@ def fit_head(
     check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
     x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)
     check(x.ndim == y.ndim == 2, f"x and y must have two dimensions, got {x.ndim} and {y.ndim}")
-    check(len(x) == len(y) == len(groups), f"x, y, groups must have one length, got {len(x)}, {len(y)}, {len(groups)}")
+    lengths = len(x), len(y), len(groups)
+    check(len(set(lengths)) == 1, f"x, y and groups must have the same length, got {', '.join(map(str, lengths))}")
     check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
     known = y[np.isfinite(y)]
-    check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for head logistic")
+    check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for logistic, got others")
     if bags is not None:
         _check_bags(kind, bags, y, groups)
     n_groups = len(np.unique(groups))
@@ -112,7 +113,7 @@ def _check_bags(kind: str, bags: Bags, y: np.ndarray, groups: np.ndarray) -> Non
     """Raises InputError unless the head is logistic, and the rows of each bag have equal labels and one group."""
     check(kind == "logistic", f'head must be logistic with labels of bags, got "{kind}"')
     check(len(bags.of) == len(y), f"bags must have {len(y)} rows, got {len(bags.of)}")
-    same = np.flatnonzero(np.diff(bags.of) == 0)  # rows of the bag of the next row
+    same = np.flatnonzero(np.diff(bags.of) == 0)  # rows that are in the same bag as the next row
     check(bool((groups[same] == groups[same + 1]).all()), "a bag must be in one group, got a bag in two groups")
     equal = np.array_equal(y[same], y[same + 1], equal_nan=True)
     check(equal, "y must be the label of the bag in all its rows, got rows that differ")
@@ -134,9 +135,10 @@ def _fit_output(
 
 
 def _warm(penalties: Sequence[float], best: int, bags: Bags | None) -> Sequence[float]:
-    """The penalties of the path to the chosen one, which is the first.
+    """The penalties of the final fit: the chosen one and, with bags, all larger ones.
 
-    The loss of bags is not convex, so the final fit follows the path of the fits that were compared.
+    The loss of bags is not convex. The final fit therefore passes through the larger penalties first, like the fits
+    that were compared.
     """
     return penalties[best : best + 1] if bags is None else penalties[best:]
 
@@ -167,7 +169,7 @@ def _path(
 def _constant(kind: str, y: np.ndarray, bags: Bags | None) -> float:
     """The score if features are not used: the mean, or the logit of the smoothed share of ones; 0 if y is empty.
 
-    With bags, the share is that of the bags, and the score is that of a row in a bag of mean size.
+    With bags, the share counts bags instead of rows, and the score applies to a row in a bag of mean size.
     """
     if kind == "ridge":
         return float(y.mean()) if len(y) else 0.0
@@ -179,7 +181,7 @@ def _constant(kind: str, y: np.ndarray, bags: Bags | None) -> float:
 
 
 def held_out_error(kind: str, y: np.ndarray, scores: np.ndarray, bags: Bags | None = None) -> float:
-    """Mean squared error or mean logistic loss; with bags, that of the bags. y, scores: of the rows, (n,)."""
+    """Mean squared error or mean logistic loss, over rows or over `bags` if given. y, scores: of the rows, (n,)."""
     if kind == "ridge":
         return float(np.mean((y - scores) ** 2))
     if bags is not None:

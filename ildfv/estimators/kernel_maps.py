@@ -19,7 +19,7 @@ def with_weights(maps: Any, weights: Any) -> Any:
         return maps
     if not isinstance(maps, list):
         return Weighted(maps, to_numpy(weights))
-    check(len(weights) == len(maps), f"weights must have the length of maps, {len(maps)}, got {len(weights)}")
+    check(len(weights) == len(maps), f"weights must have one entry per map ({len(maps)}), got {len(weights)}")
     return [Weighted(one, to_numpy(w)) for one, w in zip(maps, weights, strict=True)]
 
 

@@ -26,7 +26,7 @@ def checked(X, n_features: int | None = None) -> list:
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     check(len(arrays) > 0, "maps must hold at least one map, got none")
     kinds = sorted({type(x).__module__.partition(".")[0] for x in arrays})
-    check(len(kinds) == 1, f"maps must all be of one library, got {', '.join(kinds)}")
+    check(len(kinds) == 1, f"maps must all be arrays of one library, got {', '.join(kinds)}")
     found = []
     for i, x in enumerate(arrays):
         name = "maps" if x is X else f"maps[{i}]"
@@ -56,7 +56,7 @@ def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     listed = isinstance(X, (list, tuple))
     given = list(X) if listed else [X]
     weights = list(weights) if listed else [weights]
-    check(len(weights) == len(given), f"weights must have the length of maps, {len(given)}, got {len(weights)}")
+    check(len(weights) == len(given), f"weights must have one entry per map ({len(given)}), got {len(weights)}")
     # A map (d, h, w) of a list is converted to descriptors first: `Weighted` would take its three axes for (b, n, d).
     pairs = [
         Weighted(as_rows(x) if listed and is_array(x) else x, to_numpy(w)) for x, w in zip(given, weights, strict=True)

@@ -288,7 +288,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     def _exact_pass(self, batches: Batches) -> float:
         sums = self._summed(batches)
         n = float(sums.count)
-        rule = f"n_components must be at most the number of descriptors (or the sum of their weights), {n:g}"
+        rule = f"n_components must be at most {n:g}, the number of descriptors (or the sum of their weights)"
         check(n >= self.n_components, f"{rule}, got {self.n_components}")
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood

@@ -41,8 +41,8 @@ def check_settings(mixture, *, resumes: bool) -> None:
     if mixture.reduce is not None:
         check(
             all(given) or resumes,
-            "weights_init, means_init and variances_init must be given with reduce, with equal values on all ranks",
+            "reduce needs weights_init, means_init and variances_init, with equal values on all ranks",
         )
         check(mixture.method != "auto", 'method must be "exact" or "stepwise" with reduce, got "auto"')
         stepwise = mixture.method == "stepwise"
-        check(not stepwise or mixture.gather is not None, 'gather must be given with reduce and method "stepwise"')
+        check(not stepwise or mixture.gather is not None, 'reduce needs gather with method "stepwise", got None')

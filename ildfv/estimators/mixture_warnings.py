@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from ildfv.estimators.em import Parameters
 
 # If the mean log likelihood decreases by more than these limits, in nats, the descriptors were not in random order. The
-# likelihood of the start is that of its sample, which is about 0.1 nats higher than that of all descriptors at k = 32
-# and d = 64.
+# likelihood of the start is computed from its sample. At k = 32 and d = 64, it is about 0.1 nats higher than for all
+# descriptors.
 FALL_BETWEEN_PASSES = 0.01  # from one pass to the next
 FALL_FROM_START = 0.05  # per dimension, from the start to the first pass
 FALL = "the mean log likelihood decreased during stepwise EM"  # start of the warning

@@ -108,7 +108,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         if weights is None:
             vectors = [self.transform(one[None, ...]) for one in maps]
         else:
-            check(len(weights) == len(maps), f"weights must have the length of maps, {len(maps)}, got {len(weights)}")
+            check(len(weights) == len(maps), f"weights must have one entry per map ({len(maps)}), got {len(weights)}")
             pairs = zip(maps, weights, strict=True)
             vectors = [self.transform(one[None, ...], to_numpy(omega)[None, :]) for one, omega in pairs]
         return namespace(*vectors).concat(vectors, axis=0)

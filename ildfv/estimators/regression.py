@@ -70,8 +70,9 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     For one-dimensional Y the axis c is dropped.
 
     With `ridge` and missing labels, each ECM step is a ridge regression on the expected labels, and the residual
-    covariance is that of the residuals, without a contribution of the penalty. The result is a fixed point of these
-    steps and not the maximum of one penalised likelihood; with complete labels it is exactly scikit-learn's Ridge.
+    covariance is computed from the residuals, without a contribution of the penalty. The result is a fixed point of
+    these steps and not the maximum of one penalised likelihood. With complete labels it is exactly scikit-learn's
+    Ridge.
     """
 
     _tensors = (
@@ -165,7 +166,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             warnings.warn(message, stacklevel=5)
         if not found.converged:
             warnings.warn(
-                f"ECM has not converged to tol = {self.tol} after max_iter = {self.max_iter} steps",
+                f"ECM has not converged to tol = {self.tol} after max_iter = {self.max_iter} steps: increase max_iter",
                 ConvergenceWarning,
                 stacklevel=5,
             )

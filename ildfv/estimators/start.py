@@ -54,7 +54,7 @@ def start(
     """
     x = np.asarray(sample)  # (n, d), converted to float64 in blocks: a copy would double the memory
     n = len(x)
-    check(n_components <= n, f"n_components must be at most the number of descriptors, {n}, got {n_components}")
+    check(n_components <= n, f"n_components must be at most {n}, the number of descriptors, got {n_components}")
     largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean = x.mean(axis=0, dtype=np.float64)

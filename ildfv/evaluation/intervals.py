@@ -132,7 +132,7 @@ def paired_over_seeds(
 
     The variance of the mean has two parts: the bootstrap variance over patients of the mean over seeds, and s²/S, where
     s² is the variance of the difference over seeds. The interval and p use Student's t with the degrees of freedom of
-    Welch and Satterthwaite. For a single pair the result is that of `paired`, without the variation over seeds.
+    Welch and Satterthwaite. For a single pair, the result equals `paired`, without the variation over seeds.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ def statistics(
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) numbers of slices with both patterns; the diagonal has those of Table 1}
+     "co_occurrence": (C, C) numbers of slices with both patterns; the diagonal has the numbers of Table 1}
     A patient is healthy if none of the patient's slices shows a pattern.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)

@@ -46,7 +46,7 @@ class Context:
         progress: Progress = SILENT,
     ):
         ranks = distributed.size()
-        check(ranks == 1, f"experiments must run in one process, got {ranks}: run them without torchrun")
+        check(ranks == 1, f"experiments must run in one process, got {ranks} ranks: run them without torchrun")
         self.workspace, self.preset, self.progress = Workspace.open(root), preset, progress
         self.other = other  # a second workspace, on which the systems of this workspace are tested
         self.slices = self.workspace.slices()

@@ -17,8 +17,8 @@ class Findings:
 
     tables: in the order in which they are shown. systems: the systems whose results are part of the document. compared:
     pairs of systems for paired tests. notes: sentences on the whole experiment. files: content by name of files that
-    are written to the folder of the document. folds: the held-out folds, if no system is listed; None: those of the
-    preset. charts: shown below the tables.
+    are written to the folder of the document. folds: the held-out folds, if no system is listed; None: the folds of
+    the preset. charts: shown below the tables.
     """
 
     tables: Sequence[Table]

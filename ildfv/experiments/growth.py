@@ -23,7 +23,7 @@ CNN = "CNN"
 
 
 def sizes(context: Context) -> list[int | None]:
-    """The numbers of fit patients: those of the preset that are below the available number, and None for all.
+    """The numbers of fit patients: all numbers of the preset below the available number, and None for all patients.
 
     None is omitted if all fit patients are less than 10 % more than the largest of these numbers.
     """

@@ -151,9 +151,9 @@ def _moments(fisher: FittedFisher, maps: np.ndarray, weights) -> _Slices:
 
 def _by_component(fisher: FittedFisher, coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The coefficients g, reshaped to (1, C, k, 2, d)."""
-    check(
-        fisher.order == "component" and not fisher.weight_part, 'fisher must have order="component" and no weight part'
-    )
+    plain = fisher.order == "component" and not fisher.weight_part
+    got = f"order={fisher.order!r} and weight_part={fisher.weight_part}"
+    check(plain, f"fisher must have order='component' and weight_part=False, got {got}")
     usual = fisher.power == 0.5 and not fisher.intra
     check(usual, "fisher must have power=0.5 and intra=False, otherwise contributions do not add up to the score")
     expected = (len(coefficients), int(np.prod(shape)))

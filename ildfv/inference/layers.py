@@ -38,7 +38,7 @@ class Layers:
             check(
                 digest is None or digest in self._files,
                 f"the predictor does not contain the weights of its network {name} ({network.architecture}): give the "
-                f"file with SHA-256 {digest} by --weights",
+                f"file with SHA-256 {digest} as --weights",
             )
 
     def of(

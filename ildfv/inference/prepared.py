@@ -40,8 +40,8 @@ def prepared(
     """The prepared slices of a volume.
 
     inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
-    needed. lungs: method that finds the lung, of `scans.preparation`. batches: rows of each batch, in ascending order.
-    As soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
+    needed. lungs: method that finds the lung, as in `Preparation`. batches: rows of each batch, in ascending order. As
+    soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
     slices of later batches are prepared in other threads. InputError: no slice shows lung.
     """
     m = len(volume.hu)

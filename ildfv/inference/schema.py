@@ -164,7 +164,7 @@ class Head(Part):
     is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
     `no_conformal` has the reason.
 
-    bags: pooling of the scores of slices to the score of their scan (`estimators.bags`), for a head that was fitted to
+    bags: how slice scores are pooled into the score of their scan (`estimators.bags`), for a head that was fitted to
     labels of scans; otherwise None. With bags, thresholds and scan_sigmoids apply to the score of the scan, and the
     scores of slices have no sigmoids, because labels of scans do not determine them.
     """

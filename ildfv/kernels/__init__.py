@@ -50,7 +50,7 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
     if {type(a) for a in arrays} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays
         for i, a in enumerate(arrays):
             other = _library(a)
-            check(other == kind, f"maps must all be of one library, got {kind} and, in map {i}, {other}")
+            check(other == kind, f"maps must all be arrays of one library, got {kind} and, in map {i}, {other}")
             masked = isinstance(a, np.ma.MaskedArray)
             check(not masked, "maps must not be masked arrays: pass the unmasked descriptors as a list of (n_i, d)")
     names = ("weights_", "means_", "variances_")

@@ -47,11 +47,11 @@ def check_dimensions(d: int, expected: int) -> None:
 
 def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
     """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
-    check(len(weights) == len(counts), f"weights must have the length of maps, {len(counts)}, got {len(weights)}")
+    check(len(weights) == len(counts), f"weights must have one entry per map ({len(counts)}), got {len(weights)}")
     checked = []
     for i, n in enumerate(counts):
         a = np.ascontiguousarray(weights[i], dtype=np.float64)
-        check(a.shape == (n,), f"weights must have one value per descriptor, {n} in map {i}, got shape {a.shape}")
+        check(a.shape == (n,), f"weights must have one value per descriptor ({n} in map {i}), got shape {a.shape}")
         wrong = ~(np.isfinite(a) & (a >= 0))
         if wrong.any():
             at = int(wrong.argmax())

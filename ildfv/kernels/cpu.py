@@ -176,7 +176,7 @@ def _table_with_weights(table: np.ndarray, held, omega: list[np.ndarray]) -> tup
 
 
 def _of_all_maps(a: np.ndarray, counted: np.ndarray, number: int) -> np.ndarray:
-    """The results of all maps, from those of the `counted` maps; the results of the others are 0."""
+    """The results of all maps: `a` contains the results of the `counted` maps, and all other results are 0."""
     if len(counted) == number:
         return a
     whole = np.zeros((number, *a.shape[1:]), a.dtype)

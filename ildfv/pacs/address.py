@@ -58,7 +58,7 @@ def parsed(text: str) -> WebAddress | EntityAddress:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise InputError(f"the address of a PACS must be a URL, got {error}") from error
+        raise InputError(f"the address of a PACS must be a valid URL: {error}") from error
     if parts.scheme == "dicom":
         return _entity(parts, port)
     check(

@@ -89,8 +89,8 @@ class Entity:
         if status is None:
             raise OutOfReachError(f"{self.address} must be reachable, got a closed connection {outcome}")
         if status != SUCCESS and status not in WARNINGS:
-            why = "out of resources" if status & 0xFF00 == RESOURCES else "refused"
-            raise InputError(f"{self.address} refused {path.name}, status 0x{status:04X}: {why} {outcome}")
+            why = ", out of resources" if status & 0xFF00 == RESOURCES else ""
+            raise InputError(f"{self.address} refused {path.name} with status 0x{status:04X}{why} {outcome}")
 
 
 def progress_text(stored: int, of: int) -> str:

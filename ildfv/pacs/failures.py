@@ -34,7 +34,7 @@ def one_line(address: WebAddress, what: str, *, storing: bool = False) -> Iterat
             ) from None
         if code == MISSING and not storing:
             raise InputError(f"{address} has no {what} (HTTP 404)") from None
-        raise InputError(f"{address} refused {what}, HTTP {code}{_failure(error.response)}") from None
+        raise InputError(f"{address} refused {what} with HTTP {code}{_failure(error.response)}") from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise OutOfReachError(f"{address} must be reachable, got {_reason(error)}") from None
     except OSError as error:
@@ -53,7 +53,7 @@ def _failure(response) -> str:
 
     try:
         failed = Dataset.from_json(response.json()).FailedSOPSequence
-        return f", failure 0x{int(failed[0].FailureReason):04X}"
+        return f" and failure 0x{int(failed[0].FailureReason):04X}"
     except Exception:  # servers report errors as HTML, text or various JSON formats
         return ""
 

@@ -92,7 +92,8 @@ class Storing:
         with one_line(self.address, path.name, storing=True):
             answer = self._client.store_instances([dcmread(path)])
         for item in answer.get("FailedSOPSequence") or []:
-            raise InputError(f"{self.address} refused {path.name}, failure 0x{int(item.get('FailureReason', 0)):04X}")
+            reason = int(item.get("FailureReason", 0))
+            raise InputError(f"{self.address} refused {path.name} with failure 0x{reason:04X}")
         text = f"{self.address} accepted {path.name} but did not store it: check its log and free space"
         check(not self._missing([instance]), text)
 

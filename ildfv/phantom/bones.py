@@ -11,8 +11,8 @@ from ildfv.phantom.shapes import ellipse, superellipse
 
 MARROW, CARTILAGE, DISC = 190.0, 105.0, 85.0  # HU
 ELSEWHERE = 9.0  # mm; the distance of a bone where its formula does not apply
-# Each bone is drawn in a box that extends further than this from its surface. Beyond it, nothing depends on the
-# distance, because only pixels within 2 mm of a surface are.
+# Each bone is drawn in a box that extends further than this from its surface, in mm. Distances outside the box are not
+# needed, because the surface affects only pixels within 2 mm.
 BEYOND = 15.0
 
 

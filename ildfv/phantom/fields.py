@@ -93,7 +93,7 @@ class Field:
         return spline_plane(knots, across.part(part.box[0]), across.part(part.box[1]))
 
     def across(self, grid: Grid) -> Taps:
-        """The taps of the grid's pixels along x, which are also those along y; computed once."""
+        """The taps of the grid's pixels along x, which are also the taps along y; computed once."""
         if grid not in self._across:
             self._across[grid] = taps(grid.axis, self.low[2], self.scale, self.knots.shape[2])
         return self._across[grid]

@@ -43,7 +43,7 @@ class Textures:
         self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
     def noise(self, z: float, box: Box) -> "Noise":
-        """The fields in a part of the plane; those of the last part are kept."""
+        """The fields in a part of the plane; the fields of the last part are kept."""
         part = self.patient.grid.part(box)
         if self._noise is None or (self._noise.part, self._noise.z) != (part, z):
             self._noise = Noise(self, part, z)

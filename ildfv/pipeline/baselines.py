@@ -1,8 +1,8 @@
 """Baselines: lung densitometry, lung area and prevalence, fitted on training patients and scored like other systems.
 
 If scans are labelled as a whole, the baselines describe whole scans. LAA-950, mean density, high-attenuation area and
-the histogram are those of all lung pixels of the scan. P15 is interpolated in this histogram, whose bins are 37.5 HU
-wide. The lung area is the mean over the slices.
+the histogram are computed from all lung pixels of the scan. P15 is interpolated in this histogram, whose bins are
+37.5 HU wide. The lung area is the mean over the slices.
 """
 
 from __future__ import annotations

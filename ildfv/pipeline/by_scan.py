@@ -24,7 +24,7 @@ def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
 
 
 def pooling_of(slices: Slices, bags: str | None) -> str | None:
-    """The method that pools scores of slices to scores of scans, by default noisy-or; None with labels of slices.
+    """The method that pools scores of slices into scores of scans, by default noisy-or; None with labels of slices.
 
     InputError: an unknown method, or a method with labels of slices.
     """
@@ -39,7 +39,7 @@ def pooling_of(slices: Slices, bags: str | None) -> str | None:
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
     """The scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
     scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
-    check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got some of the slices of a scan")
+    check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got only some of the slices of a scan")
     return scans
 
 
@@ -56,7 +56,7 @@ def bags_of(slices: Slices, indices: np.ndarray, pooling: str) -> Bags:
 def scan_presence(slices: Slices, scans: np.ndarray) -> np.ndarray:
     """The presence of each pattern in these scans, 1, 0 or −1 (unknown), (m, 4). InputError: a scan has no label."""
     if slices.scan_labels is None:
-        raise InputError("slices must have labels of scans, got labels of slices")
+        raise InputError("labels must be of scans, got labels of slices")
     found = slices.scan_labels[scans]
     unlabelled = int((found < 0).all(axis=1).sum())
     check(unlabelled == 0, f"every scan must have labels, got {unlabelled} without labels")

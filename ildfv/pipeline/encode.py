@@ -200,7 +200,7 @@ def encode(
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
         descriptors = n * len(roles.fit)
-        rule = f"--components must be at most the number of descriptors of the fit slices, {descriptors}"
+        rule = f"--components must be at most {descriptors}, the number of descriptors of the fit slices"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
     with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:

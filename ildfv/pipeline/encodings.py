@@ -86,7 +86,7 @@ def _read(parts: Parts, name: str) -> np.ndarray:
     check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:
         array = file[parts.folder.name]
-        rule = f"{parts.path(name)} must contain float32 vectors of one length"
+        rule = f"{parts.path(name)} must contain float32 vectors of equal length"
         check(array.ndim == 2 and array.dtype == np.float32, f"{rule}, got {array.dtype} of shape {array.shape}")
         return array[()]
 
@@ -100,7 +100,7 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
         There is no such encoding, the region is unknown, or a region is given without a layer.
     """
     check_region(region, "rule")
-    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
+    check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
     return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
 
 

@@ -60,7 +60,7 @@ class HeldOut:
         return found[0]
 
     def of_fold(self, results: Results, target: str) -> dict[str, Any]:
-        """The fields of a head that was fitted without one fold: thresholds and performance are those of `results`."""
+        """The fields of a head that was fitted without one fold: thresholds and performance are from `results`."""
         assert results.fold is not None
         return self._fields(
             results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]

@@ -76,7 +76,7 @@ def export_predictor(
         default it is added if the network was scored.
     all_patients : bool
         Whether to fit mixture, PCA and regression on all labelled patients, after cross-validation over all folds. The
-        network is that of `fold`.
+        network is the one trained for `fold`.
     primary : str, optional
         Name of the head that is shown first; by default the first head.
     weights : sequence of path

@@ -12,7 +12,7 @@ is needed to apply the head to other slices:
 - in the metadata under "regress", "used": the blocks of inputs that each pattern uses. All other coefficients are 0.
 
 If scans are labelled as a whole, the logistic head is fitted to the labels of scans: "bags" in the metadata under
-"regress" is the pooling of the scores of slices to the score of their scan (`estimators.bags`).
+"regress" names how slice scores are pooled into the score of their scan (`estimators.bags`).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def fit_on_encodings(
 
     The projections of each encoding are scaled to a total variance of 1, and then concatenated. density: whether the
     lung densities may be used as additional inputs (`density_inputs`), "auto" or "off". bags: if scans are labelled as
-    a whole, the pooling of the scores of slices, "noisy-or" or "max"; otherwise None.
+    a whole, how slice scores are pooled, "noisy-or" or "max"; otherwise None.
     """
     scales = tuple(_total_deviation(one) for one in encodings)
     blocks = [one.projections() / scale for one, scale in zip(encodings, scales, strict=True)]

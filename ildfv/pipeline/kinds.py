@@ -90,7 +90,7 @@ def _check_network(root: Path, path: Path) -> None:
 
 
 def _check_order(root: Path, path: Path) -> None:
-    """Raises InputError unless the recorded order is valid and its checksums are those of the existing files."""
+    """Raises InputError unless the recorded order is valid and its checksums match the existing files."""
     for folder, (digest, _) in recorded(Workspace.open(root)).items():
         for name in (TENSORS, FINISHED):
             file = root / folder / name

@@ -232,7 +232,7 @@ def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str,
 
 
 def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
-    """Whether each name is among `chosen`, as a mask of the shape of `names`. If `chosen` is None, all are."""
+    """Whether each name is among `chosen`, as a mask of the shape of `names`; all True if `chosen` is None."""
     return np.ones(len(names), bool) if chosen is None else np.asarray(np.isin(names, sorted(chosen)))
 
 

@@ -65,7 +65,7 @@ def fit(
     epochs : int, optional
         Number of training epochs, with recipe "paper".
     bags : {"noisy-or", "max"}, optional
-        With labels of scans: the pooling of the scores of slices to the score of a scan, by default noisy-or. Recipe
+        With labels of scans: how slice scores are pooled into the score of a scan, by default noisy-or. Recipe
         "few" then fits logistic heads only, and "paper" is refused.
 
     Returns

@@ -61,13 +61,13 @@ def regress_encoding(
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
     is a penalty as in `MultivariateRegression`. The other heads are fitted on all training patients and also take
     several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
-    inputs, "auto" or "off". bags: with labels of scans, the pooling of the scores of slices to the score of a scan,
+    inputs, "auto" or "off". bags: with labels of scans, how slice scores are pooled into the score of a scan,
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels.
     """
     distributed.start()
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    check(layer is not None or region == SLICE, f"--region {region} must be given with a layer, got none: add --layer")
+    check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
     check_head(head, target, ridge, density)
     check_target(target)
     pooling = pooling_of(slices, bags)

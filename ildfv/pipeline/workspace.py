@@ -171,6 +171,6 @@ class Workspace:
 
 
 def check_result_name(path: Path, results: Results) -> None:
-    """Raises InputError unless the file is named after the system and fold of the results, as a renamed copy is not."""
+    """Raises InputError unless the file is named after the system and fold of its results: a copy may be renamed."""
     name = f"{results.system}-fold-{results.fold}"
     check(path.stem == name, f"{path} must contain the results of {path.stem}, got those of {name}: remove it")

@@ -1,4 +1,4 @@
-"""Charts of a measure with intervals as a function of a number: the type stored in documents, and the SVG."""
+"""Charts of a measure, with intervals, as a function of a number. A chart is stored in a document and drawn as SVG."""
 
 from __future__ import annotations
 

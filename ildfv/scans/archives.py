@@ -135,7 +135,7 @@ def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> 
         )
     if size > (free := shutil.disk_usage(folder).free):
         raise InputError(
-            f"{archive.name} needs {size:,} free bytes in {folder.parent}, got {free:,}: set TMPDIR to a larger disk"
+            f"{archive.name} needs {size:,} free bytes in {folder.parent}, got {free:,}: set TMPDIR to another disk"
         )
 
 

@@ -84,7 +84,7 @@ def _of_stream(words: np.ndarray, bits: int, signed: bool, precision: int, signe
     if signed_stream is not None and signed_stream != signed and top.any() and not (signed and precision == WORD):
         declared = "signed" if signed_stream else "unsigned"
         raise InputError(
-            f"PixelRepresentation must be that of the compressed stream ({declared}), got {int(signed)}: it is "
+            f"PixelRepresentation must match the compressed stream ({declared}), got {int(signed)}: it is "
             "uncertain whether large values are negative"
         )
     if not signed or signed_stream or precision >= WORD:

@@ -36,7 +36,8 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]
     for header in kept:
         if (other := first.setdefault(header.instance, header)) is not header:
             raise InputError(
-                f"{other.path.name} and {header.path.name} must not share a SOPInstanceUID, got different content"
+                f"files with the same SOPInstanceUID must contain the same slices, got {other.path.name} and "
+                f"{header.path.name} with different slices"
             )
     return kept, sorted(copies)
 

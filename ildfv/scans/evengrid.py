@@ -68,10 +68,10 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
 def _line(
     frames: Sequence[tuple[str, Frame]], normal: np.ndarray, pixel: float, accept_uneven: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The first position (3,) and the step to the next slice (3,) of the line of slice positions, mm; and None.
+    """The line of slice positions: first position (3,), mm; step to the next slice (3,), mm; and places (m,) or None.
 
-    It is a least-squares line. For uneven slices, it passes through the first and the last slice instead, and the third
-    value is not None but the position of each slice along the line in steps, (m,).
+    For even slices, it is a least-squares line, and places is None. For uneven slices, it passes through the first and
+    the last slice, and places has the position of each slice along the line in steps.
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
@@ -85,7 +85,7 @@ def _line(
         at = int(np.argmin(gaps))
         raise InputError(
             f"slices must have distinct positions, got {frames[at][0]} and {frames[at + 1][0]} "
-            f"both at {along[at]:.2f} mm (pairs: {np.count_nonzero(gaps <= MIN_GAP)})"
+            f"both at {along[at]:.2f} mm (pairs at equal positions: {np.count_nonzero(gaps <= MIN_GAP)})"
         )
     index = np.arange(len(frames)) - (len(frames) - 1) / 2
     step = index @ positions / (index @ index)

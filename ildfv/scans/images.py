@@ -112,7 +112,7 @@ def grey_values(path: Path) -> np.ndarray:
         except InputError:
             raise
         except (OSError, SyntaxError, ValueError) as error:  # damaged pixels or Exif data
-            raise InputError(f"an image must be intact, got {error}") from error
+            raise InputError(f"an image must be intact: {error}") from error
 
 
 def _levels(image: Image.Image) -> np.ndarray:
@@ -158,4 +158,4 @@ def _opened(path: Path) -> Image.Image:
     try:
         return Image.open(path, formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"an image must be a readable PNG, JPEG or TIFF, got {error}") from error
+        raise InputError(f"an image must be a readable PNG, JPEG or TIFF: {error}") from error

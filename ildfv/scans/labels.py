@@ -62,7 +62,7 @@ class Codes:
 
     @classmethod
     def load(cls, source: str | Path) -> Codes:
-        """The table of a TOML file, or a shipped one by name: "phantom" or "cip"."""
+        """The table of a TOML file, or of a shipped one by name, such as "phantom"."""
         path = Path(source)
         name = path.name
         if path.suffix.lower() != ".toml":

@@ -1,7 +1,7 @@
 """Noise of a scan reduced to a common level by a Gaussian filter in the plane of the slices.
 
-The noise is that of soft tissue (`scans.tissue`). The width of the filter is found by bisection on a few slices,
-because the noise of each reconstruction kernel has another spectrum. A filter cannot raise noise: scans below the level
+The noise is measured in soft tissue (`scans.tissue`). The width of the filter is found by bisection on a few slices,
+because each reconstruction kernel gives noise with another spectrum. A filter cannot raise noise: scans below the level
 are not changed, so a common level should be below the noise of most scans. The filter also blurs the lung.
 """
 

@@ -34,7 +34,7 @@ class Preparation:
     pixel_size : float, optional
         Pixel size of a common grid of 512×512 pixels, mm (`scans.pixel_size`).
     noise_level : float, optional
-        Noise to which noisier scans are smoothed, HU (`scans.noise`).
+        Noise in HU. Scans with more noise are smoothed to this level (`scans.noise`).
     lungs : {"rule", "lungmask"}
         Method that finds the lung: the built-in rule (`scans.lungs`) or lungmask (`scans.prepared_lungs.scan_lungs`).
 

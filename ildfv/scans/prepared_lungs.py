@@ -97,4 +97,4 @@ def _inferer(*, volume_postprocessing: bool) -> Callable[[np.ndarray], np.ndarra
         return package.LMInferer(volume_postprocessing=volume_postprocessing, tqdm_disable=True).apply
     except OSError as error:
         rule = 'lungs "lungmask" must be able to download its weights on first use'
-        raise InputError(f"{rule}, got {error}", faq="offline") from error
+        raise InputError(f"{rule}: {error}", faq="offline") from error

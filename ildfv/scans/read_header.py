@@ -80,7 +80,7 @@ def read_header(path: Path) -> Header:
         data = file.read(BUFFER)
         start = data[:START]
         if not is_dicom(start):
-            raise InputError("must be a DICOM file ('DICM' at byte 128), got another file")
+            raise InputError("must be a DICOM file ('DICM' at byte 128), got another kind of file")
         if DEFLATED in start:  # pydicom inflates the whole file without a size limit
             raise InputError("transfer syntax must not be Deflated: convert the file to Explicit VR Little Endian")
         try:

@@ -88,8 +88,8 @@ def read_region_file(path: Path) -> RegionFile:
 def read_regions(path: Path, scan: Geometry, series: Series, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no region.
 
-    Raises `InputError` if a label has no meaning in the codes, a slice has no file, the spacing is not that of the
-    series, or regions of different meaning overlap without a priority.
+    Raises `InputError` if a label has no meaning in the codes, a slice has no file, the spacing differs from that in
+    the series, or regions of different meaning overlap without a priority.
     """
     check_installed()
     file = read_region_file(path)

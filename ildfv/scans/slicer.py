@@ -44,7 +44,7 @@ def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegme
         try:  # versions of 3D Slicer before 5.0 write neither field: each segment then has a separate layer
             value, layer = int(described.get("LabelValue", 1)), int(described.get("Layer", number))
         except ValueError as error:
-            raise InputError(f"LabelValue and Layer of a segment must be integers, got {error}") from error
+            raise InputError(f"LabelValue and Layer of a segment must be integers: {error}") from error
         if not name or not 0 <= layer < layers:
             raise InputError(f"a segment must have a name and a layer below {layers}, got {name!r} in layer {layer}")
         segments.append(SlicerSegment(name, value, layer))

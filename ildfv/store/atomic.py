@@ -137,7 +137,7 @@ def check_gzip(path: Path) -> None:
             while file.read(1 << 20):
                 pass
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} must be an intact gzip file, got {error}") from error
+        raise InputError(f"{path} must be an intact gzip file: {error}") from error
 
 
 def key_of(*content) -> str:

@@ -127,13 +127,14 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
         check(key in file, f"{name} must hold an array {key!r}, got none")
         dtype, item_shape = file[key].dtype, file[key].shape[1:]
         check(item_shape == shape, f"{name}: items of {key!r} must have shape {shape}, got {item_shape}")
-        check(dtype.kind in kinds, f"{name}: array {key!r} must be of kind {kinds}, got {dtype}")
+        check(dtype.kind in kinds, f"{name}: array {key!r} must be of dtype kind {kinds}, got {dtype}")
     for key, kinds in schema.attributes.items():
         check(key in file.attrs, f"{name} must have an attribute {key!r}, got none")
         attribute = file.attrs.get_id(key)
         check(attribute.shape == (), f"{name}: attribute {key!r} must be one value, got shape {attribute.shape}")
         check(
-            attribute.dtype.kind in kinds, f"{name}: attribute {key!r} must be of kind {kinds}, got {attribute.dtype}"
+            attribute.dtype.kind in kinds,
+            f"{name}: attribute {key!r} must be of dtype kind {kinds}, got {attribute.dtype}",
         )
 
 

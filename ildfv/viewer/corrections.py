@@ -80,7 +80,7 @@ class Corrections:
         rule = f"{self.path} must be a file of corrections, with the columns {', '.join(COLUMNS)}"
         check(
             bool(lines) and tuple(lines[0]) == COLUMNS,
-            f"{rule}, got another file: choose another path by --corrections",
+            f"{rule}, got another file: choose another path with --corrections",
         )
         values_of = {cell: value for value, cell in CELLS.items()}
         for number, line in enumerate(lines[1:], 2):

@@ -98,18 +98,18 @@ def open_study(
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:
         check(len(paths) == 1, f"a workspace must be the only path, got {len(paths)} paths")
-        check(codes is None, f"--codes must be given with a scan, got the workspace {paths[0]}")
+        check(codes is None, f"--codes needs a scan, got the workspace {paths[0]}")
         return _workspace_study(paths[0], corrections, predictor)
-    rule = "--predictor must be given with a workspace: for a scan, run `ildfv predict --out` and view the result"
+    rule = "--predictor needs a workspace: for a scan, run `ildfv predict --out` and view the result"
     check(predictor is None, rule)
     for path in paths:
-        check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder of `ildfv predict --out`")
+        check(path.exists(), f"{path} must exist: give a workspace, a scan, or a folder that `ildfv predict` wrote")
     with ExitStack() as temporary:
         places = {path: temporary.enter_context(unpacked(path)) for path in paths}
         folders = {path: answer_folders(place) for path, place in places.items()}
         answers = [read_answer(folder) for path in places for folder in folders[path]]
         others = {path: place for path, place in places.items() if not folders[path]}
-        check(codes is None or bool(others), "--codes must be given with a scan, got none")
+        check(codes is None or bool(others), "--codes needs a scan, got none")
         cases = scan_cases(others, answers, codes=codes, progress=progress)
         title = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
         saved = None if corrections is None else Corrections(corrections, cases)

@@ -130,9 +130,9 @@ def test_invalid_weights_are_refused(device, rng, value, message, ragged):
 def test_weights_of_another_shape_are_refused(device, rng):
     parameters = mixture(rng, 4, 6)
     x = descriptors(rng, parameters, 2, 10)
-    with pytest.raises(InputError, match=r"one value per descriptor, 10 in map 0, got shape \(9,\)"):
+    with pytest.raises(InputError, match=r"one value per descriptor \(10 in map 0\), got shape \(9,\)"):
         computed(device, x, parameters, np.ones((2, 9)))
-    with pytest.raises(InputError, match="weights must have the length of maps, 2, got 3"):
+    with pytest.raises(InputError, match=r"weights must have one entry per map \(2\), got 3"):
         computed(device, x, parameters, np.ones((3, 10)))
 
 

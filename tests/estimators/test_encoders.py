@@ -195,7 +195,7 @@ def test_an_encoder_is_a_step_of_a_pipeline():
 
 X = maps()
 REFUSED = {
-    "n_clusters must be at most the number of descriptors, 48, got 49": lambda: VLAD(49).fit(X),
+    "n_clusters must be at most 48, the number of descriptors, got 49": lambda: VLAD(49).fit(X),
     "n_clusters must be at least 1, got 0": lambda: BagOfWords(0).fit(X),
     "n_clusters must be an integer, got 2.5": lambda: BagOfWords(2.5).fit(X),
     "centres must have shape (any, any), got (5,)": lambda: VLAD(centres=np.ones(5)).transform(X),
@@ -209,7 +209,7 @@ REFUSED = {
     "maps[1] must hold at least one map, descriptor and feature": lambda: GIVEN["max"].transform([X[0], X[1][:0]]),
     "maps must hold real numbers, got dtype complex128": lambda: GIVEN["max"].transform(X + 0j),
     "maps must not be a masked array": lambda: GIVEN["max"].transform(np.ma.masked_array(X, X > 1)),
-    "maps must all be of one library, got numpy, torch": lambda: GIVEN["max"].transform([X[0], torch.ones(2, 5)]),
+    "must all be arrays of one library, got numpy, torch": lambda: GIVEN["max"].transform([X[0], torch.ones(2, 5)]),
     "method must be one of mean, max, flat, got 'median'": lambda: Pooling("median").transform(X),
     "maps must all have the same number of descriptors to be flattened": (
         lambda: GIVEN["flat"].transform([X[0], X[1][:7]])

@@ -122,7 +122,7 @@ SETTINGS = {
     "threshold must be in [0, 1), got 1": lambda: FisherVector(MIXTURE, threshold=1).transform(MAPS),
     "threshold must be a number, got None": lambda: moments(MAPS, MIXTURE, threshold=None),
     "mixture must have weights_, means_, variances_": lambda: moments(MAPS, GaussianMixture(2)),
-    "maps must all be of one library, got numpy and, in map 1, torch": lambda: moments(
+    "maps must all be arrays of one library, got numpy and, in map 1, torch": lambda: moments(
         [MAPS[0], torch.from_numpy(MAPS[1])], MIXTURE
     ),
     "maps must not be masked arrays": lambda: moments(np.ma.masked_array(MAPS, MAPS > 1), MIXTURE),

@@ -205,7 +205,7 @@ def test_ranks_that_add_their_sums_equal_one_rank():
     np.testing.assert_allclose(at.means_, alone.means_, rtol=1e-9)
     doubled = GaussianMixture(k, max_iter=3, tol=0, reduce=lambda s: {n: 2 * v for n, v in s.items()}, **begin(x, k))
     np.testing.assert_allclose(doubled.fit(x).means_, alone.means_, rtol=1e-9)
-    with pytest.raises(InputError, match="means_init and variances_init must be given with reduce"):
+    with pytest.raises(InputError, match="reduce needs weights_init, means_init and variances_init"):
         GaussianMixture(k, reduce=lambda s: s).fit(x)
 
 
@@ -291,7 +291,7 @@ def test_a_given_mixture_survives_clone_and_fit():
 
 
 BAD = {
-    "n_components must be at most the number of descriptors, 3, got 5": lambda: GaussianMixture(5).fit(blobs(3)),
+    "n_components must be at most 3, the number of descriptors, got 5": lambda: GaussianMixture(5).fit(blobs(3)),
     "n_components must be at least 1, got 0": lambda: GaussianMixture(0).fit(blobs()),
     "max_iter must be at least 0, got -1": lambda: GaussianMixture(2, max_iter=-1).fit(blobs()),
     "variance_floor must be above 0, got 0": lambda: GaussianMixture(2, variance_floor=0).fit(blobs()),

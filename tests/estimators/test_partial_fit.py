@@ -54,7 +54,7 @@ def test_partial_fit_refuses_what_it_cannot_do():
     mixture = GaussianMixture(3).partial_fit(clusters())
     with pytest.raises(InputError, match="X must have 3 dimensions like the mixture, got 2"):
         mixture.partial_fit(clusters()[None, :, :2])
-    with pytest.raises(InputError, match="n_components must be at most the number of descriptors, 2, got 3"):
+    with pytest.raises(InputError, match="n_components must be at most 2, the number of descriptors, got 3"):
         GaussianMixture(3).partial_fit(clusters()[:2])
 
 

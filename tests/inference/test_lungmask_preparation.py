@@ -160,7 +160,7 @@ def test_missing_weights_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lungmask", SimpleNamespace(LMInferer=inferer))
     prepared_lungs._lungmask_of_scans.cache_clear()
     Large.nifti(tmp_path / "scans" / "ct.nii.gz", Large.chest())
-    with pytest.raises(InputError, match="must be able to download its weights on first use, got Name or service"):
+    with pytest.raises(InputError, match="must be able to download its weights on first use: Name or service"):
         prepare_scans(tmp_path / "scans", tmp_path / "study", lungs="lungmask", workers=1)
 
 

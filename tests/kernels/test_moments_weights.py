@@ -108,8 +108,8 @@ def test_bits_do_not_depend_on_threads(threads):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones((2, 39)), r"one value per descriptor, 40 in map 0, got shape \(39,\)"),
-        (np.ones((1, 40)), "weights must have the length of maps, 2, got 1"),
+        (np.ones((2, 39)), r"one value per descriptor \(40 in map 0\), got shape \(39,\)"),
+        (np.ones((1, 40)), r"weights must have one entry per map \(2\), got 1"),
         (np.full((2, 40), np.nan), "finite and at least 0, got nan"),
         (np.full((2, 40), -1.0), "finite and at least 0, got -1"),
         (np.full((2, 40), np.inf), "finite and at least 0, got inf"),

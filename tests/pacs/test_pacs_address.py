@@ -37,7 +37,7 @@ def test_an_address_names_server_study_and_series(text, expected):
         ("dicomweb://pacs/studies/1.2;rm", "a UID must have at most 64 digits and dots"),
         ("dicomweb://pacs/studies/1.2?x=1", "must end after the path"),
         ("dicomweb:///studies/1.2", "must contain a host name, got none"),
-        ("dicomweb://pacs:port/studies/1.2", "must be a URL"),
+        ("dicomweb://pacs:port/studies/1.2", "must be a valid URL"),
         ("dicom://127.0.0.1:4242", "must be dicom://AET@host:port, got"),
         ("dicom://A@host", "must be dicom://AET@host:port, got"),
         (f"dicom://{'A' * 17}@host:1", "at most 16 characters"),

@@ -77,7 +77,7 @@ def test_nothing_is_sent_if_one_class_is_not_accepted(listening, objects):
 @pytest.mark.parametrize(("first", "stored"), [(1, "0 of 6 objects are stored"), (4, "3 of 6 objects are stored; run")])
 def test_a_full_disk_of_the_server_gives_a_one_line_error(listening, objects, first, stored):
     address, received = listening(ALL, refuse_from=first)
-    with pytest.raises(InputError, match=rf"refused \S+, status 0xA700: out of resources \({stored}"):
+    with pytest.raises(InputError, match=rf"refused \S+ with status 0xA700, out of resources \({stored}"):
         Entity(address).store(objects)
     assert len(received) == first - 1
 

@@ -115,7 +115,7 @@ def test_after_a_failure_orthanc_has_nothing_of_the_run_and_the_same_command_sto
 
     def full(storing, path, instance):
         if path.name == "segmentation.dcm":
-            raise InputError(f"{storing.address} refused {path.name}, failure 0xA700")
+            raise InputError(f"{storing.address} refused {path.name} with failure 0xA700")
         send(storing, path, instance)
 
     arguments = [tmp_path / "ct", "-p", predictor, "--store", f"dicomweb://{orthanc.web}"]

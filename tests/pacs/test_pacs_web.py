@@ -90,7 +90,7 @@ def test_the_error_for_a_server_without_tls_names_the_remedy():
         ((404, "text/plain", b"no"), f"has no study {STUDY} (HTTP 404)"),
         (dicom_json(), f"has no study {STUDY}"),
         ((204, "text/plain", b""), f"has no study {STUDY}"),
-        ((500, "text/html", b"<h1>Error</h1>"), f"refused study {STUDY}, HTTP 500"),
+        ((500, "text/html", b"<h1>Error</h1>"), f"refused study {STUDY} with HTTP 500"),
         ((200, "text/html", b"<h1>Login</h1>"), "must be a DICOMweb server, got JSONDecodeError"),
         ((200, "application/json", b'[{"a": 1}]'), "must be a DICOMweb server, got an invalid response"),
         (dicom_json(series_item(3, "MR")), "must have a CT series, got MR"),
@@ -223,7 +223,7 @@ def test_objects_stored_before_the_disk_is_full_are_removed_or_named(objects, fi
     with FakeServer(store) as server, pytest.raises(InputError) as raised:
         WebServer(parsed(f"dicomweb://{server.web}"), WHO).store(objects)
     text = str(raised.value)
-    assert text.startswith(f"http://{server.web} refused {objects[first - 1].name}, HTTP 409, failure 0xA700 (")
+    assert text.startswith(f"http://{server.web} refused {objects[first - 1].name} with HTTP 409 and failure 0xA700 (")
     assert "\n" not in text
     names = ", ".join(path.name for path in objects[: first - 1])
     if first == 1:

@@ -138,7 +138,7 @@ def test_a_falling_likelihood_is_noted_and_a_limited_number_of_passes_is_not():
     mixture_step._fitted(mixture, lambda: iter(sorted_by_kind), "conv1", notes)
     (fell,) = [text for text in notes.texts if "decreased during stepwise EM" in text]
     assert fell.startswith("conv1: ")
-    assert fell.endswith("--method exact avoids this")
+    assert fell.endswith("use --method exact")
     limited, quiet = GaussianMixture(4, max_iter=1, tol=0, method="exact", random_state=0), Notes()
     mixture_step._fitted(limited, lambda: iter(sorted_by_kind), "conv1", quiet)
     assert quiet.texts == []
@@ -200,7 +200,7 @@ def test_an_unknown_layer_names_the_known_ones(root):
 
 def test_more_components_than_descriptors_are_refused_before_the_folder_is_created(root):
     with pytest.raises(
-        InputError, match=r"components must be at most the number of descriptors of the fit slices, \d+, got 1000"
+        InputError, match=r"components must be at most \d+, the number of descriptors of the fit slices, got 1000"
     ):
         encode_slices(root, replace(SETTINGS, layer="fc6", components=1000))
     assert not Workspace.open(root).encoding_dir("fc6", 0).exists()

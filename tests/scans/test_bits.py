@@ -141,7 +141,7 @@ def test_a_stream_whose_sign_contradicts_the_header_is_refused_if_values_depend_
     words = words_of(hu) if declared else words_of(hu, 0)
     words[0, 0, 0] = 3000 if declared else -1000
     paths = write(tmp_path / "a", files, words, JPEG2000Lossless, after={"PixelRepresentation": declared}, **tags)
-    refused(paths, "PixelRepresentation must be that of the compressed stream")
+    refused(paths, "PixelRepresentation must match the compressed stream")
     words = np.minimum(words_of(hu), 2047)  # with the highest bit 0, signed and unsigned values are equal
     paths = write(
         tmp_path / "b",

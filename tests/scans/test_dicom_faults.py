@@ -101,7 +101,7 @@ def test_two_slices_at_one_position_are_refused(tmp_path, files):
 
 
 def test_two_different_files_of_one_instance_are_refused(tmp_path, files):
-    refused(files.series(tmp_path, files.chest(), SOPInstanceUID=generate_uid()), "must not share a SOPInstanceUID")
+    refused(files.series(tmp_path, files.chest(), SOPInstanceUID=generate_uid()), "with the same SOPInstanceUID")
 
 
 @pytest.mark.parametrize("cosines", [[1, 0, 0, 0, 0, -1], [0.9848, 0.1736, 0, -0.1736, 0.9848, 0]])

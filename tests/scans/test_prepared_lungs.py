@@ -66,7 +66,7 @@ def test_unavailable_lungmask_weights_give_a_one_line_error(slices, monkeypatch)
 
     lungs_module._lungmask.cache_clear()
     monkeypatch.setitem(sys.modules, "lungmask", SimpleNamespace(LMInferer=inferer))
-    with pytest.raises(InputError, match=r"must be able to download its weights on first use, got .*Name or service"):
+    with pytest.raises(InputError, match=r"must be able to download its weights on first use: .*Name or service"):
         lungs(slices, [0], "lungmask")
 
 

@@ -79,7 +79,7 @@ def test_only_the_maps_of_two_scans_stay_in_memory(encoded):
 def test_a_predictor_is_given_with_a_workspace(encoded, scan):
     from ildfv.viewer.study import open_study
 
-    with pytest.raises(InputError, match="--predictor must be given with a workspace"):
+    with pytest.raises(InputError, match="--predictor needs a workspace"):
         open_study([scan], predictor=encoded[1])
 
 

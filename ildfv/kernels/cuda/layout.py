@@ -38,7 +38,7 @@ class Batch(NamedTuple):
         return [self.n] * self.b if self.table is None else self.table[:, 1].tolist()
 
     def weighted(self, device: Device, weights: np.ndarray) -> Batch:
-        """The batch with weights: those of all descriptors in one array, map after map."""
+        """The batch with the weights of all descriptors, which are in one array, map after map."""
         memory = device.upload(weights)
         batch = self._replace(weights=device.address(memory), held=(self.held, memory))
         if batch.table is not None:
