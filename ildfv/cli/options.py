@@ -45,7 +45,7 @@ HERE = Path(".")
 Bags = Annotated[
     str | None,
     typer.Option(
-        help="For labels of scans: pooling of the scores of slices to the score of a scan, noisy-or or max.",
+        help="For labels of scans: how the scores of slices are pooled to the score of a scan, noisy-or or max.",
         show_default="noisy-or",
     ),
 ]
