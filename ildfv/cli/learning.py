@@ -161,7 +161,7 @@ def encode(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Frozen network, whose weights are not trained: efficientnet-lite0, cnnf, torchvision:NAME or timm:NAME."
+            help="Frozen network (not trained in the study): efficientnet-lite0, cnnf, torchvision:NAME or timm:NAME."
         ),
     ] = None,
     weights: Annotated[

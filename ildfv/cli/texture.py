@@ -16,8 +16,8 @@ app = typer.Typer(help="Classify images of any kind by their texture, with Fishe
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME. Append @FILE to read the weights "
-        "from a file."
+        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME. Append @FILE to read "
+        "weights from a file."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
