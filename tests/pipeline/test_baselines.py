@@ -103,7 +103,7 @@ def test_the_report_pools_folds_and_labels_a_system_that_does_not_beat_the_best_
     assert "emphysema" in line
     assert "against baseline-p15" in line
     page = (workspace.root / "report.html").read_text()
-    assert "folds 0, 1, 2, 3 pooled" in page
+    assert "folds 0, 1, 2, 3 (pooled)" in page
     assert "cnn-guess − baseline-p15" in page or "baseline-p15 − cnn-guess" in page
     assert "baseline-p15 − baseline-" not in page
 
