@@ -143,7 +143,7 @@ def summary(scores: MapScores) -> dict:
 
 
 def show(within: str, found: dict) -> None:
-    print(f"\nPixels of the whole {within}; means over slices that show the pattern, 95 % interval by patient")
+    print(f"\nPixels of the whole {within}; means over slices with the pattern, 95 % intervals from resampled patients")
     for measure in MEASURES:
         print(f"\n{measure:46s}" + "".join(f"{pattern:>24s}" for pattern in PATTERNS))
         for name, rows in found.items():

@@ -4,7 +4,7 @@
     python examples/radam_protocol.py dtd /data/dtd --backbone timm:convnext_tiny --components 64
 
 KTH-TIPS2-b has 4 splits: models are trained on one sample of each class and tested on the other three. FMD has 10
-folds, with 10 repeats. DTD has the 10 published splits; models are trained on the parts train and val. The classifier
+folds, with 10 repeats. DTD has the 10 published splits; models are trained on the train and val parts. The classifier
 is a linear SVM, whose penalty is chosen by cross-validation on the training images. Mixtures are fitted on the training
 images of each split. Prints the accuracy, and the accuracy published for RADAM-light with MobileNetV2 and a linear SVM
 (Scabini et al., Pattern Recognition 143, 2023).

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ildfv.evaluation.documents import Comparison
     from ildfv.evaluation.tables import Cell, Table
 
-MEASURES = "Below each measure: its 95 % interval by patient, and ± the standard deviation over folds."
+MEASURES = "Below each measure: its 95 % interval from resampled patients, and ± the standard deviation over folds."
 TESTS = (
-    "Differences with 95 % intervals by patient, and p values of a permutation test over patients, not corrected for "
-    "multiple comparisons."
+    "Differences with 95 % intervals from resampled patients, and p values of a permutation test over patients, not "
+    "corrected for multiple comparisons."
 )
 TESTED = {"f": "F", "macro_f": "macro F", "mean_auc": "mean AUC"}
 

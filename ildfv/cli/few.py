@@ -100,7 +100,7 @@ def fit(
         ["system", *map(_stacked, next(iter(result["systems"].values()))["auc"]), "mean"],
         rows,
         caption=f"{len(result['folds'])} folds pooled: {tested} of {result['patients']} patients, {rule}; intervals "
-        "are by patient",
+        "are from resampled patients",
     )
     against = [
         (

@@ -161,13 +161,13 @@ def encode(
     network: Annotated[
         str | None,
         typer.Option(
-            help="Frozen network instead of a trained one: efficientnet-lite0, cnnf, torchvision:NAME or timm:NAME."
+            help="Frozen network (not trained in the study): efficientnet-lite0, cnnf, torchvision:NAME or timm:NAME."
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Safetensors file for --network. Not needed for efficientnet-lite0 with the extra pretrained."
+            help="Safetensors file for --network. efficientnet-lite0 with `ildfv[pretrained]` does not need it."
         ),
     ] = None,
     components: Annotated[int, typer.Option("--components", "-k", help="Number of mixture components.", min=1)] = 32,

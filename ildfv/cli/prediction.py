@@ -51,8 +51,12 @@ def export(
     primary: Annotated[
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")
     ] = None,
-    weights: Annotated[list[Path] | None, typer.Option(help="Safetensors file with frozen weights.")] = None,
-    include_weights: Annotated[bool, typer.Option(help="Include frozen weights, or only their checksum.")] = True,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Safetensors file with the weights of a frozen network.")
+    ] = None,
+    include_weights: Annotated[
+        bool, typer.Option(help="Include the weights of frozen networks, or only their checksums.")
+    ] = True,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
@@ -82,7 +86,7 @@ def export(
         from ildfv.inference.model_card import verdict
 
         names = ", ".join(one.name for one in info.heads)
-        heads = f"head{'s' * (len(info.heads) > 1)} {names} (primary: {info.primary})"
+        heads = f"heads {names} (primary: {info.primary})" if len(info.heads) > 1 else f"head {names}"
         output.out.print(f"{out} contains the {heads}. {info.use}", soft_wrap=True)
         for one in info.heads:
             output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
@@ -138,7 +142,7 @@ def predict(
     cam: Annotated[bool, typer.Option("--cam", help="The same as --cnn-maps grad-cam.")] = False,
     weights: Annotated[
         list[Path] | None,
-        typer.Option(help="Safetensors file with frozen weights that the predictor does not contain."),
+        typer.Option(help="Safetensors file with weights of a frozen network that the predictor does not contain."),
     ] = None,
     dicom: Annotated[
         Path | None,

@@ -44,7 +44,7 @@ def prepare(
     lungs: Annotated[
         str | None,
         typer.Option(
-            help="Method that finds the lung: `rule`, or `lungmask` (needs the extra lungs).", show_default="rule"
+            help="Method that finds the lung: `rule`, or `lungmask` (needs `ildfv[lungs]`).", show_default="rule"
         ),
     ] = None,
     hu: Annotated[
@@ -53,10 +53,10 @@ def prepare(
     ] = False,
     normalise: Annotated[
         str | None,
-        typer.Option(help="Normalise HU by the measured HU of `air` around the body, or of `air,tissue`."),
+        typer.Option(help="Normalise HU by values measured in the scan: `air` (around the body) or `air,tissue`."),
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option(help="Resample slices to 512×512 pixels of this size, mm.", metavar="MM")
+        float | None, typer.Option(help="Resample slices to 512×512 pixels of this size in mm.", metavar="MM")
     ] = None,
     noise_level: Annotated[
         float | None,
@@ -89,7 +89,7 @@ def prepare(
         bool,
         typer.Option(
             "--resample",
-            help="Resample scans with gantry tilt (up to 30°) or unequal slice distances to equidistant axial slices.",
+            help="Resample scans with gantry tilt (up to 30°) or uneven slice spacing to evenly spaced axial slices.",
         ),
     ] = False,
     unlabelled_is_negative: Annotated[
@@ -118,7 +118,7 @@ def prepare(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Read scans, apply the windows, and count the pixels of each pattern. Scans that fail a check are quarantined.
+    """Read scans, apply the windows, and count the pixels of each pattern. Scans that fail a check are excluded.
 
     Creates the workspace if it does not exist, and resumes an interrupted run.
 

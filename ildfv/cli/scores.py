@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_scores(result: Results | None, as_json: bool) -> None:
-    """Prints a results document as a table: F and AUC per pattern with intervals by patient.
+    """Prints a results document as a table: F and AUC per pattern with intervals from resampled patients.
 
     result: None on ranks other than 0.
     """
@@ -41,7 +41,7 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{result.n_slices} test {result.unit}s of {result.n_patients} patients, {rule}; "
-        "thresholds from validation patients, intervals by patient if at least 5 patients have the pattern",
+        "thresholds from validation patients, intervals from resampled patients if at least 5 have the pattern",
     )
     output.out.print(
         f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "

@@ -98,7 +98,7 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
     """By system name, a sentence on each system that does not beat the best baseline everywhere.
 
     The sentence lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without
-    an interval are listed as undetermined.
+    an interval are listed separately.
     """
     lines = {}
     for system in dict.fromkeys(verdict.system for verdict in found):
@@ -108,9 +108,10 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
         if lost:
             parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
         if unknown:
-            parts.append(f"undetermined against the best baseline, because there is no interval: {_listed(unknown)}")
+            reason = "because the AUC difference has no interval"
+            parts.append(f"cannot be compared with the best baseline, {reason}: {_listed(unknown)}")
         if parts:
-            lines[system] = f"{system} {'; '.join(parts)}" if lost else f"{system}: {parts[0]}"
+            lines[system] = f"{system} {'; '.join(parts)}"
     return lines
 
 

@@ -136,9 +136,10 @@ def verdict(head: Head) -> str:
     lost = ["mean AUC" if one.measure == MEAN else one.measure for one in found if not one.beats]
     if lost:
         return (
-            f"**{head.name} does not beat the best baseline** in: {', '.join(lost)} (95 % interval of the difference)."
+            f"**{head.name} does not beat the best baseline** (no 95 % interval of the AUC difference above 0): "
+            f"{', '.join(lost)}."
         )
-    return f"{head.name} beats the best baseline in mean AUC and on every pattern (95 % interval of the difference)."
+    return f"{head.name} beats the best baseline in mean AUC and on every pattern (95 % intervals of AUC differences)."
 
 
 def _sets(head: Head, patterns: list[str]) -> str:

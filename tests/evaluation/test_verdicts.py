@@ -27,7 +27,7 @@ def test_a_difference_that_rounds_to_zero_has_no_minus_sign():
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
     assert line == (
-        "cnn: undetermined against the best baseline, because there is no interval: emphysema +0.030 "
+        "cnn cannot be compared with the best baseline, because the AUC difference has no interval: emphysema +0.030 "
         "against baseline-p15; honeycomb +0.030 against baseline-p15"
     )
     assert "does not beat" not in line
@@ -37,8 +37,8 @@ def test_lost_and_undecided_patterns_are_distinguished():
     line = labels([verdict(interval=(-0.1, 0.1)), verdict("honeycomb"), verdict("mean_auc", (0.1, 0.2))])["cnn"]
     assert line == (
         "cnn does not beat the best baseline (95 % interval of the AUC difference): emphysema +0.030 [-0.100, 0.100] "
-        "against baseline-p15; undetermined against the best baseline, because there is no interval: honeycomb "
-        "+0.030 against baseline-p15"
+        "against baseline-p15; cannot be compared with the best baseline, because the AUC difference has no interval: "
+        "honeycomb +0.030 against baseline-p15"
     )
 
 
