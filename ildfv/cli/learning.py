@@ -24,8 +24,7 @@ def train(
         str, typer.Option(help="Network: cnnf, vgg19, torchvision:NAME or timm:NAME.")
     ] = defaults.NETWORK,
     loss: Annotated[
-        str,
-        typer.Option(help="Loss: logistic, l2 or smooth-l1, optionally with the prefix balanced-."),
+        str, typer.Option(help="Loss: logistic, l2 or smooth-l1, optionally with the prefix balanced-.")
     ] = defaults.LOSS,
     target: Annotated[
         str | None,

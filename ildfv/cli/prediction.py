@@ -11,17 +11,15 @@ import typer
 from ildfv.cli import completion, output
 from ildfv.cli import options as o
 from ildfv.cli.early import check_study, missing_sources
-from ildfv.counted import counted
+from ildfv.cli.prediction_tables import print_answer, print_change
 from ildfv.errors import InputError, check
 from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
 from ildfv.inference.predictor_location import predictor_content
-from ildfv.inference.sentences import sentence
 from ildfv.pipeline.choices import check_region_name
 from ildfv.pipeline.devices import check_name
 from ildfv.store.outputs import check_folder
 
 NOT_PREDICTED = 1  # exit code if a scan could not be predicted
-HEADINGS = ("pattern", "present", "slices", "probability", "highest\non a slice", "area,\ncm²", "look first\nat slices")
 
 
 def export(
@@ -203,7 +201,7 @@ def predict(
         paths = [Path(scan) for scan in scans]
         found = compare_scans(paths, loaded, out=out, series=series, keep_identity=keep_identity, progress=progress)
         if not output.emit(found.to_dict(), as_json=as_json):
-            _print_change(found.to_dict())
+            print_change(found.to_dict())
             _print_end(out, loaded, None, methods=methods)
         return
     answered, failed, delivered = predict_and_deliver(
@@ -232,7 +230,7 @@ def _show_predictions(
     if output.emit(document, as_json=as_json):
         return True
     for answer in answered:
-        _print_answer(answer)
+        print_answer(answer)
     for one in delivered:
         output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
     for one in failed:
@@ -248,58 +246,3 @@ def _print_end(out: Path | None, predictor, method, *, methods: bool) -> None:
         from ildfv.inference.methods import methods_paragraph
 
         output.out.print(methods_paragraph(predictor.info, predictor.checksum, method), soft_wrap=True)
-
-
-def _print_answer(answer: dict) -> None:
-    """Prints a table for each head of the predictor."""
-    phantom = answer["predictor"]["data"] == "phantom"
-    data = "predictor trained on PHANTOMS, not clinical" if phantom else "research use only"
-    for number, (head_name, head) in enumerate(answer["heads"].items()):
-        rows = [
-            (
-                pattern,
-                "yes" if row["present"] else "no",
-                row["slices"],
-                output.cell(row["probability"]),
-                output.cell(row["highest_probability"]),
-                None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"]),
-                ", ".join(str(z + 1) for z in row["look_first_at_slices"]),
-            )
-            for pattern, row in head["scan"].items()
-        ]
-        notes = [*map(sentence, answer["notes"]), *answer["reliability"]] if number == 0 else []
-        if uncalibrated := [pattern for pattern, row in head["scan"].items() if row["probability"] is None]:
-            why = "calibration needs held-out scans with and without the pattern"
-            notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
-        if poolings := {row["pooling"] for row in head["scan"].values() if "pooling" in row}:
-            what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
-            notes.append(
-                f'This head was fitted to labels of scans: "present" depends on {what}; "slices" is the number of '
-                "slices that alone would make a pattern present."
-            )
-        count = counted(answer["slices"], "slice")
-        output.table(
-            f"{answer['scan']}, {count}, {head_name}: {data}",
-            HEADINGS,
-            rows,
-            caption=" ".join([*notes, head["performance"]]),
-        )
-
-
-def _print_change(found: dict) -> None:
-    """Prints the areas before and after, and their change."""
-    rows = [
-        (pattern, *(output.cell(row[key]) for key in ("before_cm2", "after_cm2", "change_cm2")), _interval(row))
-        for pattern, row in found["patterns"].items()
-    ]
-    output.table(
-        f"{found['before']['scan']} to {found['after']['scan']}, {found['head']}: mean area on a slice, cm²",
-        ["pattern", "before", "after", "change", "95 % interval"],
-        rows,
-        caption=" ".join([*map(sentence, found["notes"]), found["interval"]]),
-    )
-
-
-def _interval(row: dict) -> str | None:
-    found = row["change_interval_cm2"]
-    return None if found is None else f"{found[0]:+.3f} to {found[1]:+.3f}"

@@ -72,12 +72,13 @@ def _outex(folder: Path) -> Collection:
     for part in ("train.txt", "test.txt"):
         file = lists[0] / part
         check(file.is_file(), f"{folder} must contain {lists[0].name}/{part}, got no such file")
-        for number, line in enumerate(read_bytes(file, MAX_CSV_BYTES).decode("ascii").splitlines()[1:], start=2):
+        lines = read_bytes(file, MAX_CSV_BYTES).decode(errors="replace").splitlines()
+        for number, line in enumerate(lines[1:], start=2):
             name, _, label = line.partition(" ")
             path = _converted(images / name)
             check(
-                path is not None and bool(label.strip()),
-                f"{file} must have an existing image and its class in each line, got {line!r} in line {number}",
+                path is not None and label.strip().isdecimal(),
+                f"{file} must have an existing image and its class number in each line, got {line!r} in line {number}",
             )
             assert path is not None
             labels[path] = f"class {int(label):03}"

@@ -1,6 +1,6 @@
 """The table that `ildfv predict` prints for a scan."""
 
-from ildfv.cli.prediction import _print_answer
+from ildfv.cli.prediction_tables import print_answer
 
 ROW = {"present": True, "slices": 3, "highest_probability": 0.9, "area_cm2_present_slices": 12.4}
 
@@ -12,9 +12,9 @@ def test_the_reason_for_a_missing_probability_is_stated(capsys):
     }
     head = {"scan": scan, "performance": "AUC 0.9."}
     answer = {"scan": "scan-1", "slices": 6, "heads": {"ridge": head}, "notes": [], "reliability": []}
-    _print_answer({**answer, "predictor": {"data": "phantom"}})
+    print_answer({**answer, "predictor": {"data": "phantom"}})
     printed = " ".join(capsys.readouterr().out.split())
     assert "No probability of emphysema: calibration needs held-out scans with and without the pattern." in printed
     scan["emphysema"]["probability"] = 0.25
-    _print_answer({**answer, "predictor": {"data": "phantom"}})
+    print_answer({**answer, "predictor": {"data": "phantom"}})
     assert "No probability" not in capsys.readouterr().out

@@ -57,7 +57,9 @@ def test_weights_that_are_not_those_of_the_network_are_refused(root, weights, tm
         encode_slices(root, SETTINGS, network="small", weights=tmp_path / "other.safetensors")
     deeper = {**tensors(build("small")), "body.conv9.weight": np.zeros(1)}
     save_file(deeper, tmp_path / "deeper.safetensors")
-    with pytest.raises(InputError, match=r"weights of small and no other tensors, got body.conv9.weight: is it the file of"):
+    with pytest.raises(
+        InputError, match=r"weights of small and no other tensors, got body.conv9.weight: is it the file of"
+    ):
         encode_slices(root, SETTINGS, network="small", weights=tmp_path / "deeper.safetensors")
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(InputError, match="weights must be a safetensors file"):

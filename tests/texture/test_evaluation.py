@@ -239,10 +239,13 @@ def test_outex_is_read_from_its_lists(tmp_path):
     (tmp_path / "000" / "train.txt").write_text("2\n000000.ras 0\n000001.ras 1\n")
     (tmp_path / "000" / "test.txt").write_text("1\n000002.ras 1\n")
     assert read("outex", tmp_path).labels == ("class 000", "class 001", "class 001")
+    (tmp_path / "000" / "test.txt").write_bytes(b"1\n000002.ras one\xe9\n")
+    with pytest.raises(InputError, match=r"its class number in each line, got '000002.ras one.' in line 2"):
+        read_layout("outex", tmp_path)
     (tmp_path / "000" / "test.txt").write_text("1\n000009.ras 1\n")
     with pytest.raises(
         InputError,
-        match=r"test.txt must have an existing image and its class in each line, got '000009.ras 1' in line 2",
+        match=r"test.txt must have an existing image and its class number in each line, got '000009.ras 1' in line 2",
     ):
         read_layout("outex", tmp_path)
 
