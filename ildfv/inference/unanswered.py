@@ -30,7 +30,9 @@ def unanswered(found: Discovery, chosen: Sequence[Scan]) -> tuple[list[Unused], 
     """
     folders = {file.parent for scan in chosen if scan.dicom is not None for file in scan.files}
     patient = chosen[0].patient if len(chosen) == 1 and chosen[0].dicom is not None else None
-    lost, series, nearby = [], [], []
+    lost: list[Unused] = []
+    series: list[Unused] = []
+    nearby: list[Unused] = []
     for unused in found.quarantined:
         if unused.patient:
             (series if unused.patient == patient else lost).append(unused)

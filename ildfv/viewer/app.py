@@ -81,7 +81,7 @@ class _Served:
         cases = self.study.cases
         number = next((i for i, case in enumerate(cases) if case.scored()), 0)
         values = {"study": self.study.document(), "number": number, "case": cases[number].document()}
-        text = JSONResponse(values).body.replace(b"<", b"\\u003c")  # so that no value can end the element
+        text = bytes(JSONResponse(values).body).replace(b"<", b"\\u003c")  # so that no value can end the element
         return b'<script type="application/json" id="start">' + text + b"</script>"
 
     async def static(self, request: Request) -> Response:
