@@ -36,7 +36,10 @@ def export(
     region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
     head: Annotated[
         list[str] | None,
-        typer.Option(help="Regression of the layers: linear, ridge or logistic.", show_default="all that were fitted"),
+        typer.Option(
+            help="Regression on the Fisher vectors: linear, ridge or logistic; may be repeated.",
+            show_default="all that were fitted",
+        ),
     ] = None,
     fold: o.OwnFold = None,
     cnn: Annotated[

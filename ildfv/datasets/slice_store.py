@@ -71,7 +71,7 @@ class Slices:
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
             with self.parts.open(name) as file:
                 series = _text(file.attrs["series"])
-                rule = f"{self.parts.path(name)} must contain the series in its name"
+                rule = f"{self.parts.path(name)} must contain the series that its file name states"
                 check(series == name, f"{rule}, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)

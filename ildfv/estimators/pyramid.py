@@ -104,7 +104,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
     def _transform_list(self, maps: Any, weights: Any) -> Any:
         check(len(maps) > 0, "maps must hold at least one map, got none")
         for i, one in enumerate(maps):
-            check(np.ndim(one) == 3, f"maps[{i}] must have rows and columns, (d, h, w), got shape {np.shape(one)}")
+            check(np.ndim(one) == 3, f"maps[{i}] must have shape (d, h, w), got {np.shape(one)}")
         if weights is None:
             vectors = [self.transform(one[None, ...]) for one in maps]
         else:

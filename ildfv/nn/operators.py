@@ -28,7 +28,7 @@ def moments(
     counts: Tensor | None,
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d); counts: weights of descriptors (b, n).
+    """s0 (b, k), s1 (b, k, d), s2 (b, k, d) of maps (b, d, h, w) or (b, n, d). counts (b, n): weights.
 
     float64 for float64 maps, otherwise float32. Differentiable once, with respect to all tensors except `counts`.
     """
@@ -54,7 +54,7 @@ def moments_backward(
     by_moments: list[Tensor],
     threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients with respect to maps, log weights, means, variances, from the gradients with respect to the moments."""
+    """Gradients with respect to maps, log weights, means and variances, from those with respect to the moments."""
     by_rows, by_log_weights, by_means, by_variances = gradients(
         _rows(maps), log_weights, means, variances, found, by_moments, threshold, counts
     )

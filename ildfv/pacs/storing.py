@@ -78,8 +78,8 @@ class Storing:
             count = len(files) - len(self._missing(instances))
             check(
                 count == len(files),
-                f"{self.address} must list the {len(files)} objects that it stored, got {count}: check its log and "
-                "free space",
+                f"{self.address} must list all objects that it accepted, got {count} of {len(files)}: check its log "
+                "and free space",
             )
         except InputError as error:
             outcome = self._outcome(instances, earlier, attempted)

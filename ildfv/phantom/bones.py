@@ -11,8 +11,8 @@ from ildfv.phantom.shapes import ellipse, superellipse
 
 MARROW, CARTILAGE, DISC = 190.0, 105.0, 85.0  # HU
 ELSEWHERE = 9.0  # mm; the distance of a bone where its formula does not apply
-# Each bone is drawn in a box that extends further than this from its surface, in mm. Distances outside the box are not
-# needed, because the surface affects only pixels within 2 mm.
+# Each bone is drawn in a box with a margin of at least this many mm. Distances outside the box are not needed, because
+# the surface affects only pixels within 2 mm.
 BEYOND = 15.0
 
 
@@ -27,7 +27,7 @@ def bones(chest: Chest, at: Section) -> tuple[np.ndarray, np.ndarray]:
 
 
 def each(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
-    """The bones: a box, the signed distance to the surface in it, mm, and the HU of the marrow."""
+    """For each bone: its box, the signed distance to its surface in the box, mm, and the HU of its marrow."""
     z, u, spine = at.z, at.z / chest.patient.height, chest.spine_y + 4
     if u < 0.93:
         # Ribs are oblique rings around the cage; a plane intersects a few of them. Anteriorly they are cartilage.
@@ -45,7 +45,7 @@ def each(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
     phase = (z - chest.disc_phase) / 25
     disc = abs(phase - round(phase)) * 25 < 3.5
     box = at.box((-18 - BEYOND, 18 + BEYOND), (spine - 14.5 - BEYOND, spine + 14.5 + BEYOND))
-    # The rim of a disc is drawn as bone: the end plates.
+    # A disc has a bony rim, which represents the end plates.
     yield box, superellipse(at.x[box], at.y[box] - spine, 18, 14.5, 2.4), DISC if disc else MARROW
     box = at.box((-38 - 2 * BEYOND, 38 + 2 * BEYOND), (spine - BEYOND, spine + 52 + BEYOND))
     yield box, arch(at.x[box], at.y[box] - spine, disc), MARROW

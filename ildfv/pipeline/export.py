@@ -65,8 +65,8 @@ def export_predictor(
     fold : int, optional
         The held-out fold; by default the fold of the newest encoding. With `all_patients`, the fold of the network.
     layer : str or sequence of str, optional
-        Layers of Fisher vectors. Each has one or more heads. "filters+patches" concatenates two layers. By default the
-        layer of the newest encoding.
+        Layers whose Fisher vectors are exported, each with one or more heads. "filters+patches" concatenates two
+        layers. By default the layer of the newest encoding.
     region : str
         Region of the layers: slice, body or lung.
     head : sequence of {"linear", "ridge", "logistic"}
@@ -293,5 +293,5 @@ def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[s
 
 
 def _name(encoding: Encoding) -> str:
-    """The name of an encoding, which consists of layer and region like its folder."""
+    """The name of an encoding, which is that of its layer and region, such as "conv1-lung"."""
     return encoding.folder.parent.name

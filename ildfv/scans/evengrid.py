@@ -1,7 +1,7 @@
 """The even grid that best explains the positions, orientations and spacings in the headers of slices.
 
-Headers contain rounded numbers: positions with one decimal, cosines and spacings with three. Each slice is therefore
-compared with the grid fitted to all of them, not with its neighbour, and deviations are measured in mm.
+Headers often contain rounded numbers: positions with one decimal, cosines and spacings with three. Each slice is
+therefore compared with the grid fitted to all of them, not with its neighbour, and deviations are measured in mm.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, a
 
 
 def normal_of(frame: Frame) -> np.ndarray:
-    """The direction across the slice, (3,), not normalised."""
+    """A normal of the slice, (3,), not of unit length."""
     return np.cross(frame.orientation[:3], frame.orientation[3:])
 
 
@@ -70,8 +70,8 @@ def _line(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """The line of slice positions: first position (3,), mm; step to the next slice (3,), mm; and places (m,) or None.
 
-    For even slices, it is a least-squares line, and places is None. For uneven slices, it passes through the first and
-    the last slice, and places has the position of each slice along the line in steps.
+    For evenly spaced slices, it is a least-squares line, and places is None. For unevenly spaced slices, it passes
+    through the first and the last slice, and places has the position of each slice along the line in steps.
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
@@ -95,7 +95,7 @@ def _line(
     places = None
     if np.abs(off @ normal).max() > allowed:
         if not accept_uneven:
-            remedy = f"; `prepare --resample` accepts gaps up to {MAX_GAP:g} mm" if gaps.max() <= MAX_GAP else ""
+            remedy = f"; `ildfv prepare --resample` accepts gaps up to {MAX_GAP:g} mm" if gaps.max() <= MAX_GAP else ""
             raise InputError(f"{_uneven(along, gaps)}{remedy}", faq="uneven-slices")
         if gaps.max() > MAX_GAP + POSITION_ROUNDING:
             at = int(gaps.argmax())
@@ -113,7 +113,10 @@ def _line(
 
 
 def _uneven(along: np.ndarray, gaps: np.ndarray) -> str:
-    """The violated rule, with the gap that deviates most from the usual gap. along: mm of each slice; gaps: mm."""
+    """The violated rule, with the gap that deviates most from the usual gap.
+
+    along: position of each slice along the normal, mm. gaps: mm.
+    """
     usual = float(np.median(gaps))
     allowed = 1.5 * tolerance(usual, POSITION_ROUNDING)  # a gap contains the rounding errors of two positions
     usual = float(gaps[np.abs(gaps - usual) <= allowed].mean())  # a mean is less affected by rounding than the median

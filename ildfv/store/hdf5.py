@@ -109,12 +109,13 @@ def _check_attributes(owner: h5py.HLObject, name: str) -> None:
 
 def _check_type(item, name: str, kinds: str) -> None:
     """Raises `InputError` if the values are not of one of these kinds of dtype."""
+    what = "numbers or strings" if TEXTS in kinds else "numbers"
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy lacks
-        raise InputError(f"{name} must hold plain numbers or strings, got a type that NumPy lacks: {error}") from error
+        raise InputError(f"{name} must hold {what}, got a type that NumPy lacks: {error}") from error
     plain = dtype.kind in kinds and dtype.subdtype is None
-    check(plain, f"{name} must hold plain numbers or strings, got {_type_name(dtype)}")
+    check(plain, f"{name} must hold {what}, got {_type_name(dtype)}")
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:

@@ -179,7 +179,7 @@ def test_exchanged_parts_are_detected(encoded):
     swap(projections)
     slices = sorted((encoded / "slices").glob("*.h5"))
     swap(slices)
-    assert_refused(command(encoded, "stats"), slices[0].name, "must contain the series in its name")
+    assert_refused(command(encoded, "stats"), slices[0].name, "must contain the series that its file name states")
 
 
 def swap(paths: list[Path]) -> None:

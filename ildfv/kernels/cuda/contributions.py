@@ -21,8 +21,8 @@ def contributions(
 ) -> list:
     """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
 
-    Like `ildfv.kernels.cpu.contributions`, for GPU arrays. The results are views of one array in the library of the
-    maps and on their device. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
+    Like `ildfv.kernels.cpu.contributions`, for GPU arrays. The results are views of one array, of the same library and
+    on the same device as the maps. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
     """
     several = isinstance(maps, (list, tuple))
     check(not several or len(maps) > 0, "maps must contain at least one map, got an empty batch")
