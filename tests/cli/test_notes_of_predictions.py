@@ -2,7 +2,7 @@
 
 import pytest
 
-from ildfv.cli.prediction import _print_answer
+from ildfv.cli.prediction_tables import print_answer
 
 
 def test_notes_are_separated_by_full_stops(capsys):
@@ -14,7 +14,7 @@ def test_notes_are_separated_by_full_stops(capsys):
         "reliability": ["The scan is within the range."],
         "heads": {"cnn": {"scan": {}, "performance": "Not compared."}},
     }
-    _print_answer(answer)
+    print_answer(answer)
     shown = " ".join(capsys.readouterr().out.split())
     assert "resampled to 0.8 mm. Noise of 11 HU reduced to 10 HU. The scan is within the range. Not compared." in shown
 
@@ -34,6 +34,6 @@ def test_a_head_of_labels_of_scans_states_what_decides(capsys, pooling, what):
         "reliability": [],
         "heads": {"fv": {"scan": {"emphysema": row}, "performance": "Not compared."}},
     }
-    _print_answer(answer)
+    print_answer(answer)
     shown = " ".join(capsys.readouterr().out.split())
     assert f'This head was fitted to labels of scans: "present" depends on {what};' in shown

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ildfv.cli import few, output
 from ildfv.cli.grids import grids
-from ildfv.cli.prediction import HEADINGS
+from ildfv.cli.prediction_tables import HEADINGS
 from ildfv.patterns import PATTERNS
 
 SYSTEMS = ("fv-filters+patches-lung-ridge", "fv-filters+patches+efficientnet-lite0-block5-lung-logistic", "laa-950")
