@@ -140,7 +140,11 @@ def test_the_page_and_the_folder_of_results_contain_the_pictures(root):
         with Image.open(root / "results" / "experiments" / name) as picture:
             assert picture.size[0] > 3 * 224
     assert str(root) not in page  # paths are relative to the workspace
-    where = next(note for note in document["notes"] if "NIfTI" in note).partition("are in the folder ")[2].partition(" of the")[0]
+    where = (
+        next(note for note in document["notes"] if "NIfTI" in note)
+        .partition("are in the folder ")[2]
+        .partition(" of the")[0]
+    )
     assert list((root / where).glob("fold-*/*-called.nii.gz"))
     tables = {table["title"]: table for table in document["tables"]}
     assert tables["Label maps of the patch baseline"]["columns"][3:] == [f"Dice {p}" for p in PATTERNS]
