@@ -240,7 +240,7 @@ def test_without_the_option_the_refusal_names_it(tmp_path, files, kind):
         files.nifti(tmp_path / "ct.nii.gz", files.chest(), affine=affine)
     found = discover(tmp_path)
     assert not found.scans
-    assert "`prepare --resample`" in found.quarantined[0].reason
+    assert "`ildfv prepare --resample`" in found.quarantined[0].reason
 
 
 @pytest.mark.parametrize("kind", ["tilted", "uneven"])
