@@ -25,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../sh
 test: $(STAMP)
 	$(PYTEST) -m 'not slow' $(or $(TESTARGS),tests)
 
-test-slow: export ILDFV_FUZZ_SECONDS ?= 300  # of the header fuzzer
+test-slow: export ILDFV_FUZZ_SECONDS ?= 120  # of the header fuzzer
 test-slow: $(STAMP)  # kills at random moments, emulated CUDA, sanitizers, several ranks, pages in a browser
 	$(PYTEST) -m slow $(or $(TESTARGS),tests)
 
