@@ -1,6 +1,6 @@
 """Corrupted headers give a scan or one line of error.
 
-ILDFV_FUZZ_SECONDS sets the duration of the slow test: 20 by default, 300 in `make test-slow`. To run for an hour and
+ILDFV_FUZZ_SECONDS sets the duration of the slow test: 20 by default, 120 in `make test-slow`. To run for an hour and
 keep the findings: `python tests/fuzz/headers.py --seconds 3600 --keep findings`.
 """
 
