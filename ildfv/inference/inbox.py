@@ -21,7 +21,7 @@ from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
-from ildfv.inference.unanswered import explained_unused, unanswered
+from ildfv.inference.unanswered import explained_unused, notes_on_unused, unanswered
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
@@ -116,9 +116,10 @@ class _Source:
 
         path: the source or, if that is a folder, an archive in it.
         """
+        archives: list[Path] = []
         with self.reported(failed, path), unpacked(path) as folder, self.reported(failed, path, folder):
-            found = discover(folder, labels=False, workers=1)
             archives = archives_below(path)
+            found = discover(folder, labels=False, workers=1)
             if archives:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
@@ -128,17 +129,16 @@ class _Source:
                     notes = [*self.options.notes, *notes]
                     answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
             for unused in lost:
-                with self.reported(failed, path, folder):
-                    raise InputError(f"a scan has no prediction: {explained_unused(unused, folder)}")
-        for archive in archives_below(path):
+                reason = f"a scan has no prediction: {explained_unused(unused, folder)}"
+                failed.append(self.failure(reason, path, folder))
+        for archive in archives:
             self.predict(archive, answered, failed)
 
     @contextmanager
     def reported(self, failed: list[dict], path: Path, folder: Path | None = None) -> Iterator[None]:
         """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
 
-        folder: the folder with the unpacked files of `path`. Without `keep_identity`, the names of the files in the
-        source are removed from the line, because they may identify the patient.
+        folder: the folder with the unpacked files of `path`.
         """
         try:
             yield
@@ -153,12 +153,19 @@ class _Source:
             reason = _of_file(error) or _unexpected(error)
         else:
             return
+        failed.append(self.failure(reason, path, folder or path))
+
+    def failure(self, reason: str, path: Path, folder: Path) -> dict:
+        """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`.
+
+        Without `keep_identity`, the names of files are removed, because they may identify the patient.
+        """
         shown = self.options.shown or str(self.given)
-        reason = reason.replace(str(folder or path), str(path)).replace(str(self.given), shown)
+        reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         if not self.options.keep_identity:
-            for names in {folder or path, self.given}:
+            for names in {folder, self.given}:
                 reason = without_names(reason, names)
-        failed.append({"source": shown, "reason": reason})
+        return {"source": shown, "reason": reason}
 
 
 def archives_below(path: Path) -> list[Path]:
@@ -181,14 +188,14 @@ def _unexpected(error: Exception) -> str:
 
 def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
     """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`."""
+    unused = found.quarantined
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
-        lost, notes = unanswered(found, found.scans)
-        return [(scan, notes) for scan in found.scans], lost
+        every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
+        return every, unanswered(unused, found.scans, alone=False)
     scan, notes = choose(found, series, path)
     if series is not None:  # the user wants this series only
         return [(scan, notes)], []
-    lost, more = unanswered(found, [scan])
-    return [(scan, [*notes, *more])], lost
+    return [(scan, [*notes, *notes_on_unused(unused, scan, alone=True)])], unanswered(unused, [scan], alone=True)
 
 
 def _answer(

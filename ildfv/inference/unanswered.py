@@ -1,52 +1,57 @@
-"""Input next to the predicted scans that may be other scans, and must not be passed over without a word."""
+"""Input next to the predicted scans that may be other scans, and must not be ignored silently."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ildfv.counted import counted
-from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.datasets.records import Scan, Unused
 from ildfv.scans.volumefiles import SUFFIXES
 
 
-def unanswered(found: Discovery, chosen: Sequence[Scan]) -> tuple[list[Unused], list[str]]:
-    """(input that may be a scan without a prediction, notes on the other input that cannot be used).
+def unanswered(quarantined: Iterable[Unused], chosen: Sequence[Scan], *, alone: bool) -> list[Unused]:
+    """The input that may be a scan without a prediction.
 
     Parameters
     ----------
-    found : Discovery
-        All input of one source.
+    quarantined : iterable of Unused
+        Input of the source that fails a check.
     chosen : sequence of Scan
-        The scans to predict: one series of a single patient, or all series.
-
-    Returns
-    -------
-    list of Unused
-        Series of other patients that fail a check, and files outside the folders of the chosen scans. If all series
-        are to be predicted, also series of the same patients.
-    list of str
-        Other series of the single patient, and unreadable files in the folder of the scan, which may be slices of it.
+        The scans to predict.
+    alone : bool
+        Whether one series of a single patient is predicted. Other series of this patient are then not missed.
     """
-    folders = {file.parent for scan in chosen if scan.dicom is not None for file in scan.files}
-    patient = chosen[0].patient if len(chosen) == 1 and chosen[0].dicom is not None else None
-    lost: list[Unused] = []
-    series: list[Unused] = []
-    nearby: list[Unused] = []
-    for unused in found.quarantined:
-        if unused.patient:
-            (series if unused.patient == patient else lost).append(unused)
-        elif unused.source.name.lower().endswith(SUFFIXES) or not ({unused.source, unused.source.parent} & folders):
-            lost.append(unused)
-        else:
-            nearby.append(unused)
+    return [
+        unused
+        for unused in quarantined
+        if not any(is_nearby(unused, scan) or (alone and is_of_patient(unused, scan)) for scan in chosen)
+    ]
+
+
+def notes_on_unused(quarantined: Sequence[Unused], scan: Scan, *, alone: bool) -> list[str]:
+    """Notes on input that cannot be used: files next to the scan and, if `alone`, other series of its patient."""
+    nearby = [unused for unused in quarantined if is_nearby(unused, scan)]
+    series = [unused for unused in quarantined if alone and is_of_patient(unused, scan)]
     notes = []
     if series:
         notes.append(f"{len(series)} other series cannot be used; the first: {series[0].reason}")
     if nearby:
         files = counted(sum(unused.files for unused in nearby), "file")
         notes.append(f"{files} in the folder of the scan cannot be used, so slices may be missing: {nearby[0].reason}")
-    return lost, notes
+    return notes
+
+
+def is_of_patient(unused: Unused, scan: Scan) -> bool:
+    """Whether the input is a DICOM series of the patient of a DICOM scan."""
+    return scan.dicom is not None and unused.patient == scan.patient
+
+
+def is_nearby(unused: Unused, scan: Scan) -> bool:
+    """Whether the input is files without a readable patient in a folder of a DICOM scan: they may be slices of it."""
+    if scan.dicom is None or unused.patient or unused.source.name.lower().endswith(SUFFIXES):
+        return False
+    return bool({unused.source, unused.source.parent} & {file.parent for file in scan.files})
 
 
 def explained_unused(unused: Unused, folder: Path) -> str:

@@ -101,6 +101,15 @@ def test_unreadable_files_in_the_folder_of_the_scan_are_noted(loaded, tmp_path):
     )
 
 
+def test_unreadable_files_are_noted_for_the_scan_in_their_folder_only(loaded, tmp_path):
+    for patient in ("P-1", "P-2"):
+        files = ScanFiles.series(tmp_path / patient, ScanFiles.chest(), patient=patient)
+    (tmp_path / "P-2" / "another.dcm").write_bytes(files[0].read_bytes()[:200])
+    answers, failed = predict_all([tmp_path], loaded)
+    assert failed == []
+    assert sorted(any("slices may be missing" in note for note in one["notes"]) for one in answers) == [False, True]
+
+
 def test_archives_in_a_folder_are_predicted_and_archives_in_archives_are_failures(loaded, tmp_path):
     ScanFiles.series(tmp_path / "in" / "p1", ScanFiles.chest(), patient="P-1")
     for number in range(2, 7):  # more than three files with one reason are reported as one entry
