@@ -52,5 +52,5 @@ def _remove_unused(folder: Path, holder: Path, lock: Path) -> None:
     if set(folder.iterdir()) <= {holder, lock}:
         for path in (holder, lock):
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # another process has begun to write to it
+        with suppress(OSError):  # not empty, because another process has written to it
             folder.rmdir()

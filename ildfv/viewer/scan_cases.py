@@ -18,7 +18,6 @@ from ildfv.errors import check
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.geometry import Geometry
 from ildfv.scans.labels import Codes, pattern_labels
 from ildfv.scans.libraries import quiet
 from ildfv.scans.windows import GRID
@@ -103,16 +102,8 @@ def scan_cases(
     return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
 
 
-def positions_of(grid: Geometry) -> np.ndarray:
-    """The position of each slice along the slice normal, mm, ascending, (m,)."""
-    z, y, x = grid.steps
-    normal = np.cross(x, y)
-    normal /= np.linalg.norm(normal)
-    return grid.origin @ normal + z @ normal * np.arange(grid.shape[0])
-
-
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
-    positions = positions_of(scan.geometry)
+    positions = scan.geometry.positions
     same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
     rule = f"the scan of {answer.scan} must have {_extent(answer.positions)}"
     check(bool(same), f"{rule}, got {_extent(positions)}")
@@ -125,7 +116,7 @@ def _extent(positions: np.ndarray) -> str:
 
 def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:
     grid = scan.geometry
-    positions, pixel = positions_of(grid), float(grid.spacing[1])
+    positions, pixel = grid.positions, float(grid.spacing[1])
     maps: list[Maps] = []
     if answer is not None:
         _check_same_slices(scan, answer)
