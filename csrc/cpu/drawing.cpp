@@ -13,11 +13,9 @@ ILDFV_ALSO_AVX2 void add_four(const float* a, const float* b, const float* c, co
     for (int64_t x = 0; x < n; ++x) out[x] = ((w[0] * a[x] + w[1] * b[x]) + w[2] * c[x]) + w[3] * d[x];
 }
 
-#define INLINED inline __attribute__((always_inline))
-
 // A row between two rows of a plane at twice its resolution: 0.75 · near + 0.25 · far, doubled along x in the same way.
 template <class Real>
-INLINED void double_in_both(const Real* near, const Real* far, int64_t columns, Real* tall, Real* out) {
+ILDFV_INLINED void double_in_both(const Real* near, const Real* far, int64_t columns, Real* tall, Real* out) {
     const Real most = 0.75, least = 0.25;
     for (int64_t x = 0; x < columns; ++x) tall[x] = most * near[x] + least * far[x];
     out[0] = most * tall[0] + least * tall[0];
@@ -38,7 +36,7 @@ ILDFV_ALSO_AVX2 void double_row(const double* near, const double* far, int64_t c
 // Rows of a plane at twice its resolution.
 template <class Real>
 class Doubled {
-  public:
+public:
     Doubled(const Real* plane, int64_t rows, int64_t columns)
         : plane(plane), rows(rows), columns(columns), tall(columns), row(2 * columns) {}
 
@@ -51,26 +49,26 @@ class Doubled {
         return row.data();
     }
 
-  private:
+private:
     const Real* plane;
     int64_t rows, columns;
     std::vector<Real> tall, row;
 };
 
 // The fraction of a pixel inside a shape, from the signed distance to its surface.
-INLINED float coverage(float distance, float pixel) {
+ILDFV_INLINED float coverage(float distance, float pixel) {
     const float inside = 0.5f - distance / pixel;
     return inside < 0 ? 0 : inside > 1 ? 1 : inside;
 }
 
 template <class Real>
-INLINED Real mixed(Real hu, float share, Real value) {
+ILDFV_INLINED Real mixed(Real hu, float share, Real value) {
     return hu + share * (value - hu);
 }
 
 template <class Real>
-INLINED void layers(const Real* soft, const float* bone, const float* marrow, const float* skin, const Layers& at,
-                    int64_t columns, Real* out) {
+ILDFV_INLINED void layers(const Real* soft, const float* bone, const float* marrow, const float* skin, const Layers& at,
+                          int64_t columns, Real* out) {
     for (int64_t x = 0; x < columns; ++x) {
         Real hu = mixed(soft[x], coverage(bone[x], at.pixel), (Real)at.cortex);
         hu = mixed(hu, coverage(bone[x] + at.cortex_thickness, at.pixel), (Real)marrow[x]);
@@ -135,8 +133,7 @@ void draw_layers(const Real* soft, const float* bone, const float* marrow, const
     Doubled<Real> fine_soft(soft, rows, columns);
     Doubled<float> fine_bone(bone, rows, columns), fine_marrow(marrow, rows, columns), fine_skin(skin, rows, columns);
     for (int64_t y = 0; y < 2 * rows; ++y)
-        layers_of_row(fine_soft[y], fine_bone[y], fine_marrow[y], fine_skin[y], at, 2 * columns,
-                      out + y * 2 * columns);
+        layers_of_row(fine_soft[y], fine_bone[y], fine_marrow[y], fine_skin[y], at, 2 * columns, out + y * 2 * columns);
 }
 
 template void draw_layers(const float*, const float*, const float*, const float*, int64_t, int64_t, const Layers&,

@@ -14,3 +14,6 @@
 #else
 #define ILDFV_ALSO_AVX2
 #endif
+
+// A function that is compiled as a part of each version of its caller.
+#define ILDFV_INLINED inline __attribute__((always_inline))

@@ -8,7 +8,6 @@
 namespace ildfv {
 namespace {
 
-#define INLINED inline __attribute__((always_inline))
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors are returned by inlined functions only
 #endif
@@ -16,25 +15,25 @@ namespace {
 typedef double Four __attribute__((vector_size(32), aligned(8), may_alias));
 typedef float FourFloats __attribute__((vector_size(16), aligned(4), may_alias));
 
-INLINED Four four(const double* from) { return *(const Four*)from; }
-INLINED Four four(const float* from) { return __builtin_convertvector(*(const FourFloats*)from, Four); }
-INLINED void put(double* to, Four sums) { *(Four*)to = sums; }
-INLINED void put(float* to, Four sums) { *(FourFloats*)to = __builtin_convertvector(sums, FourFloats); }
+ILDFV_INLINED Four four(const double* from) { return *(const Four*)from; }
+ILDFV_INLINED Four four(const float* from) { return __builtin_convertvector(*(const FourFloats*)from, Four); }
+ILDFV_INLINED void put(double* to, Four sums) { *(Four*)to = sums; }
+ILDFV_INLINED void put(float* to, Four sums) { *(FourFloats*)to = __builtin_convertvector(sums, FourFloats); }
 
 // What is added to a row of an image: the rows at a distance j below it, or the row itself moved by j.
 template <class Real>
 struct RowsBelow {
     const Real* const* row;
-    INLINED const Real* operator()(int64_t j) const { return row[j]; }
+    ILDFV_INLINED const Real* operator()(int64_t j) const { return row[j]; }
 };
 struct MovedBy {
     const double* row;
-    INLINED const double* operator()(int64_t j) const { return row + j; }
+    ILDFV_INLINED const double* operator()(int64_t j) const { return row + j; }
 };
 
 // out[x] = half[0] · place(0)[x] + Σ_j (place(−j)[x] + place(j)[x]) · half[j], from the largest distance j to 1.
 template <class Place, class Out>
-INLINED void add_pairs(Place place, const double* half, int64_t radius, int64_t width, Out* out) {
+ILDFV_INLINED void add_pairs(Place place, const double* half, int64_t radius, int64_t width, Out* out) {
     int64_t x = 0;
     for (; x + 16 <= width; x += 16) {  // the sums stay in registers
         const Four first = Four{} + half[0];
