@@ -17,7 +17,7 @@ from ildfv.experiments.label_maps import held_out, window_maps
 from ildfv.experiments.recipes import Baseline, Cnn, Encoded, Patches, System
 from ildfv.inference.sliding_window import pattern_counts
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline import baselines
+from ildfv.pipeline import baseline_features, baselines
 from ildfv.pipeline.labels import presence_labels
 from ildfv.pipeline.regress import fit_regression
 from ildfv.store.atomic import key_of, sweep
@@ -118,4 +118,4 @@ def _(system: Baseline, context: Context, fold: int) -> Scores:
 
 def features(context: Context) -> dict[str, np.ndarray]:
     """The features (N, p) of the baselines by name. Densities are omitted if the slices were prepared without them."""
-    return context.remember(("features",), lambda: baselines.features(context.slices, context.progress))
+    return context.remember(("features",), lambda: baseline_features.features(context.slices, context.progress))

@@ -9,7 +9,8 @@ from small import PATIENTS, SLICES, scan
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
-from ildfv.pipeline.baselines import NAMES, fit_baseline, inputs, score_baselines
+from ildfv.pipeline.baseline_features import NAMES
+from ildfv.pipeline.baselines import fit_baseline, inputs, score_baselines
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace

@@ -13,7 +13,7 @@ from ildfv.cli.app import app
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline import recipes
-from ildfv.pipeline.baselines import NAMES
+from ildfv.pipeline.baseline_features import NAMES
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.recipes import fit

@@ -20,7 +20,8 @@ from ildfv.evaluation.metrics import roc_auc
 from ildfv.inference.predictor import Predictor
 from ildfv.patterns import PATTERNS, UNLABELLED, presence
 from ildfv.pipeline import recipes
-from ildfv.pipeline.baselines import NAMES, features, percentile_of, scan_features, score_baselines
+from ildfv.pipeline.baseline_features import NAMES, features, percentile_of, scan_features
+from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.by_scan import scans_of
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import newest

@@ -1,0 +1,55 @@
+"""The features of the baselines: lung densitometry, lung area and prevalence, of slices or of whole scans.
+
+If scans are labelled as a whole, the baselines describe whole scans. LAA-950, mean density, high-attenuation area and
+the histogram are computed from all lung pixels of the scan. P15 is interpolated in this histogram, whose bins are
+37.5 HU wide. The lung area is the mean over the slices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.datasets.slice_store import Slices
+from ildfv.errors import InputError
+from ildfv.progress import SILENT, Progress
+from ildfv.scans.density import BINS, PERCENTILE, RANGE, SCALARS
+
+P15, HISTOGRAM, AREA, PREVALENCE = "p15", "histogram", "lung-area", "prevalence"
+NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
+
+
+def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarray]:
+    """The features (N, p) of each baseline, by name."""
+    found = {AREA: (slices.lung * slices.pixel_area)[:, None], PREVALENCE: np.zeros((len(slices), 1))}
+    try:
+        densities = slices.densities().astype(np.float64)  # (N, 36)
+    except InputError as error:
+        progress.note(f"the baselines of densitometry are not scored: {error}")
+        return found
+    scalars = {name: densities[:, [i]] for i, name in enumerate(SCALARS)}
+    return {**scalars, HISTOGRAM: densities[:, len(SCALARS) :], **found}
+
+
+def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
+    """The features of each whole scan, (parts, p). name: the baseline. values: its features by slice, (N, p).
+
+    Shares and means of the lung are averaged over the slices, weighted by the number of lung pixels, which gives the
+    shares and means of the whole lung. They are NaN if no slice shows lung.
+    """
+    if name == P15:
+        shares = scan_features(slices, HISTOGRAM, slices.densities().astype(np.float64)[:, len(SCALARS) :])
+        return np.array([[percentile_of(row)] for row in shares])
+    weights = np.ones(len(slices)) if name in (AREA, PREVALENCE) else slices.lung.astype(np.float64)
+    weights = np.where(np.isfinite(values).all(axis=1), weights, 0.0)[:, None]  # (N, 1)
+    starts = slices.starts[:-1]
+    total = np.add.reduceat(np.where(weights > 0, values, 0.0) * weights, starts, axis=0)
+    with np.errstate(invalid="ignore"):
+        return total / np.add.reduceat(weights, starts, axis=0)
+
+
+def percentile_of(shares: np.ndarray) -> float:
+    """P15, in HU, of a histogram of the lung, interpolated in a bin. NaN if the histogram is NaN. shares: (bins,)."""
+    if not np.isfinite(shares).all():
+        return np.nan
+    edges = np.linspace(*RANGE, BINS + 1)
+    return float(np.interp(PERCENTILE / 100, np.concatenate([[0.0], np.cumsum(shares)]), edges))
