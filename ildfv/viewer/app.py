@@ -42,7 +42,6 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/static/{name}", served.static),
         Route("/report", served.report),
         Route("/api/alive", served.alive),
-        Route("/api/study", served.study_document),
         Route("/api/case/{case:int}", served.case_document),
         Route("/api/case/{case:int}/slice/{z:int}", served.slice),
         Route("/api/case/{case:int}/sections", served.sections),
@@ -100,9 +99,6 @@ class _Served:
     async def alive(self, request: Request) -> Response:
         saved = self.study.corrections
         return JSONResponse({"corrections": 0 if saved is None else saved.version})
-
-    def study_document(self, request: Request) -> Response:
-        return JSONResponse(self.study.document())
 
     def case_document(self, request: Request) -> Response:
         return JSONResponse(self._case(request).document())

@@ -55,13 +55,13 @@ def test_maps_of_a_workspace_add_up_to_the_score(encoded):
 
 
 def test_notes_name_the_head_or_the_way_to_maps(encoded):
-    from viewer_support import client
+    from viewer_support import client, start_of
 
     root, folder = encoded
     with client(root, predictor=folder) as one:
-        assert "explain the score of fv-conv1" in one.get("api/study").json()["notes"][-1]
+        assert "explain the score of fv-conv1" in start_of(one)["study"]["notes"][-1]
     with client(root) as one:
-        assert "`--predictor`" in one.get("api/study").json()["notes"][-1]
+        assert "`--predictor`" in start_of(one)["study"]["notes"][-1]
         assert one.get("api/case/0").json()["maps"] == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import RLELossless
 from scan_files import ScanFiles
-from viewer_support import HOST, SLICES, TOKEN, client, make_prediction
+from viewer_support import HOST, SLICES, TOKEN, client, make_prediction, start_of
 
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
@@ -41,7 +41,9 @@ def plane(answer, dtype, shape):
 # -- who may read
 
 
-@pytest.mark.parametrize("path", ["", "wrong/", "wrong/api/study", "secret-toke/", "api/study", "static/app.js", "é/"])
+@pytest.mark.parametrize(
+    "path", ["", "wrong/", "wrong/api/case/0", "secret-toke/", "api/case/0", "static/app.js", "é/"]
+)
 def test_without_the_token_nothing_is_served(path, page):
     other = TestClient(page.app, base_url=f"http://{HOST}/")
     answer = other.get(path)
@@ -56,11 +58,11 @@ def test_another_host_name_is_refused(host, page):
 
 
 def test_a_request_of_another_page_is_refused(page):
-    assert page.get("api/study", headers={"origin": "http://evil.example"}).status_code == 403
-    assert page.get("api/study", headers={"origin": f"http://{HOST}"}).status_code == 200
+    assert page.get("api/case/0", headers={"origin": "http://evil.example"}).status_code == 403
+    assert page.get("api/case/0", headers={"origin": f"http://{HOST}"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["", "static/app.js", "api/study", "api/case/0/slice/0", "api/case/9", "nothing"])
+@pytest.mark.parametrize("path", ["", "static/app.js", "api/case/0", "api/case/0/slice/0", "api/case/9", "nothing"])
 def test_every_answer_has_a_strict_policy_and_is_not_stored(path, page):
     headers = page.get(path).headers
     policy = headers["content-security-policy"]
@@ -84,7 +86,7 @@ def test_the_address_without_its_last_slash_is_redirected(page):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_only_reading_is_allowed(method, page):
-    for path in ("", "api/study", "api/case/0/slice/0", "static/app.js"):
+    for path in ("", "api/case/0", "api/case/0/slice/0", "static/app.js"):
         assert page.request(method, path).status_code == 405
 
 
@@ -199,9 +201,8 @@ def test_a_prepared_slice_is_within_a_step_of_its_hounsfield_units():
 
 def test_a_workspace_lists_its_scans_without_identities(workspace):
     with client(workspace) as one:
-        study = one.get("api/study")
-        assert [case["slices"] for case in study.json()["cases"]] == [SLICES] * 2
-        everything = study.text + one.get("api/case/0").text + one.get("api/case/1").text
+        assert [case["slices"] for case in start_of(one)["study"]["cases"]] == [SLICES] * 2
+        everything = one.get("").text + one.get("api/case/0").text + one.get("api/case/1").text
         for identity in ("PHANTOM-", "patient-0001", "patient-0002", str(workspace.parent), "salt"):
             assert identity not in everything
 
@@ -388,7 +389,7 @@ def test_similar_slices_are_the_nearest_of_other_patients():
 
 def test_a_workspace_without_encoding_has_no_similar_slices(workspace):
     with client(workspace) as one:
-        assert one.get("api/study").json()["similar"] is False
+        assert start_of(one)["study"]["similar"] is False
         assert one.get("api/case/0/similar/0").status_code == 404
 
 
@@ -397,7 +398,7 @@ def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):
     folder.mkdir(parents=True)
     (folder / "encoding.json").write_text("{}")
     with client(workspace) as one:
-        study = one.get("api/study").json()
+        study = start_of(one)["study"]
         assert study["similar"] is False
         assert any("Similar slices are not available" in note for note in study["notes"])
         assert one.get("api/case/0/slice/0").status_code == 200
@@ -540,7 +541,7 @@ def test_a_file_of_another_kind_is_not_overwritten(workspace, tmp_path):
 
 def test_scans_are_corrected_only_into_a_file_that_is_named(scan, tmp_path):
     with client(scan) as one:
-        assert one.get("api/study").json()["corrections"] is False
+        assert start_of(one)["study"]["corrections"] is False
         assert correct(one, 0, 0, [1, 0, 0, 0]).status_code == 404
     with client(scan, corrections=tmp_path / "own.csv") as one:
         assert correct(one, 0, 0, [1, 0, 0, 0]).status_code == 200

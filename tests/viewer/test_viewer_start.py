@@ -1,19 +1,16 @@
 """The start of the viewer: the socket of the server, and what the page contains before its first request."""
 
-import json
-import re
 import socket
 from dataclasses import replace
 
 import pytest
 import uvicorn
-from viewer_support import client
+from viewer_support import SLICES, client, start_of
 
 from ildfv.viewer.serve import serve
 from ildfv.viewer.study import open_study
 
 pytest.importorskip("httpx")  # needed by the test client of Starlette
-START = re.compile(r'<script type="application/json" id="start">(.*?)</script>', re.DOTALL)
 
 
 def test_small_responses_are_sent_without_delay(scan, monkeypatch):
@@ -27,9 +24,8 @@ def test_small_responses_are_sent_without_delay(scan, monkeypatch):
 
 def test_the_page_contains_the_study_and_the_case_that_it_shows_first(scan, prediction):
     with client(prediction, scan, codes="phantom") as page:
-        (text,) = START.findall(page.get("").text)
-        start = json.loads(text)
-        assert start["study"] == page.get("api/study").json()
+        start = start_of(page)
+        assert [case["slices"] for case in start["study"]["cases"]] == [SLICES]
         assert start["case"] == page.get(f"api/case/{start['number']}").json()
         assert any(start["study"]["cases"][start["number"]]["predicted"].values())
 
@@ -41,7 +37,6 @@ def test_no_text_of_a_case_can_end_the_element(scan):
 
         from ildfv.viewer.app import application
 
-        page = TestClient(application(study, "token", {"host"}), base_url="http://host/token/").get("").text
-        (text,) = START.findall(page)
-        assert json.loads(text)["case"]["notes"] == study.cases[0].notes
-        assert "<script>alert" not in page
+        page = TestClient(application(study, "token", {"host"}), base_url="http://host/token/")
+        assert start_of(page)["case"]["notes"] == study.cases[0].notes
+        assert "<script>alert" not in page.get("").text

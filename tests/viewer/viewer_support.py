@@ -1,6 +1,7 @@
 """A scan, a prediction of it and a workspace for the viewer's tests, small and written without a network."""
 
 import json
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -81,6 +82,12 @@ def make_workspace(root: Path, scans: Path, *, labels: bool = False) -> Path:
         (scans / "codes.toml").unlink()
     prepare_scans(scans, root, workers=1, threshold=100, salt="0123456789abcdef")
     return root
+
+
+def start_of(page) -> dict:
+    """What the page contains before its first request: {"study", "number", "case"}."""
+    (text,) = re.findall(r'<script type="application/json" id="start">(.*?)</script>', page.get("").text, re.DOTALL)
+    return json.loads(text)
 
 
 def client(*paths: Path, **options):
