@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.preparation import PLAIN, Preparation
+from ildfv.scans.windows import NORMAL
 from ildfv.store.parts import Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
@@ -97,4 +99,17 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         attributes["changes"] = scan.changes
     if scan.resampled:
         attributes["resampled"] = scan.resampled
-    return write_part(folder, scan.series, arrays, attributes, key=key)
+    return write_part(folder, scan.series, arrays, attributes, key=key, order=_content(scan))
+
+
+def _content(scan: ScanSlices) -> str:
+    """A digest of the scan's content, by which scans are sorted.
+
+    The names of parts depend on the workspace's salt. If scans were sorted by name, two workspaces of the same scans
+    would give different results, because stepwise EM and training depend on the order of the slices. Labels are not
+    part of the digest, so the order does not change when scans are labelled again.
+    """
+    digest = hashlib.sha256(np.asarray(scan.positions, np.float32).tobytes())
+    digest.update(np.asarray(scan.lung, np.int32).tobytes())
+    digest.update(np.ascontiguousarray(scan.images[:, NORMAL]))
+    return digest.hexdigest()[:16]

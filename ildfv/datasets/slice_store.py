@@ -42,7 +42,7 @@ def _text(value):
 
 
 class Slices:
-    """All slices of a prepared folder, ordered by series and position. Images are read on demand.
+    """All slices of a prepared folder, ordered by scan and position. Images are read on demand.
 
     folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice in
     addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid.

@@ -14,6 +14,7 @@ from scipy.special import expit, logit
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
+from ildfv.appearance import by_appearance
 from ildfv.errors import check
 from ildfv.estimators.bag_path import bag_path
 from ildfv.estimators.bags import Bags, shared_score
@@ -93,7 +94,8 @@ def fit_head(
     check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for logistic, got others")
     if bags is not None:
         _check_bags(kind, bags, y, groups)
-    n_groups = len(np.unique(groups))
+    distinct, _, groups = by_appearance(groups)
+    n_groups = len(distinct)
     check(n_groups >= 2, f"groups must have at least 2 values, for fitting and validation, got {n_groups}")
     centre = x.mean(axis=0)
     scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0

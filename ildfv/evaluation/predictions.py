@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ildfv.appearance import by_appearance
 from ildfv.errors import check
 from ildfv.evaluation.measures import percentiles
 from ildfv.evaluation.thresholds import Decisions
@@ -104,7 +105,7 @@ class Pooled:
         if len(folds) > 1:
             scores = np.stack([percentiles(column, of_slice) for column in scores.T], axis=1)
         owners = np.concatenate([np.asarray(f.patients, dtype=str) for f in folds])
-        names, first, patient = np.unique(owners, return_index=True, return_inverse=True)
+        names, first, patient = by_appearance(owners)
         return cls(
             truth=presence > 0,
             known=presence >= 0,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ildfv import distributed
+from ildfv.appearance import by_appearance
 from ildfv.errors import check
 from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
@@ -166,7 +167,7 @@ class Context:
                 split = self._small_split(split, share)
             if patients is not None:
                 random = np.random.default_rng([self.workspace.settings.seed, fold])
-                some = random.permutation(np.unique(self.slices.patients[split.fit]))[:patients]
+                some = random.permutation(by_appearance(self.slices.patients[split.fit])[0])[:patients]
                 fit = self._slices_of(some, split.fit)
                 split = replace(split, fit=fit, train=np.union1d(fit, split.validation))
             self._splits[key] = split
@@ -181,7 +182,7 @@ class Context:
         chosen = {fold: self._drawn_patients(fold, share) for fold in range(self.folds.n_folds)}
         train = np.concatenate([names for fold, names in chosen.items() if fold != split.fold])
         random = np.random.default_rng([self.workspace.settings.seed, split.fold])
-        train = random.permutation(np.sort(train))
+        train = random.permutation(train)
         n = max(1, round(len(train) / 5))
         parts = {"validation": train[:n], "fit": train[n:], "train": train}
         indices: dict[str, Any] = {name: self._slices_of(names, split.train) for name, names in parts.items()}
@@ -189,7 +190,7 @@ class Context:
 
     def _drawn_patients(self, fold: int, share: float) -> np.ndarray:
         """A share of the fold's patients with labels, at least two patients, drawn with the workspace's seed."""
-        names = np.unique(self.slices.patients[split_slices(self.slices, self.folds, fold).test])
+        names, _, _ = by_appearance(self.slices.patients[split_slices(self.slices, self.folds, fold).test])
         random = np.random.default_rng([self.workspace.settings.seed, fold, 1])
         return random.permutation(names)[: max(2, round(share * len(names)))]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ildfv.appearance import by_appearance
 from ildfv.errors import check
 from ildfv.evaluation.intervals import RESAMPLES, confidence, resampled
 from ildfv.evaluation.measures import Ratio, by_patient
@@ -100,7 +101,7 @@ class MapScores:
         Pixel AUC and pointing game are means over slices. Dice is computed over the pixels of all slices together.
         """
         check(measure in MEASURES, f"measure must be {', '.join(MEASURES)}, got {measure!r}")
-        names, owner = np.unique(self.patients, return_inverse=True)
+        names, _, owner = by_appearance(self.patients)
         if measure == "dice":
             known = np.isfinite(self.both[:, c])
             above, below = 2 * self.both[:, c], self.called[:, c] + self.true[:, c]

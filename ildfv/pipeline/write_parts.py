@@ -18,7 +18,7 @@ WRITERS = 2  # number of parts written concurrently, because each fsync takes mi
 
 
 def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, label: str, progress: Progress) -> None:
-    """Writes the missing parts of `folder`. They have the names of the parts of the slices.
+    """Writes the missing parts of `folder`. They have the names and the order of the parts of the slices.
 
     make: function that yields the arrays of each of the given parts, in order. It may prefetch; finished parts are
     written and hashed at the same time. If the process is killed, all parts except those of the last seconds are in the
@@ -35,7 +35,8 @@ def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, 
 
         def write(item: tuple[int, dict[str, np.ndarray]]) -> Row:
             part, arrays = item
-            return write_part(folder, slices.names[part], arrays)
+            name = slices.names[part]
+            return write_part(folder, name, arrays, order=slices.parts.rows[name].order)
 
         with (
             progress.task(label, total=total, done=total - left) as advance,

@@ -1,8 +1,9 @@
 """Large arrays as a folder of HDF5 parts with a manifest. A part is listed only when it is complete and hashed.
 
-The manifest is `manifest.json`: {"format": 1, "key": …, "parts": [{"name", "count", "sha256", "key"}, …]}, parts sorted
-by name; an empty manifest is written before the first part. The key of the folder identifies the settings and inputs of
-all parts; the key of a part identifies the input of this part. A later run uses the keys to find outdated parts.
+The manifest is `manifest.json`: {"format": …, "key": …, "parts": [{"name", "count", "sha256", "key", "order"}, …]};
+parts are sorted by order, then by name. An empty manifest is written before the first part. The key of the folder
+identifies the settings and inputs of all parts; the key of a part identifies the input of this part. A later run uses
+the keys to find outdated parts. Manifests of format 1 have no "order".
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ildfv.store.lock import writing
 from ildfv.store.remote import place
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMATS = (1, 2)  # without and with "order"
 OVERHEAD = 64 << 10  # bytes of a part in addition to its arrays
 DAMAGE = (OSError, KeyError, RuntimeError)  # raised by h5py for damaged files
 FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadratic time
@@ -32,15 +33,16 @@ FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadrati
 
 @dataclass(frozen=True)
 class Row:
-    """One part in the manifest: its name, number of items, SHA-256 of its file, and key of its input."""
+    """One part in the manifest: its name, number of items, SHA-256 of its file, key of its input, and sort key."""
 
     name: str
     count: int
     sha256: str
     key: str = ""
+    order: str = ""
 
     def __post_init__(self):
-        texts = all(isinstance(text, str) for text in (self.name, self.sha256, self.key))
+        texts = all(isinstance(text, str) for text in (self.name, self.sha256, self.key, self.order))
         if not (texts and isinstance(self.count, int)):
             raise TypeError(f"a part must have strings and an integer count, got {astuple(self)}")
         if Path(self.name).name != self.name:  # a manifest must not point outside its folder
@@ -48,7 +50,13 @@ class Row:
 
 
 def write_part(
-    folder: Path, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = ""
+    folder: Path,
+    name: str,
+    arrays: dict[str, np.ndarray],
+    attributes: dict | None = None,
+    *,
+    key: str = "",
+    order: str = "",
 ) -> Row:
     """Writes the file `folder/name.h5` and returns its manifest row; processes may call it for distinct names.
 
@@ -70,7 +78,7 @@ def write_part(
             rows = max(1, min(len(array), (256 << 10) // max(1, array[:1].nbytes)))
             chunks = (rows, *array.shape[1:]) if array.size else None
             file.create_dataset(array_name, data=array, chunks=chunks, fletcher32=bool(array.size))
-    return Row(name, counts.pop(), sha256(path), key)
+    return Row(name, counts.pop(), sha256(path), key, order)
 
 
 class Parts:
@@ -93,7 +101,7 @@ class Parts:
             self.rows: dict[str, Row] = {row["name"]: Row(**row) for row in content["parts"]}
         except (KeyError, TypeError) as error:  # JSON of another shape
             raise InputError(f"{manifest} must be a list of parts, got {error!r}") from error
-        check(format == FORMAT, f"{manifest} must have format {FORMAT}, got {format!r}")
+        check(format in FORMATS, f"{manifest} must have format 1 or 2, got {format!r}: update ildfv")
 
     def __contains__(self, name: str) -> bool:
         return name in self.rows
@@ -206,9 +214,13 @@ class WritableParts(Parts):
 
     def flush(self) -> None:
         """Writes the manifest to disk."""
-        self.rows = dict(sorted(self.rows.items()))
+        self.rows = {row.name: row for row in sorted(self.rows.values(), key=lambda row: (row.order, row.name))}
+        ordered = any(row.order for row in self.rows.values())
         parts = [asdict(row) for row in self.rows.values()]
-        write_json(self.folder / MANIFEST, {"format": FORMAT, "key": self.key, "parts": parts})
+        if not ordered:  # as earlier versions wrote it
+            for row in parts:
+                del row["order"]
+        write_json(self.folder / MANIFEST, {"format": FORMATS[ordered], "key": self.key, "parts": parts})
         self._written = time.monotonic()
 
 

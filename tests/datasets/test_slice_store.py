@@ -1,5 +1,6 @@
 """The slice store reads any slices of any parts, in the requested order."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -35,17 +36,53 @@ def slices(tmp_path_factory):
     return Slices(folder)
 
 
-def test_slices_are_ordered_by_series_and_position(slices):
+def scans(slices: Slices) -> list[ScanSlices]:
+    """The scans in the order of the store."""
+    return [scan(number, 3 + number) for number in (int(name.removeprefix("series")) for name in slices.names)]
+
+
+def test_slices_are_ordered_by_scan_and_position(slices):
     assert len(slices) == 12
-    assert slices.series.tolist() == ["series0"] * 3 + ["series1"] * 4 + ["series2"] * 5
-    assert slices.patients.tolist() == ["patient0"] * 7 + ["patient1"] * 5
-    assert slices.labelled.tolist() == [True] * 3 + [False] * 4 + [True] * 5
-    np.testing.assert_array_equal(slices.counts[7:], scan(2, 5).counts)
+    assert sorted(slices.names) == ["series0", "series1", "series2"]
+    expected = scans(slices)
+    assert slices.series.tolist() == [one.series for one in expected for _ in one.lung]
+    assert slices.patients.tolist() == [one.patient for one in expected for _ in one.lung]
+    assert slices.labelled.tolist() == [one.labelled for one in expected for _ in one.lung]
+    np.testing.assert_array_equal(slices.counts, np.concatenate([one.counts for one in expected]))
+    np.testing.assert_array_equal(slices.positions, np.concatenate([one.positions for one in expected]))
+
+
+def test_the_order_of_the_scans_does_not_depend_on_their_names_or_labels(tmp_path):
+    """The names depend on the salt of the workspace."""
+
+    def content(folder, names):
+        folder.mkdir()
+        with writing_parts(folder, "key") as parts:
+            for number, name in enumerate(names):
+                one = replace(scan(number, 3), series=name, patient=f"patient of {name}")
+                parts.add(write_scan(folder, replace(one, counts=np.full((3, 4), ord(name)))))
+        return Slices(folder).images(range(18))
+
+    one, other = content(tmp_path / "one", "abcdef"), content(tmp_path / "other", "fdbeca")
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_folder_of_an_earlier_version_keeps_its_order(tmp_path):
+    with writing_parts(tmp_path, "key") as parts:
+        for number in range(3):
+            parts.add(replace(write_scan(tmp_path, scan(number, 3)), order=""))
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    assert manifest["format"] == 1
+    assert all("order" not in row for row in manifest["parts"])
+    with writing_parts(tmp_path, "key") as parts:
+        parts.add(write_scan(tmp_path, scan(3, 3)))
+    assert json.loads((tmp_path / MANIFEST).read_text())["format"] == 2
+    assert Slices(tmp_path).names == ["series0", "series1", "series2", "series3"]
 
 
 def test_images_come_in_the_requested_order(slices):
-    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
-    labels = np.concatenate([scan(number, 3 + number).labels for number in range(3)])
+    images = np.concatenate([one.images for one in scans(slices)])
+    labels = np.concatenate([one.labels for one in scans(slices)])
     for indices in ([0], [11, 0, 4, 4, 3], range(12), []):
         np.testing.assert_array_equal(slices.images(indices), images[list(indices)])
         np.testing.assert_array_equal(slices.label_maps(indices), labels[list(indices)])
@@ -75,7 +112,7 @@ def test_an_empty_folder_is_named(tmp_path):
 
 def test_several_threads_read_at_once(slices, monkeypatch):
     monkeypatch.setattr("ildfv.datasets.slice_store.OPEN_PARTS", 1)  # every read closes the previous file
-    images = np.concatenate([scan(number, 3 + number).images for number in range(3)])
+    images = np.concatenate([one.images for one in scans(slices)])
     draws = np.random.default_rng(0).integers(0, 12, (60, 4))
     with ThreadPoolExecutor(4) as pool:
         for draw, read in zip(draws, pool.map(slices.images, draws), strict=True):
@@ -104,7 +141,9 @@ def test_healthy_pixels_are_unknown_if_a_part_does_not_store_them(tmp_path):
     with writing_parts(tmp_path, "key") as parts:
         parts.add(write_scan(tmp_path, replace(scan(0, 3), healthy=np.array([7, 0, 40000]))))
         parts.add(write_scan(tmp_path, scan(1, 2)))
-    assert Slices(tmp_path).healthy.tolist() == [7, 0, 40000, -1, -1]
+    slices = Slices(tmp_path)
+    assert slices.healthy[slices.series == "series0"].tolist() == [7, 0, 40000]
+    assert slices.healthy[slices.series == "series1"].tolist() == [-1, -1]
 
 
 def test_parts_of_format_1_are_read_without_healthy_pixels_and_later_formats_refused(tmp_path):
