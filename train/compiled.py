@@ -51,7 +51,7 @@ class Compiled:
                 reason = " ".join(str(error).split())[:200]
             self.forward = self.network
             self.network.zero_grad(set_to_none=True)  # gradients of the failed step
-            self.note(f"torch.compile is off: {reason}")
+            self.note(f"torch.compile is not used: {reason}")
         return step(self.network)
 
 

@@ -80,7 +80,9 @@ class Run:
             check_space(self.folder, sum(t.numel() * t.element_size() for t in self.network.state_dict().values()))
         if s.shards < distributed.size():
             ranks = distributed.size()
-            self.progress.note(f"some ranks are idle, because ranks ({ranks}) outnumber shards ({s.shards})")
+            self.progress.note(
+                f"some of the {ranks} ranks are idle, because there are {s.shards} shards: use --shards {ranks}"
+            )
 
     def finish(self) -> TrainResult:
         """Runs the remaining epochs and saves the model."""

@@ -28,11 +28,11 @@ RANKS = ("train", "encode", "regress")  # commands that torchrun may start on se
 
 app = typer.Typer(
     name="ildfv",
-    help="Detect interstitial lung disease patterns on whole CT slices, by a CNN and by Fisher vectors of its "
-    "activations.\n\n"
-    "- Without scans, `ildfv demo` runs the whole pipeline on phantoms.\n"
-    "- With a predictor, `ildfv predict SCAN -p PREDICTOR` predicts the patterns on a new scan.\n"
-    "- With labelled scans, `prepare`, `fit` and `export` make a predictor.\n\n"
+    help="Detect patterns of lung disease in whole CT slices, with a CNN or with Fisher vectors of local "
+    "descriptors.\n\n"
+    "- If you have no scans, `ildfv demo` runs all steps on generated phantoms.\n"
+    "- If you have a predictor, `ildfv predict SCAN -p PREDICTOR` predicts the patterns of a new scan.\n"
+    "- If you have labelled scans, `prepare`, `fit` and `export` create a predictor.\n\n"
     "`ildfv COMMAND --help` shows an example of each command.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

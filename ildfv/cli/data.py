@@ -62,7 +62,7 @@ def stats(
     threshold: Annotated[
         int | None,
         typer.Option(
-            help="T: number of pixels from which a pattern counts as present.",
+            help="T: number of pixels that a pattern must cover to count as present.",
             min=1,
             show_default="T of the workspace",
         ),
@@ -106,7 +106,10 @@ def folds(
     check: Annotated[bool, typer.Option("--check", help="Only check the existing folds.json.")] = False,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh/--keep", help="--fresh replaces a folds.json that differs; --keep stops with an error."),
+        typer.Option(
+            "--fresh/--keep",
+            help="If folds.json has another split, --fresh replaces it and --keep stops with an error.",
+        ),
     ] = False,
     slices: Annotated[
         str | None,

@@ -61,7 +61,8 @@ def train(
     shards: Annotated[
         int,
         typer.Option(
-            help="Shards per step, distributed over ranks. The result does not depend on the number of ranks.", min=1
+            help="Number of shards per step, shared among ranks. The number of ranks does not change the result.",
+            min=1,
         ),
     ] = defaults.SHARDS,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = defaults.LEARNING_RATE,

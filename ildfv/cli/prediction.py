@@ -129,7 +129,8 @@ def predict(
     ] = False,
     methods: Annotated[bool, typer.Option("--methods", help="Print a paragraph for a Methods section.")] = False,
     keep_identity: Annotated[
-        bool, typer.Option("--keep-identity", help="Keep patient, study, series and path in the outputs.")
+        bool,
+        typer.Option("--keep-identity", help="Include patient, study, series and path of the scan in the outputs."),
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Repeat predictions that are already in --out.")] = False,
     cnn_maps: Annotated[

@@ -14,7 +14,7 @@ from ildfv.cli.prepare_report import show_preview, show_report
 from ildfv.errors import InputError, check
 from ildfv.pipeline.without_paths import without_paths
 
-CODES = "TOML table of the label codes, or the name of a shipped table: `phantom`, `cip`, `hug-ild` or `medseg`."
+CODES = "TOML table of the label codes, or the name of a built-in table: `phantom`, `cip`, `hug-ild` or `medseg`."
 
 
 def prepare(
@@ -102,7 +102,9 @@ def prepare(
     ] = False,
     threshold: Annotated[
         int | None,
-        typer.Option(help="T: number of pixels from which a pattern counts as present.", min=1, show_default="6000"),
+        typer.Option(
+            help="T: number of pixels that a pattern must cover to count as present.", min=1, show_default="6000"
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the workspace.", min=0, max=o.MOST, show_default="0")

@@ -25,7 +25,7 @@ def view(
     codes: Annotated[
         str | None,
         typer.Option(
-            help="TOML table of the label codes, or the name of a shipped table, to show label maps of scans.",
+            help="TOML table of the label codes, or the name of a built-in table, to show label maps of scans.",
             show_default="none",
         ),
     ] = None,

@@ -21,7 +21,7 @@ from ildfv.streaming.processes import Died, as_completed
 SYSTEM_FILE = "a file of the operating system"
 ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
 KILLED = linked("the process that read the file was killed (out of memory?)", "out-of-memory")
-ZIPPED = "a zip archive in a folder is read only by `prepare --packed`, and never in another archive: unpack it"
+ZIPPED = "a zip archive in a folder is read only with `prepare --packed`, and an archive in an archive never: unpack it"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task; for fewer files, starting a worker process takes longer than it saves
@@ -80,7 +80,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
         if is_system_file(path.name, start):
             return Unused(path, SYSTEM_FILE, quarantined=False)
         if is_dicom(start) and not packed and (how := packing_of(path, start)):
-            return Unused(path, f"DICOM {how} is read only by `prepare --packed`")
+            return Unused(path, f"DICOM {how} is read only with `prepare --packed`")
         if is_dicom(start) or name.endswith(DICOM_NAMES):
             return read_header(path)
         if kind := format_of(path, start):

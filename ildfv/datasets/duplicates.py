@@ -77,7 +77,10 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     for part in found:
         if part.patient in same_person:
             source = same_person[part.patient]
-            reason = f"its patient must have one identity, got a duplicate of {source}, which has another patient"
+            reason = (
+                f"its patient must have one identity, got a duplicate of {source}, which has another patient: "
+                "give both the same patient with --table"
+            )
             reasons.setdefault(part.name, reason)
     return reasons
 

@@ -34,13 +34,15 @@ def patient_of(series: Series, base: Path, source: str) -> str:
         return series.patient
     if source == "study":
         if not series.study:
-            raise InputError("StudyInstanceUID must be present with --patient-from study, got none")
+            raise InputError(
+                "StudyInstanceUID must be present with --patient-from study, got none: use --patient-from folder"
+            )
         return series.study
     folders = {first_folder(path.relative_to(base)) for path in series.files}
     if folders == {""} or len(folders) > 1:
         where = "directly in the input folder" if folders == {""} else f"in {len(folders)} folders"
         rule = "with --patient-from folder, the files of a series must be in one folder of the input"
-        raise InputError(f"{rule}, got files {where}")
+        raise InputError(f"{rule}, got files {where}: move them, or use --patient-from study")
     return folders.pop()
 
 

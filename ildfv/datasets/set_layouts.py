@@ -57,7 +57,7 @@ def _hug_ild(folder: Path, found: Discovery) -> list[ListedScan]:
     texts: dict[Path, list[Path]] = {}
     for path in files_below(top, found):
         inside = path.relative_to(top)
-        rule = "--layout hug-ild must have the folder ILD_DB_txtROIs, whose series have text files"
+        rule = "--layout hug-ild needs the series of the folder ILD_DB_txtROIs, which have text files with regions"
         check(not {"roi_mask", "lung_mask"} & set(inside.parts), f"{rule}, got {inside.parent}")
         if path.suffix.lower() == DICOM:
             dicom.setdefault(path.parent, []).append(path)

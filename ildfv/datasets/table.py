@@ -167,7 +167,7 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
     if path.is_file() and not is_dicom(start := start_of(path)):
         kind = format_of(path, start)
         if kind is None:
-            zipped = ", a zip archive, which is read only by `prepare --packed`" if is_archive(path) else ""
+            zipped = ", a zip archive, which is read only with `prepare --packed`" if is_archive(path) else ""
             raise InputError(f"a scan must be DICOM, NIfTI, NRRD or MetaImage, got another kind of file{zipped}")
         volume = VolumeFile(path, kind, file_geometry(path, kind))
         if must_resample(volume.geometry) and not settings.resample:

@@ -51,6 +51,6 @@ def warn_about_constants(mixture) -> None:
         relative = " (relative to the variance of means_init)" if mixture.means_init is not None else ""
         message = (
             f"descriptors have no variance above variance_floor{relative} in {len(constant)} of {len(overall)} "
-            f"dimensions, where it is used instead (first dimension: {constant[0]})"
+            f"dimensions (the first is {constant[0]}): variance_floor is used there"
         )
         warnings.warn(message, stacklevel=LEVEL)

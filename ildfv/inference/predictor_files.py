@@ -34,7 +34,10 @@ def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], 
         first = error.errors()[0]
         raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     found = sha256(folder / TENSORS)
-    check(found == info.tensors_sha256, f"{folder / TENSORS} is corrupt (its checksum differs): copy it again")
+    check(
+        found == info.tensors_sha256,
+        f"{folder / TENSORS} must be intact, got a checksum mismatch: copy the predictor again",
+    )
     return info, load_file(folder / TENSORS), sha256(folder / INFO)
 
 

@@ -49,7 +49,7 @@ class Entity:
                 f"title {title}, which {TITLE} sets"
             )
         if not association.is_established:
-            raise OutOfReachError(f"{self.address} must be reachable, got no association")
+            raise OutOfReachError(f"{self.address} must be reachable, got no association: check host and port")
         try:
             accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts}
             for kind, syntax in kinds.values():

@@ -24,7 +24,7 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
     try:
         densities = slices.densities().astype(np.float64)  # (N, 36)
     except InputError as error:
-        progress.note(f"the baselines of densitometry are not scored: {error}")
+        progress.note(f"baselines that measure lung density are not scored: {error}")
         return found
     scalars = {name: densities[:, [i]] for i, name in enumerate(SCALARS)}
     return {**scalars, HISTOGRAM: densities[:, len(SCALARS) :], **found}

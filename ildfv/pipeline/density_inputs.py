@@ -66,5 +66,5 @@ def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | No
     try:
         return slices.densities().astype(np.float64)
     except InputError as error:
-        progress.note(f"densities are not used as inputs of heads: {error}")
+        progress.note(f"lung densities are not used as inputs of heads: {error}")
         return None

@@ -144,7 +144,7 @@ class HeldOut:
             "scan_sigmoids": _sigmoids(sigmoids),
             "counts": none,
             "scan_errors": none,
-            "no_conformal": "they need labels of slices, but only whole scans were labelled",
+            "no_conformal": "conformal sets need labels of slices, but only whole scans were labelled",
         }
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
@@ -237,8 +237,8 @@ def conformal_sets(
     if all(value is None for value in (*found.present_from, *found.absent_to)):
         most = max(*found.present_patients, *found.absent_patients)
         return {
-            "no_conformal": f"they need at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, the "
-            f"same pattern, but there are at most {most}"
+            "no_conformal": f"a set needs at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, "
+            f"the same pattern, but there are at most {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,

@@ -55,7 +55,8 @@ class Networks:
             folder = newest_model(self.workspace, encoding.fold, name)
             check(
                 sha256(folder / TENSORS) == digest,
-                f"{encoding.folder} must be made with the network in {folder}, which has changed: encode again",
+                f"{encoding.folder} must be made with the network in {folder}, which has changed: "
+                "run `ildfv encode --fresh`",
             )
             self._add_trained(name, folder)
         return name, encoding.layer

@@ -37,7 +37,7 @@ def without_copies(headers: Sequence[Header]) -> tuple[list[Header], list[Path]]
         if (other := first.setdefault(header.instance, header)) is not header:
             raise InputError(
                 f"files with the same SOPInstanceUID must contain the same slices, got {other.path.name} and "
-                f"{header.path.name} with different slices"
+                f"{header.path.name} with different slices: remove one of them"
             )
     return kept, sorted(copies)
 

@@ -28,7 +28,9 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
     if not dataset.get("Modality"):
         raise InputError("Modality must be CT, got none")
     if mark := contradiction(dataset):
-        raise InputError(f"an image with ImageType ORIGINAL must have the description of a slice, got {mark}")
+        raise InputError(
+            f"an image with ImageType ORIGINAL must be described as a slice, got {mark}: correct one of the two tags"
+        )
     try:
         patient, fault = patient_id(dataset), ""
     except InputError as error:

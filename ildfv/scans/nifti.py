@@ -68,7 +68,7 @@ def nifti_slices(path: Path) -> Iterator[np.ndarray]:
         for _ in range(m):
             data = file.read(size)
             if len(data) < size:
-                raise EOFError(f"{path.name} ends within its voxels")
+                raise EOFError(f"{path.name} must contain all voxels, got a truncated file")
             yield np.frombuffer(data, dtype).reshape(plane, order="F")
 
 

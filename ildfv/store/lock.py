@@ -36,7 +36,7 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
         except Timeout:
             owner = holder.read_text(encoding="utf-8").strip() if holder.exists() else ""
             who = owner or "another process"
-            raise InputError(f"{folder} is locked by {who}: wait until it ends, or stop it") from None
+            raise InputError(f"{folder} is locked by {who}: wait until that process ends, or stop it") from None
         except OSError as error:
             raise InputError(f"{folder} must be writable, got {error.strerror or error}") from error
         try:

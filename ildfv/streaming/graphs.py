@@ -47,7 +47,7 @@ class Graphed:
         except RuntimeError as error:  # an operation that a graph cannot contain, or out of memory
             self.on = False
             self._replays.clear()
-            self.note(f"CUDA graphs are off: {' '.join(str(error).split())[:200]}")
+            self.note(f"CUDA graphs are not used: {' '.join(str(error).split())[:200]}")
             return self.compute(images)
         return self._replays[kind](images)
 

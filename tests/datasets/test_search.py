@@ -95,8 +95,8 @@ def test_packed_dicom_is_reported(packed):
     assert [scan.patient for scan in found.scans] == ["P-plain"]
     reasons = {unused.source.name: (unused.files, unused.reason) for unused in found.quarantined}
     assert reasons == {
-        "gz": (6, "DICOM compressed with gzip is read only by `prepare --packed`"),
-        "bare": (6, "DICOM without preamble is read only by `prepare --packed`"),
+        "gz": (6, "DICOM compressed with gzip is read only with `prepare --packed`"),
+        "bare": (6, "DICOM without preamble is read only with `prepare --packed`"),
         "series.zip": (1, ZIPPED),
     }
 

@@ -147,7 +147,7 @@ def test_another_folder_of_hug_ild_is_refused(hug, tmp_path):
     (hug / "ILD_DB_volumeROIs" / "3" / "roi_mask" / "roi_mask_1.dcm").write_bytes(b"")
     result, _ = prepare(hug / "ILD_DB_volumeROIs", tmp_path / "study", "--layout", "hug-ild")
     assert isinstance(result.exception, InputError)
-    assert "must have the folder ILD_DB_txtROIs" in str(result.exception)
+    assert "needs the series of the folder ILD_DB_txtROIs" in str(result.exception)
 
 
 def test_names_and_colons_in_other_lines_are_ignored(tmp_path):

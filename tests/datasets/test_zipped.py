@@ -106,7 +106,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
 def test_archives_in_a_folder_are_reported_and_not_read_without_the_option(tmp_path, cohort):
     archive = zipped(cohort / "anna")
     (unused,) = [one for one in discover(cohort).quarantined if one.source == archive]
-    assert unused.reason.startswith("a zip archive in a folder is read only by `prepare --packed`")
+    assert unused.reason.startswith("a zip archive in a folder is read only with `prepare --packed`")
 
 
 def test_a_preview_shows_pairs_in_archives_and_leaves_nothing_behind(tmp_path, cohort, monkeypatch):
@@ -160,7 +160,8 @@ def test_a_table_may_list_archives(tmp_path, cohort, inline):
     table = tmp_path / "scans.csv"
     table.write_text("scan,label,patient\nanna.zip,anna_label.nii.gz,x\n")
     assert (
-        "read only by `prepare --packed`" in prepared(cohort, tmp_path / "no", table=table)["quarantined"][0]["reason"]
+        "read only with `prepare --packed`"
+        in prepared(cohort, tmp_path / "no", table=table)["quarantined"][0]["reason"]
     )
     report = prepared(cohort, tmp_path / "out", table=table, packed=True)
     assert [(one["source"], one["labelled_slices"]) for one in report["prepared"]] == [(str(cohort / "anna.zip"), 2)]

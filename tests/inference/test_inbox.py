@@ -123,7 +123,7 @@ def test_archives_in_a_folder_are_predicted_and_archives_in_archives_are_failure
     answers, failed = predict_all([tmp_path / "all.zip"], loaded)
     assert len(answers) == 1
     assert len(failed) == 1
-    assert "(5 files): a zip archive in a folder is read only by `prepare --packed`" in failed[0]["reason"]
+    assert "(5 files): a zip archive in a folder is read only with `prepare --packed`" in failed[0]["reason"]
 
 
 def test_a_folder_of_archives_only_is_predicted(loaded, tmp_path):
@@ -152,4 +152,4 @@ def test_gzipped_dicom_is_a_failure_with_a_remedy(loaded, tmp_path):
         file.unlink()
     answers, (failure,) = predict_all([tmp_path / "ct"], loaded)
     assert answers == []
-    assert "read only by `prepare --packed`" in failure["reason"]
+    assert "read only with `prepare --packed`" in failure["reason"]

@@ -85,7 +85,8 @@ def test_a_full_disk_of_the_server_gives_a_one_line_error(listening, objects, fi
 def test_an_unreachable_entity_gives_a_one_line_error(objects):
     port = free_port()
     with pytest.raises(
-        OutOfReachError, match=rf"^dicom://PACS@127.0.0.1:{port} must be reachable, got no association$"
+        OutOfReachError,
+        match=rf"^dicom://PACS@127.0.0.1:{port} must be reachable, got no association: check host and port$",
     ):
         Entity(EntityAddress("PACS", "127.0.0.1", port)).store(objects)
 

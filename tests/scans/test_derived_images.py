@@ -90,7 +90,8 @@ def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp
     assert original.ignored is None
     assert (
         original.problem
-        == f"an image with ImageType ORIGINAL must have the description of a slice, got {tag} with the word {word}"
+        == f"an image with ImageType ORIGINAL must be described as a slice, got {tag} with the word {word}: "
+        "correct one of the two tags"
     )
 
 

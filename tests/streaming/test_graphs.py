@@ -61,7 +61,7 @@ def test_a_failed_capture_turns_graphs_off_with_a_note():
     network = Graphed(lambda x: x + 1, capture=capture, note=notes.append)
     for _ in range(3 * graphs.EAGER_CALLS):
         assert torch.equal(network(images(2)), images(2) + 1)
-    assert notes == ["CUDA graphs are off: operation not permitted when stream is capturing"]
+    assert notes == ["CUDA graphs are not used: operation not permitted when stream is capturing"]
 
 
 def test_graphs_can_be_turned_off(monkeypatch):

@@ -77,7 +77,7 @@ def test_a_failing_compiler_is_turned_off_with_a_note():
     run = Compiled(network, compiler=failing(CompilerError("no\nTriton")), note=notes.append)
     for _ in range(3):
         assert torch.equal(run(lambda forward: forward(torch.ones(1, 2))), network(torch.ones(1, 2)))
-    assert notes == ["torch.compile is off: no Triton"]
+    assert notes == ["torch.compile is not used: no Triton"]
 
 
 def test_a_failed_step_leaves_no_gradients():
