@@ -21,7 +21,7 @@ def test_help_begins_with_the_steps_of_a_new_user(shown):
     listed = re.findall(r"^\W+ ([a-z]+)  +[A-Z]", shown, re.MULTILINE)
     assert listed[: len(first)] == first
     assert sorted(listed) == sorted([*NAMES, "texture"])
-    assert shown.index("Without scans") < shown.index("First steps")
+    assert shown.index("If you have no scans") < shown.index("First steps")
 
 
 def test_help_fits_80_columns(shown):

@@ -72,7 +72,7 @@ def test_the_library_works_without_any_extra():
 
 def test_help_and_version_need_no_extra():
     expected = {
-        ("--help",): "Detect interstitial lung",
+        ("--help",): "Detect patterns of lung",
         ("--version",): "ildfv 0.",
         ("encode", "--help"): "--components",
     }

@@ -89,7 +89,7 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
     ("change", "message"),
     [
         (lambda folder: (folder / INFO).unlink(), "has no predictor.json"),
-        (lambda folder: (folder / TENSORS).write_bytes(b"x"), r"is corrupt \(its checksum differs\)"),
+        (lambda folder: (folder / TENSORS).write_bytes(b"x"), r"must be intact, got a checksum mismatch"),
         (lambda folder: edit(folder, version=1), "must have version 2, got 1"),
         (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
         (lambda folder: edit(folder, colour="blue"), "colour: Extra inputs are not permitted"),
