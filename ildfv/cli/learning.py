@@ -13,6 +13,7 @@ from ildfv.cli.early import check_study
 from ildfv.cli.scores import show_scores
 from ildfv.counted import counted
 from ildfv.errors import InputError
+from ildfv.patterns import parse_threshold
 from ildfv.pipeline.choices import check_head, check_method, check_region_name, check_target
 from ildfv.train import defaults
 
@@ -34,10 +35,11 @@ def train(
         ),
     ] = None,
     threshold: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="T of the training targets, in pixels. Results are for the T of the workspace.",
-            min=1,
+            help="T of the training targets, in pixels or, such as 5%, in percent of the lung pixels of the slice. "
+            "Results are for the T of the workspace.",
+            metavar="T",
             show_default="T of the workspace",
         ),
     ] = None,
@@ -55,8 +57,16 @@ def train(
     weights: Annotated[
         Path | None, typer.Option(help="Safetensors file with initial weights.", show_default="random weights")
     ] = None,
+    layer_decay: Annotated[
+        float,
+        typer.Option(
+            help="With --weights: factor of the learning rate from each layer to the layer below it, such as 0.8.",
+            show_default="1: equal rates",
+        ),
+    ] = 1.0,
     optimizer: Annotated[str, typer.Option(help="Optimizer: adamw or sgd.")] = defaults.OPTIMIZER,
     epochs: Annotated[int, typer.Option(help="Number of passes over the training slices.", min=1)] = defaults.EPOCHS,
+    patience: o.Patience = None,
     batch_size: Annotated[int, typer.Option(help="Number of slices per step.", min=1)] = defaults.BATCH_SIZE,
     shards: Annotated[
         int,
@@ -99,12 +109,14 @@ def train(
         "network": network,
         "loss": loss,
         "target": _target(loss, target, ramp),
-        "threshold": threshold,
+        "threshold": None if threshold is None else parse_threshold(threshold),
         "ramp": thresholds,
         "unit": unit,
         "weights": None if weights is None else str(weights),
+        "layer_decay": layer_decay,
         "optimizer": optimizer,
         "epochs": epochs,
+        "patience": patience,
         "batch_size": batch_size,
         "shards": shards,
         "learning_rate": learning_rate,
