@@ -27,6 +27,10 @@ class SliceSet(Protocol):
     def patients(self) -> np.ndarray:
         """(N,)."""
 
+    @property
+    def lung(self) -> np.ndarray | None:
+        """(N,) lung pixels, needed only if the threshold of presence is in percent of them."""
+
     def __len__(self) -> int: ...
 
     def images(self, indices) -> np.ndarray:

@@ -154,7 +154,7 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def tensors(network: nn.Module) -> dict[str, np.ndarray]:
-    """All weights and buffers by name, as C-contiguous NumPy arrays."""
+    """All weights and buffers by name, as C-contiguous NumPy arrays. They may share memory with the network."""
     return {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in network.state_dict().items()}
 
 

@@ -27,22 +27,31 @@ class Objective:
     For a regression of counts, the loss is in units of T (L2: of T²), and the knee of smooth L1 is at `unit` pixels.
 
     counts (N, c): pixels of each pattern in each slice, −1 = unknown, which does not contribute to the loss. beta (c,):
-    weights of the patterns computed from the `fit` slices, None if the loss is not balanced.
+    weights of the patterns computed from the `fit` slices, None if the loss is not balanced. lung (N,): lung pixels.
     """
 
-    def __init__(self, settings: TrainSettings, counts: np.ndarray, fit: np.ndarray, device: torch.device):
-        self.settings, self.counts, self.device = settings, counts, device
+    def __init__(
+        self,
+        settings: TrainSettings,
+        counts: np.ndarray,
+        fit: np.ndarray,
+        device: torch.device,
+        lung: np.ndarray | None = None,
+    ):
+        self.settings, self.counts, self.device, self.lung = settings, counts, device, lung
         name = settings.loss.removeprefix(losses.BALANCED)
         self.loss = losses.LOSSES[name]
-        self.units = 1.0 if settings.unit is None else settings.threshold / settings.unit  # number of units in T
+        self.units = 1.0 if settings.unit is None else int(settings.threshold) / settings.unit  # number of units in T
         self.divisor = self.units ** losses.DEGREES[name]
-        beta = losses.pattern_weights(presence(counts[fit], settings.threshold)) if settings.balanced else None
+        shown = presence(counts[fit], settings.threshold, self._lung(fit))
+        beta = losses.pattern_weights(shown) if settings.balanced else None
         self.beta = None if beta is None else torch.tensor(beta, dtype=torch.float32, device=device)
 
     def __call__(self, f: torch.Tensor, indices: np.ndarray) -> torch.Tensor:
         s = self.settings
         known = self.counts[indices] >= 0
-        y = targets(s.target, np.where(known, self.counts[indices], 0), threshold=s.threshold, ramp=s.ramp)
+        counts = np.where(known, self.counts[indices], 0)
+        y = targets(s.target, counts, threshold=s.threshold, ramp=s.ramp, lung=self._lung(indices))
         # unpinned memory, so the copy is complete when the call returns
         y_on = torch.from_numpy(y).to(self.device, non_blocking=True)
         if not known.all():  # replaces outputs whose label is unknown by outputs with zero loss and gradient
@@ -51,3 +60,6 @@ class Objective:
         if s.unit is None:
             return self.loss(f, y_on, self.beta)
         return self.loss(f * self.units, y_on * self.units, self.beta) / self.divisor
+
+    def _lung(self, indices: np.ndarray) -> np.ndarray | None:
+        return None if self.lung is None else self.lung[indices]

@@ -51,6 +51,7 @@ class PatchSet:
         self.data = np.concatenate(patches)  # uint8 (N, 3, 14, 14)
         self.counts = np.concatenate(counts).astype(np.int32)  # (N, 4)
         self.indices = np.concatenate(source)  # (N,)
+        self.lung: np.ndarray | None = None
         self.patients = np.asarray(slices.patients)[self.indices]  # (N,)
         self.key = key_of(slices.key, indices.tolist(), per_slice, seed)
 

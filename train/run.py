@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ildfv import distributed
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, presence
@@ -26,7 +27,8 @@ from ildfv.train.determinism import deterministic
 from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
 from ildfv.train.prediction import predict
-from ildfv.train.settings import check_same
+from ildfv.train.selection import is_exhausted, kept_epoch
+from ildfv.train.settings import TrainSettings, check_same
 from ildfv.train.step import Step
 from ildfv.train.tensorboard import tensorboard_log
 
@@ -50,7 +52,8 @@ class Run:
         self.slices, self.fit, self.validation = slices, fit, validation
         self.folder, self.device, self.progress, self.identity = folder, torch.device(device), progress, identity
         self.counts = np.asarray(slices.counts)  # (N, c)
-        self.objective = Objective(s, self.counts, fit, self.device)
+        self.lung = None if slices.lung is None else np.asarray(slices.lung)  # (N,)
+        self.objective = Objective(s, self.counts, fit, self.device, self.lung)
         self.network = networks.build(s.network, n_outputs=self.counts.shape[1], seed=s.seed, dropout=s.dropout)
         if s.weights:
             networks.load_weights(self.network, Path(s.weights))
@@ -92,7 +95,8 @@ class Run:
         with ExitStack() as stack:
             log = stack.enter_context(tensorboard_log(self.folder, len(self.history) * self.steps))
             advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, done))
-            for epoch in range(len(self.history), s.epochs):
+            while not self._ended():
+                epoch = len(self.history)
                 started = time.monotonic()
                 step_losses = self._learn(epoch, advance)
                 seconds += time.monotonic() - started
@@ -100,16 +104,19 @@ class Run:
                 log(self.history[-1], step_losses)
                 self.progress.note(_line(self.history[-1], s.epochs))
                 if s.select == "best" and self._chosen() == epoch + 1:
-                    self.best = networks.tensors(self.network)
-                if epoch + 1 < s.epochs and self._due():
+                    # copies: on a CPU, these arrays share the memory of the weights, which later steps change
+                    self.best = {key: value.copy() for key, value in networks.tensors(self.network).items()}
+                if not self._ended() and self._due():
                     self._save()
+        if self._stopped():
+            self.progress.note(_stop_line(self._chosen(), len(self.history), s))
         if self.best is not None:
             networks.set_tensors(self.network, self.best)
         if distributed.is_main():
             networks.save(self.folder, self.network, self._info())
             self.checkpoint.remove()
         distributed.barrier()
-        learned = s.epochs * fit - done
+        learned = len(self.history) * fit - done
         pace = 1000 * seconds / learned if learned else None
         return TrainResult(self.folder, self.network.eval(), self.history, self._chosen(), pace)
 
@@ -129,6 +136,15 @@ class Run:
         self.history, self.losses = info["history"], info["losses"]
         steps = f", step {len(self.losses)} of {self.steps} of the next epoch" if self.losses else ""
         self.progress.note(f"Resuming after epoch {len(self.history)} of {self.settings.epochs}{steps}")
+
+    def _ended(self) -> bool:
+        """Whether no epoch remains, according to rank 0."""
+        return len(self.history) == self.settings.epochs or self._stopped()
+
+    def _stopped(self) -> bool:
+        """Whether training stops, or has stopped, before its last epoch, according to rank 0."""
+        early = len(self.history) < self.settings.epochs and is_exhausted(self.history, self.settings.patience)
+        return distributed.from_main(early)
 
     def _due(self) -> bool:
         """Whether a checkpoint is due according to the clock of rank 0."""
@@ -176,7 +192,8 @@ class Run:
         row = {"epoch": epoch + 1, "loss": float(np.mean(step_losses))}
         if not len(self.validation):
             return row | {"validation_loss": None, "validation_auc": {}, "mean_auc": None}
-        truth = presence(self.counts[self.validation], self.settings.threshold)  # (v, c)
+        lung = None if self.lung is None else self.lung[self.validation]
+        truth = presence(self.counts[self.validation], self.settings.threshold, lung)  # (v, c)
         rows = np.arange(len(self.validation))
         # Each rank has whole batches, because the last bits of an output depend on its batch.
         shares = distributed.share([rows[start : start + READ] for start in range(0, len(rows), READ)])
@@ -195,24 +212,14 @@ class Run:
         }
 
     def _chosen(self) -> int:
-        """The number, from 1, of the epoch whose weights are kept.
-
-        select="best" keeps the epoch with the highest mean validation AUC or, if these are equal, with the lowest loss.
-        """
-        if self.settings.select == "last" or not self.history:
-            return len(self.history)
-
-        def merit(row: dict) -> tuple[float, float]:
-            loss = row["loss"] if row["validation_loss"] is None else row["validation_loss"]
-            return (row["mean_auc"] or 0.0, -loss)
-
-        return max(self.history, key=merit)["epoch"]
+        """The number, from 1, of the epoch whose weights are kept."""
+        return kept_epoch(self.history, self.settings.select)
 
     def _info(self) -> dict:
         beta = self.objective.beta
         return {
             "kind": "network",
-            "settings": asdict(self.settings),
+            "settings": self.settings.recorded(),
             "identity": self.identity,
             "slices": {"fit": len(self.fit), "validation": len(self.validation)},
             "pattern_weights": None if beta is None else beta.tolist(),
@@ -220,6 +227,12 @@ class Run:
             "history": self.history,
             "torch": torch.__version__,
         }
+
+
+def _stop_line(best: int, last: int, settings: TrainSettings) -> str:
+    assert settings.patience is not None
+    without = f"{counted(settings.patience, 'epoch')} without improvement"
+    return f"Training stopped after epoch {last} of {settings.epochs}: {without}. The weights of epoch {best} are kept"
 
 
 def _line(row: dict, epochs: int) -> str:

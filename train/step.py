@@ -42,7 +42,7 @@ class Step:
         statistics of batch normalisation are those of the first shard.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         share = torch.zeros((), dtype=torch.float64, device=self.device)
         statistics = None
         with Gradients(self.network, batch, wait=self.compiled is None) as gradients:

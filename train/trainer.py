@@ -19,6 +19,7 @@ from ildfv.train.checkpoint import Checkpoint, SaveSchedule
 from ildfv.train.data import SliceSet, labelled_only
 from ildfv.train.prediction import predict
 from ildfv.train.run import Run, TrainResult
+from ildfv.train.selection import check_enough_patients
 from ildfv.train.settings import TrainSettings, check_same, identity
 
 __all__ = ["TrainResult", "TrainSettings", "predict", "train"]
@@ -46,7 +47,8 @@ def train(
     with `fresh`, the folder is emptied first.
 
     Normalisation, β and weights are computed from the fit slices. Validation metrics, and the epoch that select="best"
-    selects, are computed from the validation slices. No other slices are read.
+    selects, are computed from the validation slices. No other slices are read. With `patience`, training stops when
+    that many epochs in succession have not improved the mean validation AUC.
 
     Under torchrun, the shards of each step are divided among the ranks (data parallel). The result is bitwise the same
     for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.
@@ -60,6 +62,7 @@ def train(
     patients = np.asarray(slices.patients)
     shared = set(patients[fit]) & set(patients[validation])
     check(not shared, f"fit and validation slices must have no patient in common, got {len(shared)}")
+    check_enough_patients(settings.patience, patients[validation])
     requested = identity(settings, slices, fit, validation)
     with ExitStack() as stack:
         if distributed.is_main():

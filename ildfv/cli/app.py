@@ -20,6 +20,7 @@ from ildfv.cli import (
     prepare,
     similar,
     texture,
+    train,
     view,
 )
 from ildfv.errors import check, naming_missing_extra
@@ -52,7 +53,7 @@ PANELS: dict[str, tuple[Callable, ...]] = {
         data.phantom,
         data.stats,
         data.folds,
-        learning.train,
+        train.train,
         learning.encode,
         learning.regress,
         few.baselines,

@@ -13,7 +13,7 @@ from ildfv.cli import output
 from ildfv.cli.early import check_study
 from ildfv.counted import counted
 from ildfv.errors import check
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, extent_text
 
 
 def phantom(
@@ -60,10 +60,11 @@ def stats(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
     threshold: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="T: number of pixels that a pattern must cover to count as present.",
-            min=1,
+            help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
+            "pixels of the slice, such as 5%.",
+            metavar="T",
             show_default="T of the workspace",
         ),
     ] = None,
@@ -81,7 +82,7 @@ def stats(
     if output.emit(result, as_json=as_json):
         return
     excluded, unit = result["unlabelled_slices"], result.get("unit", "slice")
-    rule = "labels of scans" if unit == "scan" else f"T = {result['threshold']} pixels"
+    rule = "labels of scans" if unit == "scan" else f"T = {extent_text(result['threshold'])}"
     excluded_units = f"{unit} without labels is" if excluded == 1 else f"{unit}s without labels are"
     caption = f"{rule}; {excluded} {excluded_units} excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]

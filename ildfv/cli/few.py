@@ -56,6 +56,7 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(help="Number of epochs of the network, with recipe paper.", min=1)
     ] = None,
+    patience: o.Patience = None,
     bags: o.Bags = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -68,7 +69,7 @@ def fit(
     Example: `ildfv fit -w study --recipe few`
     """
     check_study(workspace, device)
-    check_recipe(recipe, epochs)
+    check_recipe(recipe, epochs, patience)
     from ildfv.evaluation.baselines import PREFIX
     from ildfv.pipeline.recipes import fit as fit_recipe
     from ildfv.pipeline.used_inputs import described
@@ -77,6 +78,7 @@ def fit(
         workspace,
         recipe=recipe,
         epochs=epochs,
+        patience=patience,
         device=device,
         bags=bags,
         progress=output.progress(verbose, workspace=workspace),

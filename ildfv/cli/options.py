@@ -40,6 +40,15 @@ OwnSeed = Annotated[
 Fold = Annotated[int, typer.Option(help="Held-out fold, used only for testing.", min=0)]
 OwnFold = Annotated[int | None, typer.Option(help="Held-out fold.", min=0, show_default="fold of the newest encoding")]
 Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or cuda:i.")]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop if the mean AUC of validation patients has not improved for N epochs, and keep the best epoch.",
+        metavar="N",
+        min=1,
+        show_default="train all epochs, and keep the last one",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")
 Bags = Annotated[

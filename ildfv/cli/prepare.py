@@ -101,9 +101,12 @@ def prepare(
         ),
     ] = False,
     threshold: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="T: number of pixels that a pattern must cover to count as present.", min=1, show_default="6000"
+            help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
+            "pixels of the slice, such as 5%.",
+            metavar="T",
+            show_default="6000",
         ),
     ] = None,
     seed: Annotated[

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
+from ildfv.patterns import Threshold
 
 RESULTS: Final = "ildfv results"
 COMPARISON: Final = "ildfv comparison"
@@ -190,7 +191,7 @@ class Results(Document):
     fold: int | None
     folds: list[int]
     data: Data
-    threshold: int
+    threshold: Threshold
     n_slices: int
     n_patients: int
     intervals: IntervalSettings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ildfv.patterns import extent_text
+
 if TYPE_CHECKING:
     from ildfv.evaluation.folds import Folds
 
@@ -26,7 +28,8 @@ def _absent(folds: Folds, unit: str) -> list[str]:
         elif empty:
             lines.append(f"no {unit} of fold {' or '.join(empty)} shows {pattern}: too few patients have it")
     if never:
-        rule = f" (T = {folds.threshold} pixels)" if unit == "slice" else ""  # T is not applied to labels of scans
+        # T is not applied to labels of scans
+        rule = f" (T = {extent_text(folds.threshold)})" if unit == "slice" else ""
         lines.append(f"no {unit} shows {', '.join(never)}{rule}: recall, F and AUC are undefined")
     return lines
 

@@ -15,6 +15,7 @@ from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.inner_split import split_off
 from ildfv.evaluation.profiles import Profile, quantities, weights
 from ildfv.parsing import MAX_JSON_BYTES, parse_json, read_bytes
+from ildfv.patterns import Threshold, parse_threshold
 
 FRACTION = 0.2  # fraction of the training patients that is used for validation
 VERSION = 2  # version of folds.json; increment it also if the method of the inner split changes
@@ -28,7 +29,7 @@ class Folds:
 
     members: the patients of each fold, sorted. profiles: by patient, in an order that depends on the patients' slices
     and not on their names; the inner splits use this order and therefore do not depend on the salt of the names.
-    labels: names of the patterns. threshold: minimum number of pixels of a present pattern. unlabelled:
+    labels: names of the patterns. threshold: smallest extent of a present pattern (`patterns.presence`). unlabelled:
     patients without a label map, which are in no fold and are not used. sha256: checksum of the file that the folds
     were read from, or "" if they were not read from a file; results and fitted components store it.
     """
@@ -36,7 +37,7 @@ class Folds:
     members: tuple[tuple[str, ...], ...]
     profiles: Mapping[str, Profile]
     labels: tuple[str, ...]
-    threshold: int
+    threshold: Threshold
     unlabelled: tuple[str, ...] = ()
     seed: int = 0
     sha256: str = field(default="", compare=False)
@@ -167,7 +168,7 @@ class Folds:
                 labels=tuple(labels),
                 unlabelled=tuple(document["unlabelled"]),
                 seed=int(document["settings"]["seed"]),
-                threshold=int(document["settings"]["threshold"]),
+                threshold=parse_threshold(document["settings"]["threshold"]),
                 sha256=hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest(),
             )
         except InputError:

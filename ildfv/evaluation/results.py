@@ -30,6 +30,7 @@ from ildfv.evaluation.documents import (
 from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, resampled
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
 from ildfv.evaluation.system_measures import system_measures
+from ildfv.patterns import Threshold, extent_text
 
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
 RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # measures of a pattern that have an interval
@@ -41,7 +42,7 @@ def evaluate(
     predictions: Predictions | Sequence[Predictions],
     *,
     data: str,
-    threshold: int,
+    threshold: Threshold,
     n_resamples: int = RESAMPLES,
     seed: int = 0,
     settings: dict | None = None,
@@ -149,7 +150,7 @@ def evaluate(
 
 def undecided(document: Results) -> list[str]:
     """Lines on the patterns without a decision threshold. Patterns that lack one in the same folds share a line."""
-    shown = "" if document.unit == SCAN else f" at T = {document.threshold} pixels"
+    shown = "" if document.unit == SCAN else f" at T = {extent_text(document.threshold)}"
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.patterns import Threshold
 
 NO_LABELS = "no slice has a label map: run `ildfv prepare SCANS --codes …` to read the label maps stored with the scans"
 
 
 def statistics(
-    presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, labels: Sequence[str], threshold: int
+    presence: np.ndarray, patients: Sequence[str] | np.ndarray, *, labels: Sequence[str], threshold: Threshold
 ) -> dict:
     """Tables 1 and 2 of the paper for these slices, as JSON values.
 

@@ -12,6 +12,7 @@ from ildfv.evaluation.folds import Folds
 from ildfv.evaluation.profiles import Profile, quantities, weights
 from ildfv.evaluation.statistics import NO_LABELS
 from ildfv.evaluation.stratify import partition
+from ildfv.patterns import Threshold
 
 
 def make_folds(
@@ -19,7 +20,7 @@ def make_folds(
     presence: np.ndarray,
     *,
     labels: Sequence[str],
-    threshold: int,
+    threshold: Threshold,
     n_folds: int = 5,
     seed: int = 0,
     series: Sequence[str] | np.ndarray | None = None,

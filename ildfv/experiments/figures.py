@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from ildfv.evaluation.documents import Results
 from ildfv.experiments.context import Context
 from ildfv.experiments.paper import T6000, THRESHOLDS
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, Threshold, presence
 from ildfv.report import figures
 from ildfv.report.content import Figure, Panel
 from ildfv.report.figures import Series
@@ -51,7 +51,7 @@ def patterns(context: Context) -> Figure:
 def windows(context: Context) -> Figure:
     """Fig. 2: the three windows of the slice with the most patterns and, among these, the most labelled pixels."""
     counts = context.slices.counts
-    present = (counts >= T6000).sum(axis=1)
+    present = (presence(counts, T6000) > 0).sum(axis=1)
     index = int(np.lexsort((counts.sum(axis=1), present))[-1])
     images = context.slices.images([index])[0]
     panels = [
@@ -118,7 +118,7 @@ def curves(results: Sequence[Results], mark: str) -> Figure:
 
     For each system and T, the pooled document is used or, if only one fold was held out, the document of this fold.
     """
-    by_system: dict[str, dict[int, Results]] = {}
+    by_system: dict[str, dict[Threshold, Results]] = {}
     for document in sorted(results, key=lambda result: result.fold is not None):
         at = by_system.setdefault(document.system.rpartition(", T = ")[0] or document.system, {})
         at.setdefault(document.threshold, document)

@@ -24,7 +24,7 @@ from ildfv.experiments.fitted import patch_network
 from ildfv.experiments.recipes import Patches
 from ildfv.inference.nifti import hounsfield, read_volume, slice_affine, write_volume
 from ildfv.inference.sliding_window import label_map
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, presence
 from ildfv.report.content import LabelMap
 from ildfv.report.figures import number
 from ildfv.report.pictures import label_map_png
@@ -160,7 +160,7 @@ def png_files(context: Context, system: Patches) -> dict[str, bytes]:
 
 def _drawn(context: Context, indices: np.ndarray, threshold: int) -> Iterator[tuple[str, int]]:
     """Yields (pattern or "no pattern", row of `indices`) of each selected slice. No slice is selected twice."""
-    present = context.slices.counts[indices] >= threshold  # (t, 4)
+    present = presence(context.slices.counts[indices], threshold) > 0  # (t, 4)
     random, free = np.random.default_rng(context.workspace.settings.seed), np.ones(len(indices), bool)
     for title, shows in [*zip(PATTERNS, present.T, strict=True), ("no pattern", ~present.any(axis=1))]:
         rows = np.flatnonzero(shows & free)

@@ -7,7 +7,7 @@ write anything. Experiments with equal recipes share one system, which is fitted
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, Self
 
 from ildfv.evaluation.baselines import PREFIX
@@ -70,7 +70,7 @@ class Cnn:
 
         The T of the evaluation is not included, because a network that regresses counts can be evaluated at any T.
         """
-        return {"network": asdict(self.settings), "patients": self.patients, "share": self.share}
+        return {"network": self.settings.recorded(), "patients": self.patients, "share": self.share}
 
     @property
     def folder(self) -> str:
@@ -147,7 +147,7 @@ class Patches:
 
     @property
     def inputs(self) -> dict:
-        return {"network": asdict(self.settings), "per_slice": self.per_slice, "lungs": self.lungs}
+        return {"network": self.settings.recorded(), "per_slice": self.per_slice, "lungs": self.lungs}
 
     @property
     def folder(self) -> str:

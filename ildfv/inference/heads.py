@@ -14,6 +14,7 @@ from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal
 from ildfv.inference.contributions import contributions
+from ildfv.patterns import Threshold
 
 
 def decisions_of(head: schema.Head) -> Decisions:
@@ -37,14 +38,14 @@ def conformal_of(sets: schema.ConformalSets) -> Conformal:
     )
 
 
-def estimated_pixels(scores: np.ndarray, threshold: int, curves: Sequence[schema.Curve | None]) -> np.ndarray:
+def estimated_pixels(scores: np.ndarray, threshold: Threshold, curves: Sequence[schema.Curve | None]) -> np.ndarray:
     """Estimated number of pixels on a 512×512 grid, (m, C).
 
     curves: a curve from score to pixels for each pattern. The pixels of a pattern whose curve is None are NaN. Without
-    any curves, the scores themselves are estimates, in units of the threshold.
+    any curves, the scores themselves are estimates, in units of the threshold, which is then in pixels.
     """
     if not curves:
-        return np.maximum(scores, 0) * threshold
+        return np.maximum(scores, 0) * int(threshold)
     pixels = np.full(scores.shape, np.nan)
     for c, curve in enumerate(curves):
         if curve is not None:

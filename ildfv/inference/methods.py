@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.schema import CNN, Head, PredictorInfo
+from ildfv.patterns import extent_text
 
 
 def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | None = None) -> str:
@@ -89,7 +90,8 @@ def _presence(head: Head) -> str:
         f"A pattern counted as present on a slice if it was estimated to cover at least {head.threshold} pixels "
         "of a 512 × 512 grid."
         if head.target == "counts"
-        else f"Reference presence was defined as at least {head.threshold} pixels on a 512 × 512 grid."
+        else "Reference presence was defined as at least "
+        f"{extent_text(head.threshold, ' on a 512 × 512 grid')}{' of the slice' * isinstance(head.threshold, str)}."
     )
 
 

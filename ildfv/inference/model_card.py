@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ildfv.inference.schema import CNN, Baseline, Head, PredictorInfo
+from ildfv.patterns import extent_text
 
 PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
 MEAN = "mean_auc"
@@ -106,7 +107,7 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     p = head.performance
     where = f"fold {p.fold}" if p.fold is not None else f"{len(p.folds)} folds pooled"
     rule = (
-        f"A pattern counts as present if it covers at least {head.threshold} pixels."
+        f"A pattern counts as present if it covers at least {extent_text(head.threshold)}."
         if head.bags is None
         else "Labels and measures apply to scans. The score of a scan is pooled from the scores of its slices "
         f"({head.bags})."

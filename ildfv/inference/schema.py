@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ildfv.patterns import Threshold
 from ildfv.scans.preparation import Preparation
 
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -157,8 +158,9 @@ class ConformalSets(Part):
 class Head(Part):
     """One system: the outputs of a network (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
-    target: with "counts", the scores estimate numbers of pixels in units of `threshold`; with other targets, `counts`
-    has a curve from score to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices
+    threshold: T of presence in pixels, or in percent of the lung pixels, such as "5%". target: with "counts", the
+    scores estimate numbers of pixels in units of `threshold`; with other targets, `counts` has a curve from score to
+    pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices
     did not determine them. scan_sigmoids: sigmoids for the highest score of a scan. parts, inputs: the features of a
     Fisher head, in the order of the columns of the tensor `head.<name>.coef`. fill: replacement of each input where it
     is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
@@ -172,7 +174,7 @@ class Head(Part):
     name: str
     kind: Literal["cnn", "fisher"]
     target: str
-    threshold: int
+    threshold: Threshold
     thresholds: list[float | None]
     sigmoids: list[Sigmoid | None]
     performance: Performance

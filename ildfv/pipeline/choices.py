@@ -12,8 +12,8 @@ REGIONS = (SLICE, BODY, LUNG)  # where descriptors are pooled
 PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
 LINEAR, LOGISTIC = "linear", "logistic"
 HEADS = (LINEAR, "ridge", LOGISTIC)
-FRACTION = "fraction"
-TARGETS = ("counts", "step", "ramp", FRACTION)  # of regressions
+STEP, FRACTION = "step", "fraction"
+TARGETS = ("counts", STEP, "ramp", FRACTION)  # of regressions
 AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
 FEW, PAPER = "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
@@ -29,13 +29,14 @@ def check_method(method: str) -> None:
     check(method in PASSES, f'method must be {" or ".join(PASSES)}, got "{method}"')
 
 
-def check_recipe(recipe: str, epochs: int | None = None) -> None:
-    """Raises InputError if the recipe is unknown, or trains no network although epochs are given."""
+def check_recipe(recipe: str, epochs: int | None = None, patience: int | None = None) -> None:
+    """Raises InputError if the recipe is unknown, or trains no network although options of training are given."""
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
-    check(
-        recipe != FEW or epochs is None,
-        f'epochs must be omitted with recipe "{FEW}", which trains no network, got {epochs}',
-    )
+    for name, value in (("epochs", epochs), ("patience", patience)):
+        check(
+            recipe != FEW or value is None,
+            f'{name} must be omitted with recipe "{FEW}", which trains no network, got {value}',
+        )
 
 
 def check_target(target: str) -> None:

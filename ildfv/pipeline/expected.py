@@ -19,13 +19,24 @@ from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
-from ildfv.patterns import PRESENT
+from ildfv.patterns import PRESENT, Threshold
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
+COUNTS, SCALED = "counts", "scaled counts"  # targets of heads
 KNOTS = 33  # maximum number of points of a curve from score to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
 SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
+
+
+def head_target(target: str, unit: Threshold, threshold: Threshold) -> str:
+    """The target of an exported head. unit: T of the regression targets. threshold: T of the results.
+
+    "counts" means that the scores estimate pixels in units of `threshold`. Scores in other units, or in percent of the
+    lung, are "scaled counts": as for the other targets, a curve converts them to pixels.
+    """
+    in_pixels = unit == threshold and not isinstance(threshold, str)
+    return SCALED if target == COUNTS and not in_pixels else target
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class HeldOut:
         scores = np.concatenate([self.scored[results.system, fold][1].scores for fold in calibrated])
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
         counts, series = self.slices.counts[indices], self.slices.series[indices]
-        curves = [] if target == "counts" else count_curves(counts, scores)
+        curves = [] if target == COUNTS else count_curves(counts, scores)
         predictions = [self.scored[results.system, fold][1] for fold in tested]
         return {
             "threshold": results.threshold,

@@ -24,7 +24,7 @@ from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
 from ildfv.pipeline.descriptors import UNTRAINED, descriptors
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.everyone import Everyone
-from ildfv.pipeline.expected import HeldOut
+from ildfv.pipeline.expected import HeldOut, head_target
 from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
@@ -138,10 +138,12 @@ class Export:
         results = self.held_out.of(system.name, system.fold, system.how)
         same = results.settings.get("regress") == recorded
         check(same, f"{system.model} must be the scored model of {system.name}, got another: run `{system.how}`")
+        unit = self.workspace.settings.threshold
+        target = head_target(recorded["target"], unit, results.threshold)
         found = (
-            self.held_out.of_fold(results, recorded["target"])
+            self.held_out.of_fold(results, target)
             if self.everyone is None
-            else self.held_out.pooled(system.name, every, recorded["target"], system.how)
+            else self.held_out.pooled(system.name, every, target, system.how)
         )
         for encoding in system.encodings:
             self._add_encoding(encoding)
@@ -158,7 +160,7 @@ class Export:
             Head(
                 name=system.name,
                 kind=FISHER,
-                target=recorded["target"],
+                target=target,
                 layer=system.layer,
                 region=system.region,
                 regression=system.kind,
@@ -211,7 +213,8 @@ class Export:
                 continue
             results = self.held_out.of(system, self.split.fold, f"ildfv train --fold {self.split.fold} --name {name}")
             self.networks.keep_whole(name)
-            target = results.settings["train"]["target"]
+            trained_for = results.settings["train"]
+            target = head_target(trained_for["target"], trained_for["threshold"], results.threshold)
             found = self.held_out.of_fold(results, target)
             self.heads.append(Head(name=system, kind=CNN, target=target, network=name, **found))
 

@@ -26,7 +26,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.estimators.head_choice import fit_chosen_head
 from ildfv.estimators.heads import Head
 from ildfv.evaluation.documents import Results
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, Threshold
 from ildfv.pipeline.by_scan import bag_targets, bags_of, refuse_scan_labels
 from ildfv.pipeline.choices import AUTO, LOGISTIC
 from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
@@ -84,7 +84,7 @@ def fit_on_encodings(
     split: Split,
     *,
     target: str,
-    threshold: int,
+    threshold: Threshold,
     seed: int,
     density: str = AUTO,
     bags: str | None = None,

@@ -6,13 +6,13 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
-from ildfv.patterns import PRESENT, presence
-from ildfv.pipeline.choices import FRACTION, check_target
+from ildfv.patterns import PRESENT, THRESHOLD, Threshold, lung_percentage, presence
+from ildfv.pipeline.choices import FRACTION, STEP, check_target
 
 
-def presence_labels(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+def presence_labels(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
     """1 where a slice shows a pattern, 0 where it does not, NaN where this is unknown; float64, (m, C)."""
-    return as_targets(presence(slices.counts[indices], threshold))
+    return as_targets(presence(slices.counts[indices], threshold, slices.lung[indices]))
 
 
 def as_targets(found: np.ndarray) -> np.ndarray:
@@ -20,24 +20,39 @@ def as_targets(found: np.ndarray) -> np.ndarray:
     return np.where(found < 0, np.nan, found.astype(np.float64))
 
 
-def regression_targets(target: str, slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+def regression_targets(target: str, slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
     """Targets of a regression, float32 (m, C); NaN where a label is unknown.
 
     target: one of `train.targets`, or "fraction", the fraction of the lung's pixels that the pattern covers. On a slice
-    without lung, the fraction is 0 for a pattern without pixels, and otherwise unknown.
+    without lung, the fraction is 0 for a pattern without pixels, and otherwise unknown. With a threshold in percent of
+    the lung, "counts" is the fraction divided by the threshold, and "ramp" is computed from the fraction.
     """
     from ildfv.train.targets import targets
 
     check_target(target)
-    counts = slices.counts[indices]
-    known = counts >= 0
+    percentage = lung_percentage(threshold)
+    if target == STEP:
+        return presence_labels(slices, indices, threshold).astype(np.float32)
     if target == FRACTION:
-        check(
-            not (counts >= PRESENT).any(),
-            f'target "{FRACTION}" needs pixel counts, got labels of presence on some slices: use target step',
-        )
-        lung = slices.lung[indices][:, None].astype(np.float64)
-        values = np.where((lung == 0) & (counts > 0), np.nan, counts / np.maximum(lung, 1))
-    else:
+        return _fractions(target, slices, indices).astype(np.float32)
+    if percentage is None:
+        counts = slices.counts[indices]
+        known = counts >= 0
         values = targets(target, np.where(known, counts, 0), threshold=threshold)
-    return np.where(known, values, np.nan).astype(np.float32)
+        return np.where(known, values, np.nan).astype(np.float32)
+    fractions = _fractions(target, slices, indices)
+    scaled = np.nan_to_num(fractions) * (100 * THRESHOLD / percentage)  # THRESHOLD where the fraction is T
+    values = targets(target, scaled, threshold=THRESHOLD)
+    return np.where(np.isnan(fractions), np.nan, values).astype(np.float32)
+
+
+def _fractions(target: str, slices: Slices, indices: np.ndarray) -> np.ndarray:
+    """The fraction of the lung's pixels that each pattern covers, float64 (m, C); NaN where it is unknown."""
+    counts = slices.counts[indices]
+    check(
+        not (counts >= PRESENT).any(),
+        f'target "{target}" needs pixel counts, got labels of presence on some slices: use target step',
+    )
+    lung = slices.lung[indices][:, None].astype(np.float64)
+    unknown = (counts < 0) | ((lung == 0) & (counts > 0))
+    return np.where(unknown, np.nan, counts / np.maximum(lung, 1))

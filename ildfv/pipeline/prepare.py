@@ -19,6 +19,7 @@ from ildfv.datasets.search import check_scans
 from ildfv.datasets.set_layouts import NOTES
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
+from ildfv.patterns import Threshold, parse_threshold
 from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.location import SETTINGS
 from ildfv.pipeline.prepare_labels import check_no_scan_labels, check_rows, listed_patients, store_labels
@@ -42,7 +43,7 @@ def prepare_scans(
     packed: bool = False,
     unlabelled_is_negative: bool = False,
     resample: bool = False,
-    threshold: int | None = None,
+    threshold: Threshold | None = None,
     seed: int | None = None,
     salt: str | None = None,
     patient_from: str = "id",
@@ -80,7 +81,8 @@ def prepare_scans(
         Whether to resample scans that are tilted up to 30° or unevenly spaced (`scans.resample`). By default they are
         refused.
     threshold, seed, salt : optional
-        Settings of a new workspace. An existing workspace must have the same settings.
+        Settings of a new workspace. An existing workspace must have the same settings. threshold: T in pixels, or in
+        percent of the lung pixels of each slice, such as "5%".
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series (see `datasets.settings.ScanSettings`).
     workers : int, optional
@@ -112,7 +114,9 @@ def prepare_scans(
     """
     scans = Path(scans)
     check_scans(scans)
-    preparation = Preparation(normalise, pixel_size, noise_level, lungs or RULE)  # checked before anything is written
+    # Both are checked before anything is written.
+    preparation = Preparation(normalise, pixel_size, noise_level, lungs or RULE)
+    threshold = None if threshold is None else parse_threshold(threshold)
     if preparation.lungs == LUNGMASK:
         check_lungmask()  # once, not in every worker
     if lungs == RULE and (Path(root) / SETTINGS).exists():

@@ -43,6 +43,7 @@ def fit(
     recipe: str = AUTO,
     device: str = "auto",
     epochs: int | None = None,
+    patience: int | None = None,
     bags: str | None = None,
     progress: Progress = SILENT,
 ) -> dict:
@@ -64,6 +65,8 @@ def fit(
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
         Number of training epochs, with recipe "paper".
+    patience : int, optional
+        Number of epochs without improvement after which training stops, with recipe "paper".
     bags : {"noisy-or", "max"}, optional
         With labels of scans: how slice scores are pooled into the score of a scan, by default noisy-or. Recipe
         "few" then fits logistic heads only, and "paper" is refused.
@@ -77,7 +80,7 @@ def fit(
         each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
         values are None. With labels of scans, also unit, "scan", and scans: all measures are then per scan.
     """
-    check_recipe(recipe, epochs)
+    check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)
     device = resolve(device)  # raises before the baselines are scored
     slices = workspace.slices()
@@ -94,7 +97,7 @@ def fit(
         if chosen == FEW:
             _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, progress)
         else:
-            _paper(root, fold, device, epochs, progress)
+            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, progress)
     return {"recipe": chosen, **summary(workspace, slices)}
 
 
@@ -158,8 +161,8 @@ def network_available() -> bool:
     return is_available(FEW_NETWORK)
 
 
-def _paper(root: Path, fold: int, device: str, epochs: int | None, progress: Progress) -> None:
-    given: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], progress: Progress) -> None:
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     train_network(root, fold=fold, device=device, progress=progress, **given)
     encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
     regress_encoding(root, layer=PAPER_LAYER, fold=fold, progress=progress)

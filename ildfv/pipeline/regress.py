@@ -17,7 +17,7 @@ from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, Threshold
 from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
 from ildfv.pipeline.encodings import Encoding, newest
@@ -147,7 +147,7 @@ def fit_regression(
     slices: Slices,
     split: Split,
     *,
-    threshold: int,
+    threshold: Threshold,
     target: str = "counts",
     ridge: str | float = "auto",
     progress: Progress = SILENT,

@@ -18,7 +18,7 @@ from ildfv.inference.gallery import Group, Picture, gallery
 from ildfv.inference.predict import choose
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
-from ildfv.patterns import PATTERNS
+from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.choices import LUNG, SLICE
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
@@ -199,6 +199,7 @@ def _result(slices: Slices, workspace: Workspace, index: int, distance: float) -
     counts = slices.counts[index]
     first = int(slices.starts[np.searchsorted(slices.starts, index, side="right") - 1])
     known = {pattern: None if n < 0 else int(n) for pattern, n in zip(PATTERNS, counts.tolist(), strict=True)}
+    shown = presence(counts[None], workspace.settings.threshold, slices.lung[[index]])[0] > 0
     return {
         "distance": distance,
         "patient": str(slices.patients[index]),
@@ -207,7 +208,7 @@ def _result(slices: Slices, workspace: Workspace, index: int, distance: float) -
         "index": index,
         "position_mm": float(slices.positions[index]),
         "pixels": known,
-        "present": [pattern for pattern, n in known.items() if n is not None and n >= workspace.settings.threshold],
+        "present": [pattern for pattern, present in zip(PATTERNS, shown, strict=True) if present],
     }
 
 

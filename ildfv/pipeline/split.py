@@ -11,7 +11,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.evaluation.stratified_folds import make_folds
-from ildfv.patterns import PATTERNS, presence
+from ildfv.patterns import PATTERNS, Threshold, presence
 from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import write_bytes
@@ -73,7 +73,8 @@ def write_folds(
     """
     slices, settings = workspace.slices(), workspace.settings
     if slices.scan_labels is None:
-        patients, shown, series = slices.patients, presence(slices.counts, settings.threshold), slices.series
+        patients, series = slices.patients, slices.series
+        shown = presence(slices.counts, settings.threshold, slices.lung)
         details = np.column_stack([slices.counts, slices.lung, slices.positions])
     else:  # one row per scan
         patients, shown, series = slices.scans("patient"), slices.scan_labels, slices.scans("series")
@@ -113,10 +114,10 @@ def check_folds(workspace: Workspace) -> Folds:
     return folds
 
 
-def labelled_presence(slices: Slices, indices: np.ndarray, threshold: int) -> np.ndarray:
+def labelled_presence(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
     """The presence of each pattern on these slices, 1, 0 or −1 (unknown), (m, C). InputError: a slice has no labels."""
     refuse_scan_labels(slices, "this command", "use `ildfv fit`, or `ildfv regress --head logistic`")
-    found = presence(slices.counts[indices], threshold)
+    found = presence(slices.counts[indices], threshold, slices.lung[indices])
     unlabelled = int((found < 0).all(axis=1).sum())
     check(unlabelled == 0, f"every slice must have a label map or labels, got {unlabelled} without them")
     return found.reshape(-1, len(PATTERNS))

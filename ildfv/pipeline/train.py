@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
@@ -19,6 +19,9 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
 from ildfv.store.models import TENSORS, load_info
+
+if TYPE_CHECKING:
+    from ildfv.train.trainer import TrainResult, TrainSettings
 
 ENOUGH = 2000  # with fewer labelled slices, a trained network is usually worse than descriptors without training
 
@@ -63,7 +66,7 @@ def train_network(
             "training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
         )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
-    train(chosen, slices, split.fit, split.validation, folder, **options)
+    trained = train(chosen, slices, split.fit, split.validation, folder, **options)
     if not distributed.is_main():
         return None
     record(workspace, folder / TENSORS)
@@ -79,8 +82,16 @@ def train_network(
         system=f"cnn-{name}",
         validation_scores=scores["validation"],
         test_scores=scores["test"],
-        settings={"train": vars(chosen)},
+        settings=_recorded(chosen, trained),
     )
+
+
+def _recorded(chosen: TrainSettings, trained: TrainResult) -> dict:
+    """The settings in the results: those of the training and, with early stopping, when it ended."""
+    recorded = {"train": chosen.recorded()}
+    if chosen.patience is None:
+        return recorded
+    return recorded | {"early stopping": {"epochs trained": len(trained.history), "epoch kept": trained.epoch}}
 
 
 def _check_name(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.patterns import Threshold
 from ildfv.pipeline.by_scan import scan_presence, scans_of
 from ildfv.pipeline.split import labelled_presence
 
@@ -14,7 +15,7 @@ def units_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
     return indices if slices.scan_labels is None else scans_of(slices, indices)
 
 
-def presence_of(slices: Slices, units: np.ndarray, threshold: int) -> np.ndarray:
+def presence_of(slices: Slices, units: np.ndarray, threshold: Threshold) -> np.ndarray:
     """The presence of each pattern in these units, 1, 0 or −1 (unknown), (m, C). InputError: a unit has no labels."""
     if slices.scan_labels is None:
         return labelled_presence(slices, units, threshold)

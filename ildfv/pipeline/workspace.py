@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ildfv.datasets.scan_labels import BOTH, ScanLabels
 from ildfv.datasets.slice_labels import SliceLabels
@@ -15,7 +15,7 @@ from ildfv.datasets.slices_key import slices_key
 from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.parsing import read_toml
-from ildfv.patterns import THRESHOLD
+from ildfv.patterns import THRESHOLD, Threshold, parse_threshold
 from ildfv.pipeline.location import SETTINGS, check_workspace
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
@@ -33,7 +33,7 @@ class Settings(BaseModel):
     format: int = Field(1, ge=1, le=1)
     version: str  # the version of ildfv that created the workspace
     salt: str = Field(min_length=16)  # for hashing identities; as confidential as the scans
-    threshold: int = Field(THRESHOLD, gt=0)  # number of pixels from which a pattern counts as present
+    threshold: Threshold = THRESHOLD  # from which a pattern is present: pixels, or percent of the lung such as "5%"
     folds: int = Field(5, ge=2)
     seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
     slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
@@ -41,6 +41,8 @@ class Settings(BaseModel):
     pixel_size: float | None = None
     noise_level: float | None = None
     lungs: str | None = None  # method that finds the lung; None: the rule
+
+    _stored_form = field_validator("threshold")(parse_threshold)
 
     @property
     def preparation(self) -> Preparation:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ildfv.counted import counted as with_commas
 from ildfv.evaluation.tables import Cell, Table
+from ildfv.patterns import Threshold, extent_text
 from ildfv.report import figures
 from ildfv.report.figures import number
 
@@ -29,6 +30,11 @@ PAPER = "the paper"  # the second cell of a table row that quotes the paper
 def count(value: int | None) -> str:
     """The number with narrow spaces between thousands, such as 12 345; "–" for None."""
     return figures.UNDEFINED if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def extent(threshold: Threshold) -> str:
+    """The smallest extent of a present pattern: "6 000 pixels of the original grid", or "5% of the lung pixels"."""
+    return extent_text(threshold) if isinstance(threshold, str) else f"{count(threshold)} pixels of the original grid"
 
 
 def counted(n: int, noun: str) -> str:

@@ -26,6 +26,7 @@ from ildfv.report.cells import (
     counted,
     duration,
     experiment_cell,
+    extent,
     groups,
     measure_name,
     p_value,
@@ -66,7 +67,7 @@ def render(content: ReportContent) -> str:
     )
     mark = "phantom data" if content.data == "phantom" else ""
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
-    environment.filters |= {"experiment_cell": experiment_cell, "code": code}
+    environment.filters |= {"experiment_cell": experiment_cell, "code": code, "extent": extent}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "counted": counted}
     environment.globals |= {"verdict_of": verdict_of, "paired": paired_rows, "as_printed": as_printed}
     environment.globals |= {"m_of": m_of, "min_patients": MIN_PATIENTS}

@@ -99,7 +99,7 @@ def workspace_cases(
                 ],
                 maps=[] if maps is None else maps.of(part),
                 labels=PreparedLabels(slices, rows.start) if has_map else None,
-                truth=presence(slices.counts[rows], threshold) if labelled else None,
+                truth=presence(slices.counts[rows], threshold, slices.lung[rows]) if labelled else None,
                 phantom=bool(slices.scans("phantom")[part]),
                 source=None if reason else source,
                 not_correctable=reason,

@@ -41,14 +41,20 @@ def test_a_loss_implies_its_target(settings, loss, target):
 def test_every_option_reaches_the_settings(settings):
     found = settings(
         *("--loss", "l2", "--ramp", "3000,9000", "--threshold", "4000", "--weights", "w.safetensors"),
-        *("--optimizer", "sgd"),
+        *("--optimizer", "sgd", "--layer-decay", "0.8"),
     )
     assert (found.target, found.ramp, found.threshold) == ("ramp", (3000.0, 9000.0), 4000)
     assert (Path(found.weights), found.optimizer) == (Path("w.safetensors"), "sgd")
+    assert found.layer_decay == 0.8
 
 
 def test_unit_1_selects_the_papers_unit_of_counts(settings):
     assert settings("--loss", "smooth-l1", "--unit", "1").unit == 1
+
+
+def test_patience_keeps_the_best_epoch(settings):
+    found = settings("--patience", "3", "--epochs", "20")
+    assert (found.patience, found.epochs, found.select) == (3, 20, "best")
 
 
 @pytest.mark.parametrize("text", ["3000", "3000,x", "1,2,3"])

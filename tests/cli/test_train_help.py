@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from ildfv.cli.learning import train
+from ildfv.cli.train import train
 from ildfv.train.settings import TrainSettings
 
 SHOWN = ("network", "loss", "optimizer", "epochs", "batch_size", "shards", "learning_rate", "augment")

@@ -82,3 +82,11 @@ def test_a_window_without_contrast_has_deviation_one():
     flat.data[:, 0] = 255
     mean, std = train_mean_std(flat, [0, 1])
     assert (mean[0], std[0]) == (255, 1)
+
+
+def test_augmentation_does_not_change_attenuation():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 20, 20), dtype=np.uint8)
+    out = augmented(images, np.array([1, 0, 1, 0]), np.array([[0, 2 * SHIFT], [3, 5], [SHIFT, 0], [2, 2]]))
+    pixels = [{tuple(p) for p in one.reshape(3, -1).T.tolist()} for one in images]  # the three windows of each pixel
+    for one, known in zip(out, pixels, strict=True):
+        assert {tuple(p) for p in one.reshape(3, -1).T.tolist()} <= known

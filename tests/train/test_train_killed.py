@@ -27,7 +27,7 @@ folder, slices = Path(sys.argv[1]), MemorySlices()
 KILLING = (
     PREPARE
     + """
-settings = TrainSettings(network="tiny", epochs=6, batch_size=4, learning_rate=2e-3, augment=True, select="best")
+settings = TrainSettings(network="tiny", epochs=6, batch_size=4, learning_rate=2e-3, augment=True, patience=2)
 
 def child(folder):
     process = os.fork()  # nothing has run in parallel yet, so a fork is safe and saves the imports
@@ -67,15 +67,19 @@ class Stopping(MemorySlices):
 distributed.start()
 if distributed.size() > 1:
     folder = folder / f"rank-{distributed.rank()}"  # as on machines without a common disk
-settings = TrainSettings(network="tiny", loss="balanced-logistic", epochs=2, batch_size=2, augment=True)
+slices.counts[40:] = slices.counts[40:][::-1]  # wrong labels: the AUC of the second epoch is lower
+settings = TrainSettings(network="tiny", loss="balanced-logistic", epochs=4, batch_size=2, augment=True, patience=1)
 if distributed.size() > 1:
     try:
-        train(settings, Stopping(), range(20), range(40, 60), folder, checkpoint_seconds=0)
+        stopping = Stopping()
+        stopping.counts = slices.counts
+        train(settings, stopping, range(20), range(40, 60), folder, checkpoint_seconds=0)
         raise AssertionError("not stopped")
     except KeyboardInterrupt:
         assert (folder / "checkpoint").exists() == distributed.is_main()
 result = train(settings, slices, range(20), range(40, 60), folder, checkpoint_seconds=0)
 assert [row["epoch"] for row in result.history] == [1, 2]
+assert result.epoch == 1
 distributed.stop()
 """
 )
@@ -114,11 +118,12 @@ def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp
     processes = [python(SHARED, tmp_path / "three", RANK=str(rank), **common) for rank in range(3)]
     processes.append(python(SHARED, tmp_path / "one"))
     for process in processes:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     (one, info_one), (three, info_three) = load_model(tmp_path / "one"), load_model(tmp_path / "three" / "rank-0")
     for name in one:
         np.testing.assert_allclose(three[name], one[name], rtol=1e-3, atol=2e-5, err_msg=name)
     assert info_three["identity"] == info_one["identity"]
+    assert info_three["epoch"] == info_one["epoch"]
     losses_one, losses_three = ([row["loss"] for row in info["history"]] for info in (info_one, info_three))
     assert losses_three == pytest.approx(losses_one, rel=1e-4)

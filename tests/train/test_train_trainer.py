@@ -7,9 +7,11 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from train_support import MemorySlices
+from train_support import MemorySlices, Stopping
 
 from ildfv.errors import InputError
+from ildfv.evaluation.metrics import roc_auc
+from ildfv.patterns import presence
 from ildfv.store.models import load_info
 from ildfv.train import losses, networks
 from ildfv.train.activations import Activations
@@ -19,20 +21,6 @@ from ildfv.train.trainer import TrainSettings, predict, train
 FIT, VALIDATION, TEST = np.arange(40), np.arange(40, 50), np.arange(50, 60)
 SETTINGS = TrainSettings(network="tiny", epochs=3, batch_size=8, learning_rate=2e-3)
 OUTPUTS = ("model.safetensors", "model.json")
-
-
-class Stopping(MemorySlices):
-    """Slices whose reader is interrupted at the read after `after`."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.left = after
-
-    def images(self, indices):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        return super().images(indices)
 
 
 @pytest.fixture
@@ -205,6 +193,9 @@ def test_best_keeps_the_epoch_of_the_highest_validation_auc(tmp_path, slices):
     assert result.epoch < 5  # the last epoch is not the best
     scores = predict(networks.load(tmp_path), slices, VALIDATION)
     np.testing.assert_array_equal(scores, predict(result.network, slices, VALIDATION))
+    truth = presence(slices.counts[VALIDATION])
+    aucs = [roc_auc(truth[:, k], scores[:, k]) for k in range(4)]
+    assert np.mean(aucs) == pytest.approx(merits[result.epoch - 1][0])  # they are the weights of that epoch
 
 
 def test_undefined_auc_is_null(tmp_path, slices):

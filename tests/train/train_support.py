@@ -35,6 +35,7 @@ class MemorySlices:
         present = rng.random((n, 4)) < 0.4  # (n, 4)
         self.counts = np.where(present, 9000, 500).astype(np.int32) + rng.integers(0, 400, (n, 4), dtype=np.int32)
         self.patients = np.array([f"patient-{i * patients // n}" for i in range(n)])
+        self.lung = None
         self.data = rng.integers(60, 120, (n, 3, SIDE, SIDE), dtype=np.uint8)
         for i, k in zip(*np.nonzero(present), strict=True):  # each pattern brightens its own quarter
             half = SIDE // 2
@@ -48,6 +49,20 @@ class MemorySlices:
     def images(self, indices):
         self.touched.update(np.asarray(indices).tolist())
         return self.data[np.asarray(indices, dtype=np.int64)]
+
+
+class Stopping(MemorySlices):
+    """Slices whose reader is interrupted at the read after `after`."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def images(self, indices):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return super().images(indices)
 
 
 class Drawn(MemorySlices):
