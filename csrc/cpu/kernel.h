@@ -26,6 +26,7 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
 
 constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of several segments
 constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
+constexpr double LISTED = 0.4;  // share of posteriors above 0 up to which lists are faster than products
 
 // One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments, none of
 // which is longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that equal
@@ -201,7 +202,8 @@ struct Job {
                              segments[share.segment].map, share.from);
                 continue;
             }
-            const bool product = *constants.close && shares[i].n >= 16;
+            const int64_t from = shares[i].row, to = from + shares[i].n;
+            const bool product = *constants.close && shares[i].n >= 16 && density(constants, s, from, to) > LISTED;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }

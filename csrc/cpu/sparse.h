@@ -85,7 +85,7 @@ __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, 
     for (int64_t q = 0; q < constants.k; ++q) {
         const int* row = s.sorted_row + s.starts[q];
         const real* posterior = s.sorted_value + s.starts[q];
-        int n = s.starts[q + 1] - s.starts[q];
+        int n = s.ends[q] - s.starts[q];
         if (from > 0 || to < rows) {  // the block has other segments
             const int listed = n;
             n = 0;
