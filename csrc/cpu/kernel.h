@@ -135,8 +135,8 @@ struct Job {
                                                     : log_likelihood(s, from, to, *constants.offset);
         if (inside && !task.sums.in_double) {
             const Sums& sums = task.sums;
-            const int64_t o = piece.map * k;
-            float *s0 = (float*)sums.s0 + o, *s1 = (float*)sums.s1 + o * d, *s2 = (float*)sums.s2 + o * d;
+            float* s0 = (float*)sums.s0 + piece.map * k;
+            float *s1 = (float*)sums.s1 + piece.map * sums.by_map, *s2 = (float*)sums.s2 + piece.map * sums.by_map;
             if (product) {
                 for (int64_t q = 0; q < k; ++q) clear_component(s0, s1, s2, q, d);
                 dense_moments(constants, x, s, from, to, s0, s1, s2);
