@@ -47,9 +47,7 @@ struct Job {
     Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
         : task(task), segments(segments), count(count), partial(partial),
           constants((void*)task.constants, task.k, task.d), reach(depth<real>(task.threshold, task.k)),
-          s(memory, task.k, task.d), at(segments[0].begin) {
-        s.clear(task.d);
-    }
+          s(memory, task.k, task.d), at(segments[0].begin) {}
 
     real threshold() const { return (real)task.threshold; }
 

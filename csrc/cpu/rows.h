@@ -63,6 +63,7 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
         for (int64_t i = 0; i < n; ++i) {
             const element* line = x + i * map.row_stride;
             real* to = rows + i * stride;
+            if (d % W) store(to + d / W * W, vec<real>{});  // the padding
             int64_t j = 0;
             if (map.dim_stride == 1)
                 for (; j + W <= d; j += W) {

@@ -110,12 +110,6 @@ struct Scratch {
         bytes = arena.at - (char*)memory;
     }
 
-    // Clears the padding of all rows.
-    void clear(int64_t d) {
-        if (d == row_stride - W) return;
-        for (int64_t i = 0; i < capacity; ++i) memset(rows + i * row_stride + d, 0, (row_stride - d) * sizeof(real));
-    }
-
     // Sorts the entries by component.
     void sort(int64_t k) {
         memset(ends, 0, k * sizeof(int));

@@ -41,25 +41,31 @@ def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarr
     tol : float
         EM stops when a pass gains less than this many nats per descriptor.
     """
-    parameters = Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
+    parameters = floored(parameters, floors)
     part = subsample(sample, len(parameters.weights_))
-    parameters, likelihood = _em(parameters, part, floors=floors, tol=tol, passes=_affordable_passes(parameters, part))
+    passes = affordable_passes(parameters, part)
+    parameters, likelihood = em_passes(parameters, part, floors=floors, tol=tol, passes=passes)
     moves = _moves(parameters)
-    for _ in range(min(MAX_MOVES, _affordable_passes(parameters, part, most=MAX_WORK) // MOVE_PASSES)):
+    for _ in range(min(MAX_MOVES, affordable_passes(parameters, part, most=MAX_WORK) // MOVE_PASSES)):
         if (proposed := next(moves, None)) is None:
             break
-        moved, reached = _em(move(parameters, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
+        moved, reached = em_passes(move(parameters, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
         if reached > likelihood + MIN_GAIN:
             parameters, likelihood, moves = moved, reached, _moves(moved)
-    return _em(parameters, sample, floors=floors, tol=tol, passes=_affordable_passes(parameters, sample))[0]
+    return em_passes(parameters, sample, floors=floors, tol=tol, passes=affordable_passes(parameters, sample))[0]
 
 
-def _affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
+def floored(parameters: Parameters, floors: np.ndarray) -> Parameters:
+    """The parameters with variances of at least `floors`."""
+    return Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
+
+
+def affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
     """The number of EM passes over x within MAX_WORK, from 1 to `most`."""
     return max(1, min(most, MAX_WORK // (x.size * len(parameters.weights_))))
 
 
-def _em(
+def em_passes(
     parameters: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int
 ) -> tuple[Parameters, float]:
     """The mixture after `passes` or once a pass gains less than `tol`, and the mean log likelihood before the last."""
