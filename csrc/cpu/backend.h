@@ -116,7 +116,7 @@ inline void move_into(Partial& total, Partial& part, int64_t k, int64_t d) {
 // sums[map] = part; `part` is empty afterwards.
 template <class out>
 inline void move_out(const Sums& sums, int64_t map, Partial& part, int64_t k, int64_t d) {
-    out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * k * d, *s2 = (out*)sums.s2 + map * k * d;
+    out *s0 = (out*)sums.s0 + map * k, *s1 = (out*)sums.s1 + map * sums.by_map, *s2 = (out*)sums.s2 + map * sums.by_map;
     for (int64_t c = 0; c < k; ++c) {
         if (!part.touched[c]) {
             clear_component(s0, s1, s2, c, d);

@@ -16,7 +16,9 @@ template <class real>
 struct Constants {
     static constexpr int W = Lanes<real>::count;
     int64_t k, d, k_padded, d_padded;
-    int64_t few;      // dimensions used for the bound
+    int64_t few;       // dimensions used for the bound: `fewest`, or `most` if these do not separate the components
+    int64_t fewest, most;
+    int64_t* used;    // (1,): few
     int number_mask;  // bits that encode a component's number
     real* centre;     // (d_padded,)
     real* base;       // (d_padded,): subtracted from packed rows: zero or the centre
@@ -25,7 +27,7 @@ struct Constants {
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
     // (k_padded / W, d, 2, W): a and b, lanes = components, for centred rows, or for rows in memory if `near`
     real* pairs;
-    int* order;       // (few,): the most discriminative dimensions
+    int* order;       // (most,): the most discriminative dimensions
     real* few_pairs;  // (k_padded / W, few, 2, W): √½ a and √½ b of these dimensions, for rows minus the base
     real* c;          // (k_padded,): c minus the largest c; −∞ for the padding
     // (k_padded,): few_c − ½ Σ t² is the log likelihood in the few dimensions, up to a constant; −∞ for the padding
@@ -41,7 +43,11 @@ struct Constants {
     Constants(void* memory, int64_t k, int64_t d) : k(k), d(d), k_padded(round_up(k, W)), d_padded(round_up(d, W)) {
         Arena arena{(char*)memory};
         // 5/16 of the dimensions: 1/4 and 3/8 are up to 5 % slower
-        few = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);
+        fewest = d < 16 ? d : smaller(round_up(5 * d / 16, 4), 1024);
+        // With fewer than 96 dimensions, 9/16 exclude too few components of mixtures for which 5/16 do not suffice.
+        most = d < 96 ? fewest : smaller(round_up(9 * d / 16, 4), 1024);
+        used = arena.take<int64_t>(1);
+        few = memory ? *used : most;  // `prepare` sets it
         number_mask = 1;
         while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);
@@ -50,8 +56,8 @@ struct Constants {
         none = arena.take<real>(d_padded);
         lines = arena.take<real>(k * d_padded * 2);
         pairs = arena.take<real>(k_padded * d * 2);
-        order = arena.take<int>(few);
-        few_pairs = arena.take<real>(k_padded * few * 2);
+        order = arena.take<int>(most);
+        few_pairs = arena.take<real>(k_padded * most * 2);
         c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // for `gather`
         few_c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
@@ -63,13 +69,15 @@ struct Constants {
         bytes = arena.at - (char*)memory;
     }
 
+    void use(int64_t number) { few = *used = number; }
+
     // The padding must be zero.
     void clear() {
         for (real* p : {centre, base, rest, none}) memset(p, 0, d_padded * sizeof(real));
         memset(lines, 0, k * d_padded * 2 * sizeof(real));
         if (k == k_padded) return;
         memset(pairs, 0, k_padded * d * 2 * sizeof(real));
-        memset(few_pairs, 0, k_padded * few * 2 * sizeof(real));
+        memset(few_pairs, 0, k_padded * most * 2 * sizeof(real));
     }
 };
 
@@ -96,9 +104,38 @@ inline double sum_log_variances(const double* variances, const int* order, int64
     return sum;
 }
 
+constexpr double PASSING = 0.2;  // share of pairs up to which `fewest` dimensions are used for the bounds
+
+// Expected share of the pairs that bounds over the first `few` dimensions do not exclude, estimated from a few pairs of
+// components i, j: for descriptors of i, Σ t² of j is approximately normal. exact: (k,), the constants of the scores.
+inline double passing(const Mixture& m, const View& view, const double* exact, int64_t few) {
+    constexpr double DEPTH = 17;  // nats below the score of i, which is −d/2 on average
+    const int64_t k = m.k, d = m.d;
+    double sum = 0;
+    int64_t pairs = 0;
+    for (const int64_t step : {(int64_t)1, 1 + k / 4, 1 + k / 2})
+        for (int64_t i = 0; i < k; ++i) {
+            const int64_t j = (i + step) % k;
+            if (i == j) continue;
+            double mean = 0, variance = 0;
+            for (int64_t at = 0; at < few; ++at) {
+                const int64_t one = i * d + view.order[at], other = j * d + view.order[at];
+                const double apart = (m.means[one] - m.means[other]) * view.scales[other];
+                const double ratio = m.variances[one] * view.scales[other] * view.scales[other];
+                mean += ratio + apart * apart;
+                variance += 2 * ratio * ratio + 4 * ratio * apart * apart;
+            }
+            const double limit = (double)d + 2 * DEPTH + 2 * (exact[j] - exact[i]);
+            sum += 0.5 * erfc((mean - limit) / sqrt(2 * variance));
+            ++pairs;
+        }
+    return pairs > 0 ? sum / (double)pairs : 0;
+}
+
 template <class real>
 void prepare(const Mixture& m, const View& view, void* memory) {
     Constants<real> to(memory, m.k, m.d);
+    to.use(to.fewest);
     to.clear();
     constexpr int W = Lanes<real>::count;
     const int64_t d = m.d;
@@ -106,14 +143,19 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     double largest = -INFINITY, most = 0;
     for (int64_t j = 0; j < d; ++j) to.centre[j] = (real)view.centre[j];
     *to.near = view.from_0 <= NEAR;
-    memcpy(to.order, order, to.few * sizeof(int));
     for (int64_t q = 0; q < m.k; ++q) {
-        const double *means = m.means + q * d, *scales = view.scales + q * d;
         const double few = sum_log_variances(m.variances + q * d, order, to.few);
         const double others = sum_log_variances(m.variances + q * d, order + to.few, d - to.few);
         to.exact[q] = constant_of(m.weights[q], few + others, d);
-        to.few_c[q] = (real)(0.5 * others);  // completed below
         largest = fmax(largest, to.exact[q]);
+    }
+    if (to.most > to.fewest && passing(m, view, to.exact, to.fewest) > PASSING &&
+        passing(m, view, to.exact, to.most) <= PASSING)
+        to.use(to.most);
+    memcpy(to.order, order, to.few * sizeof(int));
+    for (int64_t q = 0; q < m.k; ++q) {
+        const double *means = m.means + q * d, *scales = view.scales + q * d;
+        to.few_c[q] = (real)(0.5 * sum_log_variances(m.variances + q * d, order + to.few, d - to.few));  // see below
         for (int64_t j = 0; j < d; ++j) {
             const double b = (to.centre[j] - means[j]) * scales[j];
             real* line = to.lines + (q * to.d_padded + j / W * W) * 2 + j % W;

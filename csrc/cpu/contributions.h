@@ -106,7 +106,7 @@ __attribute__((noinline)) void explain(const Constants<real>& constants, const R
     memset(out, 0, (to - from) * count * sizeof(double));
     for (int64_t q = 0; q < constants.k; ++q) {
         int n = 0;
-        for (int i = s.starts[q]; i < s.starts[q + 1]; ++i)
+        for (int i = s.starts[q]; i < s.ends[q]; ++i)
             if (s.sorted_row[i] >= from && s.sorted_row[i] < to)
                 s.some_row[n] = s.sorted_row[i], s.some_value[n++] = s.sorted_value[i];
         const real* line = (const real*)f.lines[map] + q * count * d * 2;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "exponential.h"
+#include "indices.h"
 #include "scores.h"
 
 namespace ildfv {
@@ -50,24 +51,41 @@ void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t fro
         }
 }
 
-// Lists these posteriors as entries of their components.
+// The posteriors above 0 in every fourth row of [from, to), as a share of all posteriors of these rows.
+template <class real>
+double density(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to) {
+    constexpr int W = Lanes<real>::count;
+    int64_t above = 0, rows = 0;
+    for (int64_t row = from; row < to; row += 4, ++rows)
+        for (int64_t v = 0; v < constants.k_padded / W; ++v)
+            above += __builtin_popcount(at_least(load(s.scores + (v * s.capacity + row) * W), all(smallest<real>())));
+    return (double)above / (double)(rows * constants.k);
+}
+
+// Lists these posteriors as entries of their components, in the order of the rows: W rows × W components are transposed
+// at a time, so that the posteriors of a component are the lanes of a vector.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;
-    const int64_t vectors = constants.k_padded / W;
-    s.entries = 0;
-    for (int64_t row = 0; row < rows; ++row)
-        for (int64_t v = 0; v < vectors; ++v) {
-            const real* gamma = s.scores + (v * s.capacity + row) * W;
-            for (unsigned m = at_least(load(gamma), all(smallest<real>())); m; m &= m - 1) {
-                const int lane = __builtin_ctz(m);
-                const int64_t entry = s.entries++;
-                s.entry_row[entry] = (int)row;
-                s.entry_component[entry] = (int)v * W + lane;
-                s.entry_value[entry] = gamma[lane];
+    const int room = (int)round_up(rows, W) + W;  // for the entries of a component
+    for (int64_t q = 0; q < constants.k; ++q) s.starts[q] = s.ends[q] = (int)q * room;
+    for (int64_t first = 0; first < constants.k; first += W)
+        for (int64_t row = 0; row < rows; row += W) {
+            vec<real> block[W], most = {};
+            int numbers[W];
+            const real* gamma = s.scores + (first / W * s.capacity + row) * W;
+            for (int i = 0; i < W; ++i) block[i] = load(gamma + i * W), most = larger(most, block[i]);
+            unsigned some = at_least(most, all(smallest<real>())) & first_bits(constants.k - first);
+            if (!some) continue;
+            transpose<real>(block);
+            for (int i = 0; i < W; ++i) numbers[i] = (int)row + i;
+            for (; some; some &= some - 1) {
+                const int i = __builtin_ctz(some);
+                const unsigned keep = at_least(block[i], all(smallest<real>())) & first_bits(rows - row);
+                int& end = s.ends[first + i];
+                end += compress<real>(s.sorted_row + end, s.sorted_value + end, numbers, block[i], keep);
             }
         }
-    s.sort(constants.k);
 }
 
 // Packs W dimensions from j on of rows [from, to), centred. Contiguous columns stay in L1, unlike rows whose stride is

@@ -50,6 +50,20 @@ inline vec<double> pick(const double* values, const int* index) {
     return v;
 }
 
+#if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 32
+// For each of 256 masks, the places of its bits as bytes, the lowest first.
+struct Places {
+    uint64_t of[256] = {};
+    constexpr Places() {
+        for (int mask = 0; mask < 256; ++mask)
+            for (int i = 0, n = 0; i < 8; ++i)
+                if (mask >> i & 1) of[mask] |= (uint64_t)i << 8 * n++;
+    }
+};
+constexpr Places PLACES;
+inline __m256i places_of(unsigned keep) { return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)PLACES.of[keep])); }
+#endif
+
 // Writes the numbers and values whose bit in `keep` is set, contiguously; returns their count. Up to 16 numbers and
 // values after them may be overwritten.
 template <class real>
@@ -59,6 +73,13 @@ inline int compress(int* to_number, real* to_value, const int* number, vec<real>
         const __m512i numbers = _mm512_maskz_compress_epi32((__mmask16)keep, _mm512_loadu_si512(number));
         _mm512_storeu_ps(to_value, _mm512_maskz_compress_ps((__mmask16)keep, (__m512)value));
         _mm512_storeu_si512(to_number, numbers);
+        return __builtin_popcount(keep);
+    }
+#elif defined(__x86_64__) && ILDFV_VECTOR_BYTES == 32
+    if constexpr (sizeof(real) == 4) {
+        const __m256i places = places_of(keep), numbers = _mm256_loadu_si256((const __m256i*)number);
+        _mm256_storeu_ps(to_value, _mm256_permutevar8x32_ps((__m256)value, places));
+        _mm256_storeu_si256((__m256i*)to_number, _mm256_permutevar8x32_epi32(numbers, places));
         return __builtin_popcount(keep);
     }
 #endif
@@ -78,6 +99,10 @@ inline int compress(int* to, int first, unsigned keep) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
     const __m512i numbers = _mm512_add_epi32(_mm512_set1_epi32(first), (__m512i)(Lanes<float>::iota() * STEP));
     _mm512_storeu_si512(to, _mm512_maskz_compress_epi32((__mmask16)keep, numbers));
+    return __builtin_popcount(keep);
+#elif defined(__x86_64__) && ILDFV_VECTOR_BYTES == 32  // masks of double have only four bits
+    const __m256i places = _mm256_mullo_epi32(places_of(keep), _mm256_set1_epi32(STEP));
+    _mm256_storeu_si256((__m256i*)to, _mm256_add_epi32(places, _mm256_set1_epi32(first)));
     return __builtin_popcount(keep);
 #else
     int n = 0;

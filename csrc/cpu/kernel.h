@@ -26,6 +26,7 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
 
 constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of several segments
 constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
+constexpr double LISTED = 0.4;  // share of posteriors above 0 up to which lists are faster than products
 
 // One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments, none of
 // which is longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that equal
@@ -46,9 +47,7 @@ struct Job {
     Job(const Task& task, const Segment* segments, int64_t count, Partial& partial, void* memory)
         : task(task), segments(segments), count(count), partial(partial),
           constants((void*)task.constants, task.k, task.d), reach(depth<real>(task.threshold, task.k)),
-          s(memory, task.k, task.d), at(segments[0].begin) {
-        s.clear(task.d);
-    }
+          s(memory, task.k, task.d), at(segments[0].begin) {}
 
     real threshold() const { return (real)task.threshold; }
 
@@ -134,8 +133,8 @@ struct Job {
                                                     : log_likelihood(s, from, to, *constants.offset);
         if (inside && !task.sums.in_double) {
             const Sums& sums = task.sums;
-            const int64_t o = piece.map * k;
-            float *s0 = (float*)sums.s0 + o, *s1 = (float*)sums.s1 + o * d, *s2 = (float*)sums.s2 + o * d;
+            float* s0 = (float*)sums.s0 + piece.map * k;
+            float *s1 = (float*)sums.s1 + piece.map * sums.by_map, *s2 = (float*)sums.s2 + piece.map * sums.by_map;
             if (product) {
                 for (int64_t q = 0; q < k; ++q) clear_component(s0, s1, s2, q, d);
                 dense_moments(constants, x, s, from, to, s0, s1, s2);
@@ -201,7 +200,8 @@ struct Job {
                              segments[share.segment].map, share.from);
                 continue;
             }
-            const bool product = *constants.close && shares[i].n >= 16;
+            const int64_t from = shares[i].row, to = from + shares[i].n;
+            const bool product = *constants.close && shares[i].n >= 16 && density(constants, s, from, to) > LISTED;
             if (!product && !listed) list_posteriors(constants, s, rows), listed = true;
             add(shares[i], x, rows, product);
         }

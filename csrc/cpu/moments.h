@@ -24,6 +24,7 @@ struct Mixture {
 struct Sums {
     void *s0, *s1, *s2, *log_likelihood;
     bool in_double;  // double, else float; always double when pooled
+    int64_t by_map;  // elements from the s1 of a map to that of the next; also of s2. k·d if they are contiguous
 };
 
 struct Options {

@@ -74,7 +74,7 @@ struct Share {
 
 // Fractions of all pairs: above SPARSE, computing all pairs is faster; above VERY_CROWDED, later blocks are assumed to
 // be crowded.
-constexpr double SPARSE = 0.35, VERY_CROWDED = 0.8;
+constexpr double SPARSE = 0.35, VERY_CROWDED = 0.5;
 
 // Adds the pairs found in the last panel to those of a share, and updates `crowded` from the rows processed so far.
 inline void update_crowding(Share& share, int64_t found, int64_t seen, int64_t k) {

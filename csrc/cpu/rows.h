@@ -63,6 +63,7 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
         for (int64_t i = 0; i < n; ++i) {
             const element* line = x + i * map.row_stride;
             real* to = rows + i * stride;
+            if (d % W) store(to + d / W * W, vec<real>{});  // the padding
             int64_t j = 0;
             if (map.dim_stride == 1)
                 for (; j + W <= d; j += W) {
@@ -72,6 +73,14 @@ __attribute__((noinline)) bool lay_out(const Map& map, int64_t from, int64_t n, 
                     check |= (typename Lanes<real>::integers)(v - v);
                     store(to + j, v - load(centre + j));
                 }
+            if (map.dim_stride == 1 && j > 0 && j < d) {  // the last W values: some of them are written a second time
+                real values[W];
+                for (int64_t q = 0; q < W; ++q) values[q] = (real)as_real(line[d - W + q]);
+                const vec<real> v = load(values);
+                check |= (typename Lanes<real>::integers)(v - v);
+                store(to + d - W, v - load(centre + d - W));
+                j = d;
+            }
             for (; j < d; ++j) {
                 const real value = (real)as_real(line[j * map.dim_stride]);
                 check[0] |= value - value == 0 ? 0 : 1;

@@ -65,8 +65,9 @@ struct Scratch {
     int* entry_component;
     real* entry_value;
     int64_t entries;  // number of entries
-    int* starts;      // (k + 1,): start of each component's entries in sorted_row and sorted_value
-    int* sorted_row;  // (k · capacity,): the entries sorted by component
+    int* starts;      // (k,): start of each component's entries in sorted_row and sorted_value
+    int* ends;        // (k,)
+    int* sorted_row;  // (k · (capacity + W),): the entries sorted by component
     real* sorted_value;
     int* some_row;  // (capacity,): entries of one segment
     real* some_value;
@@ -95,9 +96,10 @@ struct Scratch {
         entry_component = arena.take<int>(k * capacity + W);
         entry_value = arena.take<real>(k * capacity + W);
         entries = 0;
-        starts = arena.take<int>(k + 1);
-        sorted_row = arena.take<int>(k * capacity);
-        sorted_value = arena.take<real>(k * capacity);
+        starts = arena.take<int>(k);
+        ends = arena.take<int>(k);
+        sorted_row = arena.take<int>(k * (capacity + W) + W);
+        sorted_value = arena.take<real>(k * (capacity + W) + W);
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
@@ -108,29 +110,21 @@ struct Scratch {
         bytes = arena.at - (char*)memory;
     }
 
-    // Clears the padding of all rows.
-    void clear(int64_t d) {
-        if (d == row_stride - W) return;
-        for (int64_t i = 0; i < capacity; ++i) memset(rows + i * row_stride + d, 0, (row_stride - d) * sizeof(real));
-    }
-
     // Sorts the entries by component.
     void sort(int64_t k) {
-        memset(starts, 0, (k + 1) * sizeof(int));
-        for (int64_t i = 0; i < entries; ++i) ++starts[entry_component[i]];
+        memset(ends, 0, k * sizeof(int));
+        for (int64_t i = 0; i < entries; ++i) ++ends[entry_component[i]];
         int before = 0;
-        for (int64_t q = 0; q <= k; ++q) {
-            const int n = starts[q];
-            starts[q] = before;
+        for (int64_t q = 0; q < k; ++q) {
+            const int n = ends[q];
+            starts[q] = ends[q] = before;
             before += n;
         }
         for (int64_t i = 0; i < entries; ++i) {
-            const int at = starts[entry_component[i]]++;
+            const int at = ends[entry_component[i]]++;
             sorted_row[at] = entry_row[i];
             sorted_value[at] = entry_value[i];
         }
-        memmove(starts + 1, starts, k * sizeof(int));
-        starts[0] = 0;
     }
 };
 

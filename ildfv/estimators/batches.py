@@ -182,7 +182,7 @@ class Batches:
             kept = rows if kept is None else np.concatenate([kept, rows])
             keys = np.concatenate([keys, new[chosen]])
             if len(keys) > size:
-                smallest = np.sort(np.argsort(keys, kind="stable")[:size])
+                smallest = np.sort(np.argpartition(keys, size)[:size])
                 kept, keys = kept[smallest], keys[smallest]
         if kept is None:
             raise InputError(f"{self.name} must hold at least one batch, got none")

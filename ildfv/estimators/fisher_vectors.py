@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ildfv import kernels
 from ildfv.arrays import like, namespace
 from ildfv.errors import check
-from ildfv.estimators.kernel_maps import descriptor_counts, moments_of
+from ildfv.estimators.kernel_maps import arrays_and_weights, descriptor_counts
 from ildfv.estimators.normalise import blocks_to_unit, rooted, unit
 from ildfv.kernels import Moments, on_gpu
 from ildfv.kernels.cuda import build, fisher
@@ -66,15 +67,19 @@ def fisher_vectors(maps: Any, mixture: FittedMixture, settings: Settings) -> Any
 
 
 def _fisher_vectors(maps, counts: np.ndarray, mixture: FittedMixture, settings: Settings):
-    m = moments_of(maps, mixture, settings.threshold)
+    names = ("improved", "order", "weight_part")
+    options: dict[str, Any] = {name: getattr(settings, name) for name in names}
+    usual = settings.power == 0.5 and not settings.intra  # the normalisation that the kernels compute
+    arrays, weights = arrays_and_weights(maps)
+    if usual and not on_gpu(arrays[0]):
+        found, log_likelihood = kernels.fisher_vectors(
+            arrays, mixture, weights=weights, threshold=settings.threshold, **options
+        )
+        _check_within_range(log_likelihood)
+        return found
+    m = kernels.moments(arrays, mixture, weights=weights, threshold=settings.threshold)
     _check_within_range(m.log_likelihood)
-    usual = settings.power == 0.5 and not settings.intra
-    make = fisher.vectors if usual and on_gpu(m.s1) and build.available() else vectors
-    options: dict[str, Any] = {
-        "improved": settings.improved,
-        "order": settings.order,
-        "weight_part": settings.weight_part,
-    }
+    make = fisher.vectors if usual and build.available() else vectors
     if not usual:
         options |= {"power": settings.power, "intra": settings.intra}
     return make(m, counts, np.asarray(mixture.weights_, dtype=np.float64), **options)

@@ -25,11 +25,16 @@ def with_weights(maps: Any, weights: Any) -> Any:
 
 def moments_of(maps, mixture, threshold: float) -> Moments:
     """Moments of maps in an array or a list, which may be `Weighted`."""
+    arrays, weights = arrays_and_weights(maps)
+    return moments(arrays, mixture, threshold=threshold, weights=weights)
+
+
+def arrays_and_weights(maps: Any) -> tuple[Any, Any]:
+    """The arrays of maps in an array or a list, which may be `Weighted`, and their weights or None."""
     if not isinstance(maps, list):
-        maps, weights = split(maps)
-        return moments(maps, mixture, threshold=threshold, weights=weights)
+        return split(maps)
     arrays, each = zip(*map(split, maps), strict=True)
-    return moments(list(arrays), mixture, threshold=threshold, weights=None if each[0] is None else each)
+    return list(arrays), None if each[0] is None else each
 
 
 def as_descriptors(maps: Any) -> Any:

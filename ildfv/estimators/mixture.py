@@ -17,6 +17,7 @@ from ildfv.estimators.mixture_scores import MixtureScores
 from ildfv.estimators.mixture_settings import STEPWISE_PASSES, check_settings, chosen_method
 from ildfv.estimators.mixture_start import initial_parameters, smallest_variances
 from ildfv.estimators.mixture_warnings import warn_about_constants, warn_about_convergence
+from ildfv.estimators.split_merge import floored
 from ildfv.estimators.stepwise import Gather, stepwise_pass
 
 
@@ -42,8 +43,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     init : {"k-means", "k-means++", "faiss"}
         Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
     n_init : int
-        Number of k-means runs on the sample, of which the best one is used. Ignored if `method` is "stepwise", which
-        refines a single run by split-and-merge EM.
+        Number of starts on a part of the sample, of which the one with the highest likelihood after ten EM passes is
+        used. Ignored if `method` is "stepwise", which refines a single start by split-and-merge EM.
     variance_floor : float
         Smallest variance, as a fraction of each dimension's overall variance in the initial mixture. See Notes.
     random_state : int, RandomState or None
@@ -145,7 +146,9 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             means_init=parameters.means_,
             variances_init=parameters.variances_,
         )
-        return mixture._initialise(parameters, floor=False)
+        mixture._initialise(parameters)
+        mixture.floors_ = smallest_variances(parameters, mixture.variance_floor)
+        return mixture
 
     # -- fitting -------------------------------------------------------------------------------------------------
 
@@ -161,7 +164,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         y : None
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
-            Weight of each descriptor of an array X, at least 0; a weight of 2 has the effect of a duplicate.
+            Weight of each descriptor of an array X, at least 0. In EM, a weight of 2 has the effect of a duplicate. The
+            initialisation draws its sample in proportion to the weights.
 
         Returns
         -------
@@ -190,8 +194,11 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             check(k == self.n_components, f"{rule}, got {self.n_components}")
             check(d == width, f"X must have {d} dimensions to continue with warm_start, got {width}")
         else:
-            parameters, start_log_likelihood = initial_parameters(self, batches)
-            self._initialise(parameters, floor=self.max_iter > 0 or self.means_init is None)
+            initial = initial_parameters(self, batches)
+            start_log_likelihood = initial.log_likelihood
+            raised = self.max_iter > 0 or self.means_init is None
+            self._initialise(floored(initial.parameters, initial.floors) if raised else initial.parameters)
+            self.floors_ = initial.floors
         while self.n_iter_ < self._most_passes() and not self.converged_:
             if self.method_ == "exact" or self._stepwise_is_over():
                 # After stepwise passes, exact ones give all batches the same weight.
@@ -242,7 +249,9 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         batches = as_batches(self, X, layouts=(2, 3, 4), reset=first, finite=False, sample_weight=sample_weight)
         self.method_ = "stepwise" if self.method == "auto" else self.method
         if first:
-            self._initialise(initial_parameters(self, batches)[0])
+            initial = initial_parameters(self, batches)
+            self._initialise(floored(initial.parameters, initial.floors))
+            self.floors_ = initial.floors
         d, width = self.means_.shape[1], batches.width()
         check(d == width, f"X must have {d} dimensions like the mixture, got {width}")
         parameters, self.n_steps_, mean = stepwise_pass(
@@ -271,19 +280,13 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     def _resumes(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
 
-    def _initialise(self, parameters: Parameters, *, floor: bool = True) -> Self:
+    def _initialise(self, parameters: Parameters) -> None:
         """Set the parameters and reset the numbers of passes and steps."""
-        self.floors_ = smallest_variances(parameters, self.variance_floor)
-        self._set(
-            Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, self.floors_))
-            if floor
-            else parameters
-        )
+        self._set(parameters)
         self.n_features_in_ = parameters.means_.shape[1]
         self.n_iter_ = self.n_steps_ = 0
         self.converged_ = False
         self.log_likelihoods_ = np.empty(0)
-        return self
 
     def _exact_pass(self, batches: Batches) -> float:
         sums = self._summed(batches)

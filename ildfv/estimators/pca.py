@@ -6,7 +6,7 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, solve_triangular
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ildfv.arrays import to_numpy
@@ -17,6 +17,7 @@ from ildfv.estimators.covariance import TOO_LARGE, CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.projection import Projection
 
+INDEPENDENT = 1e-8  # share of the largest eigenvalue from which an eigenvector of x xᵀ gives one of xᵀ x
 EXACT = 4096  # features or rows up to which the eigenproblem is solved exactly; this takes 134 MB and about a minute
 OVERSAMPLING = 10  # directions in each Krylov block in addition to n_components
 # Six such blocks resolve slowly decaying spectra as well as scikit-learn's randomised solver. If they would take more
@@ -156,8 +157,14 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         check(bool(np.isfinite(gram).all()), TOO_LARGE)
         values, vectors = eigh(gram, subset_by_index=(n - c, n - 1), check_finite=False)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-        # n centred rows span at most n − 1 directions; QR completes them with orthogonal ones of zero variance.
-        directions = np.linalg.qr(e.T @ vectors)[0].T  # (c, d)
+        images = vectors.T @ e  # (c, d), orthogonal up to rounding
+        if values[-1] > INDEPENDENT * values[0]:
+            scaled = images / np.sqrt(values * (n - 1))[:, None]
+            # One step of Cholesky QR removes the rounding; it takes half the time of a Householder QR.
+            directions = solve_triangular(np.linalg.cholesky(scaled @ scaled.T), scaled, lower=True, check_finite=False)
+        else:
+            # n centred rows span at most n − 1 directions; QR completes them with orthogonal ones of zero variance.
+            directions = np.linalg.qr(images.T)[0].T
         return self._set_learned(n, mean, values, directions, float(np.trace(gram)))
 
     def _fit_krylov(self, batches: Batches, centre: np.ndarray) -> Self:

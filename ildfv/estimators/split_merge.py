@@ -18,6 +18,7 @@ ROWS = 256  # moves are tried on one to two times this many descriptors per comp
 MERGES_TRIED, SPLITS_TRIED = 5, 10  # the search ends when no combination of these improves the mixture
 MAX_MOVES = 96
 MOVE_PASSES = 10  # EM passes before a move is accepted or rejected
+FEWEST = 3  # EM passes before a move may be rejected: the gains of the first passes after a split may rise
 MIN_GAIN = 1e-3  # nats per descriptor that a move must gain to be accepted
 
 
@@ -41,34 +42,47 @@ def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarr
     tol : float
         EM stops when a pass gains less than this many nats per descriptor.
     """
-    parameters = Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
+    parameters = floored(parameters, floors)
     part = subsample(sample, len(parameters.weights_))
-    parameters, likelihood = _em(parameters, part, floors=floors, tol=tol, passes=_affordable_passes(parameters, part))
+    passes = affordable_passes(parameters, part)
+    parameters, likelihood = em_passes(parameters, part, floors=floors, tol=tol, passes=passes)
     moves = _moves(parameters)
-    for _ in range(min(MAX_MOVES, _affordable_passes(parameters, part, most=MAX_WORK) // MOVE_PASSES)):
+    for _ in range(min(MAX_MOVES, affordable_passes(parameters, part, most=MAX_WORK) // MOVE_PASSES)):
         if (proposed := next(moves, None)) is None:
             break
-        moved, reached = _em(move(parameters, *proposed), part, floors=floors, tol=tol, passes=MOVE_PASSES)
-        if reached > likelihood + MIN_GAIN:
+        moved = move(parameters, *proposed)
+        goal = likelihood + MIN_GAIN
+        moved, reached = em_passes(moved, part, floors=floors, tol=tol, passes=MOVE_PASSES, goal=goal)
+        if reached > goal:
             parameters, likelihood, moves = moved, reached, _moves(moved)
-    return _em(parameters, sample, floors=floors, tol=tol, passes=_affordable_passes(parameters, sample))[0]
+    return em_passes(parameters, sample, floors=floors, tol=tol, passes=affordable_passes(parameters, sample))[0]
 
 
-def _affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
+def floored(parameters: Parameters, floors: np.ndarray) -> Parameters:
+    """The parameters with variances of at least `floors`."""
+    return Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
+
+
+def affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
     """The number of EM passes over x within MAX_WORK, from 1 to `most`."""
     return max(1, min(most, MAX_WORK // (x.size * len(parameters.weights_))))
 
 
-def _em(
-    parameters: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int
+def em_passes(
+    parameters: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int, goal: float = -np.inf
 ) -> tuple[Parameters, float]:
-    """The mixture after `passes` or once a pass gains less than `tol`, and the mean log likelihood before the last."""
+    """The mixture after at most `passes` EM passes over x, and the mean log likelihood before the last.
+
+    EM stops once a pass gains less than `tol`, or, after FEWEST passes, once the likelihood cannot reach `goal` unless
+    a later pass gains more than the last.
+    """
     mean = -np.inf
-    for _ in range(passes):
+    for left in range(passes - 1, -1, -1):
         sums = MixtureSums(parameters).update(x, name="sample")
         before, mean = mean, sums.mean_log_likelihood
         parameters = sums.finish(floor=floors)
-        if mean - before < tol:
+        gain = mean - before
+        if gain < tol or (passes - left > FEWEST and mean + left * gain < goal):
             break
     return parameters, mean
 

@@ -6,12 +6,10 @@ import numpy as np
 
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
+from ildfv.estimators.seeding import kmeans_plusplus
 
 INITS = ("k-means", "k-means++", "faiss")
-TIE = 1e-6  # relative difference of two runs below which the first is kept, so that the choice ignores rounding errors
-LLOYD_STEPS = 10  # the clusters are only the start of EM: further steps cost more than the EM passes that they save
-RUN_ROWS = 256  # descriptors per component of each of several runs: 4 runs then take less time than one on a sample
-REFINING_STEPS = 3  # Lloyd steps on the whole sample after several runs on a part of it
+LLOYD_STEPS = 10  # further steps cost more than the EM passes that they save
 BLOCK = 2048  # descriptors assigned at a time: distances to 32 centres stay in the cache, twice as fast as all at once
 SAMPLE_VALUES = 1 << 24  # maximum number of values in a sample (64 MB of float32)
 SAMPLE_ROWS = 1 << 15  # maximum number of descriptors in a sample: 1000 per component at k = 32
@@ -24,7 +22,7 @@ def sample_size(n_components: int, n_features: int) -> int:
 
 
 def start(
-    sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0, n_init: int = 1
+    sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0, steps: int = LLOYD_STEPS
 ) -> Parameters:
     """Mixture of the clusters of a sample.
 
@@ -37,10 +35,8 @@ def start(
         "k-means++" uses the clusters of its seeds, "k-means" refines them by Lloyd steps, "faiss" uses FAISS's
         k-means.
     seed : int
-    n_init : int
-        Number of k-means runs from different seeds, of which the one with the smallest sum of squared distances is
-        used. A single run often puts two separate clusters into one component and splits a third cluster. Several runs
-        use RUN_ROWS evenly spaced descriptors per component, and the best one is refined on all.
+    steps : int
+        Number of Lloyd steps.
 
     Returns
     -------
@@ -52,27 +48,17 @@ def start(
     InputError
         More components than descriptors; values too large to be squared; unknown `init`.
     """
-    x = np.asarray(sample)  # (n, d), converted to float64 in blocks: a copy would double the memory
+    x = np.asarray(sample)  # (n, d)
     n = len(x)
     check(n_components <= n, f"n_components must be at most {n}, the number of descriptors, got {n_components}")
     largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean = x.mean(axis=0, dtype=np.float64)
     sd = without_rounding(x.var(axis=0, dtype=np.float64), mean) ** 0.5
-    scaled = x - mean
-    scaled /= np.where(sd > 0, sd, np.inf)  # 0 in dimensions without variance
+    scaled = ((x - mean) / np.where(sd > 0, sd, np.inf)).astype(np.float32)  # 0 in dimensions without variance
     if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
-    part = scaled if n_init == 1 else every(scaled, RUN_ROWS * n_components)
-    centres, labels, smallest = _k_means(part, n_components, init, seed)
-    for run in range(1, n_init):
-        *found, total = _k_means(part, n_components, init, seed + run)
-        if total < smallest * (1 - TIE):
-            (centres, labels), smallest = found, total
-    if len(part) < n:
-        for _ in range(REFINING_STEPS if init != "k-means++" else 0):
-            centres = _centres(scaled, nearest(scaled, centres), centres)
-        labels = nearest(scaled, centres)
+    centres, labels = _k_means(scaled, n_components, init, seed, steps)
     sizes = np.bincount(labels, minlength=n_components)
     means = _centres(x, labels, mean + centres * sd)
     variances = _centres(x, labels, np.broadcast_to(sd**2, means.shape), around=means) * (sd > 0)
@@ -80,18 +66,15 @@ def start(
     return Parameters(weights / weights.sum(), means, variances)
 
 
-def _k_means(x: np.ndarray, n_components: int, init: str, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Centres (k, d), labels (n,) and sum of squared distances to the nearest centre."""
+def _k_means(x: np.ndarray, n_components: int, init: str, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (k, d) and labels (n,)."""
     if init == "faiss":
         centres = _faiss(x, n_components, seed)
     else:
-        from sklearn.cluster import kmeans_plusplus  # importing it takes 0.5 s, and a prediction does not need it
-
-        centres, _ = kmeans_plusplus(x, n_components, random_state=seed)
-        for _ in range(LLOYD_STEPS if init == "k-means" else 0):
+        centres = kmeans_plusplus(x, n_components, np.random.default_rng(seed))
+        for _ in range(steps if init == "k-means" else 0):
             centres = _centres(x, nearest(x, centres), centres)
-    labels = nearest(x, centres)
-    return centres, labels, float(((x - centres[labels]) ** 2).sum())
+    return centres, nearest(x, centres)
 
 
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -105,8 +88,9 @@ def every(x: np.ndarray, rows: int) -> np.ndarray:
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Index of the nearest centre of each row, (n,)."""
-    offsets, columns = 0.5 * (centres**2).sum(axis=1), np.ascontiguousarray(centres.T)
+    """Index of the nearest centre of each row, (n,), in the precision of x."""
+    offsets = (0.5 * (centres**2).sum(axis=1)).astype(x.dtype)
+    columns = np.ascontiguousarray(centres.T, dtype=x.dtype)
     found = np.empty(len(x), np.int64)
     for start in range(0, len(x), BLOCK):
         found[start : start + BLOCK] = (x[start : start + BLOCK] @ columns - offsets).argmax(axis=1)

@@ -11,7 +11,7 @@ from ildfv.errors import check
 from ildfv.kernels.cuda.interop import on_gpu
 from ildfv.kernels.reference import Moments
 
-__all__ = ["Moments", "moments", "on_gpu"]
+__all__ = ["Moments", "fisher_vectors", "moments", "on_gpu"]
 
 
 def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = False, weights: Any = None) -> Moments:
@@ -44,8 +44,36 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
     InputError
         For invalid shapes or dtypes, for values that are not finite, and for weights that are negative or not finite.
     """
-    first = maps[0] if isinstance(maps, (list, tuple)) and maps else maps
-    kind = _library(first)
+    parameters = _parameters(maps, mixture)
+    if on_gpu(_first(maps)):
+        from ildfv.kernels.cuda.moments import moments as moments_on_gpu
+
+        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled, descriptor_weights=weights)
+
+    from ildfv.kernels import cpu
+
+    options = {"threshold": threshold, "pooled": pooled}
+    return Moments(*_on_cpu(cpu.moments, maps, parameters, weights, 3, options))
+
+
+def fisher_vectors(maps: Any, mixture: Any, *, weights: Any = None, **options: Any) -> tuple[Any, Any]:
+    """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, and log likelihoods (b,), of maps on the CPU.
+
+    maps, mixture, weights: as in `moments`. options: those of `ildfv.kernels.cpu.fisher_vectors`.
+    """
+    from ildfv.kernels import cpu
+
+    vectors, likelihoods = _on_cpu(cpu.fisher_vectors, maps, _parameters(maps, mixture), weights, 1, options)
+    return vectors, likelihoods
+
+
+def _first(maps: Any) -> Any:
+    return maps[0] if isinstance(maps, (list, tuple)) and maps else maps
+
+
+def _parameters(maps: Any, mixture: Any) -> tuple[Any, Any, Any]:
+    """Weights, means and variances; InputError unless the maps are arrays of one library and the mixture is fitted."""
+    kind = _library(_first(maps))
     arrays = maps if isinstance(maps, (list, tuple)) else (maps,)
     if {type(a) for a in arrays} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays
         for i, a in enumerate(arrays):
@@ -56,26 +84,28 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
     names = ("weights_", "means_", "variances_")
     fitted = all(hasattr(mixture, name) for name in names)
     check(fitted, f"mixture must have {', '.join(names)}, got {type(mixture).__name__} without them: fit it first")
-    parameters = tuple(getattr(mixture, name) for name in names)
-    if on_gpu(first):
-        from ildfv.kernels.cuda.moments import moments as moments_on_gpu
+    return mixture.weights_, mixture.means_, mixture.variances_
 
-        return moments_on_gpu(maps, *parameters, threshold=threshold, pooled=pooled, descriptor_weights=weights)
 
-    from ildfv.kernels import cpu
+def _on_cpu(kernel: Any, maps: Any, parameters: Any, weights: Any, likelihood: int, options: dict[str, Any]) -> Any:
+    """The arrays that a function of `ildfv.kernels.cpu` returns, in the library of the maps.
 
+    likelihood: index of the log likelihood among the results.
+    """
     parameters = tuple(to_numpy(a) for a in parameters)
     if weights is not None:
         weights = [to_numpy(a) for a in weights]
-    options = {"threshold": threshold, "pooled": pooled, "descriptor_weights": weights}
-    if kind != "torch":
-        return _checked_range(cpu.moments(maps, *parameters, **options))
+    of_torch = _library(_first(maps)) == "torch"
+    if of_torch:
+        maps = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
+    results = kernel(maps, *parameters, descriptor_weights=weights, **options)
+    _check_range(results[likelihood])
+    if not of_torch:
+        return results
 
     import torch
 
-    views = [_from_torch(a) for a in maps] if isinstance(maps, (list, tuple)) else _from_torch(maps)
-    result = _checked_range(cpu.moments(views, *parameters, **options))
-    return Moments(*(torch.from_numpy(a) for a in result))
+    return tuple(torch.from_numpy(a) for a in results)
 
 
 def _library(a: Any) -> str:
@@ -84,18 +114,17 @@ def _library(a: Any) -> str:
     return "numpy" if name == "builtins" else name
 
 
-def _checked_range(result: Moments) -> Moments:
-    """`result` unchanged; InputError if values are so far from every mean that their squares overflow float64."""
-    in_range = result.log_likelihood.dtype != np.float64 or bool(np.isfinite(result.log_likelihood).all())
+def _check_range(log_likelihood: np.ndarray) -> None:
+    """InputError if values are so far from every mean that their squares overflow float64."""
+    in_range = log_likelihood.dtype != np.float64 or bool(np.isfinite(log_likelihood).all())
     check(in_range, "maps must be within 1e154 standard deviations of the mixture")
-    return result
 
 
 def _from_torch(a: Any) -> Any:
     """A NumPy view of the tensor."""
     import torch
 
-    from ildfv.kernels.cpu import BFLOAT16
+    from ildfv.kernels.tables import BFLOAT16
 
     a = a.detach()
     return a.view(torch.int16).numpy().view(BFLOAT16) if a.dtype == torch.bfloat16 else a.numpy()

@@ -28,6 +28,7 @@ cdef extern from "cpu/moments.h" namespace "ildfv" nogil:
         void* s2
         void* log_likelihood
         bint in_double
+        int64_t by_map
 
     struct Options:
         double threshold
@@ -65,10 +66,11 @@ cdef vector[Map] _maps(int64_t[:, ::1] table):
 
 def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const double[:, ::1] means,
             const double[:, ::1] variances, uintptr_t s0, uintptr_t s1, uintptr_t s2, uintptr_t log_likelihood,
-            *, bint in_double, double threshold, bint pooled, int threads, str isa=""):
+            *, bint in_double, int64_t by_map, double threshold, bint pooled, int threads, str isa=""):
     """Writes the moments to the given addresses. Returns the index of the first map that is not finite, or −1.
 
-    `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0).
+    `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0). by_map: number of
+    values from the s1 of a map to that of the next, and from its s2 to the next.
     """
     cdef vector[Map] all_maps = _maps(maps)
     cdef Mixture mixture
@@ -77,7 +79,7 @@ def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const 
     cdef bytes name = isa.encode()
     cdef int64_t first_bad
     mixture = Mixture(means.shape[0], means.shape[1], &weights[0], &means[0, 0], &variances[0, 0])
-    sums = Sums(<void*>s0, <void*>s1, <void*>s2, <void*>log_likelihood, in_double)
+    sums = Sums(<void*>s0, <void*>s1, <void*>s2, <void*>log_likelihood, in_double, by_map)
     options = Options(threshold, pooled, threads, name)
     with nogil:
         first_bad = c_moments(all_maps.data(), <int64_t>all_maps.size(), <Element>element, mixture, sums, options)
@@ -106,6 +108,31 @@ def contributions(int64_t[:, ::1] maps, int element, const double[::1] weights, 
         first_bad = c_contributions(all_maps.data(), <int64_t>all_maps.size(), <Element>element, mixture, functionals,
                                     results.data(), options)
     return first_bad
+
+
+cdef extern from "cpu/fisher.h" namespace "ildfv" nogil:
+    struct FisherLayout:
+        int64_t k, d
+        bint improved, by_component, weight_part
+        double least_norm
+
+    void c_fisher_vectors "ildfv::fisher_vectors"[T](
+        T*, const T*, const double*, const double*, const double*, int64_t, const FisherLayout&, int) except +
+
+
+ctypedef fused Real:
+    float
+    double
+
+
+def fisher_vectors(Real[:, ::1] rows, const Real[:, ::1] s0, const double[::1] counts, const double[::1] roots,
+                   const double[::1] weights, *, int64_t d, bint improved, bint by_component, bint weight_part,
+                   double least_norm, int threads):
+    """Turns rows that start with the s1 (k, d) and s2 (k, d) of a map into Fisher vectors, in place."""
+    cdef FisherLayout layout = FisherLayout(s0.shape[1], d, improved, by_component, weight_part, least_norm)
+    with nogil:
+        c_fisher_vectors(&rows[0, 0], &s0[0, 0], &counts[0], &roots[0], &weights[0], rows.shape[0], layout,
+                         threads)
 
 
 cdef extern from "cpu/slices.h" namespace "ildfv" nogil:

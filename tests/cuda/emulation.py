@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ildfv.kernels.cpu import BFLOAT16
 from ildfv.kernels.cuda.device import TorchDevice
+from ildfv.kernels.tables import BFLOAT16
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = itertools.count()  # device keys: unlike addresses, they are never reused

@@ -28,7 +28,13 @@ def begin(x, k):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping check:sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([GaussianMixture(2, max_iter=20)])
+@parametrize_with_checks(
+    [GaussianMixture(2, max_iter=20)],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": "the start is computed from a sample: equal starts are tested "
+        "in test_weights.py"
+    },
+)
 def test_scikit_learn_accepts_the_mixture(estimator, check):
     check(estimator)
 
@@ -249,16 +255,16 @@ def test_starts_are_reproducible_and_keep_the_overall_moments(init):
     np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
 
 
-def test_several_runs_on_a_part_of_the_sample_end_as_good_as_on_all_of_it(monkeypatch):
+def test_several_starts_are_at_least_as_likely_as_one_on_average():
     x = blobs(n=6000, d=4, k=8, spread=1.0)
-    fast = start(x, 8, n_init=4)
-    monkeypatch.setattr("ildfv.estimators.start.RUN_ROWS", len(x))
-    slow = start(x, 8, n_init=4)
-    distances = [((x - one.means_[nearest(x, one.means_)]) ** 2).sum() for one in (fast, slow)]
-    assert distances[0] == pytest.approx(distances[1], rel=0.01)
-    overall_mean, overall_variance = fast.overall()  # of all descriptors, not of the part
-    np.testing.assert_allclose(overall_mean, x.mean(axis=0), atol=1e-9)
-    np.testing.assert_allclose(overall_variance, x.var(axis=0), rtol=1e-9)
+
+    def mean(n_init: int) -> float:
+        fits = [GaussianMixture(8, max_iter=5, tol=0, n_init=n_init, random_state=seed).fit(x) for seed in range(6)]
+        return float(np.mean([fit.score(x) for fit in fits]))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert mean(4) >= mean(1)
 
 
 def test_blocks_of_rows_do_not_change_the_nearest_centre(monkeypatch):
@@ -270,8 +276,9 @@ def test_blocks_of_rows_do_not_change_the_nearest_centre(monkeypatch):
 
 def test_k_means_improves_on_its_seeds():
     x = blobs(k=8, spread=1.0)
-    k_means, seeds = (GaussianMixture(8, max_iter=0, init=init).fit(x).score(x) for init in ("k-means", "k-means++"))
-    assert k_means > seeds
+    found = [start(x, 8, init=init).means_ for init in ("k-means", "k-means++")]
+    k_means, seeds = (((x - means[nearest(x, means)]) ** 2).sum() for means in found)
+    assert k_means < seeds
 
 
 def test_samples_follow_the_mixture():
