@@ -35,7 +35,7 @@ def train(
     threshold: Annotated[
         str | None,
         typer.Option(
-            help="T of the training targets, in pixels or, such as 5%, in percent of the lung pixels of the slice. "
+            help="T of the training targets: pixels, or percent of the lung pixels of the slice, such as 5%. "
             "Results are for the T of the workspace.",
             metavar="T",
             show_default="T of the workspace",
