@@ -253,3 +253,19 @@ if __name__ == "__main__":
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.stdout.strip() == "2400.0"
+
+
+def test_flushed_subnormal_numbers_do_not_change_the_bits(isa):
+    """torch.set_flush_denormal makes comparisons with subnormal numbers comparisons with 0."""
+    torch = pytest.importorskip("torch")
+    means = np.random.default_rng(3).normal(size=(32, 64))
+    mixture = np.full(32, 1 / 32), means, np.ones((32, 64))
+    x = draw(2, 300, mixture)
+    expected = cpu.moments(x, *mixture)
+    assert torch.set_flush_denormal(True)
+    try:
+        found = cpu.moments(x, *mixture)
+    finally:
+        torch.set_flush_denormal(False)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
