@@ -8,13 +8,16 @@ Implementations compared, all float32 and with the same mixture:
     ours      ildfv.nn.FisherVector2d
     plain     the formulas as written, with the n·k·d differences in memory
     gemm      t² expanded, so that scores and moments are matrix products (float32; loses digits by cancellation)
-    encoding  a residual encoder as NetVLAD and PyTorch-Encoding compute it: softmax of scaled distances to k centres,
-              then the weighted sum of residuals, with the n·k·d residuals in memory. Its output is smaller (k·d), so
-              its cost is a lower bound for a Fisher layer computed the same way
+    encoding  a residual encoder as PyTorch-Encoding computes it: softmax of scaled distances to k centres, then the
+              weighted sum of residuals, with the n·k·d residuals in memory. Its output is smaller (k·d), so its cost is
+              a lower bound for a Fisher layer computed the same way
+    netvlad   NetVLAD as published: softmax of a 1×1 convolution, then the weighted sum of the n·k·d residuals
 
 Each implementation runs in its own process. Peak memory is the increase of the resident size since the start of the
-first pass, or on CUDA the peak of the allocator. Times are the minimum of the repeats after one warm-up: on the CPU,
-processor time of all threads, which depends little on other programs on the machine; on CUDA, wall time.
+first pass, or on CUDA the peak of the allocator. `least_bytes` is the computed lower bound of the peak, also of
+implementations that are skipped because they need more than the free memory; netvlad-k64 and netvlad-k128 have the maps
+of `netvlad` and fewer centres, so that all implementations fit. Times are the minimum of the repeats after one warm-up:
+on the CPU, processor time of all threads, which depends little on other programs on the machine; on CUDA, wall time.
 """
 
 from __future__ import annotations
@@ -36,15 +39,21 @@ SHAPES = {
     "middle": (8, 256, 28, 28, 32),
     "wide": (4, 512, 14, 14, 64),
     "netvlad-quarter": (1, 256, 32, 32, 256),  # a sixteenth of the next one's n·k·d, which fits into a few GB
+    "netvlad-k64": (1, 256, 64, 64, 64),
+    "netvlad-k128": (1, 256, 64, 64, 128),
     "netvlad": (1, 256, 64, 64, 1024),  # a NetVLAD layer in plain torch needs 25 GB here
 }
 SHARE = 0.6  # maximum fraction of the free memory that an implementation may need
 
 
 def expected_bytes(method: str, shape: tuple[int, ...]) -> int:
-    """A lower bound of the peak: four float32 arrays of n·k·d for implementations that store the differences."""
+    """A lower bound of the peak in float32: arrays of n·k·d values for implementations that store the differences.
+
+    netvlad: three, the residuals, their products with the shares and the gradient. plain, encoding: also the squares.
+    """
     b, d, h, w, k = shape
-    return 4 * b * h * w * (4 * k * d if method in ("plain", "encoding") else 4 * (k + d))
+    arrays = {"netvlad": 3 * k * d, "plain": 4 * k * d, "encoding": 4 * k * d}
+    return 4 * b * h * w * arrays.get(method, 4 * (k + d))
 
 
 def build(method: str, shape: tuple[int, ...], device: str):
@@ -68,7 +77,7 @@ def build(method: str, shape: tuple[int, ...], device: str):
         layer = torch.nn.Module()
         for name, value in (("logits", torch.zeros(k)), ("means", means), ("log_variances", variances.log())):
             setattr(layer, name, torch.nn.Parameter(value))
-        forward = {"plain": plain, "gemm": gemm, "encoding": encoding}[method]
+        forward = {"plain": plain, "gemm": gemm, "encoding": encoding, "netvlad": netvlad}[method]
         layer.forward = lambda maps: forward(layer, maps)
     return layer.to(device), maps.to(device).requires_grad_()
 
@@ -112,6 +121,16 @@ def encoding(layer, maps):
     return _normalised([(share[..., None] * residuals).sum(1)])
 
 
+def netvlad(layer, maps):
+    """(b, k·d)"""
+    import torch
+
+    x = maps.flatten(2).mT
+    share = torch.nn.functional.conv2d(maps, layer.means[..., None, None], layer.logits).flatten(2).mT.softmax(2)
+    residuals = x[:, :, None] - layer.means  # (b, n, k, d)
+    return _normalised([(share[..., None] * residuals).sum(1)])
+
+
 def measure(method: str, shape: tuple[int, ...], device: str, repeats: int) -> dict:
     """Seconds and peak bytes of one implementation, in this process."""
     import torch
@@ -149,7 +168,7 @@ def measure(method: str, shape: tuple[int, ...], device: str, repeats: int) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
-    parser.add_argument("--methods", nargs="+", default=["ours", "plain", "gemm", "encoding"])
+    parser.add_argument("--methods", nargs="+", default=["ours", "plain", "gemm", "encoding", "netvlad"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out")
@@ -166,14 +185,15 @@ def main() -> None:
         for method in given.methods:
             needed = expected_bytes(method, SHAPES[name])
             if given.device == "cpu" and needed > SHARE * free:
-                results.add(shape=name, method=method, skipped=f"needs at least {needed / 1e9:.0f} GB")
+                skipped = f"needs at least {needed / 1e9:.0f} GB"
+                results.add(shape=name, method=method, least_bytes=needed, skipped=skipped)
             else:
                 own = [sys.executable, __file__, "--one", method, name, "--device", given.device]
                 with results.contestant(shape=name, method=method):
                     ended = subprocess.run(
                         [*own, "--repeats", str(given.repeats)], capture_output=True, text=True, check=True
                     )
-                    results.add(shape=name, method=method, **json.loads(ended.stdout))
+                    results.add(shape=name, method=method, least_bytes=needed, **json.loads(ended.stdout))
             print(results.found["rows"][-1], flush=True)
 
 

@@ -85,3 +85,29 @@ def soft(name: str):
     label = rng.integers(0, k, size=(count, n))
     maps = means[label] + rng.normal(size=(count, n, d)) * np.sqrt(variances[label])
     return maps.astype(np.float32), (np.full(k, 1 / k), means, variances)
+
+
+def isotropic_peaky(name: str):
+    """Maps (b, n, d) around 32 or 256 random means with unit variances in all dimensions, and that mixture.
+
+    No dimension is more informative than another, unlike those of activations, but posteriors are peaky.
+    """
+    means, labels, noise = _isotropic(name)
+    return (means[labels] + noise).astype(np.float32), _unit(means)
+
+
+def isotropic_soft(name: str):
+    """Standard normal maps (b, n, d), and a mixture whose means are near 0."""
+    means, _, noise = _isotropic(name)
+    return noise.astype(np.float32), _unit(0.05 * means)
+
+
+def _isotropic(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means (k, d), labels (b, n) and noise (b, n, d)."""
+    _, n, d, k, count = SHAPES[name]
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(k, d)), rng.integers(k, size=(count, n)), rng.normal(size=(count, n, d))
+
+
+def _unit(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.full(len(means), 1 / len(means)), means, np.ones_like(means)

@@ -1,5 +1,7 @@
 """Speed relative to each alternative: `python bench/ratios.py [--threads 1 2] [--shapes conv1 …] [--rounds 7]`.
 
+`--kinds isotropic_peaky isotropic_soft` uses random mixtures without informative dimensions instead of activations.
+
 Every round runs our kernel, each alternative and sgemm once, so that other load on the machine affects all of them
 equally. A ratio is the median of the ratios of all rounds. A turn of one implementation consists of: a pause of REST
 seconds, in which the threads of the previous turn stop spinning; uncounted runs for WARM seconds, which load the maps
@@ -36,6 +38,8 @@ UNSET = (  # the default of each library
 
 def machine() -> dict:
     """Machine and versions, on which the numbers depend."""
+    from ildfv.kernels.cpu import instruction_set
+
     names = ("ildfv", "numpy", "torch", "scikit-image", "cyvlfeat")
     cpu = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
@@ -46,12 +50,13 @@ def machine() -> dict:
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "python": platform.python_version(),
+        "instruction_set": instruction_set(),
         "versions": {name: found.get(name) for name in names},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> list[dict]:
+def measure(threads: int, shapes: list[str], kinds: list[str], rounds: int, clock_name: str) -> list[dict]:
     """One row for each shape and kind of data."""
     import data
     import numpy as np
@@ -68,7 +73,7 @@ def measure(threads: int, shapes: list[str], rounds: int, clock_name: str) -> li
     square = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
     rows = []
     for shape in shapes:
-        for kind in ("peaky", "soft"):
+        for kind in kinds:
             maps, mixture = getattr(data, kind)(shape)
             (b, n, d), k = maps.shape, len(mixture[0])
             runs = {"ours": peers.ours(mixture)}
@@ -129,10 +134,11 @@ def one_thread(run, cpu, threads: int):
 
 
 def line(row: dict) -> str:
+    width = 15 if "_" in row["data"] else 5
     libraries = "  ".join(f"{name} {row['speedup'][name]:5.1f}×" for name in LIBRARIES if name in row["speedup"])
     scaling = f"  1 → {row['threads']} threads {row['speedup']['ours, 1 thread']:.2f}×" if row["threads"] > 1 else ""
     return (
-        f"{row['threads']} thread{'s' if row['threads'] > 1 else ' '} {row['shape']:11} {row['data']:5} "
+        f"{row['threads']} thread{'s' if row['threads'] > 1 else ' '} {row['shape']:11} {row['data']:{width}} "
         f"{row['ms_per_slice']:7.3f} ms  sgemm {row['times_sgemm']:4.2f}×  "
         f"{row['best_gemm']:16} {row['times_best_gemm']:5.2f}×  {libraries}{scaling}"
     )
@@ -142,13 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", nargs="+", default=["conv1", "conv2", "conv5", "conv1-k256", "fc6"])
+    parser.add_argument("--kinds", nargs="+", default=["peaky", "soft"], help="functions of data.py")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread while other jobs run")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "moments-cpu.json")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # results of a child process
     options = parser.parse_args()
     if options.rows:
-        rows = measure(options.threads[0], options.shapes, options.rounds, options.clock)
+        rows = measure(options.threads[0], options.shapes, options.kinds, options.rounds, options.clock)
         options.rows.write_text(json.dumps(rows))
         return
     rows = []
@@ -158,7 +165,7 @@ def main() -> None:
         environment = {k: v for k, v in os.environ.items() if k not in UNSET} | {"OMP_NUM_THREADS": str(threads)}
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
         command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]
-        command += ["--rounds", str(options.rounds), "--shapes", shape]
+        command += ["--rounds", str(options.rounds), "--shapes", shape, "--kinds", *options.kinds]
         subprocess.run(command, check=True, env=environment)
         rows += json.loads(part.read_text())
         part.unlink()

@@ -59,10 +59,11 @@ inline vec<real> all(real value) {
     return value - vec<real>{};
 }
 
-// The smallest positive (subnormal) number.
+// The smallest positive normal number. Subnormal ones equal 0 if another library, such as torch, has set the processor
+// to flush them.
 template <class real>
 constexpr real smallest() {
-    return sizeof(real) == 4 ? (real)1.401298464324817e-45 : (real)4.9406564584124654e-324;
+    return sizeof(real) == 4 ? (real)1.17549435082228750797e-38 : (real)2.2250738585072014e-308;
 }
 
 // a > b ? a : b, which is b if one is NaN. gcc 12 does not always compile this expression to one instruction.

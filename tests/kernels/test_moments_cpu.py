@@ -69,6 +69,18 @@ def test_moments_equal_the_reference(isa, n, d, k, spread, dtype):
         )
 
 
+@pytest.mark.parametrize("distance", [1.0, 0.4], ids=["few posteriors", "several posteriors"])
+@pytest.mark.parametrize(("n", "d", "k"), [(700, 18, 32), (300, 64, 32), (300, 100, 33), (257, 256, 40)])
+def test_moments_of_mixtures_without_informative_dimensions(isa, n, d, k, distance):
+    """The bounds exclude few components, so all scores are computed, but only few posteriors are above 0."""
+    means = distance * np.random.default_rng(3).normal(size=(k, d))
+    mixture = np.full(k, 1 / k), means, np.ones((k, d))
+    x = draw(3, n, mixture)
+    for threshold in (1e-6, 1e-12):
+        expected = reference.moments(x, *mixture, threshold=threshold)
+        assert_close(cpu.moments(x, *mixture, threshold=threshold), expected, TOLERANCE[np.float32])
+
+
 def test_layouts_give_equal_bits(isa):
     mixture = mixture_of(9, 20)
     x = draw(3, 6 * 50, mixture)  # (b, n, d)
@@ -241,3 +253,19 @@ if __name__ == "__main__":
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.stdout.strip() == "2400.0"
+
+
+def test_flushed_subnormal_numbers_do_not_change_the_bits(isa):
+    """torch.set_flush_denormal makes comparisons with subnormal numbers comparisons with 0."""
+    torch = pytest.importorskip("torch")
+    means = np.random.default_rng(3).normal(size=(32, 64))
+    mixture = np.full(32, 1 / 32), means, np.ones((32, 64))
+    x = draw(2, 300, mixture)
+    expected = cpu.moments(x, *mixture)
+    assert torch.set_flush_denormal(True)
+    try:
+        found = cpu.moments(x, *mixture)
+    finally:
+        torch.set_flush_denormal(False)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
