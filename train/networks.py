@@ -15,6 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ildfv.errors import InputError, check
+from ildfv.store.tensors import read_tensors
 from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
@@ -174,12 +175,10 @@ def load_weights(network: Network, path: Path) -> list[str]:
     """Loads the tensors of a safetensors file whose name and shape match those of the network; returns their names.
 
     Names may lack "body.". The last layer of an ImageNet network has another shape, so this layer keeps its random
-    weights. InputError if no tensor matches.
+    weights. InputError if no tensor matches, or if a tensor contains NaN or infinity.
     """
-    from safetensors.numpy import load_file
-
     own, taken = network.state_dict(), []
-    for name, value in load_file(path).items():
+    for name, value in read_tensors(path).items():
         full = name if name in own else f"body.{name}"
         if full in own and tuple(own[full].shape) == value.shape:
             own[full].copy_(torch.from_numpy(value))

@@ -18,15 +18,15 @@ from ildfv.errors import InputError, check
 from ildfv.inference.predictor_location import CARD, INFO, TENSORS, predictor_content
 from ildfv.inference.schema import PredictorInfo
 from ildfv.store.atomic import sha256, write_bytes
+from ildfv.store.tensors import read_tensors
 
 
 def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], str]:
     """(info, tensors, checksum) of the predictor in a folder.
 
-    InputError: a file is missing, the version is unknown, or the checksum of the tensors differs.
+    InputError: a file is missing, the version is unknown, the checksum of the tensors differs, or a tensor contains NaN
+    or infinity.
     """
-    from safetensors.numpy import load_file
-
     content = predictor_content(folder)
     try:
         info = PredictorInfo.model_validate(content)
@@ -38,7 +38,7 @@ def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], 
         found == info.tensors_sha256,
         f"{folder / TENSORS} must be intact, got a checksum mismatch: copy the predictor again",
     )
-    return info, load_file(folder / TENSORS), sha256(folder / INFO)
+    return info, read_tensors(folder / TENSORS), sha256(folder / INFO)
 
 
 def write_predictor(

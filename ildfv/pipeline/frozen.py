@@ -11,6 +11,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
+from ildfv.store.tensors import read_tensors
 
 FROZEN = ", frozen"  # suffix of the network's name in the inputs of an encoding
 OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
@@ -45,15 +46,14 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, lacks a tensor of the network, or has another tensor or shape. The
-        tensors of the last layer may have another shape, because the number of classes differs.
+        The file is not a safetensors file, lacks a tensor of the network, has another tensor or shape, or contains NaN
+        or infinity. The tensors of the last layer may have another shape, because the number of classes differs.
     """
     from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std
     from ildfv.train.networks import build, check_whole_slices, set_tensors, tensors
 
     check_whole_slices(name)
-    check(weights.is_file(), f"--weights must be a safetensors file, got {weights}, which is not a file")
     network = build(name)
     own = tensors(network)
     found = {key if key in own else f"body.{key}": value for key, value in _read(name, weights).items()}
@@ -78,17 +78,11 @@ def frozen_network(
 
 def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, or of the checkpoint that a package installs, by name."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     from ildfv.train.pretrained import PRETRAINED, packaged_weights, read_checkpoint
 
     if name in PRETRAINED and weights.suffix == ".pth" and weights == packaged_weights(name):
         return read_checkpoint(weights)
-    try:
-        return load_file(weights)
-    except SafetensorError as error:
-        raise InputError(f"--weights must be a safetensors file, got {weights}: {error}") from error
+    return read_tensors(weights)
 
 
 def frozen_name(network: str, layer: str) -> str:

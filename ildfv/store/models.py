@@ -12,9 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError
 from ildfv.parsing import check_regular, parse_json
 from ildfv.store.atomic import MEND, check_space, replacing, write_json
+from ildfv.store.tensors import check_finite
 
 TENSORS, INFO = "model.safetensors", "model.json"
 METADATA = "ildfv"  # the only metadata key, because safetensors does not keep the order of several keys
@@ -55,9 +56,7 @@ def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:
         raise InputError(f"{path} must be intact, got a checksum mismatch: {MEND}")
-    for name, tensor in tensors.items():
-        finite = tensor.dtype.kind not in "fc" or bool(np.isfinite(tensor).all())
-        check(finite, f"{path} must hold finite numbers, got NaN or infinity in {name!r}: {MEND}")
+    check_finite(tensors, path, MEND)
     return tensors, json.loads(metadata["info"])
 
 

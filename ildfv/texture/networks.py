@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ildfv.errors import InputError, check, require
+from ildfv.store.tensors import USE_OTHERS, check_finite
 
 LEAST = 32  # pixels along a side; at this size, the last stage of common networks has a single location
 PROBE = 224  # side in pixels of the image that is used to find layers
@@ -144,6 +145,7 @@ def _load(body, path: Path) -> None:
     missing = [name for name in own if name not in fits and "classifier" not in name and "fc" not in name]
     check(bool(fits), f"{path} must contain weights of the network, got no tensor with matching name and shape")
     check(len(missing) < len(own) // 10, f"{path} must contain all weights, got none for {', '.join(missing[:3])}")
+    check_finite({name: v.float().numpy() for name, v in fits.items()}, path, USE_OTHERS)
     body.load_state_dict(fits, strict=False)
 
 

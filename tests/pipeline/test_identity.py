@@ -136,9 +136,9 @@ def test_non_finite_weights_are_named_by_verify_and_on_loading(root, model):
     first = next(name for name, value in spoilt.items() if value.dtype.kind == "f")
     spoilt[first] = np.full_like(spoilt[first], np.nan)
     save_model(root / model, spoilt, info)
-    with pytest.raises(InputError, match="must hold finite numbers"):
+    with pytest.raises(InputError, match="must contain finite numbers"):
         load_model(root / model)
-    assert "must hold finite numbers, got NaN or infinity" in faults(root)
+    assert "must contain finite numbers, got NaN or infinity" in faults(root)
 
 
 def test_a_changed_salt_is_named_by_verify_and_by_the_first_command(root):
