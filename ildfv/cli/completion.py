@@ -34,7 +34,7 @@ def layers(context: typer.Context, incomplete: str) -> list[str]:
     """Layers that can be encoded: layers of --network or of the workspace's networks, and layers without a network."""
     network = context.params.get("network")
     names = _of_models(context) or OF_NETWORK[defaults.NETWORK] if network is None else OF_NETWORK.get(network, ())
-    return _beginning((*names, *UNTRAINED), incomplete)
+    return _joined((*names, *UNTRAINED), incomplete)
 
 
 def encoded_layers(context: typer.Context, incomplete: str) -> list[str]:
@@ -48,8 +48,13 @@ def encoded_layers(context: typer.Context, incomplete: str) -> list[str]:
 
 def joined_layers(context: typer.Context, incomplete: str) -> list[str]:
     """Layers like `encoded_layers`, also after a plus sign, as in `filters+patches`."""
+    return _joined(encoded_layers(context, ""), incomplete)
+
+
+def _joined(names: Iterable[str], incomplete: str) -> list[str]:
+    """The names that complete the last name of `incomplete`, which may follow other names and a plus sign."""
     before, plus, last = incomplete.rpartition("+")
-    return [f"{before}{plus}{name}" for name in encoded_layers(context, last)]
+    return [f"{before}{plus}{name}" for name in _beginning(names, last)]
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:

@@ -10,8 +10,8 @@ import typer
 from ildfv.cli import completion, output
 from ildfv.cli import options as o
 from ildfv.cli.early import check_study
+from ildfv.cli.encoded import show_encodings
 from ildfv.cli.scores import show_scores
-from ildfv.counted import counted
 from ildfv.pipeline.choices import check_head, check_method, check_region_name, check_target
 
 
@@ -20,7 +20,8 @@ def encode(
     layer: Annotated[
         str,
         typer.Option(
-            help="Layer: conv1 … conv5, fc6 or any module of the network; or filters or patches, without a network.",
+            help="Layer: conv1 … conv5, fc6 or any module of the network; or filters or patches, without a network. "
+            "Several joined by a plus sign, such as conv1+patches, are encoded one after another.",
             autocompletion=completion.layers,
         ),
     ] = "conv1",
@@ -80,7 +81,8 @@ def encode(
     check_study(workspace, device)
     check_method(method)
     check_region_name(region)
-    from ildfv.pipeline.encode import EncodeSettings, encode_slices
+    from ildfv.pipeline.encode import EncodeSettings
+    from ildfv.pipeline.encode_layers import encode_layers, next_command
 
     settings = EncodeSettings(
         layer=layer,
@@ -94,7 +96,7 @@ def encode(
         region=region,
         lungs=lungs,
     )
-    result = encode_slices(
+    found = encode_layers(
         workspace,
         settings,
         fold=fold,
@@ -105,16 +107,7 @@ def encode(
         fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
     )
-    if not output.emit(result, as_json=as_json):
-        after = counted(result["passes"], "pass", "passes")
-        output.out.print(
-            f"{result['slices']:,} slices with {result['descriptors']:,} descriptors of layer {result['layer']} "
-            f"({result['d']} dimensions, {result['inputs']['model']}) were encoded by a mixture of "
-            f"{result['components']} components. PCA reduced the Fisher vectors from {result['fisher_length']:,} to "
-            f"{result['dimensions']} dimensions ({100 * result['explained_variance']:.1f} % of the variance).\n"
-            f"Mean log likelihood per training descriptor: {result['mean_log_likelihood']:.4f} "
-            f"after {after}. Written to {result['folder']}. Next: ildfv regress"
-        )
+    show_encodings(found, next_command(found), as_json)
 
 
 def regress(

@@ -66,6 +66,7 @@ def test_predictors_are_folders_with_a_description(completed, folder):
 def test_layers_without_a_workspace_are_those_of_the_default_network(completed, tmp_path):
     assert completed("ildfv encode --layer ", tmp_path) == CNNF
     assert completed("ildfv encode --layer fc", tmp_path) == ["fc6", "fc7"]
+    assert completed("ildfv encode --layer conv1+pa", tmp_path) == ["conv1+patches"]
 
 
 def test_layers_are_those_of_the_network(completed, folder):

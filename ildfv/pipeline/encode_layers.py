@@ -1,0 +1,52 @@
+"""`ildfv encode`: one layer, or several joined by "+", each in its own encoding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ildfv.errors import check
+from ildfv.pipeline.choices import SLICE
+from ildfv.pipeline.descriptors import UNTRAINED
+from ildfv.pipeline.encode import EncodeSettings, encode_slices
+from ildfv.pipeline.heads import JOINED
+from ildfv.progress import SILENT, Progress
+
+
+def encode_layers(
+    root: Path,
+    settings: EncodeSettings,
+    *,
+    fold: int = 0,
+    model: str | None = None,
+    network: str | None = None,
+    weights: Path | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> list[dict]:
+    """Encodes the layers of `settings.layer`, such as "conv1+patches", one after another; returns their encoding.json.
+
+    Each layer has its own folder, progress and resume. model, network and weights apply to the layers that need a
+    network. The other parameters are those of `encode_slices`.
+    """
+    layers = settings.layer.split(JOINED)
+    rule = f'layer must be one layer, or several different layers joined by "{JOINED}" such as conv1+patches'
+    check(all(layers) and len(set(layers)) == len(layers), f'{rule}, got "{settings.layer}"')
+    network_needed = any(layer not in UNTRAINED for layer in layers)
+    found = []
+    for layer in layers:
+        has_network = layer not in UNTRAINED or not network_needed  # `encode_slices` refuses options that nothing needs
+        given = {"model": model, "network": network, "weights": weights} if has_network else {}
+        options = {"fold": fold, "device": device, "fresh": fresh, "progress": progress, **given}
+        found.append(encode_slices(root, replace(settings, layer=layer), **options))
+    return found
+
+
+def next_command(encodings: list[dict]) -> str:
+    """The command that fits a regression on these encodings."""
+    if len(encodings) == 1:
+        return "ildfv regress"
+    region = encodings[0]["region"]
+    where = "" if region == SLICE else f" --region {region}"
+    return f"ildfv regress --layer {JOINED.join(one['layer'] for one in encodings)}{where} --head ridge"
