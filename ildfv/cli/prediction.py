@@ -41,6 +41,13 @@ def export(
             show_default="all that were fitted",
         ),
     ] = None,
+    bags: Annotated[
+        str | None,
+        typer.Option(
+            help="With labels of scans: export only heads that pool slice scores by noisy-or or max.",
+            show_default="all that were fitted",
+        ),
+    ] = None,
     fold: o.OwnFold = None,
     cnn: Annotated[
         bool | None, typer.Option(help="Include the outputs of the network.", show_default="if they were evaluated")
@@ -76,6 +83,7 @@ def export(
         layer=layer,
         region=region,
         head=head or (),
+        bags=bags,
         cnn=cnn,
         all_patients=all_patients,
         primary=primary,
@@ -84,13 +92,13 @@ def export(
         progress=output.progress(verbose, workspace=workspace),
     )
     if not output.emit(info.model_dump(mode="json"), as_json=as_json):
-        from ildfv.inference.model_card import verdict
+        from ildfv.inference.model_card import against_baselines
 
         names = ", ".join(one.name for one in info.heads)
         heads = f"heads {names} (primary: {info.primary})" if len(info.heads) > 1 else f"head {names}"
         output.out.print(f"{out} contains the {heads}. {info.use}", soft_wrap=True)
         for one in info.heads:
-            output.out.print(verdict(one).replace("**", ""), soft_wrap=True)
+            output.out.print(against_baselines(one), soft_wrap=True)
         output.out.print(f"Next: ildfv predict SCAN --predictor {quote(str(out))}", soft_wrap=True)
 
 
@@ -99,7 +107,8 @@ def predict(
         list[str],
         typer.Argument(
             help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
-            "dicomweb://host/path/studies/UID, with or without /series/UID.",
+            "dicomweb://host/path/studies/UID, with or without /series/UID. With a predictor trained on images (prepare "
+            "--grey): PNG, JPEG or TIFF files, or folders of them.",
             show_default=False,
         ),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ildfv.cli import output
 from ildfv.counted import counted
-from ildfv.inference.sentences import sentence
+from ildfv.inference.sentences import answered, sentence
 
 HEADINGS = ("pattern", "present", "slices", "probability", "highest\non a slice", "area,\ncm²", "look first\nat slices")
 
@@ -17,20 +17,23 @@ def print_answer(answer: dict) -> None:
         rows = [
             (
                 pattern,
-                "yes" if row["present"] else "no",
+                answered(row["present"]),
                 row["slices"],
                 output.cell(row["probability"]),
                 output.cell(row["highest_probability"]),
                 None if row["area_cm2_present_slices"] is None else round(row["area_cm2_present_slices"]),
-                ", ".join(str(z + 1) for z in row["look_first_at_slices"]),
+                ", ".join(str(z + 1) for z in row["look_first_at_slices"] or ()),
             )
             for pattern, row in head["scan"].items()
         ]
         notes = [*map(sentence, answer["notes"]), *answer["reliability"]] if number == 0 else []
-        if uncalibrated := [pattern for pattern, row in head["scan"].items() if row["probability"] is None]:
+        answers = head["scan"].items()
+        if missing := [pattern for pattern, row in answers if row["present"] is None]:
+            notes.append(f"The training data have no labels of {', '.join(missing)}.")
+        if uncalibrated := [p for p, row in answers if row["present"] is not None and row["probability"] is None]:
             why = "calibration needs held-out scans with and without the pattern"
             notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
-        if poolings := {row["pooling"] for row in head["scan"].values() if "pooling" in row}:
+        if poolings := {row["pooling"] for row in head["scan"].values() if row.get("pooling")}:
             what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
             notes.append(
                 f'This head was fitted to labels of scans: "present" depends on {what}; "slices" is the number of '

@@ -134,7 +134,7 @@ def prepare(
 
     from ildfv.pipeline.prepare import prepare_scans
     from ildfv.pipeline.preview import preview_scans
-    from ildfv.scans.images import Grey
+    from ildfv.scans.grey import Grey
 
     window = None if grey is None else Grey.parse(grey)
 

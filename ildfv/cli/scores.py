@@ -23,7 +23,8 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     rows = []
     for pattern, row in result.per_pattern.items():
         f, auc = (output.with_interval(*row.estimate(measure)) for measure in ("f", "auc"))
-        rows.append((pattern, row.positives, row.positive_patients, f, auc))
+        labelled = row.prevalence is not None
+        rows.append((pattern, row.positives if labelled else "not labelled", row.positive_patients, f, auc))
     overall = result.overall
     defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (

@@ -180,6 +180,8 @@ def _stored_slices(
         labelled=labels.any,
         pixel_area=area,
         phantom=_is_phantom(scan),
+        grey=scan.grey,
+        given_masks=scan.mask is not None,
         resampled=source.resampled,
         changes=source.changes,
     )

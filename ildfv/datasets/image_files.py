@@ -8,7 +8,8 @@ from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.datasets.search import files_below
 from ildfv.errors import InputError, explained
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.images import FIELD, Grey, bits_of, image_geometry, is_image
+from ildfv.scans.grey import Grey
+from ildfv.scans.images import bits_of, image_geometry, is_image
 
 IMAGE = "image"  # `Scan.kind` of an image
 NO_IMAGE = "not PNG, JPEG or TIFF: with --grey only images are read"
@@ -42,7 +43,7 @@ def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
     """The image as a scan. Raises `InputError` if it is not readable."""
     inside = path.relative_to(base)
     patient = inside.parts[0] if len(inside.parts) > 1 else path.stem
-    return Scan(path, IMAGE, patient, inside.as_posix(), image_geometry(path), (path,), grey=grey)
+    return Scan(path, IMAGE, patient, inside.as_posix(), image_geometry(path, grey.field), (path,), grey=grey)
 
 
 def image_note(scan: Scan) -> str:
@@ -51,5 +52,6 @@ def image_note(scan: Scan) -> str:
     bits = bits_of(scan.source)
     return (
         f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU in steps of {scan.grey.step(bits):.3g} "
-        f"HU, without values outside this range; the pixel size is unknown: the longer side is taken to be {FIELD:g} mm"
+        "HU, without values outside this range; the pixel size is unknown: the longer side is taken to be "
+        f"{scan.grey.field:g} mm"
     )

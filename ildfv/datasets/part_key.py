@@ -37,7 +37,7 @@ def part_key(scan: Scan, settings: ScanSettings, base: Path, salt: str, view: Un
         content = [METHOD, content]
     more: list = []  # omitted if empty, so that keys without these settings equal those of earlier versions
     if scan.grey is not None:
-        more.append(["grey", scan.grey.low, scan.grey.high])
+        more.append(["grey", scan.grey.low, scan.grey.high, scan.grey.field])  # recorded in the part
     if scan.mask is not None:
         more.append(["lung mask", (stat := scan.mask.stat()).st_size, stat.st_mtime_ns])
     if settings.hu:

@@ -12,8 +12,8 @@ from pathlib import Path
 from ildfv.errors import printable
 from ildfv.scans.dicom import Series
 from ildfv.scans.geometry import Geometry
+from ildfv.scans.grey import Grey
 from ildfv.scans.headers import SegReference
-from ildfv.scans.images import Grey
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.density import COLUMNS
+from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import PLAIN, Preparation
 from ildfv.scans.windows import NORMAL
 from ildfv.store.parts import Row, write_part
@@ -41,6 +43,8 @@ class ScanSlices:
     changes: str = ""  # the values that these options measured in the scan
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, if it is not from the built-in rule
     hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
+    grey: Grey | None = None  # how an image was read; None for scans in HU
+    given_masks: bool = False  # whether the lung masks are the user's
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
 
     def __post_init__(self):
@@ -85,7 +89,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     if scan.hu is not None:
         arrays["hu"] = np.asarray(scan.hu, np.int16)
     plain = scan.lung_masks is None and scan.hu is None
-    attributes = {
+    attributes: dict[str, Any] = {
         "patient": scan.patient,
         "series": scan.series,
         "labelled": bool(scan.labelled),
@@ -97,6 +101,10 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
     if not scan.preparation.is_default:
         attributes["preparation"] = scan.preparation.to_text()
         attributes["changes"] = scan.changes
+    if scan.grey is not None:
+        attributes["grey"] = [scan.grey.low, scan.grey.high, scan.grey.field]
+    if scan.given_masks:
+        attributes["given_masks"] = True
     if scan.resampled:
         attributes["resampled"] = scan.resampled
     return write_part(folder, scan.series, arrays, attributes, key=key, order=_content(scan))

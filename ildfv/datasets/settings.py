@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.datasets.identity import LISTED
-from ildfv.scans.images import Grey
+from ildfv.scans.grey import Grey
 from ildfv.scans.labels import Codes
 from ildfv.scans.preparation import PLAIN, Preparation
 

@@ -17,7 +17,9 @@ from ildfv.datasets.scan_part import ScanSlices as ScanSlices
 from ildfv.datasets.scan_part import write_scan as write_scan
 from ildfv.errors import InputError, check
 from ildfv.patterns import PATTERNS, UNLABELLED
+from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation, check_same
+from ildfv.scans.prepared_lungs import RULE
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts
@@ -66,6 +68,8 @@ class Slices:
         self.scan_labels: np.ndarray | None = None
         self._masked: list[bool] = []
         self._with_hu: list[bool] = []
+        self._given_masks: list[bool] = []
+        self._greys: list[Grey | None] = []
         preparations: dict[str, str] = {}  # one part for each preparation
         scans: dict[str, list] = {name: [] for name in SCAN}
         for name, start, stop in zip(self.names, self.starts, self.starts[1:], strict=False):
@@ -76,6 +80,10 @@ class Slices:
                 part_format = int(file.attrs.get("format", 1))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
+                self._greys.append(Grey(*file.attrs["grey"].tolist()) if "grey" in file.attrs else None)
+                # Earlier versions stored the masks of scans, but not whose they are; these are given masks.
+                given = self._masked[-1] and self._greys[-1] is None
+                self._given_masks.append(bool(file.attrs.get("given_masks", given)))
                 preparations.setdefault(_text(file.attrs.get("preparation", "{}")), name)
                 known = f"format {FORMAT} or older"
                 check(part_format <= FORMAT, f"part {name} must have {known}, got {part_format}: update ildfv")
@@ -178,6 +186,23 @@ class Slices:
     def stored_lung_masks(self) -> int:
         """The number of slices with a stored lung mask. The built-in rule finds the lung on the other slices."""
         return int(self.sizes[np.array(self._masked)].sum())
+
+    @property
+    def given_lung_masks(self) -> int:
+        """The number of slices whose lung masks the user gave; on the others, a rule or lungmask found the lung."""
+        return int(self.sizes[np.array(self._given_masks)].sum()) if self.preparation.lungs == RULE else 0
+
+    @property
+    def grey(self) -> Grey | None:
+        """How the slices were read if they are images; None for scans in HU.
+
+        InputError: there are scans and images, or images with different windows.
+        """
+        found = list(dict.fromkeys(self._greys))
+        names = ["scans in HU" if grey is None else f"images with {grey.option}" for grey in found]
+        rule = "all slices must be of scans in HU, or of images with the same --grey"
+        check(len(found) == 1, f"{rule}, got {' and '.join(names)}: prepare each kind into its own workspace")
+        return found[0]
 
     def lung_masks(self, part: int) -> np.ndarray | None:
         """Lung of the slices of a part, one bit per prepared pixel, uint8 (m, 6272); None if the built-in rule applies.

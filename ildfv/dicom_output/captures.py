@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from ildfv.dicom_output.origin import Origin
 from ildfv.inference.page import evidence_scale, overlay
+from ildfv.inference.sentences import NOT_LABELLED
 from ildfv.scans.windows import NORMAL, SIZE
 
 ZOOM = 2
@@ -27,7 +28,8 @@ WRAP = 105  # maximum number of characters in a line
 def captures(origin: Origin) -> list[SCImage]:
     """A page of results, then for each pattern the slice with the highest score and its contribution map."""
     pictures: list[tuple[np.ndarray, str, int | None]] = [(_page(origin), "results", None)]
-    for c, pattern in enumerate(origin.prediction.patterns):
+    for c in np.flatnonzero(origin.prediction.head.labelled).tolist():
+        pattern = origin.prediction.patterns[c]
         z = int(origin.prediction.head.best[c])
         pictures.append((_example(origin, c, z), pattern, z))
     return [_capture(origin, i + 1, *picture) for i, picture in enumerate(pictures)]
@@ -63,6 +65,9 @@ def _page(origin: Origin) -> np.ndarray:
     prediction, answer = origin.prediction, origin.prediction.head
     lines = [f"ildfv, {answer.name}: {origin.use}.", f"{len(prediction.positions)} slices.", ""]
     for c, pattern in enumerate(prediction.patterns):
+        if not answer.labelled[c]:
+            lines.append(f"{pattern}: {NOT_LABELLED}")
+            continue
         n = int(answer.presence[:, c].sum())
         where = f"on {n} slices" if n else "not found"
         if answer.pooling:  # the scan may show a pattern that no single slice shows

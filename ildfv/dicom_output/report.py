@@ -35,9 +35,10 @@ def report(origin: Origin) -> ComprehensiveSR:
         model_name=MODEL,
         serial_number=origin.common("report", 1, "")["device_serial_number"],
     )
-    groups = [_of_scan(origin, answer, c) for c in range(len(prediction.patterns))]
+    labelled = np.flatnonzero(answer.labelled).tolist()  # a pattern without labels has no results
+    groups = [_of_scan(origin, answer, c) for c in labelled]
     for z in range(len(prediction.positions)):
-        groups += [_of_image(origin, answer, z, c) for c in range(len(prediction.patterns))]
+        groups += [_of_image(origin, answer, z, c) for c in labelled]
     content = MeasurementReport(
         ObservationContext(observer_device_context=ObserverContext(dicom.DCM.Device, device)),
         codes.CT_OF_CHEST,
@@ -64,7 +65,7 @@ def _of_scan(origin: Origin, answer: HeadAnswer, c: int) -> MeasurementsAndQuali
         _measure(codes.TOTAL_AREA, answer.on_present_slices(answer.area, c), codes.CM2),
     ]
     best = origin.source.instances[origin.source.stored_index(int(answer.best[c]))]
-    return _group(origin, answer, c, "scan", answer.present[c], measured, best)
+    return _group(origin, answer, c, "scan", bool(answer.present[c]), measured, best)
 
 
 def _of_image(origin: Origin, answer: HeadAnswer, z: int, c: int) -> MeasurementsAndQualitativeEvaluations:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from pydicom import Dataset, dcmread
 
 from ildfv.dicom_output.captures import captures
@@ -96,7 +97,9 @@ def _objects(origin: Origin) -> Iterator[tuple[str, Dataset]]:
         regions = segmentation(origin)
         if regions is not None:
             yield "segmentation.dcm", regions
-        for c, pattern in enumerate(origin.prediction.patterns):
+        explained = origin.prediction.heads[origin.prediction.contributions_head or ""]
+        for c in np.flatnonzero(explained.labelled).tolist():
+            pattern = origin.prediction.patterns[c]
             yield f"map-{pattern.replace(' ', '-')}.dcm", parametric_map(origin, c)
     for i, picture in enumerate(captures(origin)):
         yield f"picture-{i + 1}.dcm", picture

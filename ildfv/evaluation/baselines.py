@@ -38,6 +38,16 @@ class Verdict:
             return UNKNOWN
         return BEATS if self.beats else NOT_BETTER
 
+    @property
+    def cell(self) -> str:
+        """Text of a table cell, such as "+0.031 (−0.010 to +0.080) against p15; does not beat it"; "–" if undefined."""
+        if self.difference is None:
+            return "–"
+        difference, *ends = (f"{round(one, 3) + 0.0:+.3f}" for one in (self.difference, *(self.interval or ())))
+        span = f" ({ends[0]} to {ends[1]})" if ends else ""
+        outcome = "beats it" if self.beats else self.outcome
+        return f"{difference}{span} against {self.baseline.removeprefix(PREFIX)}; {outcome}".replace("-", "−")
+
     def __str__(self) -> str:
         """Text such as `+0.031 [−0.010, 0.080] against baseline-p15`."""
         if self.difference is None:
@@ -95,24 +105,32 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
 
 
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
-    """By system name, a sentence on each system that does not beat the best baseline everywhere.
+    """By system name, the `statement` on each system that does not beat the best baseline everywhere."""
+    by_system: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        by_system.setdefault(verdict.system, []).append(verdict)
+    return {system: statement(system, own) for system, own in by_system.items() if not all(v.beats for v in own)}
 
-    The sentence lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without
-    an interval are listed separately.
+
+def statement(system: str, found: Sequence[Verdict]) -> str:
+    """A sentence on whether a system beats the best baseline, which `fit`, reports, model cards and predictions state.
+
+    It lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without an interval
+    are listed separately, because they neither show nor exclude that the system is better. found: verdicts on the
+    system; empty if no baselines were scored.
     """
-    lines = {}
-    for system in dict.fromkeys(verdict.system for verdict in found):
-        own = [verdict for verdict in found if verdict.system == system]
-        lost, unknown = ([v for v in own if v.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
-        parts = []
-        if lost:
-            parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
-        if unknown:
-            reason = "because the AUC difference has no interval"
-            parts.append(f"cannot be compared with the best baseline, {reason}: {_listed(unknown)}")
-        if parts:
-            lines[system] = f"{system} {'; '.join(parts)}"
-    return lines
+    if not found:
+        return f"{system} was not compared with baselines, because `ildfv baselines` was not run."
+    lost, unknown = ([v for v in found if v.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
+    parts = []
+    if lost:
+        parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
+    if unknown:
+        reason = "because the AUC difference has no interval"
+        parts.append(f"cannot be compared with the best baseline, {reason}: {_listed(unknown)}")
+    if not parts:
+        parts.append(f"beats the best baseline (95 % interval of the AUC difference above 0): {_listed(found)}")
+    return f"{system} {'; '.join(parts)}."
 
 
 def _listed(found: Sequence[Verdict]) -> str:

@@ -18,7 +18,8 @@ from ildfv.evaluation.thresholds import Decisions
 class Predictions:
     """The predictions of one system on the test slices of one fold, with the reference labels of these slices.
 
-    system: name such as "cnn" or "fv-conv1". scores (N, C): a larger score means more likely present. presence (N, C):
+    system: name such as "cnn" or "fv-conv1". scores (N, C): a larger score means more likely present; they may be NaN
+    for a pattern without any label. presence (N, C):
     the reference, 1 present, 0 absent, −1 unknown. Unknown entries are excluded from all measures of the pattern, and
     slices with an unknown entry from all measures of label sets. patients (N,): patient of each slice. decisions:
     fitted on validation slices of the same fold. labels: names of the C patterns. unit: "slice", or "scan" if each row
@@ -49,7 +50,8 @@ class Predictions:
             f"every {self.unit} must have a label, got {int((~known).sum())} without a label: exclude {self.unit}s "
             "without a label",
         )
-        check(bool(np.isfinite(self.scores).all()), f"scores of {self.system} must be finite, got NaN or infinity")
+        scored = np.asarray(self.scores)[:, (np.asarray(self.presence) >= 0).any(axis=0)]
+        check(bool(np.isfinite(scored).all()), f"scores of {self.system} must be finite, got NaN or infinity")
 
 
 def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:

@@ -149,12 +149,12 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """Lines on the patterns without a decision threshold. Patterns that lack one in the same folds share a line."""
+    """Lines on labelled patterns without a decision threshold. Patterns with equal folds without one share a line."""
     shown = "" if document.unit == SCAN else f" at T = {extent_text(document.threshold)}"
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)
-        if folds:
+        if folds and document.per_pattern[pattern].prevalence is not None:  # unlabelled patterns need no decision
             patterns.setdefault(folds, []).append(pattern)
     lines = []
     for folds, names in patterns.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ildfv.evaluation.baselines import MEAN, PREFIX, Verdict, best_baselines, verdicts
+from ildfv.evaluation.baselines import MEAN, Verdict, best_baselines, verdicts
 from ildfv.evaluation.tables import Cell, Table
 from ildfv.experiments.context import Context
 from ildfv.experiments.paper import T4000
@@ -53,10 +53,5 @@ def against(context: Context, systems: Sequence[System], rivals: Sequence[System
 
 
 def _text(verdict: Verdict | None) -> str | None:
-    """Text such as "+0.031 (−0.010 to +0.080) against p15; does not beat it"; None without a difference."""
-    if verdict is None or verdict.difference is None:
-        return None
-    span = "" if verdict.interval is None else f" ({verdict.interval[0]:+.3f} to {verdict.interval[1]:+.3f})"
-    outcome = "beats it" if verdict.beats else verdict.outcome
-    numbers = f"{verdict.difference:+.3f}{span}".replace("-", "−")
-    return f"{numbers} against {verdict.baseline.removeprefix(PREFIX)}; {outcome}"
+    """The text of a cell; None without a difference."""
+    return None if verdict is None or verdict.difference is None else verdict.cell

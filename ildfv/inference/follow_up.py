@@ -137,6 +137,8 @@ def compare_scans(
     is the later scan.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
+    grey = predictor.info.preparation.grey
+    check(grey is None, "--follow-up needs a predictor trained on scans, got one trained on images without pixel size")
     check(any(head.estimates_areas for head in predictor.info.heads), NO_AREAS)
     with ExitStack() as stack:
         folders = [stack.enter_context(unpacked(source)) for source in sources]

@@ -12,11 +12,11 @@ from typing import Protocol
 
 from ildfv.counted import counted
 from ildfv.datasets.classify import ZIPPED
-from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
+from ildfv.inference.input import check_kind, scans_in
 from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
@@ -119,8 +119,11 @@ class _Source:
         archives: list[Path] = []
         with self.reported(failed, path), unpacked(path) as folder, self.reported(failed, path, folder):
             archives = archives_below(path)
-            found = discover(folder, labels=False, workers=1)
-            if archives:
+            grey = self.predictor.info.preparation.grey
+            found = scans_in(folder, grey)
+            if not archives:
+                check_kind(found, folder, grey)
+            else:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
@@ -189,6 +192,9 @@ def _unexpected(error: Exception) -> str:
 def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
     """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`."""
     unused = found.quarantined
+    if all(scan.grey is not None for scan in found.scans) and found.scans:
+        check(series is None, f"--series must be omitted for images, got {series}")
+        return [(scan, []) for scan in found.scans], unused
     if len({scan.patient for scan in found.scans}) > 1 and series is None:
         every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
         return every, unanswered(unused, found.scans, alone=False)

@@ -60,6 +60,11 @@ def _prepared(info: PredictorInfo) -> list[str]:
     if found.normalise is not None:
         used = "the air around the body" + (" and soft tissue" if "tissue" in found.normalise else "")
         sentences.append(f"Hounsfield units were normalised with the measured attenuation of {used}.")
+    if (grey := found.grey) is not None:
+        sentences.append(
+            f"Slices were images whose grey levels were mapped linearly to {grey.low:g} to {grey.high:g} Hounsfield "
+            f"units; their longer side was taken to be {grey.field:g} mm."
+        )
     if found.pixel_size is not None:
         sentences.append(f"Slices were resampled to 512 × 512 pixels of {found.pixel_size:g} mm.")
     if found.noise_level is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ildfv.inference.schema import CNN, Baseline, Head, PredictorInfo
+from ildfv.evaluation.baselines import Verdict, statement
+from ildfv.inference.schema import CNN, Head, PredictorInfo
+from ildfv.inference.sentences import NOT_LABELLED
 from ildfv.patterns import extent_text
 
 PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
-MEAN = "mean_auc"
 HIGHEST = (
     "- The highest score of many slices exceeds the threshold more often than the score of one slice, so presence on a "
     "scan has more false positives than presence on a slice. The probability for a scan is calibrated on scans."
@@ -88,9 +89,16 @@ def _training(info: PredictorInfo) -> Iterator[str]:
                 "- Ridge and logistic heads are fitted on both groups of patients. Their thresholds and calibration "
                 "are determined by cross-validation over these patients."
             )
+    if (grey := info.preparation.grey) is not None:
+        yield (
+            f"- Slices are images with grey levels of {grey.low:g} … {grey.high:g} HU (`{grey.option}`) and unknown "
+            f"pixel sizes: the longer side is taken to be {grey.field:g} mm. Only images with this window can be "
+            "predicted. Areas in cm² are not given."
+        )
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
-    yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
+    if grey is None:
+        yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
     preparation = info.preparation.options
     if not preparation.is_default:
         yield f"- Scans are prepared with `{preparation.described()}`; new scans are prepared in the same way."
@@ -117,30 +125,27 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
         "intervals are from resampled patients."
     )
     yield ""
-    compared = {one.measure: one for one in p.baselines}
-    yield f"| pattern | {p.unit}s with it | AUC | F | AUC minus AUC of the best baseline |"
+    compared = {one.measure: one.cell for one in _verdicts(head)}
+    yield f"| pattern | {p.unit}s with it | AUC | F | AUC minus AUC of the best baseline (95 %) |"
     yield "|---|---|---|---|---|"
     for name, row in p.patterns.items():
         auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)
-        yield f"| {name} | {row.positives} | {auc} | {f} | {_baseline(compared.get(name))} |"
+        positives = NOT_LABELLED if name in head.unlabelled else row.positives
+        yield f"| {name} | {positives} | {auc} | {f} | {compared.get(name, '–')} |"
     yield ""
-    yield verdict(head)
+    yield against_baselines(head)
     yield ""
     yield _sets(head, list(p.patterns))
 
 
-def verdict(head: Head) -> str:
+def against_baselines(head: Head) -> str:
     """A sentence on whether a head beats the best baseline."""
+    return statement(head.name, _verdicts(head))
+
+
+def _verdicts(head: Head) -> list[Verdict]:
     found = head.performance.baselines
-    if not found:
-        return f"{head.name} was not compared with baselines, because `ildfv baselines` was not run."
-    lost = ["mean AUC" if one.measure == MEAN else one.measure for one in found if not one.beats]
-    if lost:
-        return (
-            f"**{head.name} does not beat the best baseline** (no 95 % interval of the AUC difference above 0): "
-            f"{', '.join(lost)}."
-        )
-    return f"{head.name} beats the best baseline in mean AUC and on every pattern (95 % intervals of AUC differences)."
+    return [Verdict(head.name, one.baseline, one.measure, one.difference, one.interval) for one in found]
 
 
 def _sets(head: Head, patterns: list[str]) -> str:
@@ -169,15 +174,6 @@ def _describe(head: Head) -> str:
     where = "the whole slice" if head.region == "slice" else f"the {head.region}"
     more = f" and {len(head.inputs)} densities of the lung" if head.inputs else ""
     return f"{head.name} ({head.regression} regression on Fisher vectors of {head.layer}, pooled over {where}{more})"
-
-
-def _baseline(one: Baseline | None) -> str:
-    if one is None or one.difference is None:
-        return "–"
-    difference, *ends = (round(value, 3) + 0.0 for value in (one.difference, *(one.interval or ())))  # no "-0.000"
-    interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ""
-    mark = "" if one.beats else ", **does not beat it**"
-    return f"{difference:+.3f}{interval} ({one.baseline.removeprefix('baseline-')}){mark}"
 
 
 def _estimate(value: float | None, interval: tuple[float, float] | None) -> str:

@@ -18,7 +18,8 @@ from ildfv.scans.windows import NORMAL, SIZE
 from ildfv.store.atomic import replacing, sweep, write_bytes
 from ildfv.streaming.threads import in_order, split_cores
 
-OF_PATTERNS = ("*-slice-*.png", "*-contributions.nii.gz", *(f"*-{one.file}.nii.gz" for one in METHODS.values()))
+KINDS = ("contributions", *(one.file for one in METHODS.values()))
+OF_PATTERNS = ("*-slice-*.png", *(f"*-{kind}.{end}" for kind in KINDS for end in ("nii.gz", "tiff")))
 # From DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
 RAS = np.diag([-1.0, -1.0, 1.0])
 KEPT_BITS = 12  # kept bits of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
@@ -63,21 +64,26 @@ def _write_maps(
 ) -> None:
     """Writes PATTERN-<kind>.nii.gz, and PATTERN-<picture>-N.png for the slice N with the head's highest score.
 
+    For an image, the map is PATTERN-<kind>.tiff.
+
     per_area: see `write_map`.
     """
     assert head is not None
-    best = prediction.heads[head].best
+    best, labelled = prediction.heads[head].best, prediction.heads[head].labelled
 
     def write(c: int) -> None:
         name, z = prediction.patterns[c].replace(" ", "-"), int(best[c])
         image = overlay(prediction.images[z, NORMAL], maps[z, c], evidence_scale(maps[:, c]))
         write_bytes(folder / f"{name}-{picture}-{z + 1}.png", png(image, prediction.stamp))
+        if not prediction.has_size:
+            write_image_map(folder / f"{name}-{kind}.tiff", maps[0, c], prediction.shape, per_area=per_area)
+            return
         path = folder / f"{name}-{kind}.nii.gz"
         description = f"{prediction.stamp}, research use only"
         geometry, field = prediction.geometry, prediction.field
         write_map(path, maps[:, c], geometry, description, field, kind=kind, per_area=per_area)
 
-    for _ in in_order(write, range(len(prediction.patterns)), workers=split_cores()[0]):
+    for _ in in_order(write, np.flatnonzero(labelled).tolist(), workers=split_cores()[0]):
         pass
 
 
@@ -167,6 +173,20 @@ def write_map(
         for plane in planes:
             placed = _placed(plane.astype(np.float64), rows, columns)
             file.write(np.ascontiguousarray(_rounded(placed.astype(np.float32))).tobytes())
+
+
+def write_image_map(path: Path, plane: np.ndarray, shape: tuple[int, int], *, per_area: bool = True) -> None:
+    """Writes a map (224, 224) as a float32 TIFF on the pixels of an image. shape: its rows and columns.
+
+    per_area: as for `write_map`.
+    """
+    from PIL import Image  # imported here because only predictions for images need it
+
+    rows, columns = _shares_of(shape, np.float64)
+    if not per_area:
+        rows, columns = _means(rows), _means(columns)
+    with replacing(path) as temporary:
+        Image.fromarray(_placed(plane.astype(np.float64), rows, columns).astype(np.float32)).save(temporary, "TIFF")
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from ildfv.errors import printable_page
 from ildfv.inference.conformal import EITHER
 from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
+from ildfv.inference.sentences import answered
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
             "profiles": [
                 {"pattern": pattern, "svg": Markup(_profile(answer, c))}
                 for c, pattern in enumerate(prediction.patterns)
+                if answer.labelled[c]
             ],
         }
         for answer in prediction.heads.values()
@@ -67,11 +69,12 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
     return {
         "pattern": prediction.patterns[c],
         "present": answer.present[c],
-        "slices": int(answer.presence[:, c].sum()),
+        "answer": answered(answer.present[c]),
+        "slices": int(answer.presence[:, c].sum()) if answer.labelled[c] else "–",
         "scan": _percent(scan),
         "probability": _percent(answer.probability[:, c].max()),
         "area": _area(answer, c),
-        "first": ", ".join(str(z + 1) for z in first),
+        "first": ", ".join(str(z + 1) for z in first) if answer.labelled[c] else "–",
         "where": _where(answer, c),
         "sets": _sets(answer, c),
     }
@@ -80,7 +83,7 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
 def _sets(answer: HeadAnswer, c: int) -> str:
     """Number of slices by conformal set, such as "present 3, absent 40, cannot be decided 17"; "–" without sets."""
     found = answer.slices_by_set(c)
-    if found is None:
+    if found is None or not answer.labelled[c]:
         return "–"
     return ", ".join(f"{PLAIN.get(words, words)} {number}" for words, number in found.items() if number)
 
@@ -114,7 +117,8 @@ def evidence_scale(contributions: np.ndarray) -> float:
 
 
 def _examples(prediction: Prediction, maps: np.ndarray | None, head: str | None) -> list[dict]:
-    return [_example(prediction, c, maps, head) for c in range(len(prediction.patterns))]
+    labelled = prediction.heads[head or prediction.head.name].labelled
+    return [_example(prediction, c, maps, head) for c, known in enumerate(labelled) if known]
 
 
 def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str | None) -> dict:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
-from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 from ildfv.estimators.bags import pooled
@@ -19,10 +18,11 @@ from ildfv.inference.batch import SliceBatch
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
+from ildfv.inference.input import check_kind, notes_on_image, scans_in
 from ildfv.inference.methods import methods_paragraph
-from ildfv.inference.model_card import verdict
+from ildfv.inference.model_card import against_baselines
 from ildfv.inference.prediction import HeadAnswer, Prediction
-from ildfv.inference.prepared import prepared
+from ildfv.inference.prepared import lung_masks, prepared
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
 from ildfv.inference.schema import Head
@@ -66,7 +66,12 @@ def predict_scan(
     InputError
         There is no readable CT scan, there are several patients, no slice shows lung, or the scan fails a check.
     """
-    found = discover(path, labels=False, workers=1)
+    grey = predictor.info.preparation.grey
+    found = scans_in(path, grey)
+    check_kind(found, path, grey)
+    if grey is not None:
+        rule = f"{path} must be one image, got {len(found.scans)}: use `ildfv predict` for a folder"
+        check(len(found.scans) == 1, rule)
     scan, notes = choose(found, series, path)
     identity = identity_of(scan, str(scan.source)) if keep_identity else None
     return predicted(predictor, scan, notes, contributions=contributions, identity=identity)
@@ -89,7 +94,7 @@ def predicted(
         predictor,
         volume,
         scan=pseudonym(scan),
-        notes=notes,
+        notes=[*notes, *notes_on_image(scan)],
         contributions=contributions,
         identity=identity,
         cnn_maps=cnn_maps,
@@ -113,6 +118,7 @@ def predict_volume(
     scan: pseudonym of the scan. identity: identifiers to include in the prediction. cnn_maps: the method for maps of
     the outputs of the network, if they are to be computed. The other parameters are described in `predict_scan`.
     """
+    has_size = predictor.info.preparation.grey is None  # the pixel size of images is unknown
     cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry
     volume, _, changes = applied(volume, preparation)
@@ -127,7 +133,7 @@ def predict_volume(
         volume,
         predictor.inputs,
         hounsfield=predictor.reads_hounsfield,
-        lungs=preparation.lungs,
+        masks=lung_masks(volume, preparation.lungs, is_image=not has_size),
         batches=predictor.batches(m),
         then=score,
     )
@@ -136,7 +142,7 @@ def predict_volume(
     given = {"hu": batch.hu, "lung": batch.lung}
     maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32, **given)
     info = predictor.info
-    answers = {head.name: _answer(head, scores[head.name], volume, slices.lung) for head in info.heads}
+    answers = {h.name: _answer(h, scores[h.name], volume, slices.lung, has_size=has_size) for h in info.heads}
     if maps is not None and explained is not None:
         answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, batch))
     return Prediction(
@@ -145,7 +151,7 @@ def predict_volume(
         positions=volume.positions.astype(float),
         lung=slices.lung,
         heads={name: answers[name] for name in sorted(answers, key=lambda name: name != info.primary)},
-        statements=statements(predictor, volume, batch, slices.lung),
+        statements=statements(predictor, volume, batch, slices.lung, has_size=has_size),
         predictor={
             "checksum": predictor.checksum,
             "data": info.training.get("data"),
@@ -158,6 +164,7 @@ def predict_volume(
         geometry=scan_grid,
         pixel_size=preparation.pixel_size,
         lung_masks=batch.lung,
+        has_size=has_size,
         contributions=maps,
         contributions_head=explained,
         limited=explained is not None and predictor.limited(explained),
@@ -217,10 +224,11 @@ def identity_of(scan: Scan, source: str) -> dict[str, str]:
     return {"patient": scan.patient, "study": study, "series": scan.series, "source": source}
 
 
-def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) -> HeadAnswer:
+def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
     decisions, patterns = decisions_of(head), range(scores.shape[1])
     pixels = _pixels(head, scores, volume)
-    area, presence = pixels * volume.pixel_area / 100, decisions.predict(scores)
+    presence = decisions.predict(scores)
+    area = pixels * (volume.pixel_area if has_size else np.nan) / 100
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
     of_scan = scores.max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
     conformal = head.conformal and conformal_of(head.conformal)
@@ -236,8 +244,8 @@ def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray) ->
         scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
         first=[first_slices(scores[:, c], volume.positions) for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
-        performance=verdict(head).replace("**", ""),
-        mean_error=_mean_errors(head, volume),
+        performance=against_baselines(head),
+        mean_error=_mean_errors(head, volume) if has_size else [],
         sets=conformal.sets(scores) if conformal else None,
         sets_level=conformal.level if conformal else None,
         no_sets="" if conformal else head.no_conformal,

@@ -25,9 +25,9 @@ EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the la
 class HeadAnswer:
     """The results of one head for m slices and C patterns.
 
-    For each slice and pattern, (m, C): scores; probability, NaN without calibration; presence; pixels, the estimated
-    number of pixels of the scan's own grid, NaN if it cannot be estimated; area in cm²; sets, the conformal sets in
-    words, or None, in which case no_sets has the reason.
+    For each slice and pattern, (m, C): scores, NaN for a pattern without labels in the training data; probability, NaN
+    without calibration; presence; pixels, the estimated number of pixels of the scan's own grid, NaN if it cannot be
+    estimated; area in cm²; sets, the conformal sets in words, or None, in which case no_sets has the reason.
 
     For each pattern, (C,): scan_probability, the probability that any slice shows the pattern, calibrated on the
     highest scores of held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and
@@ -63,12 +63,17 @@ class HeadAnswer:
     scan_scores: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
-    def present(self) -> list[bool]:
-        """Whether each pattern is present on the scan."""
-        if not self.pooling:
-            return [bool(shown) for shown in np.any(self.presence, axis=0)]
-        pairs = zip(self.scan_scores, self.thresholds, strict=True)
-        return [threshold is not None and bool(score >= threshold) for score, threshold in pairs]
+    def labelled(self) -> list[bool]:
+        """Whether each pattern had labels in the training data. Without labels, all its results are undefined."""
+        return np.isfinite(self.scores).any(axis=0).tolist()
+
+    @property
+    def present(self) -> list[bool | None]:
+        """Whether each pattern is present on the scan; None for a pattern that had no labels in the training data."""
+        shown = np.any(self.presence, axis=0)
+        if self.pooling:
+            shown = self.scan_scores >= [np.inf if limit is None else limit for limit in self.thresholds]
+        return [bool(one) if known else None for one, known in zip(shown, self.labelled, strict=True)]
 
     def on_present_slices(self, values: np.ndarray, c: int) -> float:
         """The sum of pixels or areas (m, C) over the slices with pattern c; NaN for heads fitted to labels of scans."""
@@ -105,6 +110,7 @@ class Prediction:
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
+    has_size: bool = True  # whether the pixel size is known; for images it is assumed, and areas in cm² are undefined
     pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
@@ -158,16 +164,16 @@ class Prediction:
             "slices": len(self.positions),
             "rows": self.shape[0],
             "columns": self.shape[1],
-            "spacing_mm": _numbers(self.geometry.spacing),
+            "spacing_mm": _numbers(self.geometry.spacing) if self.has_size else None,
             "positions_mm": _numbers(self.positions),
-            "lung_cm2": _numbers(self.lung),
+            "lung_cm2": _numbers(self.lung) if self.has_size else None,
             "lung_height": _numbers(lung_height(self.positions, self.lung)),
             "heads": {name: self._head_dict(answer) for name, answer in self.heads.items()},
         }
 
     def _head_dict(self, answer: HeadAnswer) -> dict[str, Any]:
         present = answer.present
-        scan = {
+        scan: dict[str, dict[str, Any]] = {
             pattern: {
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
@@ -185,9 +191,11 @@ class Prediction:
             }
             for c, pattern in enumerate(self.patterns)
         }
+        for pattern, known in zip(self.patterns, answer.labelled, strict=True):
+            scan[pattern] = scan[pattern] if known else dict.fromkeys(scan[pattern])
         per_slice = {name: _numbers(getattr(answer, name)) for name in ("scores", "probability", "pixels", "area")} | {
-            "presence": answer.presence.tolist(),
-            "set": answer.sets,
+            "presence": _known(answer.presence.tolist(), answer.labelled),
+            "set": None if answer.sets is None else _known(answer.sets, answer.labelled),
         }
         sets = {"level": answer.sets_level, "missing": answer.no_sets or None}
         return {"scan": scan, "per_slice": per_slice, "sets": sets, "performance": answer.performance}
@@ -207,8 +215,11 @@ class Prediction:
         )
         for name, answer in self.heads.items():
             for z, (position, lung) in enumerate(zip(self.positions, self.lung, strict=True)):
-                row: list[Any] = [name, z, f"{position:.3f}", f"{lung:.2f}"]
-                for c in range(len(self.patterns)):
+                row: list[Any] = [name, z, f"{position:.3f}", f"{lung:.2f}" if self.has_size else ""]
+                for c, known in enumerate(answer.labelled):
+                    if not known:
+                        row += [""] * len(measures)
+                        continue
                     values = (answer.scores, answer.probability, answer.presence, answer.pixels, answer.area)
                     row += [*(_cell(a[z, c]) for a in values), "" if answer.sets is None else answer.sets[z][c]]
                 rows.writerow([*row, self.stamp])
@@ -231,6 +242,11 @@ def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     if high <= low:
         return np.full(len(positions), np.nan)
     return np.where((positions >= low) & (positions <= high), (positions - low) / (high - low), np.nan)
+
+
+def _known(rows: list[list[Any]], labelled: list[bool]) -> list[list[Any]]:
+    """The values (m, C) with None for patterns without labels."""
+    return [[value if known else None for value, known in zip(row, labelled, strict=True)] for row in rows]
 
 
 def _of(values: np.ndarray, c: int) -> float | None:

@@ -159,7 +159,8 @@ class Predictor:
         Returns
         -------
         dict of str to ndarray of shape (m, C), float64
-            By name of the head. A larger score means that the pattern is more likely present.
+            By name of the head. A larger score means that the pattern is more likely present. The scores of a pattern
+            that had no label in the training data are NaN.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
         for rows, some in SliceBatch(images, pixel_area, hu, lung).parts(BATCH):
@@ -281,9 +282,10 @@ class Predictor:
         for head in self.info.heads:
             if head.kind == CNN:
                 assert head.network is not None
-                yield head.name, outputs[head.network]
+                found = outputs[head.network]
             else:
-                yield head.name, self._fisher[head.name].scores(projections, inputs)
+                found = self._fisher[head.name].scores(projections, inputs)
+            yield head.name, np.where(np.isin(self.patterns, head.unlabelled), np.nan, found)
 
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:

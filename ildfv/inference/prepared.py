@@ -10,8 +10,9 @@ import numpy as np
 from ildfv.inference.batch import SliceBatch
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.hounsfield import mean_hounsfield
+from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.lungs import MIN_LUNG_AREA, check_lung, lung_at_border, lung_mask
-from ildfv.scans.prepared_lungs import LUNGMASK, RULE, scan_lungs
+from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 from ildfv.streaming.threads import in_order, split_cores
@@ -25,6 +26,17 @@ class PreparedSlices:
     lung: np.ndarray
 
 
+def lung_masks(volume: Volume, lungs: str, *, is_image: bool) -> np.ndarray | None:
+    """Masks of the lung, bool (m, rows, columns), found as on training slices; None: by the built-in rule for scans.
+
+    lungs: method that finds the lung of a scan, as in `Preparation`. is_image: whether the volume is an image, whose
+    lung may touch its border (`scans.image_lungs`).
+    """
+    if is_image:
+        return np.stack([image_lungs(one, volume.pixel_area) for one in volume.hu])
+    return scan_lungs(volume.hu) if lungs == LUNGMASK else None
+
+
 Then = Callable[[slice, SliceBatch, dict[str, np.ndarray]], None]
 
 
@@ -33,14 +45,14 @@ def prepared(
     inputs: Sequence[str] = (),
     *,
     hounsfield: bool = False,
-    lungs: str = RULE,
+    masks: np.ndarray | None = None,
     batches: Iterable[slice] = (),
     then: Then = lambda rows, batch, inputs: None,
 ) -> PreparedSlices:
     """The prepared slices of a volume.
 
     inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
-    needed. lungs: method that finds the lung, as in `Preparation`. batches: rows of each batch, in ascending order. As
+    needed. masks: the result of `lung_masks`. batches: rows of each batch, in ascending order. As
     soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
     slices of later batches are prepared in other threads. InputError: no slice shows lung.
     """
@@ -49,7 +61,6 @@ def prepared(
     lung = np.empty(m)
     densities = np.full((m, len(COLUMNS)), np.nan)
     hu = np.empty((m, 1, SIZE, SIZE), np.int16) if hounsfield else None
-    masks = scan_lungs(volume.hu) if lungs == LUNGMASK else None
     batch = SliceBatch(images, volume.pixel_area, hu, None if masks is None else nearest(masks))
 
     def prepare(z: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.schema import Reference
 from ildfv.scans.volume import Volume
 
 if TYPE_CHECKING:
@@ -20,12 +21,35 @@ WIDER = 0.25  # fraction of its width by which the likelihood range of training 
 MAX_SLICES = 64  # maximum number of slices whose likelihood is computed; they are evenly spaced
 
 
-def statements(predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray) -> list[str]:
+def statements(
+    predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
+) -> list[str]:
     """Sentences for the user. The first sentence is a summary.
 
-    slices: the prepared slices of the scan. lung: area of lung on each slice, cm².
+    slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
+    known; if not, sizes are not compared.
     """
-    reference, found = predictor.info.reference, []
+    reference = predictor.info.reference
+    found = _sizes(reference, volume, lung) if has_size else []
+    chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]
+    for encoding, quantiles in reference.log_likelihood.items():
+        values = predictor.log_likelihoods(chosen, encoding)
+        values = values[np.isfinite(values)]
+        if len(values):
+            found += _texture(
+                float(np.median(values)), quantiles, reference.scan_log_likelihood.get(encoding), encoding
+            )
+    if not found and not has_size:
+        return ["The texture likelihood is within the range of the training slices."] * bool(reference.log_likelihood)
+    if not found:
+        checked = "Pixel size, slice spacing, lung area and" if reference.lung_area else "Pixel size, slice spacing and"
+        return [f"{checked} texture likelihood are within the range of the training slices."]
+    return [f"The scan differs from the training data in {counted(len(found), 'respect')}.", *found]
+
+
+def _sizes(reference: Reference, volume: Volume, lung: np.ndarray) -> list[str]:
+    """Sentences on a pixel size, a slice spacing or an area of lung outside the range of the training data."""
+    found = []
     side = float(np.sqrt(volume.pixel_area))
     low, high = reference.pixel_side
     if not low / MARGIN <= side <= high * MARGIN:
@@ -44,18 +68,7 @@ def statements(predictor: Predictor, volume: Volume, slices: SliceBatch, lung: n
                 f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, the "
                 f"corresponding slices show {low:.0f} to {high:.0f} cm²."
             )
-    chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]
-    for encoding, quantiles in reference.log_likelihood.items():
-        values = predictor.log_likelihoods(chosen, encoding)
-        values = values[np.isfinite(values)]
-        if len(values):
-            found += _texture(
-                float(np.median(values)), quantiles, reference.scan_log_likelihood.get(encoding), encoding
-            )
-    if not found:
-        checked = "Pixel size, slice spacing, lung area and" if reference.lung_area else "Pixel size, slice spacing and"
-        return [f"{checked} texture likelihood are within the range of the training slices."]
-    return [f"The scan differs from the training data in {counted(len(found), 'respect')}.", *found]
+    return found
 
 
 def _texture(median: float, quantiles: list[float], scans: tuple[float, float] | None, encoding: str) -> list[str]:

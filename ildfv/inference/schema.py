@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ildfv.patterns import Threshold
+from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation
 
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -166,6 +167,8 @@ class Head(Part):
     is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
     `no_conformal` has the reason.
 
+    unlabelled: patterns without any label on the training slices; they have no scores.
+
     bags: how slice scores are pooled into the score of their scan (`estimators.bags`), for a head that was fitted to
     labels of scans; otherwise None. With bags, thresholds and scan_sigmoids apply to the score of the scan, and the
     scores of slices have no sigmoids, because labels of scans do not determine them.
@@ -190,6 +193,7 @@ class Head(Part):
     scan_errors: list[ScanError | None] = []
     bags: Literal["noisy-or", "max"] | None = None
     conformal: ConformalSets | None = None
+    unlabelled: list[str] = []
     no_conformal: str = "the predictor was exported by an earlier version; export it again"
 
     @property
@@ -214,18 +218,35 @@ class Reference(Part):
     lung_area: tuple[float, float] | None = None
 
 
+class Images(Part):
+    """How training images were read and new images are read (`scans.grey.Grey`): HU and the assumed field, mm."""
+
+    low: float
+    high: float
+    field: float
+
+
 class HowPrepared(Part):
-    """The options with which training scans were prepared and new scans are prepared (`scans.preparation`)."""
+    """The options with which training scans were prepared and new scans are prepared (`scans.preparation`).
+
+    images: None if the training slices are scans in HU; otherwise the predictor is for images only.
+    """
 
     normalise: str | None = None
     pixel_size: float | None = None
     noise_level: float | None = None
     lungs: str = "rule"
+    images: Images | None = None
+
+    @property
+    def grey(self) -> Grey | None:
+        """How images are read; None for scans in HU."""
+        return None if self.images is None else Grey(**self.images.model_dump())
 
     @property
     def options(self) -> Preparation:
         """The options, checked."""
-        return Preparation(**self.model_dump())
+        return Preparation(**self.model_dump(exclude={"images"}))
 
 
 class PredictorInfo(Part):

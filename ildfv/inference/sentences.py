@@ -1,6 +1,13 @@
-"""Notes as sentences, for texts in which a note does not follow "note: "."""
+"""Words and sentences of predictions that several outputs share."""
 
 from __future__ import annotations
+
+NOT_LABELLED = "not labelled"  # in place of the results of a pattern without labels in the training data
+
+
+def answered(present: bool | None) -> str:
+    """Whether a pattern is present, in words. present: None for a pattern without labels in the training data."""
+    return NOT_LABELLED if present is None else "yes" if present else "no"
 
 
 def sentence(note: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
-from ildfv.estimators.bags import NOISY_OR, Bags, check_pooling
+from ildfv.estimators.bags import NOISY_OR, POOLINGS, Bags, check_pooling
 from ildfv.evaluation.documents import SCAN
 from ildfv.pipeline.labels import as_targets
 
@@ -34,6 +34,16 @@ def pooling_of(slices: Slices, bags: str | None) -> str | None:
         check(bags is None, f"--bags must be omitted with labels of slices, got {bags}")
         return None
     return bags or NOISY_OR
+
+
+def poolings_of(slices: Slices, bags: str | None) -> tuple[str | None, ...]:
+    """The pooling methods that systems of these slices can have: `bags` or, if it is None, all; (None,) with labels of
+    slices.
+
+    The errors are those of `pooling_of`.
+    """
+    pooling = pooling_of(slices, bags)
+    return (pooling,) if pooling is None or bags is not None else POOLINGS
 
 
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:

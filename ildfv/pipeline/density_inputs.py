@@ -9,6 +9,7 @@ scores of held-out patients.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,3 +69,19 @@ def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | No
     except InputError as error:
         progress.note(f"lung densities are not used as inputs of heads: {error}")
         return None
+
+
+def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """({"coef", "intercept"} for densities that are not standardised, {"inputs", "fill"} of the head).
+
+    values: tensors of a regression. If they contain density_mean, the last 36 inputs are standardised densities.
+    """
+    coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
+    if "density_mean" not in values:
+        return {"coef": coef, "intercept": intercept}, {}
+    mean, scale = values["density_mean"], values["density_scale"]
+    raw = coef[:, -len(mean) :] / scale
+    used = np.flatnonzero((raw != 0).any(axis=0))
+    coef = np.concatenate([coef[:, : -len(mean)], raw[:, used]], axis=1)
+    names = [COLUMNS[i] for i in used]
+    return {"coef": coef, "intercept": intercept - raw @ mean}, {"inputs": names, "fill": mean[used].tolist()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from ildfv.inference.model_card import model_card
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_files import write_predictor
 from ildfv.inference.predictor_location import INFO, KIND, VERSION
-from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, PredictorInfo
+from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, Images, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.by_scan import poolings_of
 from ildfv.pipeline.choices import LINEAR
+from ildfv.pipeline.density_inputs import affine
 from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
 from ildfv.pipeline.descriptors import UNTRAINED, descriptors
 from ildfv.pipeline.encodings import FINISHED, Encoding
@@ -29,10 +31,9 @@ from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
 from ildfv.pipeline.training_statistics import TrainingStatistics
+from ildfv.pipeline.units import labelled_patterns, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.density import COLUMNS
-from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.windows import SIZE, WINDOWS
 from ildfv.store.models import has_model, load_info, load_model, prefixed
 from ildfv.version import versions
@@ -46,6 +47,7 @@ def export_predictor(
     layer: str | Sequence[str] | None = None,
     region: str = "slice",
     head: Sequence[str] = (),
+    bags: str | None = None,
     cnn: bool | None = None,
     all_patients: bool = False,
     primary: str | None = None,
@@ -71,6 +73,8 @@ def export_predictor(
         Region of the layers: slice, body or lung.
     head : sequence of {"linear", "ridge", "logistic"}
         Regressions; by default all fitted regressions.
+    bags : {"noisy-or", "max"}, optional
+        With labels of scans: only regressions that pool slice scores in this way; by default all.
     cnn : bool, optional
         Whether to add the outputs of the network as a head. In a workspace without encodings, it is the only head. By
         default it is added if the network was scored.
@@ -93,9 +97,12 @@ def export_predictor(
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
     check(not occupied, f"{out} must be new, an empty folder or a predictor, got other files: choose another --out")
     slices, folds = workspace.slices(), load_folds(workspace)
+    _ = slices.grey  # raises before anything is fitted
+    images = None if (grey := slices.grey) is None else Images(**asdict(grey))
+    preparation = HowPrepared(**slices.preparation.given(), images=images)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
-    systems = [] if only_network else chosen(workspace, layers, region, head, fold)
+    systems = [] if only_network else chosen(workspace, layers, region, head, fold, poolings_of(slices, bags))
     held_out_fold = systems[0].fold if systems else fold or 0
     export = Export(
         workspace,
@@ -105,6 +112,7 @@ def export_predictor(
         HeldOut.read(workspace, slices),
         Networks(workspace, slices, weights, include_weights, progress),
         Everyone.of(workspace, slices, folds.sha256) if all_patients else None,
+        preparation,
         progress,
     )
     for one in systems:
@@ -125,6 +133,7 @@ class Export:
     held_out: HeldOut
     networks: Networks
     everyone: Everyone | None
+    preparation: HowPrepared
     progress: Progress
     heads: list[Head] = field(default_factory=list)
     encodings: dict[str, EncodingInfo] = field(default_factory=dict)
@@ -165,6 +174,7 @@ class Export:
                 region=system.region,
                 regression=system.kind,
                 bags=recorded.get("bags"),
+                unlabelled=self._unlabelled,
                 parts=[
                     HeadPart(encoding=name, scale=None if system.kind == LINEAR or scales is None else scales[i])
                     for i, name in enumerate(names)
@@ -216,7 +226,9 @@ class Export:
             trained_for = results.settings["train"]
             target = head_target(trained_for["target"], trained_for["threshold"], results.threshold)
             found = self.held_out.of_fold(results, target)
-            self.heads.append(Head(name=system, kind=CNN, target=target, network=name, **found))
+            self.heads.append(
+                Head(name=system, kind=CNN, target=target, network=name, unlabelled=self._unlabelled, **found)
+            )
 
     def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
         """(the content of predictor.json without the checksum, the tensors)."""
@@ -236,7 +248,7 @@ class Export:
             encodings=self.encodings,
             heads=sorted(self.heads, key=lambda head: head.name != primary),
             primary=primary or names[0],
-            preparation=HowPrepared(**self.slices.preparation.given()),
+            preparation=self.preparation,
             reference=training.geometry(),
             training=self._training(),
             versions=versions(),
@@ -260,10 +272,17 @@ class Export:
     def _fit_slices(self) -> np.ndarray:
         return self.split.fit if self.everyone is None else self.everyone.split.fit
 
+    @property
+    def _unlabelled(self) -> list[str]:
+        """The patterns without any label on the training slices."""
+        train = self.split.train if self.everyone is None else self.everyone.split.train
+        labelled = labelled_patterns(self.slices, units_of(self.slices, train))
+        return [pattern for pattern, known in zip(PATTERNS, labelled, strict=True) if not known]
+
     def _training(self) -> dict[str, Any]:
         """Statistics of the training data, without identities."""
         patients, none = self.slices.patients, np.empty(0, int)
-        given = self.slices.stored_lung_masks if self.slices.preparation.lungs == RULE else 0
+        given = self.slices.given_lung_masks
         held_out = self.split.validation if self.everyone is None else none
         return {
             "data": self.slices.data,
@@ -277,22 +296,6 @@ class Export:
             "slices_sha256": self.slices.key,
             **({"given_lung_masks": given} if given else {}),
         }
-
-
-def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """({"coef", "intercept"} for densities that are not standardised, {"inputs", "fill"} of the head).
-
-    values: tensors of a regression. If they contain density_mean, the last 36 inputs are standardised densities.
-    """
-    coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
-    if "density_mean" not in values:
-        return {"coef": coef, "intercept": intercept}, {}
-    mean, scale = values["density_mean"], values["density_scale"]
-    raw = coef[:, -len(mean) :] / scale
-    used = np.flatnonzero((raw != 0).any(axis=0))
-    coef = np.concatenate([coef[:, : -len(mean)], raw[:, used]], axis=1)
-    names = [COLUMNS[i] for i in used]
-    return {"coef": coef, "intercept": intercept - raw @ mean}, {"inputs": names, "fill": mean[used].tolist()}
 
 
 def _name(encoding: Encoding) -> str:

@@ -1,8 +1,8 @@
 """Ridge or logistic regression of the patterns on the projections of encodings and on lung densities, for few slices.
 
 The inputs of a head are the projections of each encoding, divided by the scale of the encoding, followed by the
-densities of `scans.density`, standardised by `density_inputs`. The folder `regression-<head>/` contains everything that
-is needed to apply the head to other slices:
+densities of `scans.density`, standardised by `density_inputs`. The folder of the regression (`system_names`) contains
+everything that is needed to apply the head to other slices:
 
 - the tensors `coef` (4, p) and `intercept` (4,), with scores = inputs·coefᵀ + intercept;
 - if densities are inputs, the tensors `density_mean` and `density_scale` (36,), with
@@ -34,6 +34,7 @@ from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split
+from ildfv.pipeline.system_names import regression_folder, system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
@@ -135,9 +136,9 @@ def regress_head(
 ) -> Results:
     """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
-    The model is written to regression-<head>/ in the folder of the encoding or, for several encodings, in a folder
-    named after them. bags: as for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training
-    patients, so no patients need to be reserved for them.
+    The model is written to the folder of the encoding or, for several encodings, to a folder named after them. bags: as
+    for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training patients, so no patients need
+    to be reserved for them.
     """
     found = fit_on_encodings(
         kind,
@@ -175,7 +176,7 @@ def regress_head(
     }
     tensors = found.head.to_tensors() | ({} if found.standard is None else found.standard.to_tensors())
     home = workspace.encoding_dir(layer, split.fold, region)
-    folder = home / f"regression-{kind}"
+    folder = regression_folder(home, kind, bags)
     with writing(folder):
         sweep(folder)
         save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
@@ -183,7 +184,7 @@ def regress_head(
         workspace,
         slices,
         replace(split, validation=split.train),
-        system=f"fv-{home.parent.name}-{kind}",
+        system=system_name(home, kind, bags),
         validation_scores=found.held_out,
         test_scores=found.test,
         settings=settings,

@@ -26,7 +26,7 @@ from ildfv.pipeline.prepare_labels import check_no_scan_labels, check_rows, list
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.images import Grey
+from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation
 from ildfv.scans.prepared_lungs import LUNGMASK, RULE, check_lungmask
 from ildfv.store.atomic import write_json

@@ -13,7 +13,7 @@ from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.prepare_labels import listed_patients
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.progress import SILENT, Progress
-from ildfv.scans.images import Grey
+from ildfv.scans.grey import Grey
 
 
 def preview_scans(

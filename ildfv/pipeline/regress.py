@@ -25,6 +25,7 @@ from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
+from ildfv.pipeline.system_names import regression_folder, system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, sweep
@@ -118,14 +119,15 @@ def regress_encoding(
         },
         "encode": encoding.info["inputs"],
     }
-    with writing(encoding.folder / "regression"):
-        sweep(encoding.folder / "regression")
-        save_model(encoding.folder / "regression", found.model.to_tensors(), {**found.model.info(), **settings})
+    folder = regression_folder(encoding.folder, head)
+    with writing(folder):
+        sweep(folder)
+        save_model(folder, found.model.to_tensors(), {**found.model.info(), **settings})
     return score(
         workspace,
         slices,
         split,
-        system=f"fv-{encoding.folder.parent.name}",
+        system=system_name(encoding.folder, head),
         validation_scores=found.validation,
         test_scores=found.test,
         settings=settings,

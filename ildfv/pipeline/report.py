@@ -142,7 +142,12 @@ def slice_examples(
             Example(
                 image=slices.images([index])[0, NORMAL],
                 truth=(reference.presence[row] > 0).tolist(),
-                predictions=[Prediction(s.system, _predicted(s, row), s.scores[row].tolist()) for s in systems],
+                predictions=[
+                    Prediction(
+                        s.system, _predicted(s, row), [None if np.isnan(one) else float(one) for one in s.scores[row]]
+                    )
+                    for s in systems
+                ],
                 labels=slices.label_maps([index])[0],
                 caption=f"patient {slices.patients[index][:6]}, {number(slices.positions[index], 0)} mm",
                 place=_place(slices, int(index)),

@@ -15,7 +15,7 @@ from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import unit_of
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.units import patients_of, presence_of, units_of
+from ildfv.pipeline.units import labelled_patterns, patients_of, presence_of, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
@@ -41,8 +41,9 @@ def score(
 
     validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`.
     They are scores of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is
-    more likely to be present.
+    more likely to be present. A pattern without any label in the study has no scores, whichever they are here.
     """
+    test_scores = np.where(labelled_patterns(slices), test_scores, np.nan)
     threshold = workspace.settings.threshold
     validation, test = units_of(slices, split.validation), units_of(slices, split.test)
     predictions = Predictions(
@@ -65,7 +66,7 @@ def score(
     name = f"{system}-fold-{split.fold}"
     with writing(workspace.results_dir, patience=PATIENCE):
         sweep(workspace.results_dir)
-        path = write_scores(workspace, name, slices, split, np.asarray(test_scores))
+        path = write_scores(workspace, name, slices, split, test_scores)
         results = results.model_copy(update={"scores_sha256": sha256(path)})
         workspace.write_result(name, results)
     return results
@@ -75,7 +76,8 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
     """Writes results/<name>.csv with one line per test slice, or per test scan, and returns its path.
 
     The columns are slice (index of the slice), patient and series (salted hashes), position (mm along the slice
-    normal), fold (the test fold), and the scores (m, C) with all digits. If scans are labelled as a whole, they are
+    normal), fold (the test fold), and the scores (m, C) with all digits, or
+    nothing where a score is NaN. If scans are labelled as a whole, they are
     scan (index of the scan in the order of the series), patient, series, slices (number of slices), fold, and scores.
     """
     units = units_of(slices, split.test)
@@ -88,7 +90,11 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
         details = [f"{position:.9g}" for position in slices.positions[units]]
     rows = [",".join(columns)]
     for *known, row in zip(units, patients, series, details, scores, strict=True):
-        rows.append(",".join([*map(str, known), str(split.fold), *(f"{value:.17g}" for value in row)]))
+        rows.append(
+            ",".join(
+                [*map(str, known), str(split.fold), *("" if np.isnan(value) else f"{value:.17g}" for value in row)]
+            )
+        )
     path = workspace.results_dir / f"{name}.csv"
     write_bytes(path, ("\n".join(rows) + "\n").encode())
     return path
@@ -110,5 +116,10 @@ def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[
     known = header in (COLUMNS, SCAN_COLUMNS, OLD_COLUMNS)
     check(known, f"{path} must have the columns {', '.join(COLUMNS)}, got {', '.join(header)}")
     numbers = [column for column, name in enumerate(header) if name in (*OLD_COLUMNS, SCAN)]
-    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, usecols=numbers)
+    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, usecols=numbers, converters=_number, encoding="utf-8")
     return table[:, 0].astype(np.int64), table[:, 1:]
+
+
+def _number(text: str) -> float:
+    """The number in a cell of a table; NaN for an empty cell."""
+    return float(text or "nan")

@@ -22,6 +22,12 @@ def presence_of(slices: Slices, units: np.ndarray, threshold: Threshold) -> np.n
     return scan_presence(slices, units)
 
 
+def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Whether each pattern has a label on any of these units, by default on any of the study, bool (C,)."""
+    labels = slices.counts if slices.scan_labels is None else slices.scan_labels
+    return (labels[units] >= 0).any(axis=0)
+
+
 def patients_of(slices: Slices, units: np.ndarray) -> np.ndarray:
     """The hashed patient of each of these units, (m,)."""
     return slices.patients[units] if slices.scan_labels is None else slices.scans("patient")[units]

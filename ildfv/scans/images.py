@@ -7,7 +7,6 @@ has the window −1024, 64511.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from PIL import Image, UnidentifiedImageError
 
 from ildfv.errors import InputError, check
 from ildfv.scans.geometry import AXES, Geometry
+from ildfv.scans.grey import FIELD, Grey
 from ildfv.scans.volume import Volume, as_hounsfield, canonical_volume, check_size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
-FIELD = 350.0  # mm; assumed length of the longer side, a usual field of view of chest CT
 MIN_SIDE = 64  # pixels; smaller images are icons or show too little of the texture of a lung
 MAX_ASPECT = 4  # ratio of the longer to the shorter side; images cropped to the lungs reach 2
 JPEG_COLOUR = 3  # grey levels; rounding may change the channels of a grey JPEG saved as colour by this much
@@ -27,41 +26,13 @@ BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT, ORIENTATION = 258, 262, 339, 274  #
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 
 
-@dataclass(frozen=True)
-class Grey:
-    """The HU of the smallest and of the largest grey level of the pixel type."""
-
-    low: float
-    high: float
-
-    def __post_init__(self):
-        finite = bool(np.isfinite([self.low, self.high]).all())
-        check(
-            finite and self.low < self.high,
-            f"grey must be two HU LOW,HIGH with LOW below HIGH, such as -1350,150, got {self.low:g},{self.high:g}",
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> Grey:
-        """The window of a text "LOW,HIGH"."""
-        try:
-            low, high = (float(part) for part in text.split(","))
-        except ValueError:
-            raise InputError(f"grey must be two numbers LOW,HIGH, such as -1350,150, got {text!r}") from None
-        return cls(low, high)
-
-    def step(self, bits: int) -> float:
-        """HU between neighbouring grey levels."""
-        return (self.high - self.low) / (2**bits - 1)
-
-
 def is_image(path: Path) -> bool:
     """Whether the file name has the suffix of an image format."""
     return path.name.lower().endswith(SUFFIXES)
 
 
-def image_geometry(path: Path) -> Geometry:
-    """The assumed grid of an image: one slice, `FIELD` mm along its longer side. Only the header is read."""
+def image_geometry(path: Path, field: float = FIELD) -> Geometry:
+    """The assumed grid of an image: one slice, `field` mm along its longer side. Only the header is read."""
     with _opened(path) as image:
         width, height = image.size
     check_size((1, height, width))
@@ -70,7 +41,7 @@ def image_geometry(path: Path) -> Geometry:
         f"an image of a slice must have at least {MIN_SIDE} pixels per side and an aspect ratio of at most "
         f"{MAX_ASPECT}, got {width}×{height}: remove icons and parts of slices",
     )
-    pixel = FIELD / max(width, height)
+    pixel = field / max(width, height)
     return Geometry((1, height, width), np.zeros(3), AXES * np.array([1.0, pixel, pixel])[:, None])
 
 
@@ -87,9 +58,9 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
     slope = (grey.high - grey.low) / (most - least)
     hu = as_hounsfield(values, slope, grey.low - least * slope)
     try:
-        return canonical_volume(hu[None], image_geometry(path), patient_id, series_id, path)
+        return canonical_volume(hu[None], image_geometry(path, grey.field), patient_id, series_id, path)
     except InputError as error:
-        raise InputError(f"{error}; check that --grey {grey.low:g},{grey.high:g} is the window of the image") from error
+        raise InputError(f"{error}; check that {grey.option} is the window of the image") from error
 
 
 def mask_values(path: Path) -> np.ndarray:

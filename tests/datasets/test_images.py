@@ -11,8 +11,9 @@ from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.density import SCALARS
+from ildfv.scans.grey import Grey
 from ildfv.scans.image_lungs import image_lungs
-from ildfv.scans.images import Grey, grey_values, image_geometry, read_image
+from ildfv.scans.images import grey_values, image_geometry, read_image
 
 WINDOW = Grey(-1350.0, 150.0)
 HALF_LUNG = -860.0

@@ -2,7 +2,9 @@
 
 import pytest
 
-from ildfv.evaluation.baselines import BEATS, NOT_BETTER, UNKNOWN, Verdict, labels
+from ildfv.evaluation.baselines import BEATS, NOT_BETTER, UNKNOWN, Verdict, labels, statement
+from ildfv.inference.model_card import against_baselines
+from ildfv.inference.schema import Baseline, Head, PatternPerformance, Performance
 
 
 def verdict(measure="emphysema", interval=None, difference=0.03) -> Verdict:
@@ -28,7 +30,7 @@ def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
     assert line == (
         "cnn cannot be compared with the best baseline, because the AUC difference has no interval: emphysema +0.030 "
-        "against baseline-p15; honeycomb +0.030 against baseline-p15"
+        "against baseline-p15; honeycomb +0.030 against baseline-p15."
     )
     assert "does not beat" not in line
 
@@ -38,9 +40,54 @@ def test_lost_and_undecided_patterns_are_distinguished():
     assert line == (
         "cnn does not beat the best baseline (95 % interval of the AUC difference): emphysema +0.030 [-0.100, 0.100] "
         "against baseline-p15; cannot be compared with the best baseline, because the AUC difference has no interval: "
-        "honeycomb +0.030 against baseline-p15"
+        "honeycomb +0.030 against baseline-p15."
     )
 
 
 def test_a_system_that_beats_the_best_baseline_everywhere_has_no_label():
     assert labels([verdict(interval=(0.01, 0.05)), verdict("mean_auc", (0.1, 0.2))]) == {}
+
+
+def test_the_sentence_on_a_system_that_beats_the_best_baseline_lists_where():
+    assert statement("cnn", [verdict(interval=(0.01, 0.05)), verdict("mean_auc", (0.1, 0.2))]) == (
+        "cnn beats the best baseline (95 % interval of the AUC difference above 0): emphysema +0.030 [0.010, 0.050] "
+        "against baseline-p15; mean AUC +0.030 [0.100, 0.200] against baseline-p15."
+    )
+
+
+def test_without_baselines_the_sentence_names_the_command():
+    expected = "cnn was not compared with baselines, because `ildfv baselines` was not run."
+    assert statement("cnn", []) == expected
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [((0.01, 0.05), "beats"), ((-0.01, 0.05), "does not beat"), (None, "cannot be compared with")],
+)
+def test_model_card_and_prediction_state_what_fit_and_report_state(interval, words):
+    performance = Performance(
+        data="user",
+        fold=0,
+        folds=[0],
+        slices=9,
+        patients=5,
+        patterns={
+            "emphysema": PatternPerformance(auc=0.9, auc_interval=None, f=None, f_interval=None, positives=3),
+        },
+        baselines=[
+            Baseline(
+                measure="emphysema",
+                baseline="baseline-p15",
+                difference=0.03,
+                interval=interval,
+                beats=interval is not None and interval[0] > 0,
+            )
+        ],
+    )
+    none = [None] * 4
+    given = {"target": "counts", "threshold": 6000, "thresholds": none, "sigmoids": none, "performance": performance}
+    head = Head(name="cnn", kind="cnn", **given)
+    one = verdict(interval=interval)
+    assert against_baselines(head) == statement("cnn", [one])
+    assert f"cnn {words} the best baseline" in against_baselines(head)
+    assert one.cell.endswith("beats it" if words == "beats" else one.outcome)

@@ -1,6 +1,8 @@
 """Labels of scans through the pipeline: fitted as bags, measured per scan, and refused where slices need labels."""
 
+import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +33,13 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import load_folds, split_slices, write_folds
+from ildfv.pipeline.system_names import regression_folder
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.density import BINS, COLUMNS, RANGE
-from ildfv.store.models import load_model
+from ildfv.store.models import load_info, load_model
 from ildfv.store.parts import writing_parts
 from ildfv.viewer.workspace_cases import workspace_cases
 
@@ -71,8 +74,8 @@ def weak(number):
     ), present
 
 
-def make(root):
-    """(workspace labelled by scan, truth of each slice (N, 4))."""
+def make(root, unlabelled=()):
+    """(workspace labelled by scan, truth of each slice (N, 4)). unlabelled: indices of patterns without labels."""
     workspace = Workspace.open_or_create(root, version="test", salt="0123456789abcdef", folds=4)
     truth, labels = {}, ScanLabels()
     with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
@@ -81,6 +84,8 @@ def make(root):
             parts.add(write_scan(workspace.slices_dir, one))
             if number < SCANS - UNKNOWN:
                 labels.presence[one.series] = truth[one.series].any(axis=0).astype(int).tolist()
+                for k in unlabelled:
+                    labels.presence[one.series][k] = -1
     labels.write(workspace.scan_labels_file)
     write_folds(workspace)
     return workspace, np.concatenate([truth[name] for name in workspace.slices().names])
@@ -191,9 +196,9 @@ def test_bags_are_refused_with_labels_of_slices(tmp_path):
         regress_encoding(workspace.root, head="logistic", bags="max")
 
 
-def slice_scores(workspace, fold):
+def slice_scores(workspace, fold, bags):
     """The scores of all slices by the head on filters without the held-out fold."""
-    tensors, info = load_model(workspace.encoding_dir("filters", fold) / "regression-logistic")
+    tensors, info = load_model(regression_folder(workspace.encoding_dir("filters", fold), "logistic", bags))
     (one,) = info["inputs"]["encodings"]
     return newest(workspace, fold, "filters").projections() / one["scale"] @ tensors["coef"].T + tensors["intercept"]
 
@@ -207,7 +212,7 @@ def test_labels_of_scans_find_the_scans_and_the_slices_of_held_out_patients(enco
     assert results.settings["regress"]["bags"] == bags
     assert results.overall.mean_auc > 0.6  # of five or six scans
     slices = workspace.slices()
-    split, scores = split_slices(slices, load_folds(workspace), 0), slice_scores(workspace, 0)
+    split, scores = split_slices(slices, load_folds(workspace), 0), slice_scores(workspace, 0, bags)
     aucs = [roc_auc(truth[split.test, k].astype(float), scores[split.test, k]) for k in range(4)]
     assert np.mean(aucs) > 0.8
     assert min(aucs) > 0.6
@@ -218,10 +223,50 @@ def test_labels_of_scans_find_the_scans_and_the_slices_of_held_out_patients(enco
 
 
 @pytest.mark.slow
+def test_systems_that_pool_in_different_ways_have_their_own_results_models_and_heads(encoded, tmp_path):
+    workspace, _ = encoded
+    given = {"layer": "filters", "head": "logistic", "density": "off"}
+    found = {bags: regress_encoding(workspace.root, bags=bags, **given) for bags in POOLINGS}
+    names = {bags: one.system for bags, one in found.items()}
+    assert names == {"noisy-or": "fv-filters-logistic", "max": "fv-filters-logistic-max"}
+    stored = workspace.results()
+    for bags, name in names.items():
+        assert stored[f"{name}-fold-0"].settings["regress"]["bags"] == bags
+        assert (
+            load_info(regression_folder(workspace.encoding_dir("filters", 0), "logistic", bags))["regress"]["bags"]
+            == bags
+        )
+    page = Path(make_report(workspace.root)["report"]).read_text()
+    assert all(f">{name}<" in page for name in names.values())
+    info = export_predictor(workspace.root, tmp_path / "both", layer="filters")
+    assert {head.name: head.bags for head in info.heads} == {name: bags for bags, name in names.items()}
+    export = [
+        "export",
+        "-w",
+        str(workspace.root),
+        "--layer",
+        "filters",
+        "--bags",
+        "max",
+        "--out",
+        str(tmp_path / "max"),
+    ]
+    CliRunner().invoke(app, export, catch_exceptions=False)
+    assert [head.name for head in Predictor.load(tmp_path / "max").info.heads] == [names["max"]]
+
+
+def test_a_missing_system_is_named_by_the_command_that_fits_it(encoded):
+    workspace, _ = encoded
+    how = r"run `ildfv regress --layer filters --head ridge --bags max --fold 0`"
+    with pytest.raises(InputError, match=how):
+        export_predictor(workspace.root, workspace.root / "none", layer="filters", head=["ridge"], bags="max")
+
+
+@pytest.mark.slow
 def test_a_predictor_pools_the_scores_of_slices_as_it_was_fitted(encoded, tmp_path):
     workspace, _ = encoded
     regress_encoding(workspace.root, layer="filters", head="logistic", density="off")
-    info = export_predictor(workspace.root, tmp_path / "predictor", layer="filters", head=["logistic"])
+    info = export_predictor(workspace.root, tmp_path / "predictor", layer="filters", bags="noisy-or")
     (head,) = info.heads
     assert head.bags == "noisy-or"
     assert head.performance.unit == "scan"
@@ -245,6 +290,49 @@ def test_a_predictor_pools_the_scores_of_slices_as_it_was_fitted(encoded, tmp_pa
     assert np.isnan(answer.probability).all()
     assert "pools the scores of slices (noisy-or)" in prediction._repr_html_()
     assert "multiple-instance logistic regression" in prediction.methods
+
+
+@pytest.mark.slow
+def test_a_pattern_without_labels_has_no_score_in_any_document_or_table(tmp_path):
+    pattern, k = "honeycomb", PATTERNS.index("honeycomb")
+    workspace, _ = make(tmp_path / "study", unlabelled=[k])
+    encode_slices(workspace.root, EncodeSettings(layer="filters", components=2, dimensions=8, passes=1))
+    given = ["regress", "-w", str(workspace.root), "--layer", "filters", "--head", "logistic", "--density", "off"]
+    table = CliRunner().invoke(app, given, catch_exceptions=False).stdout
+    assert re.search(r"honeycomb +not labelled", table)
+    score_baselines(workspace.root, fold=0)
+    for name, results in workspace.results().items():
+        assert results.per_pattern[pattern].auc is None
+        _, scores = read_scores(workspace, name, results.scores_sha256)
+        assert np.isnan(scores[:, k]).all()
+        assert np.isfinite(np.delete(scores, k, axis=1)).all()
+    assert verify_workspace(workspace.root)["faults"] == []
+    make_report(workspace.root)
+    info = export_predictor(workspace.root, tmp_path / "predictor", layer="filters")
+    assert info.heads[0].unlabelled == [pattern]
+    assert f"| {pattern} | not labelled | – | – | – |" in (tmp_path / "predictor" / "MODEL_CARD.md").read_text()
+    ScanFiles.series(tmp_path / "scan", ScanFiles.chest())
+    given = [
+        "predict",
+        str(tmp_path / "scan"),
+        "--predictor",
+        str(tmp_path / "predictor"),
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    shown = CliRunner().invoke(app, given, catch_exceptions=False).stdout
+    assert re.search(r"honeycomb +not labelled", shown)
+    assert "The training data have no labels of honeycomb." in " ".join(shown.split())
+    (answer,) = (tmp_path / "a").iterdir()
+    (head,) = json.loads((answer / "prediction.json").read_text())["heads"].values()
+    assert set(head["scan"][pattern].values()) == {None}
+    assert all(row[k] is None for values in head["per_slice"].values() if values for row in values)
+    assert head["scan"]["emphysema"]["score"] is not None
+    rows = list(csv.DictReader((answer / "slices.csv").read_text().splitlines()))
+    assert {value for row in rows for name, value in row.items() if name.startswith(pattern)} == {""}
+    assert "not labelled" in (answer / "prediction.html").read_text()
+    assert not list(answer.glob(f"{pattern}-*"))
+    assert len(list(answer.glob("*-contributions.nii.gz"))) == 3
 
 
 @pytest.mark.slow
@@ -282,6 +370,6 @@ def test_fit_pools_the_folds_of_logistic_heads_and_baselines_per_scan(tmp_path, 
     assert result["slices"] == (SCANS - UNKNOWN) * SLICES
     heads = [name for name in result["systems"] if not name.startswith("baseline-")]
     assert heads
-    assert all(name.endswith("-logistic") for name in heads)
+    assert all(name.endswith("-logistic-max") for name in heads)
     assert set(result["systems"][heads[0]]["auc"]) == set(PATTERNS)
     assert result["against_baseline"]

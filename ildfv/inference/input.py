@@ -1,0 +1,51 @@
+"""The scans or images in a folder that a predictor can be applied to: those of the kind that it was trained on.
+
+A predictor trained on scans in HU refuses images, and one trained on images refuses scans: an image has neither HU
+outside its window nor a pixel size, so scores of the other kind would not be comparable with those of held-out data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ildfv.datasets.discovery import discover
+from ildfv.datasets.image_files import image_note, image_scans
+from ildfv.datasets.records import Discovery, Scan
+from ildfv.errors import InputError, check
+from ildfv.scans.grey import Grey
+from ildfv.scans.images import is_image
+
+NO_AREAS = "areas in cm² are therefore not given"
+
+
+def scans_in(folder: Path, grey: Grey | None) -> Discovery:
+    """The scans in a folder or file or, with `grey`, the images, each as a scan of one slice (`datasets.image_files`).
+
+    grey: `HowPrepared.grey` of the predictor.
+    """
+    return discover(folder, labels=False, workers=1) if grey is None else image_scans(folder, grey)
+
+
+def check_kind(found: Discovery, folder: Path, grey: Grey | None) -> None:
+    """Raises InputError if the result of `scans_in` is empty because the folder has input of the other kind."""
+    if found.scans or found.quarantined:
+        return
+    if grey is not None:
+        raise InputError(
+            f"{folder} must contain PNG, JPEG or TIFF images, because the predictor was trained on images "
+            f"({grey.option}), got none: export the slices as images with this window, or use a predictor trained on "
+            "scans",
+            faq="predict-images",
+        )
+    files = folder.rglob("*") if folder.is_dir() else [folder]
+    check(
+        not any(map(is_image, files)),
+        f"{folder} must contain a CT scan in HU, because the predictor was trained on scans, got PNG, JPEG or TIFF "
+        "images: predict the scan itself, or train on images with `ildfv prepare --grey`",
+        faq="predict-images",
+    )
+
+
+def notes_on_image(scan: Scan) -> list[str]:
+    """The notes on the limitations of an image; none for a scan in HU."""
+    return [] if scan.grey is None else [f"{image_note(scan)}; {NO_AREAS}"]
