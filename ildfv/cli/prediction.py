@@ -107,8 +107,8 @@ def predict(
         list[str],
         typer.Argument(
             help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
-            "dicomweb://host/path/studies/UID, with or without /series/UID. With a predictor trained on images (prepare "
-            "--grey): PNG, JPEG or TIFF files, or folders of them.",
+            "dicomweb://host/path/studies/UID, with or without /series/UID. With a predictor trained on images: PNG, "
+            "JPEG or TIFF files, or folders of them.",
             show_default=False,
         ),
     ],

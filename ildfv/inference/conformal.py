@@ -54,7 +54,7 @@ class Conformal:
         truth : ndarray of shape (N, C)
             1 present, 0 absent, −1 unknown.
         scores : ndarray of shape (N, C)
-            A larger score means more likely present.
+            A larger score means more likely present. Scores of slices with unknown truth are not used.
         patients : ndarray of shape (N,)
             Patient of each slice. The model must be fitted without these patients.
         level : float
@@ -66,7 +66,7 @@ class Conformal:
             truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
         )
         check(patients.shape == truth.shape[:1], f"patients must have shape {truth.shape[:1]}, got {patients.shape}")
-        check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
+        check(bool(np.isfinite(scores[truth >= 0]).all()), "scores must be finite, got NaN or infinity")
         columns: list[list] = [[], [], [], []]
         for y, f in zip(truth.T, scores.T, strict=True):
             quantiles = [_quantile(sign * f[y == label], patients[y == label], level) for label, sign in _SIGNS]

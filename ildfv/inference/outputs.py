@@ -182,7 +182,7 @@ def write_image_map(path: Path, plane: np.ndarray, shape: tuple[int, int], *, pe
     """
     from PIL import Image  # imported here because only predictions for images need it
 
-    rows, columns = _shares_of(shape, np.float64)
+    rows, columns = _shares_of(shape, np.float64, None)
     if not per_area:
         rows, columns = _means(rows), _means(columns)
     with replacing(path) as temporary:

@@ -65,7 +65,7 @@ class HeadAnswer:
     @property
     def labelled(self) -> list[bool]:
         """Whether each pattern had labels in the training data. Without labels, all its results are undefined."""
-        return np.isfinite(self.scores).any(axis=0).tolist()
+        return [bool(known) for known in np.isfinite(self.scores).any(axis=0)]
 
     @property
     def present(self) -> list[bool | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ildfv.errors import check
 from ildfv.pipeline.choices import SLICE
@@ -37,9 +38,9 @@ def encode_layers(
     found = []
     for layer in layers:
         has_network = layer not in UNTRAINED or not network_needed  # `encode_slices` refuses options that nothing needs
-        given = {"model": model, "network": network, "weights": weights} if has_network else {}
-        options = {"fold": fold, "device": device, "fresh": fresh, "progress": progress, **given}
-        found.append(encode_slices(root, replace(settings, layer=layer), **options))
+        given: dict[str, Any] = {"model": model, "network": network, "weights": weights} if has_network else {}
+        one = replace(settings, layer=layer)
+        found.append(encode_slices(root, one, fold=fold, device=device, fresh=fresh, progress=progress, **given))
     return found
 
 
