@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ildfv.inference.model_card import model_card
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_files import write_predictor
 from ildfv.inference.predictor_location import INFO, KIND, VERSION
-from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, Images, PredictorInfo
+from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import poolings_of
@@ -30,7 +30,7 @@ from ildfv.pipeline.expected import HeldOut, head_target
 from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
-from ildfv.pipeline.training_statistics import TrainingStatistics
+from ildfv.pipeline.training_statistics import TrainingStatistics, how_prepared
 from ildfv.pipeline.units import labelled_patterns, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -97,9 +97,7 @@ def export_predictor(
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
     check(not occupied, f"{out} must be new, an empty folder or a predictor, got other files: choose another --out")
     slices, folds = workspace.slices(), load_folds(workspace)
-    _ = slices.grey  # raises before anything is fitted
-    images = None if (grey := slices.grey) is None else Images(**asdict(grey))
-    preparation = HowPrepared(**slices.preparation.given(), images=images)
+    preparation = how_prepared(slices)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
     systems = [] if only_network else chosen(workspace, layers, region, head, fold, poolings_of(slices, bags))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
-from ildfv.inference.schema import Reference
+from ildfv.inference.schema import HowPrepared, Images, Reference
 from ildfv.inference.stored_lung import stored_lung
 from ildfv.progress import Progress
 
@@ -74,6 +74,12 @@ class TrainingStatistics:
     def _spaced(self, number: int) -> np.ndarray:
         """At most `number` of the fit slices, evenly spaced."""
         return self.fit[np.unique(np.linspace(0, len(self.fit) - 1, number).astype(int))]
+
+
+def how_prepared(slices: Slices) -> HowPrepared:
+    """How the slices were prepared. InputError: there are scans and images, or images with different windows."""
+    images = None if (grey := slices.grey) is None else Images(**asdict(grey))
+    return HowPrepared(**slices.preparation.given(), images=images)
 
 
 def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
