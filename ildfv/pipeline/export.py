@@ -279,8 +279,7 @@ class Export:
 
     def _training(self) -> dict[str, Any]:
         """Statistics of the training data, without identities."""
-        patients, none = self.slices.patients, np.empty(0, int)
-        given = self.slices.given_lung_masks
+        patients, none, given = self.slices.patients, np.empty(0, int), self.slices.given_lung_masks
         held_out = self.split.validation if self.everyone is None else none
         return {
             "data": self.slices.data,

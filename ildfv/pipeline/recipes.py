@@ -29,7 +29,7 @@ from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
-FEW_LAYERS = ("filters", "patches")  # on hard phantoms both together are better than either one (bench/NOTES.md)
+FEW_LAYERS = ("filters", "patches")  # together, the highest mean AUC on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
 SCAN_HEADS = ("logistic",)  # with labels of scans
 FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
