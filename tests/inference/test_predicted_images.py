@@ -180,8 +180,9 @@ def test_the_model_card_names_the_window(study):
 def test_slices_of_two_windows_are_not_exported_together(study, tmp_path):
     root = tmp_path / "study"
     shutil.copytree(study.root / "study", root)
-    write_image(tmp_path / "more" / "another.png", np.full((256, 256), -800.0))
-    run("prepare", tmp_path / "more", "-w", root, "--grey", "-1000,400", "--workers", 1)
+    (tmp_path / "more").mkdir()
+    shutil.copy(min((study.root / "png").rglob("*.png")), tmp_path / "more" / "another.png")
+    run("prepare", tmp_path / "more", "-w", root, "--grey", "-1340,160", "--workers", 1)
     rule = "all slices must be of scans in HU, or of images with the same --grey, got images with --grey"
     with pytest.raises(InputError, match=rule):
         run("export", "-w", root, "--layer", "filters", "--region", "lung", "--out", tmp_path / "predictor")
