@@ -11,22 +11,25 @@
 namespace ildfv {
 namespace {
 
+// Σ |x|. The order of additions is fixed, so that the bits do not depend on the processor.
 template <class real>
-ILDFV_INLINED void to_roots(real* x, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) x[i] = std::copysign(std::sqrt(std::fabs(x[i])), x[i]);
+ILDFV_INLINED double sum_of_sizes(const real* x, int64_t n) {
+    constexpr int64_t LANES = 16, CHAIN = 32;  // independent sums, and consecutive float additions of each
+    double total = 0;
+    for (int64_t from = 0; from < n; from += LANES * CHAIN) {
+        const int64_t to = from + LANES * CHAIN < n ? from + LANES * CHAIN : n, whole = from + (to - from) / LANES * LANES;
+        real sums[LANES] = {};
+        for (int64_t i = from; i < whole; i += LANES)
+            for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += std::fabs(x[i + lane]);
+        for (int64_t i = whole; i < to; ++i) sums[i - whole] += std::fabs(x[i]);
+        for (const real sum : sums) total += (double)sum;
+    }
+    return total;
 }
 
 template <class real>
-ILDFV_INLINED void to_unit(real* x, int64_t n, double least_norm) {
-    constexpr int64_t LANES = 8;  // a fixed order of additions: the bits do not depend on the processor
-    double sums[LANES] = {}, total = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int64_t lane = 0; lane < LANES; ++lane) sums[lane] += (double)x[i + lane] * (double)x[i + lane];
-    for (; i < n; ++i) sums[0] += (double)x[i] * (double)x[i];
-    for (const double sum : sums) total += sum;
-    const real norm = (real)std::fmax(std::sqrt(total), least_norm);
-    for (i = 0; i < n; ++i) x[i] /= norm;
+ILDFV_INLINED void to_roots(real* x, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) x[i] = std::copysign(std::sqrt(std::fabs(x[i])), x[i]);
 }
 
 // u = s1 · first and v = (s2 − s0) · first/√2 of each component, with first = 1/(n √w).
@@ -45,8 +48,10 @@ ILDFV_INLINED void fisher_vector(real* row, const real* moments, const real* s0,
         for (int64_t j = 0; j < d; ++j) v[j] = (s2[j] - mass) * second;
     }
     if (!to.improved) return;
+    const double norm = std::sqrt(sum_of_sizes(row, length));  // of the roots
+    const real scale = (real)(1 / std::fmax(norm, to.least_norm));
     to_roots(row, length);
-    to_unit(row, length, to.least_norm);
+    for (int64_t i = 0; i < length; ++i) row[i] *= scale;
 }
 
 // Two functions instead of a template: only these can have versions for several processors.

@@ -236,7 +236,7 @@ def test_duplicate_descriptors_give_finite_parameters():
 def test_dimensions_without_variance_get_the_floor_and_a_warning():
     x = blobs()
     x[:, 2] = 7.0
-    with pytest.warns(UserWarning, match=r"variance_floor in 1 of 4 dimensions, .*first dimension: 2"):
+    with pytest.warns(UserWarning, match=r"variance_floor in 1 of 4 dimensions .*the first is 2"):
         mixture = GaussianMixture(3).fit(x)
     assert (mixture.variances_[:, 2] > 0).all()
     np.testing.assert_allclose(mixture.means_[:, 2], 7.0)

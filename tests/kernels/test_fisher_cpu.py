@@ -82,7 +82,8 @@ def test_descriptors_of_weight_0_are_ignored(options):
     left = [w[w > 0] for w in weights[1:]]
     expected, _ = cpu.fisher_vectors(kept, *mixture, descriptor_weights=left, **options)
     np.testing.assert_array_equal(found[1:], expected)
-    assert not found[0].any() and likelihoods[0] == 0
+    assert not found[0].any()
+    assert likelihoods[0] == 0
 
 
 def test_no_map_has_a_positive_weight():
