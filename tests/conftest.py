@@ -47,3 +47,12 @@ def threads_end():
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left
+
+
+@pytest.fixture
+def inline():
+    """Prepares scans in this process."""
+    from preparing import in_this_process
+
+    with in_this_process():
+        yield
