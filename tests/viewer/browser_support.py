@@ -9,7 +9,7 @@ import time
 
 CHROMIUM = shutil.which("chromium")
 BROWSER = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-PATIENCE = 60  # seconds to wait for the page
+PATIENCE = 300  # seconds to wait for the page
 
 
 def serve(*arguments) -> tuple[subprocess.Popen, str]:

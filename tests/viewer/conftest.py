@@ -65,7 +65,7 @@ def address(prediction, scan):
     server, address = serve(prediction, scan, "--codes", "phantom")
     yield address
     server.terminate()
-    assert server.wait(30) == 0
+    assert server.wait(300) == 0
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def study(workspace):
     server, address = serve(workspace)
     yield address, workspace
     server.terminate()
-    server.wait(30)
+    server.wait(300)
 
 
 @pytest.fixture
