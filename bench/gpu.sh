@@ -97,7 +97,7 @@ tests=("$python" -P -m pytest -o addopts="-ra --strict-markers" -p no:cacheprovi
 step build 300 bash -c build || { summary; exit "$status"; }
 export PYTHONPATH=$built:$PWD/bench:$PWD${PYTHONPATH:+:$PYTHONPATH}
 step selftest 60 "$python" -P -c 'from ildfv.kernels.cuda import selftest; print(selftest.run())'
-step tests 300 "${tests[@]}" tests/cuda/test_cuda_gpu.py tests/streaming/test_graphs.py
+step tests 300 "${tests[@]}" tests/cuda/test_cuda_gpu.py tests/cuda/test_cuda_gpu_streams.py tests/streaming/test_graphs.py
 step device 150 "$python" -P bench/bench_cuda.py --only-ildfv --seconds 0.1 --out "$out/gpu-device-$today.json"
 mkdir -p build/encode  # the phantoms are written once, for both; 20 KB per slice
 for slices in 24000 240000; do

@@ -14,6 +14,10 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    gc.disable()  # until all tests are collected: importing them creates millions of objects that stay
+
+
 def pytest_collection_modifyitems(items):
     # Each worker begins with a range of the tests in this order. The tests of experiments share networks that take a
     # minute to train: in one range, only one worker trains them, and as the first tests, they do not end last.
@@ -25,6 +29,7 @@ def pytest_collection_finish(session):
     # longer than most tests; frozen objects are not examined.
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +52,12 @@ def threads_end():
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left
+
+
+@pytest.fixture
+def inline():
+    """Prepares scans in this process."""
+    from preparing import in_this_process
+
+    with in_this_process():
+        yield

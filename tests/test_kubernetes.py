@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-models = pytest.importorskip("kubeflow_trainer_api.models")  # pydantic models, generated from Kubeflow's OpenAPI schema
 PAGE = Path(__file__).parents[1] / "docs/scaling.md"
 
 
@@ -19,6 +18,7 @@ def manifest() -> dict:
 
 def understood(manifest: dict) -> dict:
     """The manifest as Kubeflow reads it: the models drop fields that the schema does not have."""
+    models = pytest.importorskip("kubeflow_trainer_api.models")  # pydantic models, made from Kubeflow's OpenAPI schema
     return models.TrainerV1alpha1TrainJob.from_dict(manifest).to_dict()
 
 

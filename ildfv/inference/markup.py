@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from jinja2 import Environment, PackageLoader
@@ -17,6 +18,7 @@ def code(text: str) -> Markup:
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
+@functools.cache  # the environment keeps the compiled templates; compiling takes longer than filling one
 def page_environment() -> Environment:
     """The templates of this package, with escaping and the filters `code` and `sentence`."""
     found = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)

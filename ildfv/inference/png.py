@@ -15,7 +15,7 @@ def png(image: np.ndarray, description: str = "") -> bytes:
     buffer, text = io.BytesIO(), PngInfo()
     if description:
         text.add_itxt("Description", description)
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True, pnginfo=text)
+    Image.fromarray(image).save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,44 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
 
 def render(content: ReportContent) -> str:
     """The HTML text of the page."""
+    mark = "phantom data" if content.data == "phantom" else ""
+    shown = shown_results(content.results)
+    ranked = sorted(shown, key=_by_mean_auc)
+    drawn = {d.system: slot for slot, d in enumerate(ranked[:SLOTS])}
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            phantom=content.data == "phantom",
+            patterns=PATTERNS,
+            shown=shown,
+            ranked=ranked,
+            drawn=drawn,
+            folds=_folds_text(shown),
+            u=content.unit,
+            us=f"{content.unit}s",
+            best=best(shown),
+            overall=OVERALL,
+            headlines=HEADLINES,
+            spreads=spreads(content.results),
+            undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
+            charts=charts(shown, drawn, mark=mark),
+            examples=[_example_variables(example) for example in content.examples],
+            label_maps=[_label_map_variables(label_map) for label_map in content.label_maps],
+            without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
+            rule=content.examples_rule or RULE,
+            verdicts=VERDICTS,
+            tables=[*groups(content.settings), ("Versions", content.versions)],
+            measure=measure_name,
+            mark=mark,
+        )
+    )
+    return printable_page(page)
+
+
+@functools.cache  # the environment keeps the compiled templates; compiling takes longer than filling them
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("ildfv.report", "templates"),
         autoescape=True,
@@ -65,42 +104,13 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    mark = "phantom data" if content.data == "phantom" else ""
     environment.filters |= {"number": number, "count": count, "p_value": p_value, "duration": duration, "plain": plain}
-    environment.filters |= {"experiment_cell": experiment_cell, "code": code, "extent": extent}
+    environment.filters |= {"experiment_cell": experiment_cell, "code": code, "extent": extent, "chart": draw}
     environment.globals |= {"with_interval": with_interval, "percent": percent, "names": NAMES, "counted": counted}
     environment.globals |= {"verdict_of": verdict_of, "paired": paired_rows, "as_printed": as_printed}
     environment.globals |= {"m_of": m_of, "min_patients": MIN_PATIENTS}
-    environment.filters |= {"chart": lambda chart: draw(chart, mark=mark)}
     environment.tests |= {"estimate": lambda cell: isinstance(cell, Estimate)}
-    shown = shown_results(content.results)
-    ranked = sorted(shown, key=_by_mean_auc)
-    drawn = {d.system: slot for slot, d in enumerate(ranked[:SLOTS])}
-    page = environment.get_template("report.html").render(
-        content=content,
-        phantom=content.data == "phantom",
-        patterns=PATTERNS,
-        shown=shown,
-        ranked=ranked,
-        drawn=drawn,
-        folds=_folds_text(shown),
-        u=content.unit,
-        us=f"{content.unit}s",
-        best=best(shown),
-        overall=OVERALL,
-        headlines=HEADLINES,
-        spreads=spreads(content.results),
-        undecided=list(dict.fromkeys(line for document in shown for line in undecided(document))),
-        charts=charts(shown, drawn, mark=mark),
-        examples=[_example_variables(example) for example in content.examples],
-        label_maps=[_label_map_variables(label_map) for label_map in content.label_maps],
-        without_threshold=any(p is None for e in content.examples for one in e.predictions for p in one.predicted),
-        rule=content.examples_rule or RULE,
-        verdicts=VERDICTS,
-        tables=[*groups(content.settings), ("Versions", content.versions)],
-        measure=measure_name,
-    )
-    return printable_page(page)
+    return environment
 
 
 def shown_results(results: Sequence[Results]) -> list[Results]:

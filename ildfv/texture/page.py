@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +24,32 @@ SIDE = 160  # pixels of a thumbnail
 def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path], title: str) -> None:
     """Write the page atomically. paths: name of an image in the evaluation → its file."""
     result = evaluation.to_dict()
-    environment = Environment(
+    wrong = list({one["path"]: one for one in evaluation.misclassified}.values())
+    text = (
+        _environment()
+        .get_template("texture.html")
+        .render(
+            title=title,
+            result=result,
+            version=__version__,
+            rows=_rows(evaluation.confusion),
+            wrong=[{**one, "image": _thumbnail(read_image(paths[one["path"]]))} for one in wrong[:SHOWN]],
+            n_wrong=len(wrong),
+            maps=_maps(evaluation, paths),
+        )
+    )
+    write_output(Path(path), printable_page(text).encode(), MARKER, KIND)
+
+
+@functools.cache  # the environment keeps the compiled template
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("ildfv.texture", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    wrong = list({one["path"]: one for one in evaluation.misclassified}.values())
-    text = environment.get_template("texture.html").render(
-        title=title,
-        result=result,
-        version=__version__,
-        rows=_rows(evaluation.confusion),
-        wrong=[{**one, "image": _thumbnail(read_image(paths[one["path"]]))} for one in wrong[:SHOWN]],
-        n_wrong=len(wrong),
-        maps=_maps(evaluation, paths),
-    )
-    write_output(Path(path), printable_page(text).encode(), MARKER, KIND)
 
 
 def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:

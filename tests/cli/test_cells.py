@@ -17,6 +17,6 @@ def test_a_difference_that_rounds_to_zero_is_not_negative():
 
 
 def test_the_next_command_quotes_a_path_with_spaces(tmp_path):
-    result = ildfv("phantom", tmp_path / "my scans", "--patients", "1", "--slices", "3")
+    result = ildfv("phantom", tmp_path / "my scans", "--patients", "1", "--slices", "3", "--workers", "1")
     assert result.returncode == 0, result.stderr
     assert f"ildfv prepare '{tmp_path / 'my scans'}'" in result.stdout

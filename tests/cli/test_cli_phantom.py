@@ -10,6 +10,7 @@ from ildfv.cli.app import app
 
 def test_difficulty_hard_writes_hard_phantoms(tmp_path):
     line = ["phantom", str(tmp_path / "scans"), "--patients", "1", "--slices", "3", "--difficulty", "hard", "--json"]
+    line += ["--workers", "1"]
     shown = CliRunner().invoke(app, line)
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.stdout)["difficulty"] == "hard"

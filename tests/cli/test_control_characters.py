@@ -62,7 +62,7 @@ def test_spaces_in_a_path_stay_in_an_error(options, tmp_path, capfd, monkeypatch
 
 
 def ildfv(*arguments):
-    return subprocess.run([sys.executable, "-m", "ildfv", *map(str, arguments)], capture_output=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "ildfv", *map(str, arguments)], capture_output=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

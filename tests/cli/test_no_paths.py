@@ -8,6 +8,7 @@ import pytest
 from command_line import ildfv
 
 nibabel = pytest.importorskip("nibabel")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_no_voxel_is_read(scans, monkeypatch):
     assert command(scans, "--dry-run", "--codes", "phantom").exit_code == 0
 
 
-def test_the_pairs_are_those_of_a_preparation(tmp_path, scans):
+def test_the_pairs_are_those_of_a_preparation(tmp_path, scans, inline):
     document = json.loads(command(scans, "--dry-run", "--codes", "phantom", "--json").stdout)
     report = prepare(scans, tmp_path / "out", codes="phantom", salt="0123456789abcdef", workers=1).to_dict()
     assert [(scan["source"], scan["label"]) for scan in document["scans"]] == [

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 from PIL import Image
+from preparing import in_this_process
 
 from ildfv.errors import InputError
 from ildfv.patterns import PATTERNS, presence
@@ -150,14 +151,10 @@ def study(tmp_path_factory):
     (folder / "scans" / "notes.txt").write_text("not an image")
     with (folder / "slices.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["file", "patient", "ground glass", "honeycomb"], *rows])
-    report = prepare_scans(
-        folder / "scans",
-        folder / "study",
-        grey=WINDOW,
-        labels=folder / "slices.csv",
-        salt="0123456789abcdef",
-        workers=1,
-    )
+    with in_this_process():
+        report = prepare_scans(
+            folder / "scans", folder / "study", grey=WINDOW, labels=folder / "slices.csv", salt="0123456789abcdef"
+        )
     return folder, report
 
 
@@ -201,7 +198,7 @@ def test_images_are_prepared_again_only_with_another_window(study):
     assert again(WINDOW)["kept"] == 0
 
 
-def test_without_a_list_the_patient_is_the_folder_or_the_name(tmp_path):
+def test_without_a_list_the_patient_is_the_folder_or_the_name(tmp_path, inline):
     for number, name in enumerate(("anna/1.png", "anna/2.png", "bert.png")):
         save(tmp_path / "scans" / name, grey(chest(number)))
     report = prepare_scans(tmp_path / "scans", tmp_path / "study", grey=WINDOW, workers=1)
@@ -209,7 +206,7 @@ def test_without_a_list_the_patient_is_the_folder_or_the_name(tmp_path):
     assert any("add a column patient to --labels" in note for note in report["notes"])
 
 
-def test_a_table_names_images_patients_and_lung_masks(tmp_path):
+def test_a_table_names_images_patients_and_lung_masks(tmp_path, inline):
     for number in range(3):
         save(tmp_path / f"{number}.png", grey(chest(number)))
         mask = np.zeros((128, 128), np.uint8)

@@ -14,6 +14,7 @@ from ildfv.scans.density import SCALARS
 from ildfv.scans.volumefiles import file_geometry
 
 nibabel = pytest.importorskip("nibabel")
+pytestmark = pytest.mark.usefixtures("inline")
 AFFINE = np.diag([-2.0, -2.0, 5.0, 1.0])  # the axes of a canonical grid (LPS) in the RAS coordinates of NIfTI
 
 

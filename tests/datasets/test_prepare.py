@@ -376,7 +376,7 @@ def test_a_killed_run_is_resumed_with_the_same_bytes(tmp_path, files):
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen([sys.executable, job], cwd=tmp_path, env=environment)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not list((tmp_path / "out").glob("*.h5")) and process.poll() is None:
         assert time.monotonic() < end, "no part was written"
         time.sleep(0.005)

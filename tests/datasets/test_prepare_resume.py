@@ -10,21 +10,14 @@ from typer.testing import CliRunner
 
 from ildfv.cli import output
 from ildfv.cli.app import app
-from ildfv.datasets import prepare_run as prepare_module
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 SALT = "0123456789abcdef"
 CODES = "[codes]\n0 = 'outside'\n1 = 'healthy'\n2 = 'ground glass'\n5 = 'emphysema'\n"
-
-
-@pytest.fixture(autouse=True)
-def inline(monkeypatch):
-    def as_completed(function, tasks, workers=None):
-        yield from ((i, function(task)) for i, task in enumerate(tasks))
-
-    monkeypatch.setattr(prepare_module, "as_completed", as_completed)
 
 
 def command(*arguments):

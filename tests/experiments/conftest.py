@@ -28,3 +28,11 @@ def used(made, tmp_path_factory):
 @pytest.fixture(scope="session")
 def context(used):
     return Context(used, TINY, device="cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_moves():
+    """Mixtures start after at most two split-and-merge moves, whose effect tests/estimators tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ildfv.estimators.split_merge.MAX_MOVES", 2)
+        yield

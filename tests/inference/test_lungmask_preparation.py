@@ -174,16 +174,6 @@ def test_a_scan_in_which_lungmask_finds_no_lung_is_quarantined(tmp_path, monkeyp
     assert "a scan must show lung, at least 10 cm²" in report["quarantined"][0]["reason"]
 
 
-@pytest.fixture
-def inline(monkeypatch):
-    """Runs tasks in this process, which has the package that the test injects."""
-
-    def as_completed(function, tasks, workers=None):
-        yield from ((i, function(task)) for i, task in enumerate(tasks))
-
-    monkeypatch.setattr("ildfv.datasets.prepare_run.as_completed", as_completed)
-
-
 @pytest.mark.slow
 def test_predictions_note_that_training_slices_had_given_masks(tmp_path, inline):
     scans = written(tmp_path / "scans")

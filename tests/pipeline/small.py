@@ -13,6 +13,7 @@ from ildfv.train import networks
 from ildfv.train.blocks import Linear
 
 PATIENTS, SLICES = 8, 6
+QUICK = 0.1  # tolerance of mixtures: EM on the sample ends after few passes
 
 
 @networks.register("small")

@@ -22,7 +22,7 @@ from ildfv.store.lock import writing
 from ildfv.store.parts import writing_parts
 
 HERE = Path(__file__).parent
-ENCODE = ("encode", "--layer", "conv1", "-k", 4, "--dimensions", 10, "--passes", 2)
+ENCODE = ("encode", "--layer", "conv1", "-k", 2, "--dimensions", 10, "--passes", 2)
 
 
 def command(root, *arguments, before=(), **options) -> subprocess.CompletedProcess:

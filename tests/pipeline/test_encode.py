@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import PATIENTS, SLICES
+from small import PATIENTS, QUICK, SLICES
 
 from ildfv import PCA, FisherVector, GaussianMixture
 from ildfv.errors import InputError
@@ -23,7 +23,7 @@ from ildfv.store.models import TENSORS, load_model, save_model
 from ildfv.train.activations import Activations
 from ildfv.train.networks import load
 
-SETTINGS = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=3, batch_size=4)
+SETTINGS = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=3, batch_size=4, tolerance=QUICK)
 
 
 def test_projections_equal_a_computation_in_memory(root):
@@ -179,7 +179,7 @@ def stopping_after(save):
 
 def test_other_settings_are_refused_unless_fresh(root):
     encode_slices(root, SETTINGS)
-    changed = EncodeSettings(layer="conv1", components=5, dimensions=10, passes=3, batch_size=4)
+    changed = replace(SETTINGS, components=5)
     with pytest.raises(InputError, match=r"components = 4, now 5: restore the old settings to resume, or use --fresh"):
         encode_slices(root, changed)
     assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 CHILD = """
 import hashlib, os, random, shutil, signal, sys, time
 from pathlib import Path
-from small import make_workspace
+from small import QUICK, make_workspace
 import ildfv.store.parts
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.regress import regress_encoding
@@ -22,7 +22,10 @@ ildfv.store.parts.FLUSH_SECONDS = 0.05
 
 def work(workspace):
     for layer in ("conv1", "fc6"):
-        encode_slices(workspace, EncodeSettings(layer=layer, components=4, dimensions=10, passes=6, batch_size=4))
+        settings = EncodeSettings(
+            layer=layer, components=4, dimensions=10, passes=6, batch_size=4, tolerance=QUICK
+        )
+        encode_slices(workspace, settings)
         regress_encoding(workspace, layer=layer)
 
 def child(workspace):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import PATIENTS, scan
+from small import PATIENTS, QUICK, scan
 
 from ildfv import FisherVector, GaussianMixture
 from ildfv.datasets.slice_store import write_scan
@@ -24,7 +24,9 @@ from ildfv.train.activations import Activations
 from ildfv.train.networks import load
 from ildfv.train.receptive import receptive_fields
 
-LUNG = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2, batch_size=4, region="lung")
+LUNG = EncodeSettings(
+    layer="conv1", components=4, dimensions=10, passes=2, batch_size=4, region="lung", tolerance=QUICK
+)
 TOP, BOTTOM, LEFT, RIGHT = 64, 160, 48, 176  # borders of the lung, at multiples of the network's stride of 8
 
 

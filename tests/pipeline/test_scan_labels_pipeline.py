@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scan_files import ScanFiles
-from small import scan
+from small import QUICK, scan
 from test_regions import BOTTOM, LEFT, RIGHT, TOP
 from typer.testing import CliRunner
 
@@ -98,7 +98,9 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoded(study):
-    encode_slices(study[0].root, EncodeSettings(layer="filters", components=4, dimensions=24, passes=2))
+    encode_slices(
+        study[0].root, EncodeSettings(layer="filters", components=4, dimensions=24, passes=2, tolerance=QUICK)
+    )
     return study
 
 

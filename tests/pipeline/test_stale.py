@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from small import QUICK
 
 from ildfv.errors import InputError
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
@@ -19,7 +20,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
 from ildfv.train import trainer
 
-ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2)
+ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2, tolerance=QUICK)
 TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
 
 

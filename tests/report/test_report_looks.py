@@ -6,7 +6,7 @@ from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
-from test_report_page import document, example, full, predictions
+from report_support import document, example, full, predictions
 
 from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.tables import Table

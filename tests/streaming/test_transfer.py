@@ -1,7 +1,7 @@
 """On out-of-memory batches are halved; no result is lost, duplicated, reordered or used before it is ready.
 
 A simulated GPU executes the work on its streams only when an event is waited for, so a missing wait is detected.
-Copies on a real GPU are tested in tests/cuda/test_cuda_gpu.py.
+Copies on a real GPU are tested in tests/cuda/test_cuda_gpu_streams.py.
 """
 
 import threading

@@ -18,7 +18,7 @@ pytest.importorskip("httpx")  # which Starlette's test client needs
 
 def ready(one, case: int = 0) -> dict:
     """The document of the sections, after all slices are in memory."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         document = one.get(f"api/case/{case}/sections").json()
         if document.get("read") == SLICES or "error" in document:

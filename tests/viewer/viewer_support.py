@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from preparing import in_this_process
 from scan_files import ScanFiles
 
 from ildfv.datasets.discovery import discover
@@ -80,7 +81,8 @@ def make_workspace(root: Path, scans: Path, *, labels: bool = False) -> Path:
         for path in scans.glob("*/labels.nii.gz"):
             path.unlink()
         (scans / "codes.toml").unlink()
-    prepare_scans(scans, root, workers=1, threshold=100, salt="0123456789abcdef")
+    with in_this_process():
+        prepare_scans(scans, root, threshold=100, salt="0123456789abcdef")
     return root
 
 
