@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from ildfv.patterns import Threshold
+from ildfv.patterns import Threshold, parse_threshold
 from ildfv.scans.preparation import Preparation
 
 USE: Final = "Research use only: not a medical device, not for diagnosis or treatment."
@@ -191,6 +191,8 @@ class Head(Part):
     bags: Literal["noisy-or", "max"] | None = None
     conformal: ConformalSets | None = None
     no_conformal: str = "the predictor was exported by an earlier version; export it again"
+
+    _threshold = field_validator("threshold", mode="before")(parse_threshold)
 
     @property
     def estimates_areas(self) -> bool:
