@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.patterns import Threshold
+from ildfv.patterns import Threshold, parse_threshold
 
 RESULTS: Final = "ildfv results"
 COMPARISON: Final = "ildfv comparison"
@@ -203,6 +203,8 @@ class Results(Document):
     settings: dict[str, Any]
     scores_sha256: str | None = None
     unit: Literal["slice", "scan"] = "slice"
+
+    _threshold = field_validator("threshold", mode="before")(parse_threshold)
 
     @property
     def labels(self) -> tuple[str, ...]:

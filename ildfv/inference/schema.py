@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from ildfv.patterns import Threshold
+from ildfv.patterns import Threshold, parse_threshold
 from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation
 
@@ -195,6 +195,8 @@ class Head(Part):
     conformal: ConformalSets | None = None
     unlabelled: list[str] = []
     no_conformal: str = "the predictor was exported by an earlier version; export it again"
+
+    _threshold = field_validator("threshold", mode="before")(parse_threshold)
 
     @property
     def estimates_areas(self) -> bool:

@@ -42,7 +42,7 @@ class Settings(BaseModel):
     noise_level: float | None = None
     lungs: str | None = None  # method that finds the lung; None: the rule
 
-    _stored_form = field_validator("threshold")(parse_threshold)
+    _threshold = field_validator("threshold", mode="before")(parse_threshold)
 
     @property
     def preparation(self) -> Preparation:

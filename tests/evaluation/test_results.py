@@ -287,7 +287,10 @@ def test_a_document_without_curves_lacks_nothing_else():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"threshold": None}, "doc.json: threshold: Input should be a valid integer, got None"),
+        (
+            {"threshold": None},
+            "doc.json: threshold: Value error, T must be a number of pixels of at least 1, or a percentage",
+        ),
         ({"data": "mouse"}, "doc.json: data: Input should be 'phantom' or 'user', got mouse"),
         ({"more": 1}, "doc.json: more: Extra inputs are not permitted, got 1"),
         ({"kind": "ildfv comparison"}, "doc.json: kind: Input should be 'ildfv results'"),
