@@ -43,7 +43,7 @@ def test_a_scan_that_another_process_predicts_is_refused_and_its_files_are_kept(
     with writing(folder):
         reason = refused(loaded, scan, tmp_path / "out", fresh=True)
         assert "is locked by process" in reason
-        assert "wait until it ends, or stop it" in reason
+        assert "wait until that process ends, or stop it" in reason
     assert [path for path in sorted(folder.iterdir()) if path.name != ".holder"] == before
 
 
