@@ -119,7 +119,7 @@ def test_contributions_of_joined_layers_add_up_to_the_linear_score(few, predicto
     maps, fitted = loaded.contributions(images, 0.5, name), loaded.fisher_head(name)
     expected = loaded.scores(images, 0.5, inputs)[name] - fitted.offset - fitted.input_part(inputs, 2)
     assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(maps.sum(axis=(2, 3)), expected, atol=1e-5)
+    np.testing.assert_allclose(maps.sum(axis=(2, 3)), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_inputs_in_addition_to_projections_are_an_affine_part_of_the_score(predictor):
