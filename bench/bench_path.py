@@ -10,7 +10,8 @@ if the memory suffices, so reading from a cold disk is not measured.
 
 Each command is a process of its own. `cpu_seconds` are of the process and its children, `peak_mb` is the resident
 memory of the largest of these processes. Encoding uses CNN-F with random weights and default settings. An interrupted
-benchmark is resumed by the same command; a command that was interrupted is run again, and only its last run is counted.
+benchmark is resumed by the same command. If it was interrupted in `prepare`, this size is measured again from its first
+block; if in `encode` or `regress`, from `encode`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,18 @@ class Size:
         self.folder, self.scans, self.copies, self.block = folder, scans, copies, block
         self.workspace, self.file = folder / "workspace", folder / "rows.json"
         self.rows: dict[str, dict] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.running = folder / "running.txt"  # name of the step that is running
+        if self.running.exists():
+            self.restart(self.running.read_text())
+
+    def restart(self, name: str) -> None:
+        """Deletes the output of an interrupted step, which would otherwise be resumed and seem to take less time."""
+        if name in ("encode", "regress"):
+            shutil.rmtree(self.workspace / "encodings", ignore_errors=True)
+            self.rows.pop("encode", None)
+        else:
+            shutil.rmtree(self.workspace, ignore_errors=True)
+            self.rows.clear()
 
     def measured(self) -> dict:
         """The result of all steps; runs those that are missing, and then deletes the workspace."""
@@ -91,6 +104,7 @@ class Size:
         if name in self.rows:
             return
         command = [sys.executable, "-m", "ildfv", *map(str, arguments), "-w", str(self.workspace)]
+        self.running.write_text(name)
         load, started = os.getloadavg()[0], time.perf_counter()
         with (self.folder / "log.txt").open("ab") as log:
             launcher = [sys.executable, "-c", LAUNCHER, *command]
@@ -100,6 +114,7 @@ class Size:
             sys.exit(f"{' '.join(command)} failed, see {self.folder / 'log.txt'}")
         self.rows[name] = {"seconds": seconds, **json.loads(used.stdout), "load": load}
         self.file.write_text(json.dumps(self.rows, indent=1))
+        self.running.unlink()
 
     def write_network(self) -> None:
         from ildfv.pipeline.workspace import Workspace
