@@ -19,6 +19,7 @@ CPU_SOURCES = (
     *("moments", "contributions", "fisher", "baseline", "avx2", "avx512"),
     *("windows", "regions", "counts"),
     *("drawing", "smoothing", "nearest", "tubes", "distance"),
+    "response",
 )
 
 native = Extension(

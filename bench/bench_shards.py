@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,15 @@ class Noise:
         return self.pixels[indices]
 
 
+def one_step(shards: int, *, bfloat16: bool = False) -> Callable[[], None]:
+    """A function that runs a training step of a new CNN-F on the same slices of noise."""
+    network = networks.build("cnnf").train()
+    loss = lambda f, indices: losses.logistic(f, torch.ones_like(f))  # noqa: E731
+    step = Step(network, make_optimizer(TrainSettings(), network), loss, CPU, bfloat16)
+    ((batch, images),) = feed(Epoch(Noise(), np.arange(SLICES), SLICES, 0, 0, shards=shards), CPU)
+    return lambda: step(batch, images, 1, 1e-6)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--shards", default="1,2,3,4,6,8", help="numbers of shards, separated by commas")
@@ -46,15 +56,12 @@ def main() -> None:
     given = options.parse_args()
     distributed.start()
     numbers = [int(n) for n in given.shards.split(",")]
-    network = networks.build("cnnf").train()
-    loss = lambda f, indices: losses.logistic(f, torch.ones_like(f))  # noqa: E731
-    step = Step(network, make_optimizer(TrainSettings(), network), loss, CPU)
+    steps = {n: one_step(n) for n in numbers}
     seconds: dict[int, list[float]] = {n: [] for n in numbers}
     for number in range(given.rounds + 1):
-        for n in numbers:
-            ((batch, images),) = feed(Epoch(Noise(), np.arange(SLICES), SLICES, 0, 0, shards=n), CPU)
+        for n, step in steps.items():
             started = time.perf_counter()
-            step(batch, images, number, 1e-6)
+            step()
             if number:  # the first round warms up
                 seconds[n].append(time.perf_counter() - started)
     if distributed.is_main():

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ildfv.train.blocks import Dropout, Heads, Linear, LocalResponseNorm
+from ildfv.train.blocks import Dropout, Heads, Linear
 from ildfv.train.layer_names import CNNF
+from ildfv.train.response import LocalResponseNorm
 
 SIZE = 224  # pixels, the side of a slice
 LAST_LAYER_GAIN = 0.01  # makes initial outputs small; otherwise the first steps would only correct random outputs

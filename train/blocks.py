@@ -9,40 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class LocalResponseNorm(nn.Module):
-    """x / (κ + α Σ x²)^¾ over five neighbouring channels, κ = 2, α = 10⁻⁴: CNN-F's normalisation, same shape.
-
-    Equal to `nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)`, which divides α by the size, but much faster on a
-    CPU: the sum over channels is a 1×1 convolution with a band matrix, and y^−¾ is computed with two square roots.
-    """
-
-    SIZE, ALPHA, KAPPA = 5, 1e-4, 2.0
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        channel = torch.arange(x.shape[1], device=x.device)
-        band = ((channel[:, None] - channel).abs() <= self.SIZE // 2).to(x.dtype) * self.ALPHA  # (c, c), symmetric
-        return _Normalise.apply(x, band[:, :, None, None], torch.full_like(band[0], self.KAPPA))
-
-
-class _Normalise(torch.autograd.Function):
-    """z = x·y^−¾ with y = κ + B x²; its gradient is g·y^−¾ − 3/2·x·B(g·x·y^−7/4), B being symmetric."""
-
-    @staticmethod
-    def forward(ctx, x, band, kappa):
-        y = F.conv2d(x * x, band, kappa)
-        root = y.rsqrt()  # y^−½
-        power = root.sqrt().mul_(root)  # y^−¾
-        ctx.save_for_backward(x, band, y, power)
-        return x * power
-
-    @staticmethod
-    def backward(ctx, gradient):
-        x, band, y, power = ctx.saved_tensors
-        direct = gradient * power
-        inner = F.conv2d((direct * x).div_(y), band)
-        return direct.addcmul_(x, inner, value=-1.5), None, None
-
-
 class Dropout(nn.Module):
     """`nn.Dropout` in which the mask of a sample depends only on the step and on the sample's position in its batch.
 

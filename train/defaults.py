@@ -9,3 +9,4 @@ OPTIMIZER = "adamw"
 LEARNING_RATE = 4e-4
 SHARDS = 2
 AUGMENT = False
+BFLOAT16 = False

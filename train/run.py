@@ -18,6 +18,7 @@ from ildfv.errors import check
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, presence
 from ildfv.store.atomic import check_space
+from ildfv.streaming.allocator import freed_memory_kept
 from ildfv.streaming.feeding import feed
 from ildfv.train import networks
 from ildfv.train.checkpoint import Checkpoint
@@ -26,6 +27,7 @@ from ildfv.train.data import READ, Epoch, train_mean_std
 from ildfv.train.determinism import deterministic
 from ildfv.train.objective import Objective
 from ildfv.train.optimizer import make_optimizer, rate
+from ildfv.train.precision import check_bfloat16
 from ildfv.train.prediction import predict
 from ildfv.train.selection import is_exhausted, kept_epoch
 from ildfv.train.settings import TrainSettings, check_same
@@ -75,6 +77,8 @@ class Run:
     def _check(self) -> None:
         """InputError, before the first step, if the training run cannot be completed."""
         s = self.settings
+        if s.bfloat16:
+            check_bfloat16(self.device)
         if any(isinstance(module, torch.nn.BatchNorm1d) for module in self.network.modules()):
             least = len(self.fit) // self.steps // s.shards
             rule = f"each shard must have at least 2 slices for the batch normalisation of {s.network}"
@@ -93,6 +97,8 @@ class Run:
         self._start()
         done, seconds = len(self.history) * fit + self._epoch(0).size(len(self.losses)), 0.0
         with ExitStack() as stack:
+            if self.device.type == "cpu":
+                stack.enter_context(freed_memory_kept())
             log = stack.enter_context(tensorboard_log(self.folder, len(self.history) * self.steps))
             advance = stack.enter_context(self.progress.task(f"Training {s.network}", s.epochs * fit, done))
             while not self._ended():

@@ -47,7 +47,7 @@ class TrainSettings:
     patience: int | None = None  # stop after this number of epochs without improvement, and select the best epoch
     weights: str | None = None  # a local safetensors file with initial weights
     layer_decay: float = 1.0  # with `weights`: factor of the learning rate from each layer to the layer below it
-    bfloat16: bool = False  # autocast, on CUDA only
+    bfloat16: bool = defaults.BFLOAT16  # products in bfloat16; weights, sums and the optimizer stay in float32
     seed: int = 0
 
     def __post_init__(self):

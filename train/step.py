@@ -74,8 +74,7 @@ class Step:
         def learn(forward: Callable) -> torch.Tensor:
             # This seed is for random layers of other packages; `Dropout` has its own.
             torch.manual_seed((seed * SEED_STRIDE + int(batch.rows[here.start])) % (1 << 63))
-            half = self.bfloat16 and self.device.type == "cuda"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
                 f = forward(images[here])  # (b, c)
             loss = self.loss(f.float(), batch.indices[here]).sum() / batch.total
             loss.backward()

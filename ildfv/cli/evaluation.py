@@ -40,7 +40,7 @@ def report(
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder for the phantoms and the workspace.")] = Path("demo"),
-    patients: Annotated[int, typer.Option(help="Number of phantom patients.", min=10)] = 30,
+    patients: Annotated[int, typer.Option(help="Number of phantom patients.", min=10)] = 42,
     seed: o.Seed = 0,
     layers: Annotated[str, typer.Option(help="Layers to encode, separated by commas.")] = "conv1,conv5",
     device: o.Device = "auto",

@@ -77,6 +77,13 @@ def train(
     augment: Annotated[
         bool, typer.Option("--augment", help="Flip and shift slices during training.")
     ] = defaults.AUGMENT,
+    bfloat16: Annotated[
+        bool,
+        typer.Option(
+            "--bfloat16",
+            help="Multiply in bfloat16: faster but less precise. Needs a GPU, or a CPU with AVX512-BF16 or AMX.",
+        ),
+    ] = defaults.BFLOAT16,
     compile: Annotated[
         bool | None,
         typer.Option(
@@ -119,6 +126,7 @@ def train(
         "shards": shards,
         "learning_rate": learning_rate,
         "augment": augment,
+        "bfloat16": bfloat16,
     }
     result = train_network(
         workspace,

@@ -156,7 +156,7 @@ class PrepareRun:
         self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
 
     def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
-        how, changes = (self._attribute(row, name) for name in ("resampled", "changes"))
+        how, changes = self._attributes(row, "resampled", "changes")
         notes = (*filter(None, (how, changes)), *notes)
         self.report.prepared.append(
             Prepared(
@@ -194,11 +194,11 @@ class PrepareRun:
         with self.parts.open(row.name) as file:
             return labelled_slices(file["counts"][()])
 
-    def _attribute(self, row: Row, name: str) -> str:
-        """The text of an attribute of a part, or ""."""
+    def _attributes(self, row: Row, *names: str) -> list[str]:
+        """The texts of attributes of a part, "" for missing ones."""
         with self.parts.open(row.name) as file:
-            text = file.attrs.get(name, "")
-        return text.decode() if isinstance(text, bytes) else str(text)
+            texts = [file.attrs.get(name, "") for name in names]
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
 
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""

@@ -12,7 +12,10 @@ from ildfv.errors import InputError
 
 def check_scans(root: Path) -> None:
     """Raises `InputError`, as `discover` would, if `root` does not exist or contains no file."""
-    files_below(Path(root), Discovery())
+    root, found = Path(root), Discovery()
+    _check_exists(root)
+    if not root.is_file():
+        _check_any(root, next(_walk(root, found), None) is not None, found)
 
 
 def files_below(root: Path, found: Discovery) -> list[Path]:
@@ -21,14 +24,22 @@ def files_below(root: Path, found: Discovery) -> list[Path]:
     Links to folders are followed and may form cycles: a folder that is reached twice is searched once, at its real path
     if this path is below `root`.
     """
-    if not root.exists():
-        raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
+    _check_exists(root)
     if root.is_file():
         return [root]
-    files = sorted(_walk(root, found))
-    if not files and not found.quarantined:
-        raise InputError(f"scans must contain at least one file, got an empty folder: {root}")
+    files = sorted(_walk(root, found), key=lambda path: path.parts)  # the order of paths, compared faster
+    _check_any(root, bool(files), found)
     return files
+
+
+def _check_exists(root: Path) -> None:
+    if not root.exists():
+        raise InputError(f"scans must be an existing folder or file, got {root}, which does not exist")
+
+
+def _check_any(root: Path, any_file: bool, found: Discovery) -> None:
+    if not any_file and not found.quarantined:
+        raise InputError(f"scans must contain at least one file, got an empty folder: {root}")
 
 
 def _walk(root: Path, found: Discovery) -> Iterator[Path]:

@@ -293,3 +293,34 @@ def draw_tubes(const double[:, ::1] tubes, const int64_t[:, ::1] boxes, const fl
     with nogil:
         c_draw_tubes(<const Tube*> &tubes[0, 0], &boxes[0, 0], tubes.shape[0], &axis[0], z, half_thickness, pixel,
                      top, left, share.shape[1], &share[0, 0])
+
+
+cdef extern from "cpu/response.h" namespace "ildfv" nogil:
+    struct Response:
+        float alpha, kappa
+        int64_t reach
+
+    void c_normalise "ildfv::normalise"[T](const T*, int64_t, int64_t, Response, int, T*) except +
+    void c_normalise_gradient "ildfv::normalise_gradient"[T](
+        const T*, const T*, int64_t, int64_t, Response, int, T*) except +
+
+
+ctypedef fused FloatOrBits:
+    float
+    uint16_t
+
+
+def normalise(const FloatOrBits[:, ::1] x, float alpha, float kappa, int64_t reach, int threads,
+              FloatOrBits[:, ::1] out):
+    """Writes the normalised rows of x (locations, channels). uint16 values are the bits of bfloat16."""
+    cdef Response response = Response(alpha, kappa, reach)
+    with nogil:
+        c_normalise(&x[0, 0], x.shape[0], x.shape[1], response, threads, &out[0, 0])
+
+
+def normalise_gradient(const FloatOrBits[:, ::1] x, const FloatOrBits[:, ::1] gradient, float alpha, float kappa,
+                       int64_t reach, int threads, FloatOrBits[:, ::1] out):
+    """Writes the gradient with respect to x, given that with respect to the normalised rows."""
+    cdef Response response = Response(alpha, kappa, reach)
+    with nogil:
+        c_normalise_gradient(&x[0, 0], &gradient[0, 0], x.shape[0], x.shape[1], response, threads, &out[0, 0])

@@ -17,6 +17,7 @@ from ildfv.datasets.records import Discovery
 from ildfv.datasets.report import PrepareReport
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.set_layouts import NOTES
+from ildfv.datasets.slice_store import Slices
 from ildfv.datasets.unpacked import unpacked
 from ildfv.errors import InputError, check
 from ildfv.patterns import Threshold, parse_threshold
@@ -180,18 +181,19 @@ def prepare_scans(
         notes = view.shown(notes)
     if labelled is None or chosen is not None:  # slice labels need no code table
         progress.note(codes_note(chosen))
+    slices = workspace.slices() if Parts(workspace.slices_dir).count else None
     summary = {
         "scans": len(report.prepared),
         "kept": sum(scan.kept for scan in report.prepared),
         "patients": len({scan.patient for scan in report.prepared}),
         "slices": report.slices,
-        **_labelled(workspace, run),
+        **_labelled(slices, run),
         "removed_scans": len(report.removed),
         "removed_slices": sum(one.slices for one in report.removed),
         "codes": chosen,
         "unlabelled_is_negative": unlabelled_is_negative,
         "notes": notes,
-        "workspace": _totals(workspace),
+        "workspace": _totals(slices),
     }
     document = {**summary, **content, "prepared": [_without_kept(scan) for scan in content["prepared"]]}
     # Not in `results`, because paths may identify patients.
@@ -221,14 +223,13 @@ def _patient_provenance(report: PrepareReport, scans: Path) -> list[str]:
     return notes
 
 
-def _labelled(workspace: Workspace, series: set[str] | None = None) -> dict[str, int]:
+def _labelled(slices: Slices | None, series: set[str] | None = None) -> dict[str, int]:
     """The number of labelled slices of these scans, or of all scans, from label maps or from --labels.
 
     It is {"labelled_slices": n}, or {"labelled_scans": n} if scans are labelled as a whole.
     """
-    if not Parts(workspace.slices_dir).count:
+    if slices is None:
         return {"labelled_slices": 0}
-    slices = workspace.slices()
     if slices.scan_labels is not None:
         known = np.asarray((slices.scan_labels >= 0).any(axis=1))
         return {"labelled_scans": int(known[_among(np.array(slices.names), series)].sum())}
@@ -240,13 +241,12 @@ def _among(names: np.ndarray, chosen: set[str] | None) -> np.ndarray:
     return np.ones(len(names), bool) if chosen is None else np.asarray(np.isin(names, sorted(chosen)))
 
 
-def _totals(workspace: Workspace) -> dict[str, int]:
-    if not Parts(workspace.slices_dir).count:
+def _totals(slices: Slices | None) -> dict[str, int]:
+    if slices is None:
         return dict.fromkeys(("scans", "patients", "slices", "labelled_slices"), 0)
-    slices = workspace.slices()
     return {
         "scans": len(slices.names),
         "patients": len(set(slices.patients.tolist())),
         "slices": len(slices),
-        **_labelled(workspace),
+        **_labelled(slices),
     }

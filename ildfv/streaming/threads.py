@@ -5,7 +5,6 @@ Threads suffice because all long operations (HDF5, torch, the kernels, hashing, 
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ildfv.kernels import cpu
+from ildfv.streaming.allocator import trim_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +39,7 @@ def in_order(
             if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
             if number % TRIM_INTERVAL == TRIM_INTERVAL - 1:
-                _trim_memory()
+                trim_memory()
         while pending:
             yield pending.popleft().result()
     except GeneratorExit:
@@ -47,7 +47,7 @@ def in_order(
         raise
     finally:
         executor.shutdown(wait=wait, cancel_futures=True)
-    _trim_memory()
+    trim_memory()
 
 
 def split_cores() -> tuple[int, int]:
@@ -55,13 +55,6 @@ def split_cores() -> tuple[int, int]:
     cores = cpu.num_threads()
     workers = min(cores, MAX_WORKERS)
     return workers, max(1, cores // workers)
-
-
-def _trim_memory() -> None:
-    """Returns freed memory to the system. glibc would keep about 100 MB per thread."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 def _limit_openmp(threads: int) -> None:

@@ -16,7 +16,7 @@ from ildfv.errors import InputError, MissingPackageError
 from ildfv.train import external, networks
 from ildfv.train.activations import Activations
 from ildfv.train.architectures import NETWORKS
-from ildfv.train.blocks import Dropout, Heads, LocalResponseNorm, prepare_dropout
+from ildfv.train.blocks import Dropout, Heads, prepare_dropout
 from ildfv.train.losses import logistic
 
 
@@ -102,16 +102,6 @@ def test_vgg19_has_sixteen_convolutions_and_three_full_layers():
     assert list(layers)[-3:] == ["conv5_4", "fc6", "fc7"]
     assert body(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 4)
     assert sum(p.numel() for p in body[:-1].parameters()) == 139_570_240  # the published 143,667,240 less fc8
-
-
-def test_lrn_equals_torchs_and_its_gradient_is_right():
-    ours, torchs = LocalResponseNorm(), nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
-    x = torch.randn(2, 9, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 100
-    torch.testing.assert_close(ours(x), torchs(x), rtol=1e-12, atol=0)
-    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
-    ours(a).sin().sum().backward()
-    torchs(b).sin().sum().backward()
-    torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-15)
 
 
 def test_dropout_depends_on_the_samples_position_only():
