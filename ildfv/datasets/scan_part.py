@@ -119,5 +119,5 @@ def _content(scan: ScanSlices) -> str:
     """
     digest = hashlib.sha256(np.asarray(scan.positions, np.float32).tobytes())
     digest.update(np.asarray(scan.lung, np.int32).tobytes())
-    digest.update(np.ascontiguousarray(scan.images[:, NORMAL]))
+    digest.update(np.asarray(scan.images[:, NORMAL], np.uint8).tobytes())
     return digest.hexdigest()[:16]
