@@ -25,7 +25,7 @@ def presence_of(slices: Slices, units: np.ndarray, threshold: Threshold) -> np.n
 def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Whether each pattern has a label on any of these units, by default on any of the study, bool (C,)."""
     labels = slices.counts if slices.scan_labels is None else slices.scan_labels
-    return np.asarray(labels[units] >= 0).any(axis=0)
+    return np.logical_or.reduce(labels[units] >= 0, axis=0)
 
 
 def patients_of(slices: Slices, units: np.ndarray) -> np.ndarray:
