@@ -64,7 +64,7 @@ bool run(const Case& c, Element element, const char* isa, int threads) {
     const char dirt = 0x7f;  // large numbers, to detect sums that are not written
     std::vector<char> s0(rows * c.k * bytes, dirt), s1(rows * c.k * c.d * bytes, dirt), s2(s1), l(rows * bytes, dirt);
     const int64_t bad = moments(maps.data(), c.b, element, {c.k, c.d, weights.data(), means.data(), variances.data()},
-                                {s0.data(), s1.data(), s2.data(), l.data(), wide}, {c.threshold, c.pooled, threads, isa});
+                                {s0.data(), s1.data(), s2.data(), l.data(), wide, c.k * c.d}, {c.threshold, c.pooled, threads, isa});
     auto value = [&](const std::vector<char>& of, int64_t i) { return wide ? ((const double*)of.data())[i] : ((const float*)of.data())[i]; };
     if (!c.finite()) return true;
     double sum = 0;
