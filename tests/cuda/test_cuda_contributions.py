@@ -10,6 +10,7 @@ from problems import bfloat16_bits, channel_first, descriptors, from_bits, mixtu
 from ildfv.errors import InputError
 from ildfv.kernels import cpu, reference
 from ildfv.kernels.cuda import contributions, launches, moments
+from ildfv.kernels.tables import BFLOAT16
 
 
 def functionals(rng, c, k, d, b=None):
@@ -102,7 +103,7 @@ def test_all_layouts_element_types_and_thresholds_agree(device, rng):
     agree(device, x, parameters, *given, threshold=0.3)
     agree(device, x, parameters, *given, threshold=0.0)
     bits = bfloat16_bits(x)
-    agree(device, bits.view(cpu.BFLOAT16), parameters, *given, like=from_bits(bits))
+    agree(device, bits.view(BFLOAT16), parameters, *given, like=from_bits(bits))
     agree(device, x.astype(np.float16), parameters, *given)
 
 

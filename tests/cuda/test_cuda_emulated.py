@@ -12,6 +12,7 @@ from ildfv.errors import InputError
 from ildfv.kernels import cpu, reference
 from ildfv.kernels.cuda import launches, moments, selftest
 from ildfv.kernels.reference import Moments
+from ildfv.kernels.tables import BFLOAT16
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +98,7 @@ def test_every_element_type_agrees(device, rng, element, n):
     x = descriptors(rng, parameters, 2 if n > 1 else 11, n)
     if element == "bfloat16":
         bits = bfloat16_bits(x)
-        maps, like = bits.view(cpu.BFLOAT16), from_bits(bits)
+        maps, like = bits.view(BFLOAT16), from_bits(bits)
     elif element == "uint8":
         parameters = (parameters[0], parameters[1] * 30 + 128, parameters[2] * 900)
         maps = like = np.clip(descriptors(rng, parameters, *x.shape[:2]), 0, 255).astype(np.uint8)
