@@ -37,6 +37,7 @@ class Volume:
     series_id: str  # raw; it is only stored as a salted hash
     source: Path
     technique: Technique = UNKNOWN  # what the headers state; the HU of air are not measured
+    stored: Geometry | None = None  # the grid of a volume file, with its axes as in the file
 
     @property
     def spacing(self) -> np.ndarray:
