@@ -29,6 +29,8 @@ from ildfv.scans.windows import windowed
 
 REAL = Path(os.environ.get("ILDFV_REAL_CT", "../shared/data"))
 SLICES = 16  # evenly spaced slices of a scan
+FEWEST = 2  # scans with at most this many slices are omitted
+ONE = {"ct-64.nrrd": "ct-64", "ct-64Dicom": "ct-64"}  # files of one patient
 
 
 def main() -> None:
@@ -37,43 +39,34 @@ def main() -> None:
     parser.add_argument("--real", type=Path, default=REAL)
     parser.add_argument("--patients", type=int, default=30)
     arguments = parser.parse_args()
-    phantoms = [volume for _, volume in volumes(arguments.scans, arguments.patients)]
-    show(
-        "phantoms",
-        [prints(one) for one in phantoms],
-        [[prints(change(one)) for one in phantoms] for change in COPIES.values()],
-    )
-    real = [volume for _, volume in volumes(arguments.real, 99) if len(volume.hu) > 2]
-    show(
-        "real scans",
-        [prints(one) for one in real],
-        [[prints(change(one)) for one in real] for change in COPIES.values()],
-    )
+    for folder, number in ((arguments.scans, arguments.patients), (arguments.real, 99)):
+        scans = [(name, volume) for name, volume in volumes(folder, number) if len(volume.hu) > FEWEST]
+        show(f"{folder}", scans)
 
 
-def show(what: str, stored: list[np.ndarray], copies: list[list[np.ndarray]]) -> None:
-    """Prints the correlations of each kind of copy with its scan, and those of different scans."""
-    print(f"{what}: {len(stored)} scans; a slice is recognised from a correlation of {SAME}")
-    for name, changed in zip(COPIES, copies, strict=True):
-        own = [highest_correlations(copy, one) for copy, one in zip(changed, stored, strict=True)]
-        slices = np.concatenate(own)
-        best = np.array([values.max() for values in own])
+def show(what: str, scans: list[tuple[str, Volume]]) -> None:
+    """Prints the correlations of each kind of copy with its scan, and those of scans of different patients."""
+    print(f"{what}: {len(scans)} scans; a slice is recognised from a correlation of {SAME}")
+    stored, others = [prints(volume) for _, volume in scans], []
+    for name, change in COPIES.items():
+        copies = [prints(change(volume)) for _, volume in scans]
+        own = [highest_correlations(copy, one) for copy, one in zip(copies, stored, strict=True)]
+        slices, best = np.concatenate(own), np.array([values.max() for values in own])
         print(
             f"{name:28s} slices found {np.mean(slices >= SAME):.3f}, scans found {np.mean(best >= SAME):.3f}; "
-            f"correlation of slices {np.quantile(slices, 0.05):.2f} to {np.quantile(slices, 0.95):.2f}"
+            f"correlation of slices {np.quantile(slices, 0.05):.2f} to {np.quantile(slices, 0.95):.2f}, lowest of the "
+            f"scans' highest {best.min():.2f}"
         )
-    others = np.concatenate(
-        [
-            highest_correlations(changed[i], stored[j])
-            for changed in copies
-            for i in range(len(stored))
-            for j in range(len(stored))
-            if i != j
+        others += [
+            highest_correlations(copies[i], stored[j])
+            for i, (one, _) in enumerate(scans)
+            for j, (other, _) in enumerate(scans)
+            if one != other
         ]
-    )
+    found = np.concatenate(others)
     print(
-        f"{'different scans':28s} slices found {np.mean(others >= SAME):.5f} of {len(others)}; highest correlation "
-        f"{others.max():.3f}, 99.9 % below {np.quantile(others, 0.999):.3f}"
+        f"{'different patients':28s} slices found {np.mean(found >= SAME):.5f} of {len(found)}; highest correlation "
+        f"{found.max():.3f}, 99.9 % below {np.quantile(found, 0.999):.3f}"
     )
 
 
@@ -86,13 +79,14 @@ def prints(volume: Volume) -> np.ndarray:
 
 
 def volumes(folder: Path, number: int) -> Iterator[tuple[str, Volume]]:
+    """Yields (patient, scan)."""
     if not folder.is_dir():
         print(f"{folder} does not exist, skipped")
         return
     for scan in discover(folder, labels=False, workers=1).scans[:number]:
         with quiet():
             try:
-                yield scan.source.name, read_volume(scan)
+                yield ONE.get(scan.source.name, scan.patient), read_volume(scan)
             except InputError as error:
                 print(f"{scan.source.name}: {error}")
 

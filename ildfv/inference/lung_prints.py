@@ -1,7 +1,7 @@
 """Comparison of slices by their lung vessels, which differ between patients like fingerprints.
 
-It finds slices of one patient in scans under different names: after resampling, a shift or scaling of HU, noise, or with
-thicker slices. A print is the lung of a slice, scaled to its bounding box, with only the structures of the size of
+It finds slices of one patient in scans under different names: after resampling, a shift or scaling of HU, noise, or
+with thicker slices. A print is the lung of a slice, scaled to its bounding box, with only the structures of the size of
 vessels and lesions. It does not find scans of one patient in different breath-holds.
 """
 
@@ -16,7 +16,7 @@ SIDE = 64  # pixels of a print
 INNER, OUTER = 1.0, 4.0  # pixels; the standard deviations of the Gaussian filters of the band-pass
 ENDS = (1, 99)  # percentiles of the lung's coordinates that define its box; extremes depend on noise
 FEWEST = 200  # pixels of lung; slices with less have no print
-SAME = 0.55  # correlation from which two slices show the same anatomy (bench/NOTES.md)
+SAME = 0.65  # correlation from which two slices show the same anatomy; see bench/NOTES.md
 
 
 def lung_prints(images: np.ndarray, lung: np.ndarray) -> np.ndarray:

@@ -81,8 +81,16 @@ def _write_maps(
             return
         path = folder / f"{name}-{kind}.nii.gz"
         description = f"{prediction.stamp}, research use only"
-        grid = {"field": prediction.field, "stored": prediction.stored}
-        write_map(path, maps[:, c], prediction.geometry, description, kind=kind, per_area=per_area, **grid)
+        write_map(
+            path,
+            maps[:, c],
+            prediction.geometry,
+            description,
+            field=prediction.field,
+            stored=prediction.stored,
+            kind=kind,
+            per_area=per_area,
+        )
 
     for _ in in_order(write, np.flatnonzero(labelled).tolist(), workers=split_cores()[0]):
         pass

@@ -1,4 +1,4 @@
-"""Search for the nearest slices of other patients, also if the study contains the query's patient under another name."""
+"""Search for the nearest slices of other patients, even if the study has the query's patient under another name."""
 
 from __future__ import annotations
 
