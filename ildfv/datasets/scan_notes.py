@@ -39,9 +39,7 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
     if scan.mask is not None:
         notes.append("its lung is taken from the given mask")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
-        notes.append(
-            f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: if T is in pixels, check it with `ildfv stats`"
-        )
+        notes.append(f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}: if T is in pixels, check it with `ildfv stats`")
     if scan.patients_in_study > 1:
         notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
     if scan.unreadable:

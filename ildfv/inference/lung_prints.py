@@ -15,6 +15,7 @@ from ildfv.scans.windows import NORMAL
 SIDE = 64  # pixels of a print
 INNER, OUTER = 1.0, 4.0  # pixels; the standard deviations of the Gaussian filters of the band-pass
 ENDS = (1, 99)  # percentiles of the lung's coordinates that define its box; extremes depend on noise
+RIM = 3  # prepared pixels at the border of the lung that are not used: partial volume is similar in all patients
 FEWEST = 200  # pixels of lung; slices with less have no print
 SAME = 0.65  # correlation from which two slices show the same anatomy; see bench/NOTES.md
 
@@ -28,6 +29,7 @@ def lung_prints(images: np.ndarray, lung: np.ndarray) -> np.ndarray:
 
 
 def _print(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    mask = ndimage.binary_erosion(mask, iterations=RIM)
     if np.count_nonzero(mask) < FEWEST:
         return np.zeros(SIDE * SIDE, np.float32)
     starts, stops = zip(*(np.percentile(places, ENDS) for places in np.nonzero(mask)), strict=True)
