@@ -3,9 +3,10 @@
     python -m bench.bench_reliability -p PREDICTOR -w STUDY --scans SCANS [--real ../shared/data] [--patients 6]
 
 SCANS: the folder that STUDY was prepared from. False alarms are counted on held-out patients of the predictor's fold,
-and detections on the same scans after a change of kernel, noise or scaling. Heads and abdomens are simple synthetic
-bodies. A scan without lung is refused; a scan is counted as warned if the first reliability statement says that it
-differs.
+and detections on the same scans after a change of kernel, noise or scaling. Phantoms are also drawn again with thicker
+sections at the same positions, and with another kernel; "without header" means that the scan does not state this, as a
+volume file. Heads and abdomens are simple synthetic bodies. A scan without lung is refused; a scan is counted as warned
+if the first reliability statement says that it differs.
 """
 
 from __future__ import annotations
@@ -28,10 +29,14 @@ from ildfv.evaluation.intervals import LEVEL
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.reliability import statements
+from ildfv.phantom.dicom_series import heights
+from ildfv.phantom.patient import draw_patient
+from ildfv.phantom.scanner import Scanner
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
+from ildfv.scans.technique import UNKNOWN
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import windowed
 
@@ -52,6 +57,9 @@ def main() -> None:
     predictor = Predictor.load(arguments.predictor)
     volumes = list(held_out(arguments))
     kinds = {name: [change(volume) for volume in volumes] for name, change in CHANGES.items()}
+    for name, changes in DRAWN.items():
+        kinds[name] = found = [drawn(volume, **changes) for volume in volumes]
+        kinds[f"{name}, without header"] = [replace(volume, technique=UNKNOWN) for volume in found]
     kinds["head"] = [replace(volume, hu=head(volume, i)) for i, volume in enumerate(volumes)]
     kinds["abdomen"] = [replace(volume, hu=abdomen(volume, i)) for i, volume in enumerate(volumes)]
     print(f"{len(volumes)} held-out scans; intervals at {LEVEL:.0%} (Clopper–Pearson) of refused or warned")
@@ -84,7 +92,10 @@ def show(name: str, judgements: list) -> None:
     low = beta.ppf(tail, alarms, n - alarms + 1) if alarms else 0.0
     high = beta.ppf(1 - tail, alarms + 1, n - alarms) if alarms < n else 1.0
     each = ", ".join(f"{result} {count[result]}" for result in RESULTS)
-    print(f"{name:28s} {each} of {n}: {alarms / n:.2f} [{low:.2f}, {high:.2f}]")
+    print(f"{name:34s} {each} of {n}: {alarms / n:.2f} [{low:.2f}, {high:.2f}]")
+    reasons = Counter(next(key for key in REASONS if key in one) for _, texts in judgements for one in texts[1:])
+    if reasons:
+        print(f"{'':34s} " + ", ".join(f"{REASONS[key]} {n}" for key, n in reasons.most_common()))
 
 
 def held_out(arguments) -> Iterator[Volume]:
@@ -121,6 +132,18 @@ def _each(volume: Volume, change) -> Volume:
     )
 
 
+def drawn(volume: Volume, kernel: str | None = None, **changes) -> Volume:
+    """The phantom of a scan, drawn again with other properties. kernel: ConvolutionKernel in its header."""
+    _, seed, number = volume.patient_id.split("-")
+    patient = replace(draw_patient(int(seed), int(number)), **changes)
+    heights_, _ = heights(patient, len(volume.hu))
+    scanner = Scanner(patient)
+    technique = replace(
+        volume.technique, thickness=patient.thickness, kernel=volume.technique.kernel if kernel is None else kernel
+    )
+    return replace(volume, hu=np.stack([scanner.slice(float(z))[0] for z in heights_]), technique=technique)
+
+
 def _noise(one: np.ndarray) -> np.ndarray:
     grains = np.random.default_rng(int(abs(one).sum()) % 2**32).normal(size=one.shape)
     return one + 120 * ndimage.gaussian_filter(grains, 0.7)  # noise of 50 HU, correlated as in CT
@@ -134,6 +157,22 @@ CHANGES = {
     "smooth kernel, σ 1.5 pixels": lambda volume: _each(volume, lambda one: ndimage.gaussian_filter(one, 1.5)),
     "sharp kernel": lambda volume: _each(volume, lambda one: one + 1.5 * (one - ndimage.gaussian_filter(one, 1.0))),
     "noise of 50 HU": lambda volume: _each(volume, _noise),
+    "30 HU higher": lambda volume: _each(volume, lambda one: one + 30),
+}
+DRAWN: dict[str, dict] = {
+    "drawn again (false alarms)": {},
+    "sections of 10 mm": {"thickness": 10.0},
+    "another kernel": {"blur": 0.45, "sharp": 0.9, "noise": 20.0, "kernel": "A70 sharp"},
+}
+REASONS = {  # words of the sentences, and what they are counted as
+    "mm wide": "pixel size",
+    "mm apart": "spacing",
+    "mm thick": "thickness",
+    "convolution kernel": "kernel",
+    "air around": "air",
+    "most lung": "lung area",
+    "likely": "likelihood",
+    "PCA of": "PCA residual",
 }
 
 

@@ -247,7 +247,8 @@ def _show_predictions(
     for one in delivered:
         output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
     for one in failed:
-        output.errors.print(f"{one['source']}: {one['reason']}", style="red", soft_wrap=True)
+        where = f"{one['source']}, {one['scan']}" if "scan" in one else one["source"]
+        output.errors.print(f"{where}: {one['reason']}", style="red", soft_wrap=True)
     return False
 
 

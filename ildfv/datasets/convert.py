@@ -32,6 +32,7 @@ from ildfv.scans.preparation import PLAIN, Preparation, applied
 from ildfv.scans.prepared_lungs import LUNGMASK, scan_lungs
 from ildfv.scans.resample import must_resample, resampled
 from ildfv.scans.series_slices import FractionalHounsfieldError, SeriesSlices
+from ildfv.scans.technique import UNKNOWN, Technique
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
 from ildfv.store.parts import Parts, Row
@@ -54,6 +55,7 @@ class Task:
     unlabelled_is_negative: bool = False
     hu: bool = False  # whether to store HU as well
     preparation: Preparation = PLAIN
+    sha256: str = ""  # of the part that the new part replaces, if both have the same key
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,13 @@ def convert_scan(task: Task) -> Outcome:
     except Exception as error:  # one scan must not end the run; the reason includes the line of code
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")
-    return Outcome(write_scan(task.out, scan, key=task.key), labelled_slices(scan.counts))
+    row = write_scan(task.out, scan, key=task.key)
+    if task.sha256 and row.sha256 != task.sha256:
+        # The replaced part may be of an earlier version, which did not store the technique. Restoring its bytes keeps
+        # encodings and models of the workspace up to date.
+        earlier = write_scan(task.out, replace(scan, technique=UNKNOWN), key=task.key)
+        row = earlier if earlier.sha256 == task.sha256 else write_scan(task.out, scan, key=task.key)
+    return Outcome(row, labelled_slices(scan.counts))
 
 
 def scan_slices(
@@ -102,7 +110,7 @@ def scan_slices(
     """
     if scan.dicom is not None and not must_resample(scan.geometry) and preparation.is_default:
         slices = SeriesSlices(scan.dicom)
-        source = Source(slices, slices.geometry, slices.geometry)
+        source = Source(slices, slices.geometry, slices.geometry, technique=scan.dicom.technique)
         try:
             return _stored_slices(scan, source, codes, salt, unlabelled_is_negative, hu)
         except FractionalHounsfieldError:
@@ -123,6 +131,7 @@ class Source:
     resampled: str = ""  # description of the resampling
     changes: str = ""  # description of what the preparation changed
     lungs: np.ndarray | None = None  # lung masks computed by lungmask
+    technique: Technique = UNKNOWN  # without the HU of air
 
 
 def _whole_scan(scan: Scan, preparation: Preparation) -> Source:
@@ -139,7 +148,14 @@ def _whole_scan(scan: Scan, preparation: Preparation) -> Source:
         check_lung(np.count_nonzero(lungs, axis=(1, 2)), volume.pixel_area)
     changed = volume.geometry is not read.geometry
     return Source(
-        volume.hu, volume.geometry, read.geometry, onto_grid if changed else None, how, "; ".join(changes), lungs
+        volume.hu,
+        volume.geometry,
+        read.geometry,
+        onto_grid if changed else None,
+        how,
+        "; ".join(changes),
+        lungs,
+        read.technique,
     )
 
 
@@ -158,7 +174,7 @@ def _stored_slices(
 
     keeps_masks = masks is not None or scan.kind == IMAGE
     # Files are read in a thread while earlier slices are processed.
-    found = measured(prefetch(source.slices), m, lung_of, keep_masks=keeps_masks, keep_hu=hu)
+    found = measured(prefetch(source.slices), m, lung_of, pixel_area=area, keep_masks=keeps_masks, keep_hu=hu)
     if not keeps_masks and found.lung.max() * area < MIN_LUNG_AREA:
         check_lung(found.lung, area, np.array([lung_at_border(slice_, area) for slice_ in source.slices]))
     labels = unlabelled(m)
@@ -184,6 +200,7 @@ def _stored_slices(
         given_masks=scan.mask is not None,
         resampled=source.resampled,
         changes=source.changes,
+        technique=replace(source.technique, air=found.air),
     )
 
 

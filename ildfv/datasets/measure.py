@@ -11,6 +11,8 @@ from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.density import COLUMNS, density
 from ildfv.scans.hounsfield import mean_hounsfield
 from ildfv.scans.labels import HEALTHY, INFORMATIVE, MEANINGS, pattern_labels
+from ildfv.scans.normalise import AIR_SLICES, air_around, level_of_air
+from ildfv.scans.tissue import spaced
 from ildfv.scans.windows import SIZE, WINDOWS, nearest, windowed
 
 
@@ -23,6 +25,7 @@ class Measured:
     density: np.ndarray
     lung_masks: np.ndarray | None
     hu: np.ndarray | None
+    air: float | None  # HU of the air around the body, see `scans.normalise.level_of_air`
 
 
 def measured(
@@ -30,14 +33,19 @@ def measured(
     m: int,
     lung_of: Callable[[int, np.ndarray], np.ndarray],
     *,
+    pixel_area: float,
     keep_masks: bool,
     keep_hu: bool,
 ) -> Measured:
-    """The windows and measurements of m slices in HU. lung_of: the lung of a slice, from its index and its HU."""
+    """The windows and measurements of m slices in HU. lung_of: the lung of a slice, from its index and its HU.
+
+    pixel_area: mm².
+    """
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     small_masks = np.zeros((m, SIZE, SIZE), bool) if keep_masks else None
     small_hu = np.empty((m, SIZE, SIZE), np.int16) if keep_hu else None
+    air, with_air = [np.empty(0)], set(spaced(m, AIR_SLICES).tolist())
     for z, slice_ in enumerate(slices):
         mask = lung_of(z, slice_)
         lung[z], densities[z], images[z] = np.count_nonzero(mask), density(slice_, mask), windowed(slice_)
@@ -45,7 +53,9 @@ def measured(
             small_masks[z] = nearest(mask)
         if small_hu is not None:
             small_hu[z] = mean_hounsfield(slice_)
-    return Measured(images, lung, densities, small_masks, small_hu)
+        if z in with_air:
+            air.append(air_around(slice_, pixel_area))
+    return Measured(images, lung, densities, small_masks, small_hu, level_of_air(np.concatenate(air)))
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class PrepareRun:
             self._keep(scan, row)
         elif row.key == key:
             self.progress.note(f"{parts.path(row.name)} is missing or corrupt: the scan is prepared again")
-            self._add_task(scan, key, self.out / REPLACEMENTS)
+            self._add_task(scan, key, self.out / REPLACEMENTS, sha256=row.sha256)
         elif is_from_another_file(row, scan, key):
             self._add_task(scan, key, self.out / REPLACEMENTS, same_slices=True)
         elif self.settings.codes is None and parts.intact(row) and self._is_labelled(row):
@@ -117,7 +117,7 @@ class PrepareRun:
                 self._report_removal(name, "it joined acquisitions that are now separate scans")
             self.parts.drop(*sorted(stale))
 
-    def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False) -> None:
+    def _add_task(self, scan: Scan, key: str, out: Path, *, same_slices: bool = False, sha256: str = "") -> None:
         self.tasks.append(
             Task(
                 scan,
@@ -130,6 +130,7 @@ class PrepareRun:
                 unlabelled_is_negative=self.settings.unlabelled_is_negative,
                 hu=self.settings.hu,
                 preparation=self.settings.preparation,
+                sha256=sha256,
             )
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.density import COLUMNS
 from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import PLAIN, Preparation
+from ildfv.scans.technique import UNKNOWN, Technique
 from ildfv.scans.windows import NORMAL
 from ildfv.store.parts import Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
 # Newest format of a part. Format 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU, and 4
-# has `preparation`, the options that changed its HU.
+# has `preparation`, the options that changed its HU. Parts of all formats may have the attributes of `Technique`, which
+# earlier versions ignore.
 FORMAT = 4
 
 
@@ -46,6 +49,7 @@ class ScanSlices:
     grey: Grey | None = None  # how an image was read; None for scans in HU
     given_masks: bool = False  # whether the lung masks are the user's
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
+    technique: Technique = UNKNOWN  # the known values are attributes
 
     def __post_init__(self):
         m = len(self.images)
@@ -95,7 +99,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "labelled": bool(scan.labelled),
         "pixel_area": float(scan.pixel_area),
         "phantom": bool(scan.phantom),
-        # Parts without these options have the same bytes as in earlier versions.
+        # Parts without these options can be read by earlier versions.
         "format": FORMAT if not scan.preparation.is_default else 2 if plain else 3,
     }
     if not scan.preparation.is_default:
@@ -107,6 +111,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         attributes["given_masks"] = True
     if scan.resampled:
         attributes["resampled"] = scan.resampled
+    attributes |= {name: value for name, value in asdict(scan.technique).items() if value not in (None, "")}
     return write_part(folder, scan.series, arrays, attributes, key=key, order=_content(scan))
 
 
@@ -121,3 +126,10 @@ def _content(scan: ScanSlices) -> str:
     digest.update(np.asarray(scan.lung, np.int32).tobytes())
     digest.update(np.asarray(scan.images[:, NORMAL], np.uint8).tobytes())
     return digest.hexdigest()[:16]
+
+
+def stored_technique(attributes: Mapping) -> Technique:
+    """The technique in the attributes of a part; unknown in parts of earlier versions."""
+    thickness, air = (float(attributes[name]) if name in attributes else None for name in ("thickness", "air"))
+    kernel, manufacturer = (attributes.get(name, b"").decode() for name in ("kernel", "manufacturer"))
+    return Technique(thickness, kernel, manufacturer, air)

@@ -12,7 +12,7 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from ildfv.datasets.scan_part import FORMAT, SIZE
+from ildfv.datasets.scan_part import FORMAT, SIZE, stored_technique
 from ildfv.datasets.scan_part import ScanSlices as ScanSlices
 from ildfv.datasets.scan_part import write_scan as write_scan
 from ildfv.errors import InputError, check
@@ -20,6 +20,7 @@ from ildfv.patterns import PATTERNS, UNLABELLED
 from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
+from ildfv.scans.technique import Technique
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts
@@ -34,6 +35,7 @@ SCHEMA = Schema(  # schema of a part written by `write_scan`
         "positions": ("f", ()),
     },
     attributes={"patient": "S", "series": "S", "labelled": "b", "pixel_area": "f", "phantom": "b"},
+    optional={"thickness": "f", "air": "f", "kernel": "S", "manufacturer": "S"},
 )
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
@@ -49,8 +51,9 @@ class Slices:
     folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice in
     addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid.
     healthy is −1 in slices without a label map and in parts of format 1, which do not contain it. preparation: the
-    options with which all scans were prepared. scan_labels: int8 (parts, 4), the presence of each pattern in each scan,
-    1, 0 or −1 (unknown), if only scans are labelled (`scan_labels`); or None.
+    options with which all scans were prepared. techniques: how each scan was made, (parts,). scan_labels: int8
+    (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown), if only scans are labelled
+    (`scan_labels`); or None.
     """
 
     def __init__(self, folder: Path | str):
@@ -66,6 +69,7 @@ class Slices:
         self.healthy = np.full(len(self), UNLABELLED, np.int32)
         self.positions = np.empty(len(self), np.float32)
         self.scan_labels: np.ndarray | None = None
+        self.techniques: list[Technique] = []
         self._masked: list[bool] = []
         self._with_hu: list[bool] = []
         self._given_masks: list[bool] = []
@@ -78,6 +82,7 @@ class Slices:
                 rule = f"{self.parts.path(name)} must contain the series that its file name states"
                 check(series == name, f"{rule}, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
+                self.techniques.append(stored_technique(file.attrs))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
                 self._greys.append(Grey(*file.attrs["grey"].tolist()) if "grey" in file.attrs else None)

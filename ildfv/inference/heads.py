@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
 from ildfv.estimators.fixed import FixedFisher, FixedMixture, FixedProjection
+from ildfv.estimators.projected import projected
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal
 from ildfv.inference.contributions import contributions
 from ildfv.patterns import Threshold
+
+COLUMNS = 1 << 15  # columns of the components that are converted to float64 at once
 
 
 def decisions_of(head: schema.Head) -> Decisions:
@@ -55,7 +59,7 @@ def estimated_pixels(scores: np.ndarray, threshold: Threshold, curves: Sequence[
 
 @dataclass(frozen=True)
 class FisherEncoding:
-    """Computes the PCA projections of the Fisher vectors of a layer's maps."""
+    """Computes the Fisher vectors of a layer's maps, and their residuals after PCA."""
 
     info: schema.Encoding
     fisher: FixedFisher
@@ -71,10 +75,23 @@ class FisherEncoding:
             FixedProjection.from_tensors(tensors["pca"], info.estimators["pca"]),
         )
 
-    def projections(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
-        """Projections of the slices with the given maps (b, d, h, w), float32 (b, p), computed as in `ildfv encode`."""
-        vectors = to_numpy(self.fisher.transform(maps, weights=weights)).astype(np.float32)
-        return self.pca.transform(vectors).astype(np.float32)
+    def vectors(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
+        """Fisher vectors of the slices with the given maps (b, d, h, w), float32 (b, 2·k·d), as in `ildfv encode`."""
+        return to_numpy(self.fisher.transform(maps, weights=weights)).astype(np.float32)
+
+    def residuals(self, vectors: np.ndarray) -> np.ndarray:
+        """The part of each Fisher vector (b, 2·k·d) that the PCA does not represent, relative to the vector, (b,).
+
+        For the mean m and the orthonormal components P of the PCA, it is ‖f − m − Pᵀ P (f − m)‖ / ‖f‖. The square of
+        the numerator is ‖f − m‖² − ‖P (f − m)‖². The residual of a zero vector, of a slice without descriptors in the
+        region, is NaN.
+        """
+        centred = vectors.astype(np.float64) - self.pca.mean_
+        projections = projected(vectors, self.pca.mean_, self.pca.components_).astype(np.float64)
+        rest = np.sum(centred**2, axis=1) - np.sum(projections**2, axis=1)
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(norms > 0, np.sqrt(np.maximum(rest, 0)) / norms, np.nan)
 
 
 @dataclass(frozen=True)
@@ -89,20 +106,19 @@ class HeadPart:
     coef: np.ndarray
     scale: float | None
 
-    @property
+    @cached_property
     def coefficients(self) -> np.ndarray:
         """The coefficients g of a Fisher vector f in the score g·f, float64 (C, 2·k·d)."""
-        return self.coef @ np.asarray(self.encoding.pca.components_, np.float64) / (self.scale or 1.0)
+        scale = 1.0 if self.encoding.pca.scale is None else self.encoding.pca.scale  # (c,) if whitened
+        coef, components = self.coef / scale / (self.scale or 1.0), self.encoding.pca.components_
+        # In blocks of columns: the components of fc6 take half a gigabyte in float32.
+        blocks = (components[:, start : start + COLUMNS] for start in range(0, components.shape[1], COLUMNS))
+        return np.concatenate([coef @ np.asarray(block, np.float64) for block in blocks], axis=1)
 
     @property
     def mean(self) -> np.ndarray:
         """g·m, where m is the mean vector of the PCA, float64 (C,). It is subtracted from the intercept."""
         return self.coefficients @ np.asarray(self.encoding.pca.mean_, np.float64)
-
-    def features(self, projections: np.ndarray) -> np.ndarray:
-        """The features of the regression, float64 (b, p): the projections divided by `scale`."""
-        scaled = projections if self.scale is None else projections / self.scale
-        return scaled.astype(np.float64)
 
     def contributions(self, maps, weights: np.ndarray | None = None) -> np.ndarray:
         """The contribution of every location to every score, float64 (b, n, C)."""
@@ -136,16 +152,20 @@ class FisherHead:
         check(coef.shape[1] == expected, f"coef of head {info.name} must have {expected} columns, got {coef.shape[1]}")
         return cls(info, tuple(parts), np.asarray(tensors["intercept"], np.float64), coef[:, start:])
 
-    @property
+    @cached_property
     def offset(self) -> np.ndarray:
         """The scores if all Fisher vectors and inputs are zero, float64 (C,)."""
         return self.intercept - sum(part.mean for part in self.parts)
 
-    def scores(self, projections: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        """The scores, float64 (b, C). projections: (b, p) by encoding. inputs: additional inputs (b,) by name."""
-        features = [part.features(projections[part.name]) for part in self.parts]
-        coef = np.concatenate([part.coef for part in self.parts], axis=1)
-        found = np.concatenate(features, axis=1) @ coef.T + self.intercept
+    def scores(self, vectors: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        """The scores, float64 (b, C).
+
+        They are computed in float64, so that they do not depend on the number of slices b. `ildfv encode` stores
+        float32 projections, whose rounding errors depend on the number of slices of a scan.
+
+        vectors: Fisher vectors (b, 2·k·d) by encoding. inputs: additional inputs (b,) by name.
+        """
+        found = sum(vectors[part.name].astype(np.float64) @ part.coefficients.T for part in self.parts) + self.offset
         return found + self.input_part(inputs, len(found))
 
     def input_part(self, inputs: Mapping[str, np.ndarray] | None, m: int) -> np.ndarray:

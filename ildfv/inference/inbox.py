@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ildfv.counted import counted
 from ildfv.datasets.classify import ZIPPED
@@ -21,7 +21,7 @@ from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
-from ildfv.inference.unanswered import explained_unused, notes_on_unused, unanswered
+from ildfv.inference.unanswered import explained_unused, named, notes_on_unused, unanswered
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
@@ -127,21 +127,23 @@ class _Source:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
-                with self.reported(failed, path, folder):
+                with self.reported(failed, path, folder, scan):
                     shown = str(scan.source).replace(str(folder), self.options.shown or str(path), 1)
                     notes = [*self.options.notes, *notes]
                     answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
             for unused in lost:
                 reason = f"a scan has no prediction: {explained_unused(unused, folder)}"
-                failed.append(self.failure(reason, path, folder))
+                failed.append(self.failure(reason, path, folder, **named(unused, failed)))
         for archive in archives:
             self.predict(archive, answered, failed)
 
     @contextmanager
-    def reported(self, failed: list[dict], path: Path, folder: Path | None = None) -> Iterator[None]:
+    def reported(
+        self, failed: list[dict], path: Path, folder: Path | None = None, scan: Scan | None = None
+    ) -> Iterator[None]:
         """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
 
-        folder: the folder with the unpacked files of `path`.
+        folder: the folder with the unpacked files of `path`. scan: the scan that is predicted.
         """
         try:
             yield
@@ -156,10 +158,12 @@ class _Source:
             reason = _of_file(error) or _unexpected(error)
         else:
             return
-        failed.append(self.failure(reason, path, folder or path))
+        input_ = Unused(path, reason) if scan is None and path != self.given else scan  # an archive has no pseudonym
+        name = {} if input_ is None else named(input_, failed)
+        failed.append(self.failure(reason, path, folder or path, **name))
 
-    def failure(self, reason: str, path: Path, folder: Path) -> dict:
-        """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`.
+    def failure(self, reason: str, path: Path, folder: Path, **name: Any) -> dict:
+        """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `named`.
 
         Without `keep_identity`, the names of files are removed, because they may identify the patient.
         """
@@ -168,7 +172,7 @@ class _Source:
         if not self.options.keep_identity:
             for names in {folder, self.given}:
                 reason = without_names(reason, names)
-        return {"source": shown, "reason": reason}
+        return {"source": shown, **name, "reason": reason}
 
 
 def archives_below(path: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ildfv.counted import counted
 from ildfv.evaluation.baselines import Verdict, statement
 from ildfv.inference.schema import CNN, Head, PredictorInfo
 from ildfv.inference.sentences import NOT_LABELLED
@@ -97,12 +98,15 @@ def _training(info: PredictorInfo) -> Iterator[str]:
         )
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
+    thickness = "" if reference.thickness is None else " and {:.2f} to {:.2f} mm thick".format(*reference.thickness)
     if grey is None:
-        yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}."
+        yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}{thickness}."
+        for what, scans in (("Manufacturers", reference.manufacturers), ("Convolution kernels", reference.kernels)):
+            named = ", ".join(f"{name} ({counted(n, 'scan')})" for name, n in scans.items())
+            yield f"- {what} of the training scans: {named or 'unknown'}."
     preparation = info.preparation.options
     if not preparation.is_default:
         yield f"- Scans are prepared with `{preparation.described()}`; new scans are prepared in the same way."
-    yield "- Scanner models and kernels are not recorded in prepared slices: their distribution is unknown."
     for name, one in info.networks.items():
         if one.weights_sha256:
             yield f"- The weights of {name} ({one.architecture}) are not included: SHA-256 {one.weights_sha256}."

@@ -12,7 +12,7 @@ from ildfv.inference.cnn_methods import METHODS
 from ildfv.inference.page import evidence_scale, overlay, prediction_page
 from ildfv.inference.png import png
 from ildfv.inference.prediction import ANSWER, Prediction
-from ildfv.scans.geometry import Geometry
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, as_stored, to_canonical
 from ildfv.scans.pixel_size import Field
 from ildfv.scans.windows import NORMAL, SIZE
 from ildfv.store.atomic import replacing, sweep, write_bytes
@@ -24,6 +24,7 @@ OF_PATTERNS = ("*-slice-*.png", *(f"*-{kind}.{end}" for kind in KINDS for end in
 RAS = np.diag([-1.0, -1.0, 1.0])
 KEPT_BITS = 12  # kept bits of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
 COMPRESSION = 1  # the fastest level; higher levels gain little, because the last bits of maps are mostly noise
+LAST = 2  # the axis of a NIfTI array that varies slowest in the file
 DESCRIPTION = 79  # maximum number of bytes of a NIfTI description
 
 
@@ -80,8 +81,16 @@ def _write_maps(
             return
         path = folder / f"{name}-{kind}.nii.gz"
         description = f"{prediction.stamp}, research use only"
-        geometry, field = prediction.geometry, prediction.field
-        write_map(path, maps[:, c], geometry, description, field, kind=kind, per_area=per_area)
+        write_map(
+            path,
+            maps[:, c],
+            prediction.geometry,
+            description,
+            field=prediction.field,
+            stored=prediction.stored,
+            kind=kind,
+            per_area=per_area,
+        )
 
     for _ in in_order(write, np.flatnonzero(labelled).tolist(), workers=split_cores()[0]):
         pass
@@ -135,26 +144,32 @@ def write_map(
     planes: np.ndarray,
     geometry: Geometry,
     description: str = "",
-    field: Field | None = None,
     *,
+    field: Field | None = None,
+    stored: Geometry | None = None,
     kind: str = "contributions",
     per_area: bool = True,
 ) -> None:
     """Writes maps (m, 224, 224) as a float32 NIfTI volume on the scan's grid.
 
-    field: the common grid that the maps show, if slices were resampled to it. kind: the intent name in the header.
-    per_area: preserve sums, for square slices, as contributions require; otherwise the value of a pixel is a mean. The
-    volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB.
+    geometry: the canonical grid. field: the common grid that the maps show, if slices were resampled to it. stored: the
+    grid of a volume file, whose axes and affine the volume gets; None: axes to the left, back and head. kind: the
+    intent name in the header. per_area: preserve sums, for square slices, as contributions require; otherwise the value
+    of a pixel is a mean. The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB,
+    unless the slices are not along the file's last axis.
     """
     import nibabel  # imported here because predictions without maps do not need it
 
     m, n_rows, n_columns = geometry.shape
+    if stored is None:
+        stored = Geometry(geometry.shape[::-1], geometry.origin, geometry.steps[::-1])
+    order, flips, _ = to_canonical(stored, MAX_RESAMPLED_TILT)
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.float32)
-    header.set_data_shape((n_columns, n_rows, m))
+    header.set_data_shape(stored.shape)
     affine = np.eye(4)
-    affine[:3, :3] = RAS @ geometry.steps[::-1].T  # columns x, y, z
-    affine[:3, 3] = RAS @ geometry.origin
+    affine[:3, :3] = RAS @ stored.steps.T
+    affine[:3, 3] = RAS @ stored.origin
     header.set_qform(affine, code="scanner")
     header.set_sform(affine, code="scanner")
     header.set_xyzt_units("mm")
@@ -170,9 +185,10 @@ def write_map(
         gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as file,
     ):
         file.write(header.binaryblock + bytes(4))
-        for plane in planes:
-            placed = _placed(plane.astype(np.float64), rows, columns)
-            file.write(np.ascontiguousarray(_rounded(placed.astype(np.float32))).tobytes())
+        every = range(m - 1, -1, -1) if 0 in flips else range(m)
+        for part in [[z] for z in every] if order[0] == LAST else [range(m)]:
+            placed = np.stack([_placed(planes[z].astype(np.float64), rows, columns) for z in part])
+            file.write(as_stored(_rounded(placed.astype(np.float32)), order, flips).tobytes(order="F"))
 
 
 def write_image_map(path: Path, plane: np.ndarray, shape: tuple[int, int], *, per_area: bool = True) -> None:

@@ -1,10 +1,10 @@
-"""The encodings of a predictor: descriptors pooled in a region, as Fisher vectors and their projections."""
+"""The encodings of a predictor: descriptors pooled in a region, as Fisher vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,17 @@ from ildfv.inference.heads import FisherEncoding, FisherHead
 from ildfv.inference.layers import Layers
 from ildfv.inference.schema import PredictorInfo
 from ildfv.store.models import part_of
+
+
+class Texture(NamedTuple):
+    """How well an encoding describes slices; NaN for a slice without descriptors in its region.
+
+    likelihood: mean log likelihood per descriptor under the mixture, (m,). residual: the part of the Fisher vector that
+    the PCA does not represent (`FisherEncoding.residuals`), (m,).
+    """
+
+    likelihood: np.ndarray
+    residual: np.ndarray
 
 
 class PooledEncodings:
@@ -42,9 +53,9 @@ class PooledEncodings:
         inside = batch.masks.of(info.region, info.lungs)
         return None if inside is None else self.layers.fields(encoding).shares(inside)
 
-    def projections(self, maps: Mapping[str, Any], batch: SliceBatch) -> dict[str, np.ndarray]:
-        """The projections (b, p) by encoding. maps: by encoding, as `Layers.of` returns them."""
-        return {name: one.projections(maps[name], self.weights(name, batch)) for name, one in self.fisher.items()}
+    def vectors(self, maps: Mapping[str, Any], batch: SliceBatch) -> dict[str, np.ndarray]:
+        """The Fisher vectors (b, 2·k·d) by encoding. maps: by encoding, as `Layers.of` returns them."""
+        return {name: one.vectors(maps[name], self.weights(name, batch)) for name, one in self.fisher.items()}
 
     def contributions(self, head: FisherHead, batch: SliceBatch) -> np.ndarray:
         """The contribution maps of a head, float64 (b, C, 224, 224)."""
@@ -56,8 +67,8 @@ class PooledEncodings:
             total += planes.reshape(total.shape)
         return total
 
-    def log_likelihoods(self, encoding: str, batch: SliceBatch) -> np.ndarray:
-        """Mean log likelihood per descriptor of each slice, (b,); NaN for a slice without descriptors in the region."""
+    def texture(self, encoding: str, batch: SliceBatch) -> Texture:
+        """How well the mixture and the PCA of an encoding describe each slice."""
         from ildfv.kernels import moments
 
         maps, weights = self.layers.maps(encoding, batch.images, batch.hu), self.weights(encoding, batch)
@@ -65,7 +76,9 @@ class PooledEncodings:
         mixture = self.fisher[encoding].fisher.fitted_mixture()
         sums = np.asarray(moments(maps, mixture, weights=weights).log_likelihood, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(np.asarray(total) > 0, sums / total, np.nan)
+            likelihood = np.where(np.asarray(total) > 0, sums / total, np.nan)
+        models = self.fisher[encoding]
+        return Texture(likelihood, models.residuals(models.vectors(maps, weights)))
 
     def raw_sizes(self, encoding: str, batch: SliceBatch) -> np.ndarray:
         """`|r_j|` of each slice's Fisher vector before normalisation, (b, 2·k·d)."""

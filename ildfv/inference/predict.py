@@ -162,6 +162,7 @@ def predict_volume(
         notes=[*(notes or []), *changes, *_lung_notes(info.training, preparation.lungs)],
         images=images,
         geometry=scan_grid,
+        stored=volume.stored,
         pixel_size=preparation.pixel_size,
         lung_masks=batch.lung,
         has_size=has_size,

@@ -109,6 +109,7 @@ class Prediction:
     notes: list[str]
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
+    stored: Geometry | None = None  # the grid of a volume file, with its axes as in the file; None for a DICOM series
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
     has_size: bool = True  # whether the pixel size is known; for images it is assumed, and areas in cm² are undefined
     pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled

@@ -14,7 +14,7 @@ from ildfv.inference.batch import SliceBatch
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.heads import FisherHead
 from ildfv.inference.layers import Layers
-from ildfv.inference.pooled_encodings import PooledEncodings
+from ildfv.inference.pooled_encodings import PooledEncodings, Texture
 from ildfv.inference.predictor_files import read_predictor
 from ildfv.inference.schema import CNN, FISHER, Head, PredictorInfo
 from ildfv.progress import SILENT, Progress
@@ -47,6 +47,8 @@ class Predictor:
 
     Attributes
     ----------
+    tensors : dict of str to ndarray
+        As given.
     layers : Layers
         The networks, and the layers without a network.
     """
@@ -61,7 +63,7 @@ class Predictor:
         weights: Sequence[Path] = (),
     ) -> None:
         self.info, self.checksum, self.device = info, checksum, device
-        self._tensors = tensors
+        self.tensors = tensors
         self.layers = Layers(info, tensors, device, weights)
         self._encodings = PooledEncodings(info, tensors, self.layers)
 
@@ -233,12 +235,10 @@ class Predictor:
         network: Any = self.layers.network(self.check_cnn_maps(method).network or "")
         return maps_of(method, network, images, at_once=BATCH, dtype=dtype, progress=progress)
 
-    def log_likelihoods(self, slices: SliceBatch, encoding: str) -> np.ndarray:
-        """Mean log likelihood, per descriptor, of each slice under an encoding's mixture, (m,).
-
-        It is NaN for a slice without descriptors in the encoding's region.
-        """
-        return np.concatenate([self._encodings.log_likelihoods(encoding, some) for _, some in slices.parts(BATCH)])
+    def texture(self, slices: SliceBatch, encoding: str) -> Texture:
+        """How well the mixture and the PCA of an encoding describe each of the slices."""
+        found = [self._encodings.texture(encoding, some) for _, some in slices.parts(BATCH)]
+        return Texture(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
     def raw_sizes(self, slices: SliceBatch, encoding: str) -> np.ndarray:
         """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
@@ -278,19 +278,19 @@ class Predictor:
     def batch_scores(self, batch: SliceBatch, inputs: Inputs | None) -> Iterator[tuple[str, np.ndarray]]:
         """Yields (name of the head, scores float64 (b, C)) for one batch of slices. inputs: as for `scores`."""
         maps, outputs = self.layers.of(batch.images, batch.hu)
-        projections = self._encodings.projections(maps, batch)
+        vectors = self._encodings.vectors(maps, batch)
         for head in self.info.heads:
             if head.kind == CNN:
                 assert head.network is not None
                 found = outputs[head.network]
             else:
-                found = self._fisher[head.name].scores(projections, inputs)
+                found = self._fisher[head.name].scores(vectors, inputs)
             yield head.name, np.where(np.isin(self.patterns, head.unlabelled), np.nan, found)
 
     @cached_property
     def _fisher(self) -> dict[str, FisherHead]:
         return {
-            head.name: FisherHead.restored(head, self._encodings.fisher, part_of(self._tensors, f"head.{head.name}"))
+            head.name: FisherHead.restored(head, self._encodings.fisher, part_of(self.tensors, f"head.{head.name}"))
             for head in self.info.heads
             if head.kind == FISHER
         }

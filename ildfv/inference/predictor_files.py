@@ -7,7 +7,6 @@ MODEL_CARD.md           training data, expected performance, intended use
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,26 +17,28 @@ from ildfv.errors import InputError, check
 from ildfv.inference.predictor_location import CARD, INFO, TENSORS, predictor_content
 from ildfv.inference.schema import PredictorInfo
 from ildfv.store.atomic import sha256, write_bytes
+from ildfv.store.checksummed import CHECKSUM, checksum_of, write_checksummed
 from ildfv.store.tensors import read_tensors
+
+AGAIN = "copy the predictor again, or run `ildfv export` again"
 
 
 def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], str]:
     """(info, tensors, checksum) of the predictor in a folder.
 
-    InputError: a file is missing, the version is unknown, the checksum of the tensors differs, or a tensor contains NaN
-    or infinity.
+    InputError: a file is missing, the version is unknown, a checksum differs, or a tensor contains NaN or infinity.
+    Predictors that were written before predictor.json contained its own checksum are accepted.
     """
     content = predictor_content(folder)
+    stored = content.pop(CHECKSUM, None)
+    check(stored in (None, checksum_of(content)), f"{folder / INFO} must be intact, got a checksum mismatch: {AGAIN}")
     try:
         info = PredictorInfo.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{folder / INFO}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     found = sha256(folder / TENSORS)
-    check(
-        found == info.tensors_sha256,
-        f"{folder / TENSORS} must be intact, got a checksum mismatch: copy the predictor again",
-    )
+    check(found == info.tensors_sha256, f"{folder / TENSORS} must be intact, got a checksum mismatch: {AGAIN}")
     return info, read_tensors(folder / TENSORS), sha256(folder / INFO)
 
 
@@ -52,6 +53,6 @@ def write_predictor(
     write_bytes(folder / TENSORS, content)
     info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
     write_bytes(folder / CARD, card(info).encode())
-    text = json.dumps(info.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / INFO, (text + "\n").encode())  # last: a folder without this file is incomplete
+    # Last: a folder without this file is incomplete.
+    write_checksummed(folder / INFO, info.model_dump(mode="json"))
     return info

@@ -21,10 +21,14 @@ def pseudonym(scan: Scan) -> str:
     files of the same name, and a file may be replaced or moved.
     """
     if scan.dicom is not None:
-        digest = hashlib.sha256(scan.series.encode()).hexdigest()
-    else:
-        digest = _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in scan.files))
+        return pseudonym_of_series(scan.series)
+    digest = _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in scan.files))
     return f"scan-{digest[:DIGITS]}"
+
+
+def pseudonym_of_series(uid: str) -> str:
+    """The name of a DICOM series, also if it cannot be read as a scan."""
+    return f"scan-{hashlib.sha256(uid.encode()).hexdigest()[:DIGITS]}"
 
 
 @lru_cache(maxsize=256)

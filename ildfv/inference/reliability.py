@@ -2,97 +2,236 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ildfv.counted import counted
 from ildfv.inference.batch import SliceBatch
-from ildfv.inference.schema import Reference
+from ildfv.inference.sentences import enumerated, sentence
+from ildfv.scans.normalise import air_of
 from ildfv.scans.volume import Volume
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
+    from ildfv.inference.schema import Reference
 
 MARGIN = 1.05  # factor by which a pixel side or a slice spacing may be outside the training range
+THICKNESS_MARGIN = 1.25  # the same factor for the thickness of slices: 1 and 1.25 mm are similar
 LUNG_MARGIN = 1.25  # the same factor for the area of lung, which differs more between patients
+AIR_MARGIN = 15.0  # HU by which the air may be outside the training range: 3 % of the narrowest window
 LOW = 1  # likelihoods below this percentile of the training slices, or above 100 − LOW, are reported
-WIDER = 0.25  # fraction of its width by which the likelihood range of training scans is extended on both sides
-MAX_SLICES = 64  # maximum number of slices whose likelihood is computed; they are evenly spaced
+WIDER = 0.25  # fraction of its width by which the range of the medians of scans is extended on both sides
+MAX_SLICES = 64  # maximum number of slices whose texture is computed; they are evenly spaced
+MAX_KERNELS = 5  # maximum number of kernels of the training scans in a sentence
+SCAN, TRAINING = "this scan", "the training scans"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of one property of a scan with the training scans.
+
+    name: the property. difference: a sentence if it differs, else "". unknown: SCAN or TRAINING if the property is
+    unknown on this side, so that it was not compared; else "".
+    """
+
+    name: str
+    difference: str = ""
+    unknown: str = ""
 
 
 def statements(
     predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
 ) -> list[str]:
-    """Sentences for the user. The first sentence is a summary.
+    """Texts for the user. The first is a summary, with what could not be compared; the others name one difference each.
 
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
     """
+    of_scan = _of_scan(predictor.info.reference, volume, lung) if has_size else ()
+    compared = [*of_scan, *_of_texture(predictor, slices)]
+    found = [one.difference for one in compared if one.difference]
+    alike = list(dict.fromkeys(one.name for one in compared if not one.unknown))
+    if found:
+        summary = f"The scan differs from the training data in {counted(len(found), 'respect')}."
+    elif alike:
+        verb = "is" if len(alike) == 1 else "are"
+        summary = sentence(f"{enumerated(alike)} {verb} within the range of the training slices")
+    else:
+        return list(_not_compared(compared))
+    return [" ".join([summary, *_not_compared(compared)]), *found]
+
+
+def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator[Comparison]:
+    """The comparisons of geometry and technique."""
+    technique, several = volume.technique, len(volume.hu) > 1
+    yield _within(
+        "pixel size",
+        float(np.sqrt(volume.pixel_area)),
+        reference.pixel_side,
+        "Pixels are {} mm wide; the training scans have pixels of {} mm.",
+    )
+    yield _within(
+        "slice spacing",
+        float(volume.spacing[0]) if several else None,
+        reference.spacing,
+        "Slices are {} mm apart; the training slices are {} mm apart.",
+    )
+    yield _within(
+        "slice thickness",
+        technique.thickness,
+        reference.thickness,
+        "Slices are {} mm thick; the training slices are {} mm thick.",
+        margin=THICKNESS_MARGIN,
+    )
+    yield _kernel(technique.kernel, reference.kernels)
+    yield _air(air_of(volume.hu, volume.pixel_area), reference.air)
+    yield _within(
+        "lung area",
+        float(lung.max()),
+        reference.lung_area,
+        "The slice with the most lung shows {} cm² of lung; on the training scans, the corresponding slices show {} "
+        "cm².",
+        margin=LUNG_MARGIN,
+        digits=0,
+    )
+
+
+def _of_texture(predictor: Predictor, slices: SliceBatch) -> Iterator[Comparison]:
+    """The comparisons of the texture under each encoding."""
     reference = predictor.info.reference
-    found = _sizes(reference, volume, lung) if has_size else []
     chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]
     for encoding, quantiles in reference.log_likelihood.items():
-        values = predictor.log_likelihoods(chosen, encoding)
-        values = values[np.isfinite(values)]
-        if len(values):
-            found += _texture(
-                float(np.median(values)), quantiles, reference.scan_log_likelihood.get(encoding), encoding
-            )
-    if not found and not has_size:
-        return ["The texture likelihood is within the range of the training slices."] * bool(reference.log_likelihood)
-    if not found:
-        checked = "Pixel size, slice spacing, lung area and" if reference.lung_area else "Pixel size, slice spacing and"
-        return [f"{checked} texture likelihood are within the range of the training slices."]
-    return [f"The scan differs from the training data in {counted(len(found), 'respect')}.", *found]
+        texture = predictor.texture(chosen, encoding)
+        likelihoods, residuals = (values[np.isfinite(values)] for values in texture)
+        scans = reference.scan_log_likelihood.get(encoding)
+        yield _likelihood(likelihoods, quantiles, scans, encoding)
+        yield _residual(residuals, reference.residual.get(encoding), reference.scan_residual.get(encoding), encoding)
 
 
-def _sizes(reference: Reference, volume: Volume, lung: np.ndarray) -> list[str]:
-    """Sentences on a pixel size, a slice spacing or an area of lung outside the range of the training data."""
-    found = []
-    side = float(np.sqrt(volume.pixel_area))
-    low, high = reference.pixel_side
-    if not low / MARGIN <= side <= high * MARGIN:
-        found.append(f"Pixels are {side:.2f} mm wide; the training scans have pixels of {low:.2f} to {high:.2f} mm.")
-    spacing = float(volume.spacing[0])
-    if reference.spacing is not None:
-        low, high = reference.spacing
-        if len(volume.hu) > 1 and not low / MARGIN <= spacing <= high * MARGIN:
-            found.append(
-                f"Slices are {spacing:.2f} mm apart; the training slices are {low:.2f} to {high:.2f} mm apart."
-            )
-    if reference.lung_area is not None:
-        low, high = reference.lung_area
-        if not low / LUNG_MARGIN <= lung.max() <= high * LUNG_MARGIN:
-            found.append(
-                f"The slice with the most lung shows {lung.max():.0f} cm² of lung; on the training scans, the "
-                f"corresponding slices show {low:.0f} to {high:.0f} cm²."
-            )
-    return found
+def _within(
+    name: str,
+    value: float | None,
+    limits: tuple[float, float] | None,
+    text: str,
+    *,
+    margin: float = MARGIN,
+    digits: int = 2,
+) -> Comparison:
+    """The comparison of a value with the range of the training scans. text: with places for the value and the range."""
+    if value is None or limits is None:
+        return Comparison(name, unknown=SCAN if value is None else TRAINING)
+    low, high = limits
+    if low / margin <= value <= high * margin:
+        return Comparison(name)
+    return Comparison(name, text.format(f"{value:.{digits}f}", _range(low, high, digits)))
 
 
-def _texture(median: float, quantiles: list[float], scans: tuple[float, float] | None, encoding: str) -> list[str]:
-    """A sentence if the median likelihood of the scan's slices is outside the range of the training data; else [].
+def _kernel(kernel: str, known: Mapping[str, int]) -> Comparison:
+    name = "convolution kernel"
+    if not kernel or not known:
+        return Comparison(name, unknown=TRAINING if kernel else SCAN)
+    if kernel in known:
+        return Comparison(name)
+    (first, scans), *others = list(known.items())[:MAX_KERNELS]
+    texts = [f"{first} ({counted(scans, 'scan')})", *(f"{other} ({n})" for other, n in others)]
+    if len(known) > MAX_KERNELS:
+        texts.append(f"{len(known) - MAX_KERNELS} others")
+    return Comparison(name, f"The convolution kernel is {kernel}; the training scans have {enumerated(texts)}.")
+
+
+def _air(air: float | None, limits: tuple[float, float] | None) -> Comparison:
+    name = "HU of air"
+    if air is None or limits is None:
+        return Comparison(name, unknown=SCAN if air is None else TRAINING)
+    low, high = limits
+    if low - AIR_MARGIN <= air <= high + AIR_MARGIN:
+        return Comparison(name)
+    return Comparison(
+        name,
+        f"The air around the body has {_number(air, 0)} HU; on the training scans, it has {_range(low, high, 0)} HU.",
+    )
+
+
+def _likelihood(
+    values: np.ndarray, quantiles: list[float], scans: tuple[float, float] | None, encoding: str
+) -> Comparison:
+    """The comparison of the median likelihood of the scan's slices with the training data.
 
     quantiles: 101 quantiles of the likelihood of training slices. scans: range of the medians of training scans; None
     in predictors of earlier versions. Medians vary less than single slices, so the comparison with scans is stricter.
     """
-    percentile = float(np.interp(median, quantiles, np.arange(len(quantiles))))
-    for word, beyond in (("less", percentile < LOW), ("more", percentile > 100 - LOW)):
+    name = "texture likelihood"
+    if not len(values):
+        return Comparison(name, unknown=SCAN)
+    median = float(np.median(values))
+    for word, beyond in (("less", median < quantiles[LOW]), ("more", median > quantiles[-1 - LOW])):
         if beyond:
-            return [
+            return Comparison(
+                name,
                 f"At least half of the slices have a texture that is {word} likely than the texture of {100 - LOW} % "
-                f"of the training slices (mixture of {encoding}): results are not reliable."
-            ]
+                f"of the training slices (mixture of {encoding}): results are not reliable.",
+            )
     if scans is None:
-        return []
+        return Comparison(name)
     low, high = scans
     margin = WIDER * (high - low)
     for word, beyond in (("less", median < low - margin), ("more", median > high + margin)):
         if beyond:
-            return [
+            return Comparison(
+                name,
                 f"The texture of the slices is {word} likely than the texture of the training scans (mixture of "
                 f"{encoding}: median log likelihood {median:.3g}, training scans {low:.3g} to {high:.3g}). The kernel, "
-                "the noise or the body region may differ."
-            ]
-    return []
+                "the noise or the body region may differ.",
+            )
+    return Comparison(name)
+
+
+def _residual(
+    values: np.ndarray, quantiles: list[float] | None, scans: tuple[float, float] | None, encoding: str
+) -> Comparison:
+    """The comparison of the median PCA residual of the scan's slices with that of validation patients.
+
+    quantiles: 101 quantiles over validation slices. scans: range of the medians of validation scans, or None. Only a
+    larger residual is reported: a smaller one does not make results less reliable.
+    """
+    name = "PCA residual"
+    if not len(values) or quantiles is None:
+        return Comparison(name, unknown=TRAINING if len(values) else SCAN)
+    median, most = float(np.median(values)), quantiles[-1 - LOW]
+    if median > most:
+        return Comparison(
+            name,
+            f"At least half of the slices have a texture that the PCA of {encoding} represents less well than "
+            f"{100 - LOW} % of the slices of validation patients (relative residual {median:.3f}, there at most "
+            f"{most:.3f}): results are not reliable.",
+        )
+    if scans is None or median <= scans[1] + WIDER * (scans[1] - scans[0]):
+        return Comparison(name)
+    return Comparison(
+        name,
+        f"The PCA of {encoding} represents the texture of the slices less well than that of the validation scans "
+        f"(median relative residual {median:.3f}, validation scans {scans[0]:.3f} to {scans[1]:.3f}).",
+    )
+
+
+def _not_compared(compared: Sequence[Comparison]) -> Iterator[str]:
+    """A sentence for each side on which properties are unknown."""
+    for side in (SCAN, TRAINING):
+        names = list(dict.fromkeys(one.name for one in compared if one.unknown == side))
+        if names:
+            because = "was not compared, because it is" if len(names) == 1 else "were not compared, because they are"
+            yield sentence(f"{enumerated(names)} {because} unknown for {side}")
+
+
+def _range(low: float, high: float, digits: int) -> str:
+    """Text such as "1.00 to 1.50", or "1.25" if both are equal."""
+    ends = [_number(low, digits), _number(high, digits)]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _number(value: float, digits: int) -> str:
+    """The number with a minus sign instead of a hyphen."""
+    return f"{value:.{digits}f}".replace("-", "−")

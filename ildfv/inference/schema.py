@@ -209,8 +209,12 @@ class Reference(Part):
 
     log_likelihood: by encoding, 101 quantiles over slices of the mean log likelihood per descriptor.
     scan_log_likelihood: by encoding, the 1st and 99th percentile over scans of the median log likelihood of a scan's
-    slices. pixel_side, spacing: smallest and largest value, mm. lung_area: smallest and largest value over scans of the
-    area of lung on the slice with the most lung, cm².
+    slices. residual, scan_residual: the same for the part of the Fisher vector that the PCA does not represent
+    (`FisherEncoding.residuals`), on validation patients, because it is smaller on the slices that the PCA was fitted
+    on; scan_residual only with five or more validation scans. pixel_side, spacing, thickness: smallest and largest
+    value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most lung,
+    cm². air: smallest and largest HU of the air around the body. kernels, manufacturers: numbers of scans by name.
+    Fields about the technique are None or empty if it is unknown for all training scans (`scans.technique`).
     """
 
     log_likelihood: dict[str, list[float]]
@@ -218,6 +222,12 @@ class Reference(Part):
     spacing: tuple[float, float] | None
     scan_log_likelihood: dict[str, tuple[float, float]] = {}
     lung_area: tuple[float, float] | None = None
+    thickness: tuple[float, float] | None = None
+    air: tuple[float, float] | None = None
+    kernels: dict[str, int] = {}
+    manufacturers: dict[str, int] = {}
+    residual: dict[str, list[float]] = {}
+    scan_residual: dict[str, tuple[float, float]] = {}
 
 
 class Images(Part):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ildfv.counted import counted
 from ildfv.datasets.records import Scan, Unused
+from ildfv.inference.pseudonym import pseudonym, pseudonym_of_series
 from ildfv.scans.volumefiles import SUFFIXES
 
 
@@ -59,3 +61,22 @@ def explained_unused(unused: Unused, folder: Path) -> str:
     inside = unused.source.relative_to(folder) if unused.source != folder else Path(unused.source.name)
     files = f" ({counted(unused.files, 'file')})" if unused.files > 1 else ""
     return f"{inside}{files}: {unused.reason}"
+
+
+def named(input_: Scan | Unused, failed: Sequence[dict]) -> dict[str, Any]:
+    """The fields of an entry of `failed` that distinguish it from others without identifiers.
+
+    "scan": the pseudonym of a scan or DICOM series, as in outputs; for other input, a number in the order of the
+    failures, which is the same with `keep_identity`. "files": the number of files.
+    """
+    if isinstance(input_, Unused):
+        files, name = input_.files, pseudonym_of_series(input_.series) if input_.series else None
+    else:
+        files = len(input_.files)
+        try:
+            name = pseudonym(input_)
+        except OSError:  # a volume file was removed or cannot be read, so its content has no checksum
+            name = None
+    if name is None:
+        name = f"unnamed scan {1 + sum(one.get('scan', '').startswith('unnamed scan') for one in failed)}"
+    return {"scan": name, "files": files}

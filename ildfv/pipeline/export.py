@@ -22,11 +22,11 @@ from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import poolings_of
 from ildfv.pipeline.choices import LINEAR
 from ildfv.pipeline.density_inputs import affine
-from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
 from ildfv.pipeline.descriptors import UNTRAINED, descriptors
 from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.everyone import Everyone
 from ildfv.pipeline.expected import HeldOut, head_target
+from ildfv.pipeline.exported_models import estimators_of, name_of, tensors_of
 from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.systems import System, chosen
@@ -35,7 +35,7 @@ from ildfv.pipeline.units import labelled_patterns, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.windows import SIZE, WINDOWS
-from ildfv.store.models import has_model, load_info, load_model, prefixed
+from ildfv.store.models import load_model, prefixed
 from ildfv.version import versions
 
 
@@ -137,6 +137,9 @@ class Export:
     encodings: dict[str, EncodingInfo] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     fitted: dict[str, Encoding] = field(default_factory=dict)  # the exported encodings, by name
+    cross: dict[str, Encoding] = field(
+        default_factory=dict
+    )  # the encodings that were fitted without validation patients
 
     def add(self, system: System) -> None:
         """Adds the head of a system, and its encodings unless they are already added."""
@@ -154,7 +157,7 @@ class Export:
         )
         for encoding in system.encodings:
             self._add_encoding(encoding)
-        names = [_name(encoding) for encoding in system.encodings]
+        names = [name_of(encoding) for encoding in system.encodings]
         if self.everyone is None:
             values, scales = load_model(system.model)[0], recorded.get("scales")
         else:
@@ -183,10 +186,11 @@ class Export:
         )
 
     def _add_encoding(self, encoding: Encoding) -> None:
-        name, layer = _name(encoding), encoding.layer
+        name, layer = name_of(encoding), encoding.layer
         if name in self.encodings:
             return
         network = None
+        self.cross[name] = encoding
         if layer not in UNTRAINED:
             network, layer = self.networks.add(encoding, self._fit_slices)
         if self.everyone is not None:
@@ -194,10 +198,7 @@ class Export:
             maps = descriptors(layer, device) if network is None else self.networks.activations(network, layer)
             encoding = self.everyone.encoding(encoding, maps, self.progress)
         self.fitted[name] = encoding
-        infos = {part: load_info(encoding.folder / part) for part in ("mixture", "pca")}
-        for part in (*infos, DESCRIPTORS):
-            if has_model(encoding.folder / part):
-                self.tensors |= prefixed(f"encoding.{name}.{part}", load_model(encoding.folder / part)[0])
+        self.tensors |= tensors_of(name, encoding)
         self.encodings[name] = EncodingInfo(
             layer=layer,
             network=network,
@@ -205,9 +206,7 @@ class Export:
             lungs=encoding.inputs.get("lungs", "rule"),
             hounsfield=bool(encoding.inputs.get("hounsfield", False)),
             improved=encoding.inputs["improved"],
-            estimators={
-                part: {key: one[key] for key in ("estimator", "settings", "learned")} for part, one in infos.items()
-            },
+            estimators=estimators_of(encoding),
         )
 
     def add_networks(self, cnn: bool | None) -> None:
@@ -233,7 +232,7 @@ class Export:
         names = [head.name for head in self.heads]
         check(primary is None or primary in names, f'primary must be one of {", ".join(names)}, got "{primary}"')
         networks, values = self.networks.finished(self.encodings)
-        training = TrainingStatistics(self.slices, self._fit_slices, self.progress)
+        training = TrainingStatistics(self.slices, self._fit_slices, self.split.validation, self.progress)
         tensors = {**self.tensors, **values}
         info = PredictorInfo(
             kind=KIND,
@@ -254,10 +253,14 @@ class Export:
         )
         predictor = Predictor(info, tensors, checksum="", weights=self.networks.weights)
         likelihood = {name: training.likelihoods(predictor, name) for name in self.encodings}
+        residual = {name: training.residuals(self._without_validation(predictor), name) for name in self.encodings}
+        known = {name: found for name, found in residual.items() if found is not None}
         reference = info.reference.model_copy(
             update={
                 "log_likelihood": {name: quantiles for name, (quantiles, _) in likelihood.items()},
                 "scan_log_likelihood": {name: limits for name, (_, limits) in likelihood.items()},
+                "residual": {name: quantiles for name, (quantiles, _) in known.items()},
+                "scan_residual": {name: limits for name, (_, limits) in known.items() if limits is not None},
             }
         )
         floors = {
@@ -265,6 +268,20 @@ class Export:
             for name, one in self.encodings.items()
         }
         return info.model_copy(update={"reference": reference, "encodings": floors}), tensors
+
+    def _without_validation(self, predictor: Predictor) -> Predictor:
+        """The predictor with encodings that were not fitted on the validation patients of the fold."""
+        if self.everyone is None:
+            return predictor
+        tensors, info = dict(predictor.tensors), predictor.info
+        for name, encoding in self.cross.items():
+            tensors |= tensors_of(name, encoding)
+        encodings = {
+            name: one.model_copy(update={"estimators": estimators_of(self.cross[name])})
+            for name, one in info.encodings.items()
+        }
+        info = info.model_copy(update={"encodings": encodings})
+        return Predictor(info, tensors, checksum="", weights=self.networks.weights)
 
     @property
     def _fit_slices(self) -> np.ndarray:
@@ -293,8 +310,3 @@ class Export:
             "slices_sha256": self.slices.key,
             **({"given_lung_masks": given} if given else {}),
         }
-
-
-def _name(encoding: Encoding) -> str:
-    """The name of an encoding, which is that of its layer and region, such as "conv1-lung"."""
-    return encoding.folder.parent.name

@@ -10,8 +10,6 @@ import numpy as np
 from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
-from ildfv.datasets.identity import hashed
-from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.gallery import Group, Picture, gallery
@@ -22,6 +20,7 @@ from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.choices import LUNG, SLICE
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
+from ildfv.pipeline.other_patients import Query, own_slices, search_others
 from ildfv.pipeline.projector import Projector, projector
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -106,8 +105,9 @@ def similar_slices(
     lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None
     query = project(image[None], volume.pixel_area, hu, lung)[0]
     index = NearestRows(encoding.projections())
-    own = _own(slices, chosen, workspace.settings.salt)
-    indices, distances, same = _search(index, query, image, slices, own, count, per_patient)
+    own = own_slices(slices, chosen, workspace.settings.salt)
+    asked = Query.of(volume, z, image, query)
+    indices, distances, same = search_others(index, asked, slices, own, count, per_patient)
     notes = [*notes, *_notes(own, same, workspace)]
     results = [_result(slices, workspace, *pair) for pair in zip(indices.tolist(), distances.tolist(), strict=True)]
     document = {
@@ -150,47 +150,20 @@ def _slice(volume: Volume, number: int | None, path: Path) -> int:
     return int(lung.argmax())
 
 
-def _own(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
-    """Whether each slice of the study is of the scan's patient, according to the hashes of patient and series, (N,)."""
-    patients = slices.patients
-    of_series = set(patients[slices.series == hashed(scan.series, salt)].tolist())
-    return np.isin(patients, [hashed(scan.patient, salt), *of_series])
-
-
-def _search(
-    index: NearestRows,
-    query: np.ndarray,
-    image: np.ndarray,
-    slices: Slices,
-    own: np.ndarray,
-    count: int,
-    per_patient: int | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(indices, distances, whether each slice of the study is excluded). own: slices of the scan's patient.
-
-    All slices of a patient with a slice that equals the query are excluded too, because a scan that was converted or
-    renamed has another identity but the same slices.
-    """
-    patients, excluded = slices.patients, own.copy()
-    while True:
-        indices, distances = index.search(query, count, excluded=excluded, owners=patients, per_owner=per_patient)
-        copies = [i for i, stored in zip(indices, slices.images(indices), strict=True) if np.array_equal(stored, image)]
-        if not copies:
-            return indices, distances, excluded
-        excluded |= np.isin(patients, patients[copies])
-
-
 def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]:
     found = []
     if own.any():
         found.append(f"the patient is in the study, so the slices of the patient ({int(own.sum())}) are excluded")
     if (same & ~own).any():
         number = int((same & ~own).sum())
-        found.append(f"a slice of the study equals the query, so the slices of its patient ({number}) are excluded")
+        found.append(
+            "the study contains slices with the anatomy of the scan under another name, so the slices of this patient "
+            f"({number}) are excluded"
+        )
     if workspace.settings.slices is not None:
         found.append(
-            "the slices of the study were prepared in another workspace, so the patient is recognised only by equal "
-            "slices"
+            "the slices of the study were prepared in another workspace, so the patient is recognised only by the "
+            "anatomy"
         )
     return found
 

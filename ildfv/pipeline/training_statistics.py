@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.pooled_encodings import Texture
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import HowPrepared, Images, Reference
 from ildfv.inference.stored_lung import stored_lung
@@ -16,6 +20,7 @@ from ildfv.progress import Progress
 
 REFERENCE_SLICES = 512  # maximum number of training slices whose likelihood is computed; they are evenly spaced
 QUANTILES = 101
+FEWEST_SCANS = 5  # minimum number of scans for the range of their medians
 FLOOR_SLICES = 64  # maximum number of training slices from which the floor of contribution maps is computed
 # Quantile of |r| that is the floor. On conv1 of phantoms, this floor increased the pixel AUC of maps by 0.02 to 0.04
 # and Dice by 0.03 to 0.18.
@@ -24,10 +29,14 @@ FLOOR_QUANTILE = 0.9
 
 @dataclass(frozen=True)
 class TrainingStatistics:
-    """Statistics of the slices `fit`, on which the models of a predictor were fitted."""
+    """Statistics of the slices `fit`, on which the models of a predictor were fitted.
+
+    validation: slices of patients on whom the mixture and the PCA of `residuals` were not fitted.
+    """
 
     slices: Slices
     fit: np.ndarray
+    validation: np.ndarray
     progress: Progress
 
     def geometry(self) -> Reference:
@@ -37,13 +46,14 @@ class TrainingStatistics:
             pixel_side=_pixel_sides(self.slices, self.fit),
             spacing=_spacings(self.slices, self.fit),
             lung_area=_lung_areas(self.slices, self.fit),
+            **_techniques(self.slices, self.fit),
         )
 
     def floor(self, predictor: Predictor, encoding: str) -> float:
         """The floor of the contribution maps; 0 if vectors are not normalised."""
         if not predictor.info.encodings[encoding].improved:
             return 0.0
-        areas, rows = np.asarray(self.slices.pixel_area), self._spaced(FLOOR_SLICES)
+        areas, rows = np.asarray(self.slices.pixel_area), _spaced(self.fit, FLOOR_SLICES)
         found = [
             predictor.raw_sizes(self._read(predictor, rows[areas[rows] == area], float(area)), encoding)
             for area in np.unique(areas[rows])
@@ -52,28 +62,78 @@ class TrainingStatistics:
 
     def likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
         """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians)."""
-        rows = self._spaced(REFERENCE_SLICES)
-        areas, values = np.asarray(self.slices.pixel_area), np.full(len(rows), np.nan)
+        rows = _spaced(self.fit, REFERENCE_SLICES)
+        values = self._texture(predictor, encoding, rows).likelihood
+        check(bool(np.isfinite(values).any()), f"training slices must have descriptors in the region of {encoding}")
+        return _quantiles(values), _range(self._medians(values, rows))
+
+    def residuals(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float] | None] | None:
+        """(quantiles of the PCA residual over validation slices, range of the scans' medians or None).
+
+        The range is None for fewer than five scans. The result is None if no slice has a residual.
+        """
+        rows = _spaced(self.validation, REFERENCE_SLICES)
+        values = self._texture(predictor, encoding, rows).residual
+        if not np.isfinite(values).any():
+            return None
+        medians = self._medians(values, rows)
+        return _quantiles(values), _range(medians) if len(medians) >= FEWEST_SCANS else None
+
+    def _texture(self, predictor: Predictor, encoding: str, rows: np.ndarray) -> Texture:
+        """The texture of these slices under an encoding of a predictor."""
+        areas, found = np.asarray(self.slices.pixel_area)[rows], Texture(*np.full((2, len(rows)), np.nan))
         with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
-            for area in np.unique(areas[rows]):
-                same = np.flatnonzero(areas[rows] == area)
-                values[same] = predictor.log_likelihoods(self._read(predictor, rows[same], float(area)), encoding)
+            for area in np.unique(areas):
+                same = np.flatnonzero(areas == area)
+                some = predictor.texture(self._read(predictor, rows[same], float(area)), encoding)
+                found.likelihood[same], found.residual[same] = some
                 advance(len(same))
+        return found
+
+    def _medians(self, values: np.ndarray, rows: np.ndarray) -> list[float]:
+        """The median over the slices of each scan."""
         known = np.isfinite(values)
-        check(bool(known.any()), f"training slices must have descriptors in the region of {encoding}, got none")
         values, series = values[known], self.slices.series[rows[known]]
-        medians = [np.median(values[series == name]) for name in np.unique(series)]
-        low, high = np.quantile(medians, [0.01, 0.99])  # the range of the extremes would grow with the number of scans
-        return np.quantile(values, np.linspace(0, 1, QUANTILES)).tolist(), (float(low), float(high))
+        return [float(np.median(values[series == name])) for name in np.unique(series)]
 
     def _read(self, predictor: Predictor, rows: np.ndarray, area: float) -> SliceBatch:
         """These slices, whose pixels have the same area, with HU if the predictor reads them, and stored lung masks."""
         hu = self.slices.hounsfield(rows) if predictor.reads_hounsfield else None
         return SliceBatch(self.slices.images(rows), area, hu, stored_lung(self.slices, rows))
 
-    def _spaced(self, number: int) -> np.ndarray:
-        """At most `number` of the fit slices, evenly spaced."""
-        return self.fit[np.unique(np.linspace(0, len(self.fit) - 1, number).astype(int))]
+
+def _spaced(rows: np.ndarray, number: int) -> np.ndarray:
+    """At most `number` of the slices, evenly spaced."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, number).astype(int))]
+
+
+def _quantiles(values: np.ndarray) -> list[float]:
+    return np.nanquantile(values, np.linspace(0, 1, QUANTILES)).tolist()
+
+
+def _range(medians: list[float]) -> tuple[float, float]:
+    """The 1st and 99th percentile: the range of the extremes would grow with the number of scans."""
+    low, high = np.quantile(medians, [0.01, 0.99])
+    return float(low), float(high)
+
+
+def _techniques(slices: Slices, fit: np.ndarray) -> dict[str, Any]:
+    """The fields of `Reference` about the technique of the training scans."""
+    parts = np.unique(np.searchsorted(slices.starts, fit, side="right") - 1)
+    scans = [slices.techniques[part] for part in parts]
+    thicknesses = [one.thickness for one in scans if one.thickness is not None]
+    airs = [one.air for one in scans if one.air is not None]
+    return {
+        "thickness": (min(thicknesses), max(thicknesses)) if thicknesses else None,
+        "air": (min(airs), max(airs)) if airs else None,
+        "kernels": _counts(one.kernel for one in scans),
+        "manufacturers": _counts(one.manufacturer for one in scans),
+    }
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    """The number of occurrences of each name, the most frequent first; unknown names are not counted."""
+    return dict(sorted(Counter(filter(None, names)).items(), key=lambda item: (-item[1], item[0])))
 
 
 def how_prepared(slices: Slices) -> HowPrepared:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ildfv.errors import InputError
 from ildfv.scans.bits import check_declared
 from ildfv.scans.derived import contradiction, no_slice
-from ildfv.scans.header_values import functional_group, numbers, required
+from ildfv.scans.header_values import functional_group, joined, numbers, required
 from ildfv.scans.headers import Frame, Header
 from ildfv.scans.identifiers import acquisition_of, instance_of, patient_id
 from ildfv.scans.pixels import MAX_COMPRESSION_RATIO, UNCOMPRESSED
@@ -21,6 +21,7 @@ GROUPS = (  # functional groups in the order of the arguments of `_frame`
     "PixelMeasuresSequence",
     "PixelValueTransformationSequence",
 )
+RECONSTRUCTION = "CTReconstructionSequence"  # the optional group with the kernel
 
 
 def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
@@ -47,7 +48,7 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
     if per_frame is None:
         if n_frames != 1:
             raise InputError(f"NumberOfFrames must be 1 without per-frame functional groups, got {n_frames}")
-        frames = [_frame(0, acquisition_of(dataset), *[dataset] * len(GROUPS))]
+        frames = [_frame(0, dataset, acquisition_of(dataset), dataset, *[dataset] * len(GROUPS))]
     else:
         if len(per_frame) != n_frames:
             raise InputError(f"a file must have one functional group per frame ({n_frames}), got {len(per_frame)}")
@@ -78,14 +79,16 @@ def _frame_of(index: int, dataset, group, shared) -> Frame:
         if reason := no_slice(kind):
             raise InputError(f"a frame must be a slice of a scan, got {reason}")
         content = (group.get("FrameContentSequence") or [{}])[0]
-        return _frame(
-            index, acquisition_of(dataset, content), *[functional_group(group, shared, name) for name in GROUPS]
-        )
+        made = (group.get(RECONSTRUCTION) or shared.get(RECONSTRUCTION) or [dataset])[0]
+        groups = [functional_group(group, shared, name) for name in GROUPS]
+        return _frame(index, dataset, acquisition_of(dataset, content), made, *groups)
     except InputError as error:
         raise InputError(f"frame {index + 1}: {error}") from error
 
 
-def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measures, thickness, rescale) -> Frame:
+def _frame(
+    index: int, dataset, acquisition: tuple[str, ...], made, plane, orientation, measures, thickness, rescale
+) -> Frame:
     """One slice, from the dataset that contains each group of values: in a single-frame file, always the same one."""
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # without them, pydicom silently returns stored values
@@ -106,6 +109,8 @@ def _frame(index: int, acquisition: tuple[str, ...], plane, orientation, measure
         slope,
         intercept,
         acquisition,
+        joined(made.get("ConvolutionKernel")),
+        joined(dataset.get("Manufacturer")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ildfv.scans.evengrid import even_grid, normal_of
 from ildfv.scans.frames import FrameReader
 from ildfv.scans.geometry import MAX_RESAMPLED_TILT, MAX_TILT, Geometry, to_canonical
 from ildfv.scans.headers import Frame, Header
+from ildfv.scans.technique import Technique, technique_of
 from ildfv.scans.volume import Volume, canonical_volume, check_size
 
 
@@ -38,6 +39,11 @@ class Series:
     def geometry(self) -> Geometry:
         """The grid in canonical order."""
         return to_canonical(self.grid, MAX_RESAMPLED_TILT)[2]
+
+    @property
+    def technique(self) -> Technique:
+        """What the headers state about the technique."""
+        return technique_of([frame for _, frame in self.frames])
 
     @property
     def files(self) -> list[Path]:
@@ -124,4 +130,5 @@ def read_series(series: Series) -> Volume:
         if hu.base is not volume:
             volume[z] = hu
     source = series.frames[0][0].parent
-    return canonical_volume(volume, series.grid, series.patient, series.series, source, max_tilt=MAX_RESAMPLED_TILT)
+    found = canonical_volume(volume, series.grid, series.patient, series.series, source, max_tilt=MAX_RESAMPLED_TILT)
+    return replace(found, technique=series.technique)

@@ -139,6 +139,11 @@ def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
     return np.flip(np.transpose(array, order), flips)
 
 
+def as_stored(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `reordered`; a view."""
+    return np.transpose(np.flip(array, flips), np.argsort(order))
+
+
 def difference(a: Geometry, b: Geometry) -> str | None:
     """None if the grids are equal (same shape, corners within `tolerance`), otherwise a description."""
     if a.slices is not None:

@@ -21,6 +21,13 @@ def numbers(dataset, name: str, n: int) -> tuple:
     return values
 
 
+def joined(value) -> str:
+    """The text of a tag; several values are separated by backslashes, as in the file. "" for none."""
+    if value is None:
+        return ""
+    return (value if isinstance(value, str) else "\\".join(map(str, value))).strip()
+
+
 def functional_group(group, shared, name: str):
     """The functional group with this name, of the frame or shared. Raises `InputError` if there is none."""
     sequence = group.get(name) or shared.get(name)

@@ -34,6 +34,8 @@ class Frame:
     slope: float
     intercept: float
     acquisition: tuple[str, ...] = ()  # values of `ACQUISITION_TAGS`
+    kernel: str = ""  # ConvolutionKernel
+    manufacturer: str = ""
     words: Words | None = field(default=None, compare=False)  # None: pydicom must read the pixels
 
 

@@ -21,6 +21,8 @@ DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arm
 LOWEST = 2 * AIR - DENSEST  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
+NEAR_AIR = 30.0  # HU from the mode of the air
+AIR_SLICES = 6  # slices on which the air of every scan is measured; each takes 20 ms
 CLIPPED = 0.4  # largest share of air pixels with one value, clipped or padding; with more, the median is not reliable
 AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured values, HU
 
@@ -52,31 +54,52 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     Pixels below LOWEST are padding. Raises `InputError` if there is too little air, most of it is clipped, or its
     median is not plausible.
     """
-    found = []
-    for hu in slices:
-        body = body_mask(hu)
-        if not body.any():
-            continue
-        near = ndimage.binary_dilation(body, iterations=max(1, round(MARGIN / np.sqrt(pixel_area))))
-        found.append(hu[~near & (hu > LOWEST) & (hu < DENSEST)])
-    air = np.concatenate(found) if found else np.empty(0)
     rule = "the air around the body must be measurable to normalise HU"
-    check(
-        len(air) >= FEWEST,
-        f"{rule}, got {len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)",
-        faq="scanner-options",
-    )
-    values, numbers = np.unique(air, return_counts=True)
-    clipped = numbers.max() / len(air)
-    check(
-        clipped <= CLIPPED,
-        f"{rule}, got {clipped:.0%} of its pixels at {values[numbers.argmax()]:g} HU (clipped or padded)",
-        faq="scanner-options",
-    )
+    air = np.concatenate([air_around(hu, pixel_area) for hu in slices])
+    fault = why_not_measurable(air)
+    check(not fault, f"{rule}, got {fault}", faq="scanner-options")
     value = float(np.median(air))
     low, high = AIR_RANGE
     check(low <= value <= high, f"{rule}, got {value:.0f} HU instead of {low:g} to {high:g}", faq="scanner-options")
     return value
+
+
+def air_around(hu: np.ndarray, pixel_area: float) -> np.ndarray:
+    """The HU of the pixels of air around the body on one slice, without padding, (n,); none if there is no body."""
+    body = body_mask(hu)
+    if not body.any():
+        return np.empty(0, hu.dtype)
+    near = ndimage.binary_dilation(body, iterations=max(1, round(MARGIN / np.sqrt(pixel_area))))
+    return hu[~near & (hu > LOWEST) & (hu < DENSEST)]
+
+
+def why_not_measurable(air: np.ndarray) -> str:
+    """What prevents a measurement of air from these pixels, or ""."""
+    if len(air) < FEWEST:
+        return f"{len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)"
+    values, numbers = np.unique(air, return_counts=True)
+    clipped = numbers.max() / len(air)
+    if clipped > CLIPPED:
+        return f"{clipped:.0%} of its pixels at {values[numbers.argmax()]:g} HU (clipped or padded)"
+    return ""
+
+
+def air_of(hu: np.ndarray, pixel_area: float) -> float | None:
+    """The level of air (`level_of_air`) of a scan (z, rows, columns)."""
+    chosen = hu[spaced(len(hu), AIR_SLICES)]
+    return level_of_air(np.concatenate([air_around(slice_, pixel_area) for slice_ in chosen]))
+
+
+def level_of_air(air: np.ndarray) -> float | None:
+    """The HU of air from these pixels of air, with one decimal; None if it cannot be measured.
+
+    It is the median of the values near the mode, which varies less than the mode. Unlike the median of all pixels, it
+    is not shifted by clothes and the table. Any value is returned, because a scan whose air has an unusual value is to
+    be reported.
+    """
+    if why_not_measurable(air):
+        return None
+    return round(float(np.median(air[np.abs(air - mode(air)) <= NEAR_AIR])), 1)
 
 
 def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:

@@ -36,6 +36,7 @@ TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
     "Modality",
+    "Manufacturer",
     "ImageType",
     "VolumeBasedCalculationTechnique",
     "PatientID",

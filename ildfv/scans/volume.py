@@ -10,6 +10,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_TILT, Geometry, reordered, to_canonical
 from ildfv.scans.shifted import check_slices
+from ildfv.scans.technique import UNKNOWN, Technique
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
@@ -35,6 +36,8 @@ class Volume:
     patient_id: str  # raw; it is only stored as a salted hash
     series_id: str  # raw; it is only stored as a salted hash
     source: Path
+    technique: Technique = UNKNOWN  # what the headers state; the HU of air are not measured
+    stored: Geometry | None = None  # the grid of a volume file, with its axes as in the file
 
     @property
     def spacing(self) -> np.ndarray:

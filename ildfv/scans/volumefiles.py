@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def read_file(path: Path, kind: str, *, patient_id: str, series_id: str, max_til
     if values.dtype != np.int16:
         _check_finite(values)
         values = as_hounsfield(values, 1.0, 0.0)
-    return canonical_volume(values, grid, patient_id, series_id, path, max_tilt=max_tilt)
+    return replace(canonical_volume(values, grid, patient_id, series_id, path, max_tilt=max_tilt), stored=grid)
 
 
 def read_label_file(path: Path, kind: str) -> np.ndarray:

@@ -28,11 +28,12 @@ class Schema:
     """The required content of a part.
 
     arrays: by name, the kinds of dtype ("u", "iu", …) and the shape of one item. attributes: by name, the kinds of
-    dtype; each is a single value.
+    dtype; each is a single value. optional: attributes that may be missing.
     """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = None, count: int | None = None):
@@ -129,8 +130,11 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
         dtype, item_shape = file[key].dtype, file[key].shape[1:]
         check(item_shape == shape, f"{name}: items of {key!r} must have shape {shape}, got {item_shape}")
         check(dtype.kind in kinds, f"{name}: array {key!r} must be of dtype kind {kinds}, got {dtype}")
-    for key, kinds in schema.attributes.items():
+    for key in schema.attributes:
         check(key in file.attrs, f"{name} must have an attribute {key!r}, got none")
+    for key, kinds in {**schema.attributes, **schema.optional}.items():
+        if key not in file.attrs:
+            continue
         attribute = file.attrs.get_id(key)
         check(attribute.shape == (), f"{name}: attribute {key!r} must be one value, got shape {attribute.shape}")
         check(

@@ -4,12 +4,15 @@ import gzip
 import shutil
 import zipfile
 
+import numpy as np
 import pytest
+from pydicom import dcmread
 from scan_files import ScanFiles
 
 from ildfv.errors import InputError
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.pseudonym import pseudonym_of_series
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,43 @@ def test_the_reason_of_a_broken_archive_names_neither_a_temporary_folder_nor_the
     assert "ildfv-" not in failure["reason"]
     with pytest.raises(InputError, match="must contain a CT scan"):
         loaded.predict(tmp_path / "in" / "canary.zip")
+
+
+def test_several_failures_are_distinguished_without_identity(loaded, tmp_path):
+    inbox = tmp_path / "in"
+    ScanFiles.series(inbox / "p1", ScanFiles.chest(), patient="P-1")
+    for name in ("canary-a", "canary-b"):
+        ScanFiles.series(inbox / name, ScanFiles.chest(), patient=name, RescaleSlope=None)
+    ScanFiles.nifti(inbox / "canary-c.nii.gz", np.full((6, 64, 64), 40, np.int16))
+    (inbox / "canary-d.nii").write_bytes(b"broken")
+    with zipfile.ZipFile(inbox / "canary-e.zip", "w") as archive:
+        archive.writestr("notes.txt", "nothing")
+    answers, failed = predict_all([inbox], loaded)
+    assert len(answers) == 1
+    names = [one["scan"] for one in failed]
+    assert len(set(names)) == len(failed) == 5
+    series = [one for one in failed if one["files"] == 6]
+    expected = {pseudonym_of_series(uid_of(inbox / name)) for name in ("canary-a", "canary-b")}
+    assert {one["scan"] for one in series} == expected
+    assert {name for name in names if name.startswith("unnamed")} == {"unnamed scan 1", "unnamed scan 2"}
+    assert "canary" not in str(failed)
+    assert names == [one["scan"] for one in predict_all([inbox], loaded, keep_identity=True)[1]]
+
+
+def uid_of(folder):
+    return dcmread(next(folder.iterdir()), stop_before_pixels=True).SeriesInstanceUID
+
+
+def test_a_scan_that_fails_later_has_the_name_of_its_output(loaded, tmp_path, monkeypatch):
+    ScanFiles.nifti(tmp_path / "canary.nii.gz", ScanFiles.chest())
+    ((answer,), _) = predict_all([tmp_path / "canary.nii.gz"], loaded)
+
+    def fails(*arguments, **options):
+        raise InputError("must show lung")
+
+    monkeypatch.setattr("ildfv.inference.inbox.predicted", fails)
+    _, (failure,) = predict_all([tmp_path / "canary.nii.gz"], loaded)
+    assert (failure["scan"], failure["files"]) == (answer["scan"], 1)
 
 
 def test_gzipped_dicom_is_a_failure_with_a_remedy(loaded, tmp_path):

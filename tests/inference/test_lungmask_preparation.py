@@ -102,7 +102,8 @@ def test_the_predictor_pools_in_the_lung_of_lungmask(study, tmp_path):
     rows = np.arange(3)
     images, lung = slices.images(rows), stored_lung(slices, rows)
     maps, _ = predictor.layers.of(images)
-    found = predictor._encodings.projections(maps, SliceBatch(images, 4.0, lung=lung))["filters-lung"]
+    vectors = predictor._encodings.vectors(maps, SliceBatch(images, 4.0, lung=lung))["filters-lung"]
+    found = predictor._encodings.fisher["filters-lung"].pca.transform(vectors)
     expected = Encoding(Workspace.open(workspace).encoding_dir("filters", 0, "lung")).projections()[rows]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

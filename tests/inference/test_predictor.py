@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
@@ -15,6 +16,7 @@ from test_regions import LUNG, make
 
 from ildfv.errors import InputError
 from ildfv.inference import predictor as module
+from ildfv.inference.fixed_rows import with_fixed_rows
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import CARD, INFO, TENSORS
 from ildfv.pipeline.encode import encode_slices
@@ -22,6 +24,7 @@ from ildfv.pipeline.export import export_predictor
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.workspace import Workspace
+from ildfv.store.checksummed import CHECKSUM, write_checksummed
 
 
 @pytest.fixture(scope="module", params=["slice", "lung"])
@@ -49,7 +52,28 @@ def test_scores_are_those_of_regress_for_any_batch_size(study, monkeypatch, batc
     monkeypatch.setattr(module, "BATCH", batch)
     indices, expected = stored_scores(workspace)
     found = Predictor.load(folder).scores(workspace.slices().images(indices), pixel_area=0.5)
-    np.testing.assert_allclose(next(iter(found.values())), expected, atol=1e-6)
+    (scores,) = found.values()
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 24])
+def test_scores_of_a_slice_do_not_depend_on_the_batch(study, monkeypatch, batch):
+    workspace, folder, _ = study
+    images = workspace.slices().images(np.arange(24))
+    expected = Predictor.load(folder).scores(images, pixel_area=0.5)
+    monkeypatch.setattr(module, "BATCH", batch)
+    found = Predictor.load(folder).scores(images, pixel_area=0.5)
+    for name, scores in expected.items():
+        np.testing.assert_allclose(found[name], scores, rtol=0, atol=1e-10)
+
+
+def test_a_fully_connected_layer_gives_equal_bits_for_any_number_of_rows():
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(2304, 512), torch.randn(16, 2304)
+    with_fixed_rows(layer)
+    expected = layer(x)
+    for rows in (1, 3, 5, 8):
+        assert torch.equal(layer(x[:rows]), expected[:rows])
 
 
 def test_contribution_maps_add_up_to_the_score(study):
@@ -92,7 +116,9 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
         (lambda folder: (folder / TENSORS).write_bytes(b"x"), r"must be intact, got a checksum mismatch"),
         (lambda folder: edit(folder, version=1), "must have version 2, got 1"),
         (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
-        (lambda folder: edit(folder, colour="blue"), "colour: Extra inputs are not permitted"),
+        (lambda folder: edit(folder, colour="blue"), r"predictor.json must be intact, got a checksum mismatch"),
+        (lambda folder: edit(folder, primary="other"), "copy the predictor again, or run `ildfv export` again"),
+        (lambda folder: edit_signed(folder, colour="blue"), "colour: Extra inputs are not permitted"),
         (lambda folder: (folder / INFO).write_text("[1]"), "must be of kind 'ildfv predictor', got None"),
         (lambda folder: (folder / INFO).write_text("{"), "must be JSON"),
     ],
@@ -107,6 +133,29 @@ def test_damaged_and_unknown_predictors_are_refused(study, tmp_path, change, mes
 def edit(folder: Path, **changes) -> None:
     content = json.loads((folder / INFO).read_text())
     (folder / INFO).write_text(json.dumps(content | changes))
+
+
+def edit_signed(folder: Path, **changes) -> None:
+    """Adds fields like another version of ildfv, with the correct checksum."""
+    content = json.loads((folder / INFO).read_text())
+    del content[CHECKSUM]
+    write_checksummed(folder / INFO, content | changes)
+
+
+def test_the_form_of_the_json_does_not_matter(study, tmp_path):
+    folder = shutil.copytree(study[1], tmp_path / "predictor")
+    (folder / INFO).write_text(json.dumps(json.loads((folder / INFO).read_text()), indent=8))
+    Predictor.load(folder)
+
+
+def test_a_predictor_written_before_the_checksum_and_the_technique_can_be_loaded(study, tmp_path):
+    folder = shutil.copytree(study[1], tmp_path / "predictor")
+    content = json.loads((folder / INFO).read_text())
+    del content[CHECKSUM]
+    for name in ("thickness", "air", "kernels", "manufacturers", "residual", "scan_residual"):
+        del content["reference"][name]
+    (folder / INFO).write_text(json.dumps(content))
+    assert Predictor.load(folder).info.reference.residual == {}
 
 
 def test_export_does_not_write_into_a_folder_with_other_content(study, tmp_path):

@@ -127,7 +127,7 @@ def test_inputs_in_addition_to_projections_are_an_affine_part_of_the_score(predi
     one = loaded.info.heads[0]
     changed = one.model_copy(update={"inputs": ["p15", "haa"], "fill": [-900.0, 0.1]})
     info = loaded.info.model_copy(update={"heads": [changed]})
-    values = dict(loaded._tensors)
+    values = dict(loaded.tensors)
     extra = np.arange(8.0).reshape(4, 2)
     width = values[f"head.{one.name}.coef"].shape[1] - len(one.inputs)
     projections = values[f"head.{one.name}.coef"][:, :width]

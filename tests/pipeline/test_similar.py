@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scan_files import ScanFiles
+from scipy import ndimage
 from small import scan
 from test_regions import LUNG
 
@@ -19,12 +20,14 @@ from ildfv.cli.app import app
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
+from ildfv.inference.lung_prints import SAME, highest_correlations, lung_prints
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.projector import projector
 from ildfv.pipeline.similar import similar_slices, split_slice
 from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
+from ildfv.scans.prepared_lungs import lungs_of
 from ildfv.scans.windows import windowed
 from ildfv.store.parts import writing_parts
 from ildfv.train import networks
@@ -97,7 +100,7 @@ def test_a_converted_scan_does_not_find_itself_under_another_name(study, tmp_pat
     document = search(study, f"{tmp_path / 'unknown.nii.gz'}:2").document
     assert hashed("P3", SALT) not in {one["patient"] for one in document["results"]}
     assert document["results"][0]["distance"] > 1e-6
-    assert any("equals the query, so the slices of its patient (6) are excluded" in note for note in document["notes"])
+    assert any("so the slices of this patient (6) are excluded" in note for note in document["notes"])
 
 
 def test_a_patient_can_be_limited_to_one_slice(study, tmp_path):
@@ -139,3 +142,52 @@ def test_a_colon_in_an_existing_path_is_part_of_it(tmp_path):
     assert split_slice("/data/scan") == (Path("/data/scan"), None)
     (tmp_path / "scan:12").mkdir()
     assert split_slice(tmp_path / "scan:12") == (tmp_path / "scan:12", None)
+
+
+def vessels(number: int) -> np.ndarray:
+    """A chest of 128×128 pixels whose lungs have a texture of their own, int16 (6, 128, 128)."""
+    random = np.random.default_rng(number)
+    hu = np.repeat(np.repeat(ScanFiles.chest(SLICES, seed=0), 2, axis=1), 2, axis=2).astype(float)
+    texture = ndimage.gaussian_filter(random.normal(size=(SLICES, 128, 128)), (0.6, 1.8, 1.8))
+    return np.rint(np.where(hu < -600, hu + 150 * texture / texture.std(), hu)).clip(-1024, 1000).astype(np.int16)
+
+
+COPIES = {
+    "noise": lambda hu: hu + np.random.default_rng(1).normal(0, 40, hu.shape),
+    "other units": lambda hu: 1.05 * hu + 20,
+    "clipped": lambda hu: np.clip(hu, -1000, 0),
+    "smoothed": lambda hu: ndimage.gaussian_filter(hu.astype(float), (0, 1, 1)),
+    "thicker": lambda hu: ndimage.gaussian_filter(hu.astype(float), (0.4, 0, 0)),
+    "fewer pixels": lambda hu: ndimage.zoom(hu.astype(float), (1, 0.75, 0.75), order=1),
+}
+
+
+def prints_of(hu: np.ndarray) -> np.ndarray:
+    images = np.stack([windowed(np.rint(one).astype(np.int16)) for one in hu])
+    return lung_prints(images, lungs_of(images, np.full(len(images), (256 / hu.shape[1]) ** 2)))
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_changed_copy_has_the_anatomy_of_its_scan(copy):
+    changed = prints_of(COPIES[copy](vessels(3)))
+    assert highest_correlations(changed, prints_of(vessels(3))).max() >= SAME
+    for other in range(4, 8):
+        assert highest_correlations(changed, prints_of(vessels(other))).max() < SAME - 0.1
+
+
+@pytest.mark.parametrize("copy", ["noise", "other units"])
+def test_a_changed_copy_under_another_name_does_not_find_its_patient(study, tmp_path, monkeypatch, copy):
+    workspace, _ = study
+    slices = workspace.slices()
+    stored = np.concatenate([np.stack([windowed(one) for one in vessels(number)]) for number in range(PATIENTS)])
+    of = np.array([hashed(f"P{number}", SALT) for number in range(PATIENTS) for _ in range(SLICES)])
+    order = np.concatenate([np.flatnonzero(of == patient) for patient in dict.fromkeys(slices.patients.tolist())])
+    monkeypatch.setattr(type(slices), "images", lambda self, indices: stored[order][np.asarray(indices)])
+    volume = vessels(3)
+    ScanFiles.nifti(
+        tmp_path / "unknown.nii.gz", np.rint(COPIES[copy](volume)).astype(np.int16), affine=np.diag([-2.0, -2, 5, 1])
+    )
+    document = search(study, f"{tmp_path / 'unknown.nii.gz'}:2", count=PATIENTS * SLICES).document
+    assert hashed("P3", SALT) not in {one["patient"] for one in document["results"]}
+    assert len({one["patient"] for one in document["results"]}) == PATIENTS - 1
+    assert any("with the anatomy of the scan under another name" in note for note in document["notes"])

@@ -9,6 +9,7 @@ from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
 from ildfv.scans.read_header import read_header
+from ildfv.scans.technique import Technique
 
 
 def read(paths):
@@ -173,3 +174,12 @@ def test_enhanced_ct_without_a_group_per_frame_is_refused(tmp_path, files):
     enhanced(files, files.chest(), NumberOfFrames=5).save_as(path, enforce_file_format=True)
     with pytest.raises(InputError, match=r"one functional group per frame \(5\), got 6"):
         read([path])
+
+
+def test_an_enhanced_file_states_its_kernel_in_a_functional_group(files, tmp_path):
+    dataset, group = enhanced(files, files.chest(), Manufacturer="Canon"), Dataset()
+    group.ConvolutionKernel = ["Br40d", "3"]
+    dataset.SharedFunctionalGroupsSequence[0].CTReconstructionSequence = [group]
+    dataset.save_as(tmp_path / "ct.dcm", enforce_file_format=True)
+    technique = read_series(assemble([read_header(tmp_path / "ct.dcm")])).technique
+    assert technique == Technique(5.0, "Br40d\\3", "Canon")

@@ -1,0 +1,51 @@
+"""Comparison of slices by their lung vessels, which differ between patients like fingerprints.
+
+It finds slices of one patient in scans under different names: after resampling, a shift or scaling of HU, noise, or
+with thicker slices. A print is the lung of a slice, scaled to its bounding box, with only the structures of the size of
+vessels and lesions. It does not find scans of one patient in different breath-holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ildfv.scans.windows import NORMAL
+
+SIDE = 64  # pixels of a print
+INNER, OUTER = 1.0, 4.0  # pixels; the standard deviations of the Gaussian filters of the band-pass
+ENDS = (1, 99)  # percentiles of the lung's coordinates that define its box; extremes depend on noise
+RIM = 3  # prepared pixels at the border of the lung that are not used: partial volume is similar in all patients
+FEWEST = 200  # pixels of lung; slices with less have no print
+SAME = 0.65  # correlation from which two slices show the same anatomy; see bench/NOTES.md
+
+
+def lung_prints(images: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """The prints of prepared slices uint8 (m, 3, 224, 224) with lung masks (m, 224, 224), float32 (m, 4096).
+
+    The dot product of two prints is their correlation. The print of a slice without lung is zero.
+    """
+    return np.stack([_print(image[NORMAL], mask) for image, mask in zip(images, lung, strict=True)])
+
+
+def _print(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    mask = ndimage.binary_erosion(mask, iterations=RIM)
+    if np.count_nonzero(mask) < FEWEST:
+        return np.zeros(SIDE * SIDE, np.float32)
+    starts, stops = zip(*(np.percentile(places, ENDS) for places in np.nonzero(mask)), strict=True)
+    places = np.meshgrid(*(np.linspace(a, b, SIDE) for a, b in zip(starts, stops, strict=True)), indexing="ij")
+    values = ndimage.map_coordinates(image.astype(np.float32), places, order=1)
+    inside = ndimage.map_coordinates(mask.astype(np.float32), places, order=1)
+    # Filters that ignore the values outside the lung, so that its outline, which is similar in all patients, is absent.
+    fine, coarse = (
+        ndimage.gaussian_filter(values * inside, sigma) / np.maximum(ndimage.gaussian_filter(inside, sigma), 1e-3)
+        for sigma in (INNER, OUTER)
+    )
+    found = (fine - coarse) * inside
+    found -= found.sum() / inside.sum() * inside
+    return (found / max(float(np.linalg.norm(found)), 1e-6)).ravel().astype(np.float32)
+
+
+def highest_correlations(prints: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each of `others` (n, 4096), its highest correlation with any of `prints` (m, 4096), (n,)."""
+    return (others @ prints.T).max(axis=1)
