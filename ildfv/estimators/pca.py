@@ -140,7 +140,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
-        check(bool(shape["ranks"] > 0), "X must hold at least one batch, got none")
+        check(bool(shape["ranks"] > 0), "X must contain at least one batch, got none")
         sums = {"count": np.zeros(()), "sum": np.zeros(round(float(shape["features"] / shape["ranks"])))}
         if first is not None:
             sums = {"count": np.array(float(first.shape[0])), "sum": to_numpy(first).sum(axis=0, dtype=np.float64)}
