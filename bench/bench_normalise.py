@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python bench/bench_normalise.py [--rounds 15]
 
-The moments alone, the Fisher vectors of the kernel, and moments that are scaled and normalised in NumPy take turns in
-every round. A share is 1 − time of the moments / time of the vectors, as the median over the rounds of thread time.
+Every round measures the moments alone, the Fisher vectors of the kernel, and moments that are scaled and normalised in
+NumPy. A share is 1 − time of the moments / time of the vectors, in thread time; the median of the rounds is printed.
 """
 
 from __future__ import annotations

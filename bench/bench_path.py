@@ -4,14 +4,14 @@
 
 The files are copies of a few phantoms with noise (bench/copies.py): uncompressed DICOM of 512×512 pixels with label
 maps, in scans of --each slices. Slices are written and prepared in blocks of at most --block slices, and the files of a
-block are deleted when they are prepared: the disk needs 0.55 MB per slice of a block and 0.22 MB per slice of the size.
-The time of `prepare` is the sum over blocks; writing the files is not counted. Just written files are in the page cache
-if the memory suffices, so reading from a cold disk is not measured.
+block are deleted when they are prepared. The disk needs 0.55 MB per slice of a block, and 0.22 MB per slice in total.
+The time of `prepare` is the sum over blocks; writing the files is not counted. If the memory suffices, the new files
+are still in the page cache when they are read, so reading from a cold disk is not measured.
 
 Each command is a process of its own. `cpu_seconds` are of the process and its children, `peak_mb` is the resident
 memory of the largest of these processes. Encoding uses CNN-F with random weights and default settings. An interrupted
-benchmark is resumed by the same command. If it was interrupted in `prepare`, this size is measured again from its first
-block; if in `encode` or `regress`, from `encode`.
+benchmark is resumed by the same command. If `prepare` was interrupted, this size is measured again from its first
+block. If `encode` or `regress` was interrupted, it is measured again from `encode`.
 """
 
 from __future__ import annotations

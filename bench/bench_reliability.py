@@ -4,9 +4,9 @@
 
 SCANS: the folder that STUDY was prepared from. False alarms are counted on held-out patients of the predictor's fold,
 and detections on the same scans after a change of kernel, noise or scaling. Phantoms are also drawn again with thicker
-sections at the same positions, and with another kernel; "without header" means that the scan does not state this, as a
-volume file. Heads and abdomens are simple synthetic bodies. A scan without lung is refused; a scan is counted as warned
-if the first reliability statement says that it differs.
+sections at the same positions, and with another kernel; "without header" means that the scan does not state its
+thickness or kernel, like a volume file. Heads and abdomens are simple synthetic bodies. A scan without lung is refused.
+A warning is counted if the first reliability statement says that the scan differs.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m bench.bench_same_patient --scans SCANS [--real ../shared/data] [--patients 30]
 
-For every scan, the highest correlation of lung prints of a changed copy with a slice of the same scan (the copy must be
-found), and with the slices of every other scan (it must not be found). Slices of the stored scan are single slices
-beside the query's own slice, as in the results of a search.
+Each scan is copied and changed. The lung prints of the copy are correlated with those of the slices of the same scan,
+which must be found, and of every other scan, which must not be found. For each kind of change, the highest correlations
+are printed.
 """
 
 from __future__ import annotations

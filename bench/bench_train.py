@@ -1,11 +1,11 @@
-"""CPU time of a training step of CNN-F (16 slices of noise), compared with the products it consists of. Requires torch.
+"""CPU time of a training step of CNN-F (16 slices of noise), compared with its matrix products. Requires torch.
 
     python -m bench.bench_train [--rounds 7] [--threads 2] [--out FILE.json]
 
-The floor is the sum of the bare convolutions and matrix products of the network, forward and backward, each over all
-16 slices in its faster memory layout and in memory that already exists, plus the optimizer's pass over the weights.
-Products and steps alternate, in float32 and, where the CPU multiplies it natively, in bfloat16. CPU milliseconds are of
-all threads; medians of the rounds.
+The floor is the time of the convolutions and matrix products of the network alone, forward and backward, plus the
+optimizer's pass over the weights. Each product is over all 16 slices, in its faster memory layout and in memory that is
+already allocated. Products and steps alternate, in float32 and, if the CPU multiplies bfloat16 natively, in bfloat16.
+Times are CPU milliseconds of all threads; the medians of the rounds are printed.
 """
 
 from __future__ import annotations

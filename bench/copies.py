@@ -16,7 +16,7 @@ import pydicom
 from pydicom.uid import UID
 
 NOISE = 4.0  # HU
-PLANES = 8  # planes of noise, which are used shifted
+PLANES = 8  # planes of noise; each slice uses one of them, shifted at random
 SCANS = 4  # per patient
 PHANTOMS, EACH = 4, 100  # different phantoms, and slices per scan
 

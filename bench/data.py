@@ -88,9 +88,9 @@ def soft(name: str):
 
 
 def isotropic_peaky(name: str):
-    """Maps (b, n, d) around 32 or 256 random means with unit variances in all dimensions, and that mixture.
+    """Maps (b, n, d) drawn from a mixture of 32 or 256 components of random mean and unit variance, and that mixture.
 
-    No dimension is more informative than another, unlike those of activations, but posteriors are peaky.
+    Posteriors are peaky. Unlike in activations, no dimension is more informative than another.
     """
     means, labels, noise = _isotropic(name)
     return (means[labels] + noise).astype(np.float32), _unit(means)

@@ -81,7 +81,7 @@ def check_real(a, name: str) -> None:
     """Raises InputError unless `a` has a floating-point, integer or bool dtype and is not a masked array."""
     kind = dtype_name(a)
     real = "complex" not in kind and any(word in kind for word in ("float", "int", "bool"))
-    check(real, f"{name} must hold real numbers, got dtype {kind}")
+    check(real, f"{name} must contain real numbers, got dtype {kind}")
     # The conversion of a masked array would discard the mask, so that masked values would be used.
     check(not isinstance(a, np.ma.MaskedArray), f"{name} must not be a masked array: remove the masked values")
 

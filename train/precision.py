@@ -10,7 +10,7 @@ import torch
 from ildfv.errors import check
 
 CPU_INFO = Path("/proc/cpuinfo")
-FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last of Arm
+FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86-64, except bf16, which is of Arm
 
 
 def multiplies_bfloat16() -> bool:

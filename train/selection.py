@@ -14,8 +14,8 @@ ENOUGH_PATIENTS = 2  # minimum number of validation patients for early stopping:
 def kept_epoch(history: Sequence[dict], select: str) -> int:
     """The number, from 1, of the epoch whose weights are kept; 0 before the first epoch.
 
-    select="last" keeps the last epoch. select="best" keeps the epoch with the highest mean validation AUC or, of equal
-    ones, with the lowest validation loss, and of equal ones the first.
+    select="last" keeps the last epoch. select="best" keeps the epoch with the highest mean validation AUC. If
+    several epochs have this AUC, it keeps the one with the lowest validation loss, and of several of these the first.
     """
     if select == "last" or not history:
         return len(history)

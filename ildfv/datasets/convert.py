@@ -55,7 +55,7 @@ class Task:
     unlabelled_is_negative: bool = False
     hu: bool = False  # whether to store HU as well
     preparation: Preparation = PLAIN
-    sha256: str = ""  # of the part that the new part replaces, if both have the same key
+    sha256: str = ""  # checksum of the part that the new part replaces, if both have the same key
 
 
 @dataclass(frozen=True)

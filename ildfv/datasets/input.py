@@ -70,7 +70,7 @@ def check_sources(settings: ScanSettings) -> None:
     if settings.layout is not None:
         others = {"--table": settings.table, "--grey": settings.grey, "a column patient in --labels": settings.patients}
         given = [name for name, value in others.items() if value is not None]
-        check(not given, f"--layout must be the only source of scans and patients, got also {', '.join(given)}")
+        check(not given, f"--layout must be the only source of scans and patients, got {', '.join(given)} as well")
     check(
         settings.table is None or settings.patients is None,
         "the column patient must be in --table or in --labels, got it in both: remove it from one of them",

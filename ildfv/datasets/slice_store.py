@@ -86,7 +86,7 @@ class Slices:
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
                 self._greys.append(Grey(*file.attrs["grey"].tolist()) if "grey" in file.attrs else None)
-                # Earlier versions stored the masks of scans, but not whose they are; these are given masks.
+                # Earlier versions did not record the origin of lung masks. Their masks of scans are the user's.
                 given = self._masked[-1] and self._greys[-1] is None
                 self._given_masks.append(bool(file.attrs.get("given_masks", given)))
                 preparations.setdefault(_text(file.attrs.get("preparation", "{}")), name)

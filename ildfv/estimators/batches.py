@@ -90,7 +90,7 @@ class Batches:
     def width(self) -> int:
         """The number of features, d. If no batch has been read yet, the first one is read."""
         if self.n_features is None:
-            check(self.first() is not None, f"{self.name} must hold at least one batch, got none")
+            check(self.first() is not None, f"{self.name} must contain at least one batch, got none")
         assert self.n_features is not None
         return self.n_features
 
@@ -185,7 +185,7 @@ class Batches:
                 smallest = np.sort(np.argpartition(keys, size)[:size])
                 kept, keys = kept[smallest], keys[smallest]
         if kept is None:
-            raise InputError(f"{self.name} must hold at least one batch, got none")
+            raise InputError(f"{self.name} must contain at least one batch, got none")
         return kept
 
     def _strided(self, size: int) -> np.ndarray:
@@ -237,7 +237,7 @@ class Batches:
             raise InputError(f"{name} must have shape {rule}, got {tuple(batch.shape)}")
         if count(batch) == 0 or features(batch) == 0:
             raise InputError(
-                f"{name} must hold at least one descriptor and one feature, got shape {tuple(batch.shape)}"
+                f"{name} must contain at least one descriptor and one feature, got shape {tuple(batch.shape)}"
             )
         if self.n_features is None:
             self.n_features = features(batch)

@@ -100,7 +100,7 @@ class Codebook(Persistent, BaseEstimator):
         """The centres and the scale that were passed to the constructor, checked."""
         centres = np.asarray(self.centres, dtype=np.float64)
         check_shape(centres, "centres", (None, None))
-        check(centres.size > 0, f"centres must hold at least one centre and one feature, got shape {centres.shape}")
+        check(centres.size > 0, f"centres must contain at least one centre and one feature, got shape {centres.shape}")
         check_finite(centres, "centres")
         scale = np.ones(centres.shape[1]) if self.scale is None else np.asarray(self.scale, dtype=np.float64)
         check_shape(scale, "scale", (centres.shape[1],))

@@ -105,9 +105,9 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
     groups = sums.observed()
     p, c = sums.n_features, sums.n_outputs
     n = round(sum(products[0, 0] for _, products in groups))
-    check(n > 0, "Y must hold at least one label, got none")
+    check(n > 0, "Y must contain at least one label, got none")
     for j in set(range(c)) - {int(j) for outputs, _ in groups for j in outputs}:
-        raise InputError(f"Y must hold at least one label of each output, got none of output {j}")
+        raise InputError(f"Y must contain at least one label of each output, got none of output {j}")
     design = Design(np.sum([products[: p + 1, : p + 1] for _, products in groups], axis=0), ridge)
     complete = all(len(outputs) == c for outputs, _ in groups)
     coefficients, covariance, lost = _means_and_variances(groups, p, c)  # starting values of ECM

@@ -114,7 +114,7 @@ class MixtureSums(Sums):
             Weight of the current parameters: they count as this many additional descriptors drawn from the current
             mixture, which adds inertia·w to s0, 0 to s1 and inertia·w to s2. For stepwise EM; 0 is the exact M step.
         """
-        check(float(self.count) > 0, "sums must hold at least one descriptor, got 0")
+        check(float(self.count) > 0, "sums must contain at least one descriptor, got 0")
         parameters = self._parameters
         step = em.m_step if on_gpu(self.s1) and build.available() else m_step
         s0, means, variances = step(

@@ -56,7 +56,7 @@ def fit_chosen_head(
     InputError
         As for `fit_head`, or there is no candidate.
     """
-    check(len(candidates) > 0, "candidates must hold at least one candidate, got none")
+    check(len(candidates) > 0, "candidates must contain at least one candidate, got none")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     heads = {name: fit_head(kind, x * scale, y, groups, seed=seed, bags=bags) for name, scale in candidates.items()}
     names = list(heads)

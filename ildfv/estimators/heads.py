@@ -91,7 +91,9 @@ def fit_head(
     check(len(set(lengths)) == 1, f"x, y and groups must have the same length, got {', '.join(map(str, lengths))}")
     check(bool(np.isfinite(x).all()), "x must be finite, got NaN or infinity")
     known = y[np.isfinite(y)]
-    check(kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for logistic, got others")
+    check(
+        kind != "logistic" or bool(np.isin(known, (0, 1)).all()), "y must be 0, 1 or NaN for logistic, got other values"
+    )
     if bags is not None:
         _check_bags(kind, bags, y, groups)
     distinct, _, groups = by_appearance(groups)

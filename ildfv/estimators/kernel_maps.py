@@ -85,7 +85,7 @@ def descriptor_counts(maps) -> np.ndarray:
     if isinstance(maps, (list, tuple)) and len(maps) > 0 and isinstance(maps[0], Weighted):
         return np.array([one.weights.sum() for one in maps])
     if isinstance(maps, (list, tuple)):
-        check(len(maps) > 0, "maps must hold at least one map, got none")
+        check(len(maps) > 0, "maps must contain at least one map, got none")
         for i, x in enumerate(maps if not _are_plain(maps) else ()):
             check(is_array(x) and x.ndim == 2, f"maps[{i}] must be an array of shape (n, d), got {np.shape(x)}")
         n = [len(x) for x in maps]
@@ -93,7 +93,7 @@ def descriptor_counts(maps) -> np.ndarray:
         shape = tuple(getattr(maps, "shape", ()))
         if len(shape) not in (3, 4):
             raise InputError(f"maps must be (b, n, d), (b, d, h, w) or a list of (n_i, d), got shape {shape}")
-        check(shape[0] > 0, "maps must hold at least one map, got none")
+        check(shape[0] > 0, "maps must contain at least one map, got none")
         n = [count(maps[:1])] * shape[0]
-    check(min(n) > 0, f"maps[{n.index(min(n))}] must hold at least one descriptor, got none")
+    check(min(n) > 0, f"maps[{n.index(min(n))}] must contain at least one descriptor, got none")
     return np.array(n, dtype=np.float64)

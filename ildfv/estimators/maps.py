@@ -24,7 +24,7 @@ def checked(X, n_features: int | None = None) -> list:
     descriptors, complex or masked arrays, non-finite values.
     """
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
-    check(len(arrays) > 0, "maps must hold at least one map, got none")
+    check(len(arrays) > 0, "maps must contain at least one map, got none")
     kinds = sorted({type(x).__module__.partition(".")[0] for x in arrays})
     check(len(kinds) == 1, f"maps must all be arrays of one library, got {', '.join(kinds)}")
     found = []
@@ -35,7 +35,7 @@ def checked(X, n_features: int | None = None) -> list:
             raise InputError(f"maps must be {LAYOUTS}, got {name} of type {type(x).__name__}, shape {shape}")
         x = x if x is X else x[None, ...]
         empty = x.shape[0] == 0 or count(x) == 0 or features(x) == 0
-        check(not empty, f"{name} must hold at least one map, descriptor and feature, got shape {shape}")
+        check(not empty, f"{name} must contain at least one map, descriptor and feature, got shape {shape}")
         check_real(x, name)
         check_finite(x, name, axis="map")
         if n_features is not None and features(x) != n_features:

@@ -160,7 +160,7 @@ class MixtureScores(Persistent):
         for name, batch in batches.joined():
             sums.update(batch, name=name)
         sums.reduced(self.reduce)
-        check(float(sums.count) > 0, f"{batches.name} must hold at least one batch, got none")
+        check(float(sums.count) > 0, f"{batches.name} must contain at least one batch, got none")
         return sums
 
     def _likelihoods_and_posteriors(self, X) -> tuple:

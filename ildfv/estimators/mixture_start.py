@@ -13,13 +13,13 @@ from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.split_merge import affordable_passes, em_on_sample, em_passes, floored, subsample
 from ildfv.estimators.start import every, sample_size, start, without_rounding
 
-# Starts of exact EM, as measured in bench/NOTES.md: four runs and EM on a part then take a quarter of the time of the
-# passes over all descriptors that they save.
+# Starts of exact EM, chosen in bench/NOTES.md. They save passes over all descriptors: four starts and EM on a part of
+# the sample take a quarter of the time of the saved passes.
 RUN_ROWS = 128  # descriptors per component of each start
 RUN_STEPS = 3  # Lloyd steps of each start
 RUN_PASSES = 5  # EM passes of each start
 PART_PASSES = 30  # EM passes of the best start over 256 descriptors per component
-TIE = 1e-6  # nats by which a later start must be better, so that the choice ignores rounding errors
+TIE = 1e-6  # nats by which a later start must be better; smaller differences may be rounding errors
 
 
 class Initial(NamedTuple):
@@ -49,7 +49,7 @@ def initial_parameters(mixture, batches: Batches) -> Initial:
 
 
 def _best_start(mixture, sample: np.ndarray, seed: int) -> Initial:
-    """The likeliest of `n_init` starts after some EM passes over few descriptors, improved by EM on more of them.
+    """The start with the highest likelihood after some EM passes over few descriptors, improved by EM on more of them.
 
     A single start often puts two separate clusters into one component and splits a third cluster.
     """
@@ -72,7 +72,7 @@ def _best_start(mixture, sample: np.ndarray, seed: int) -> Initial:
 
 
 def in_order(parameters: Parameters) -> Parameters:
-    """The components by ascending means, so that equal optima found from different seeds number them equally."""
+    """The components sorted by their means, so that equal optima found from different seeds have the same order."""
     order = np.lexsort(parameters.means_.T[::-1])
     return Parameters(parameters.weights_[order], parameters.means_[order], parameters.variances_[order])
 

@@ -17,7 +17,7 @@ from ildfv.estimators.covariance import TOO_LARGE, CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.projection import Projection
 
-INDEPENDENT = 1e-8  # share of the largest eigenvalue from which an eigenvector of x xᵀ gives one of xᵀ x
+INDEPENDENT = 1e-8  # smallest eigenvalue / largest one for which eigenvectors of xᵀ x are computed from those of x xᵀ
 EXACT = 4096  # features or rows up to which the eigenproblem is solved exactly; this takes 134 MB and about a minute
 OVERSAMPLING = 10  # directions in each Krylov block in addition to n_components
 # Six such blocks resolve slowly decaying spectra as well as scikit-learn's randomised solver. If they would take more
@@ -140,7 +140,7 @@ class PCA(Projection, TransformerMixin, BaseEstimator):
         first = batches.first()
         shape = {"ranks": np.array(float(first is not None)), "features": np.array(float(batches.n_features or 0))}
         shape = shape if self.reduce is None else self.reduce(shape)
-        check(bool(shape["ranks"] > 0), "X must hold at least one batch, got none")
+        check(bool(shape["ranks"] > 0), "X must contain at least one batch, got none")
         sums = {"count": np.zeros(()), "sum": np.zeros(round(float(shape["features"] / shape["ranks"])))}
         if first is not None:
             sums = {"count": np.array(float(first.shape[0])), "sum": to_numpy(first).sum(axis=0, dtype=np.float64)}

@@ -53,7 +53,7 @@ class Projection(Persistent):
         if is_stream(X) or on_disk(X):
             self._check_fitted()
             parts = [self._project(batch) for batch in as_batches(self, X, reset=False)]
-            check(len(parts) > 0, "X must hold at least one batch, got none")
+            check(len(parts) > 0, "X must contain at least one batch, got none")
             return namespace(*parts).concat(parts, axis=0)
         return self._project(X)
 

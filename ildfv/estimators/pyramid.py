@@ -102,7 +102,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         return tags
 
     def _transform_list(self, maps: Any, weights: Any) -> Any:
-        check(len(maps) > 0, "maps must hold at least one map, got none")
+        check(len(maps) > 0, "maps must contain at least one map, got none")
         for i, one in enumerate(maps):
             check(np.ndim(one) == 3, f"maps[{i}] must have shape (d, h, w), got {np.shape(one)}")
         if weights is None:
@@ -136,7 +136,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         return self.encoder
 
     def _check_settings(self) -> None:
-        check(len(self.grids) > 0, "grids must hold at least one level, got none")
+        check(len(self.grids) > 0, "grids must contain at least one level, got none")
         for g in self.grids:
             check_integer(g, "grids", 1)
 

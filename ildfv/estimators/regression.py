@@ -149,7 +149,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
             sums.update(x, labels)
         if self.reduce is not None:
             sums, flat = _shared_with_ranks(sums, flat, self.reduce)
-        check(sums is not None, "X must hold at least one batch, got none")
+        check(sums is not None, "X must contain at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
 
@@ -236,7 +236,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         found = []
         for truth, prediction in zip(np.atleast_2d(y.T), np.atleast_2d(predicted.T), strict=True):
             seen = ~np.isnan(truth)
-            check(bool(seen.any()), "y must hold a label of each output, got an output without labels")
+            check(bool(seen.any()), "y must contain a label of each output, got an output without labels")
             found.append(
                 r2_score(truth[seen], prediction[seen], sample_weight=None if weights is None else weights[seen])
             )

@@ -69,7 +69,7 @@ def stepwise_pass(
             sums = step()
     if sums.count > 0:
         step()
-    check(n > 0, f"{batches.name} must hold at least one batch, got none")
+    check(n > 0, f"{batches.name} must contain at least one batch, got none")
     return parameters, n_steps, total / n
 
 

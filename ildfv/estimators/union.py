@@ -100,4 +100,4 @@ class LayerUnion(TransformerMixin, BaseEstimator):
 
 def _check_layers(X: Any) -> None:
     check(isinstance(X, Mapping), f"X must be a dict of layers to maps, got {type(X).__name__}")
-    check(len(X) > 0, "X must hold at least one layer, got none")
+    check(len(X) > 0, "X must contain at least one layer, got none")

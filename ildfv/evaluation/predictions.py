@@ -19,11 +19,10 @@ class Predictions:
     """The predictions of one system on the test slices of one fold, with the reference labels of these slices.
 
     system: name such as "cnn" or "fv-conv1". scores (N, C): a larger score means more likely present; they may be NaN
-    for a pattern without any label. presence (N, C):
-    the reference, 1 present, 0 absent, −1 unknown. Unknown entries are excluded from all measures of the pattern, and
-    slices with an unknown entry from all measures of label sets. patients (N,): patient of each slice. decisions:
-    fitted on validation slices of the same fold. labels: names of the C patterns. unit: "slice", or "scan" if each row
-    is a scan, labelled and scored as a whole.
+    for a pattern without any label. presence (N, C): the reference, 1 present, 0 absent, −1 unknown. Unknown entries
+    are excluded from all measures of the pattern, and slices with an unknown entry from all measures of label sets.
+    patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
+    C patterns. unit: "slice", or "scan" if each row is a scan, labelled and scored as a whole.
     """
 
     system: str

@@ -149,7 +149,7 @@ def evaluate(
 
 
 def undecided(document: Results) -> list[str]:
-    """Lines on labelled patterns without a decision threshold. Patterns with equal folds without one share a line."""
+    """Lines on labelled patterns without a decision threshold; patterns that lack it in the same folds share a line."""
     shown = "" if document.unit == SCAN else f" at T = {extent_text(document.threshold)}"
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):

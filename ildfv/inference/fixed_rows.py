@@ -1,7 +1,7 @@
 """Fully connected layers whose results for a slice do not depend on the other slices of its batch.
 
 Matrix libraries use another algorithm, with other rounding errors (1e-6 of the largest activation), if there are only a
-few rows. Convolutions do not have this property: oneDNN computes each slice on its own.
+few rows. Convolutions are not affected, because oneDNN computes each slice separately.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-ROWS = 16  # minimum number of rows of a matrix product; the time of a small one is that of reading the weights
+ROWS = 16  # minimum number of rows of a matrix product; fewer take as long, because reading the weights dominates
 
 
 def with_fixed_rows(network: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """The scans or images in a folder that a predictor can be applied to: those of the kind that it was trained on.
 
-A predictor trained on scans in HU refuses images, and one trained on images refuses scans: an image has neither HU
-outside its window nor a pixel size, so scores of the other kind would not be comparable with those of held-out data.
+A predictor trained on scans in HU refuses images, and one trained on images refuses scans. An image has neither HU
+outside its window nor a pixel size, so the performance measured on one kind of input does not apply to the other.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Comparison of slices by their lung vessels, which differ between patients like fingerprints.
+"""Comparison of slices by their lung vessels, which differ between patients.
 
-It finds slices of one patient in scans under different names: after resampling, a shift or scaling of HU, noise, or
-with thicker slices. A print is the lung of a slice, scaled to its bounding box, with only the structures of the size of
-vessels and lesions. It does not find scans of one patient in different breath-holds.
+It finds slices of one patient in scans under different names, even if a scan was resampled, has shifted or scaled HU,
+more noise, or thicker slices. A print is the lung of a slice, scaled to its bounding box and filtered, so that only
+structures of the size of vessels and lesions remain. Scans of one patient in different breath-holds are not found.
 """
 
 from __future__ import annotations

@@ -204,8 +204,8 @@ def _residual(
     if median > most:
         return Comparison(
             name,
-            f"At least half of the slices have a texture that the PCA of {encoding} represents less well than "
-            f"{100 - LOW} % of the slices of validation patients (relative residual {median:.3f}, there at most "
+            f"The PCA of {encoding} represents the texture of at least half of the slices less well than that of "
+            f"{100 - LOW} % of the slices of validation patients (median relative residual {median:.3f}, limit "
             f"{most:.3f}): results are not reliable.",
         )
     if scans is None or median <= scans[1] + WIDER * (scans[1] - scans[0]):

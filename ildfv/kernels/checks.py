@@ -83,5 +83,5 @@ def not_finite(index: int) -> InputError:
 def _float64(a, name: str) -> np.ndarray:
     """`a` as a C-contiguous float64 array."""
     a = np.asarray(a)
-    check(a.dtype.kind in "fiub", f"{name} must hold real numbers, got dtype {a.dtype.name}")
+    check(a.dtype.kind in "fiub", f"{name} must contain real numbers, got dtype {a.dtype.name}")
     return np.ascontiguousarray(a, dtype=np.float64)

@@ -37,10 +37,9 @@ def pooling_of(slices: Slices, bags: str | None) -> str | None:
 
 
 def poolings_of(slices: Slices, bags: str | None) -> tuple[str | None, ...]:
-    """The pooling methods that systems of these slices can have: `bags` or, if it is None, all; (None,) with labels of
-    slices.
+    """The pooling methods that systems of these slices can have: `bags` or, if `bags` is None, all methods.
 
-    The errors are those of `pooling_of`.
+    With labels of slices, the result is (None,). The errors are those of `pooling_of`.
     """
     pooling = pooling_of(slices, bags)
     return (pooling,) if pooling is None or bags is not None else POOLINGS

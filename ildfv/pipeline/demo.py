@@ -20,7 +20,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # file with the wall times, in the workspace
-# Many patients with few slices: 14 patients are held out, of whom at least five have each pattern, as intervals need.
+# Many patients with few slices: of the 14 held-out patients, at least five have each pattern; intervals need five.
 PATIENTS, SLICES, FOLDS = 42, 8, 3
 EPOCHS = 4  # the loss still decreases, but a demo should take minutes
 SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes

@@ -37,7 +37,8 @@ def encode_layers(
     network_needed = any(layer not in UNTRAINED for layer in layers)
     found = []
     for layer in layers:
-        has_network = layer not in UNTRAINED or not network_needed  # `encode_slices` refuses options that nothing needs
+        # If no layer needs a network, the options are passed on, so that `encode_slices` refuses them.
+        has_network = layer not in UNTRAINED or not network_needed
         given: dict[str, Any] = {"model": model, "network": network, "weights": weights} if has_network else {}
         one = replace(settings, layer=layer)
         found.append(encode_slices(root, one, fold=fold, device=device, fresh=fresh, progress=progress, **given))

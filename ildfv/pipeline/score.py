@@ -41,7 +41,7 @@ def score(
 
     validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`.
     They are scores of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is
-    more likely to be present. A pattern without any label in the study has no scores, whichever they are here.
+    more likely to be present. The scores of a pattern without any label in the study are replaced by NaN.
     """
     test_scores = np.where(labelled_patterns(slices), test_scores, np.nan)
     threshold = workspace.settings.threshold
@@ -76,9 +76,9 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
     """Writes results/<name>.csv with one line per test slice, or per test scan, and returns its path.
 
     The columns are slice (index of the slice), patient and series (salted hashes), position (mm along the slice
-    normal), fold (the test fold), and the scores (m, C) with all digits, or
-    nothing where a score is NaN. If scans are labelled as a whole, they are
-    scan (index of the scan in the order of the series), patient, series, slices (number of slices), fold, and scores.
+    normal), fold (the test fold), and the scores (m, C) with all digits; the cell of a NaN is empty. If scans are
+    labelled as a whole, the columns are scan (index of the scan in the order of the series), patient, series, slices
+    (number of slices), fold, and the scores.
     """
     units = units_of(slices, split.test)
     patients = patients_of(slices, units)

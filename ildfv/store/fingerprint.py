@@ -48,7 +48,7 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
     path = folder / FINGERPRINT
     if path.exists():
         earlier = read_json(path)
-        check(isinstance(earlier, dict), f"{path} must hold a JSON object, got {type(earlier).__name__}")
+        check(isinstance(earlier, dict), f"{path} must contain a JSON object, got {type(earlier).__name__}")
         stored = {name: earlier.pop(name, value) for name, value in measured.items()}
         differing = [name for name in {**earlier, **inputs} if earlier.get(name) != inputs.get(name)]
         if not differing:

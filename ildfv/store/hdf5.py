@@ -72,14 +72,14 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
 
 def _check_content(file: h5py.File, name: str) -> None:
     """Raises `InputError` unless the file is a flat list of plain arrays. Links are followed only if they are hard."""
-    check(len(file) <= OBJECTS, f"{name} must hold at most {OBJECTS} arrays, got {len(file)}")
+    check(len(file) <= OBJECTS, f"{name} must contain at most {OBJECTS} arrays, got {len(file)}")
     _check_attributes(file, name)
     for key in file:
         link = file.get(key, getlink=True)
         what = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}.get(type(link), "a link")
         check(isinstance(link, h5py.HardLink), f"{name} must contain its arrays directly, got {what} {key!r}")
         dataset = file.get(key)
-        check(isinstance(dataset, h5py.Dataset), f"{name} must hold arrays only, got {_kind(dataset)} {key!r}")
+        check(isinstance(dataset, h5py.Dataset), f"{name} must contain arrays only, got {_kind(dataset)} {key!r}")
         _check_storage(dataset, f"{name}: array {key!r}")
         _check_attributes(dataset, f"{name}: array {key!r}")
 
@@ -114,9 +114,9 @@ def _check_type(item, name: str, kinds: str) -> None:
     try:
         dtype = item.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy lacks
-        raise InputError(f"{name} must hold {what}, got a type that NumPy lacks: {error}") from error
+        raise InputError(f"{name} must contain {what}, got a type that NumPy lacks: {error}") from error
     plain = dtype.kind in kinds and dtype.subdtype is None
-    check(plain, f"{name} must hold {what}, got {_type_name(dtype)}")
+    check(plain, f"{name} must contain {what}, got {_type_name(dtype)}")
 
 
 def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
@@ -124,9 +124,9 @@ def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None)
     for key, dataset in file.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]
-        check(count is None or length == count, f"{name}: array {key!r} must hold {count} items, got {length}")
+        check(count is None or length == count, f"{name}: array {key!r} must contain {count} items, got {length}")
     for key, (kinds, shape) in schema.arrays.items():
-        check(key in file, f"{name} must hold an array {key!r}, got none")
+        check(key in file, f"{name} must contain an array {key!r}, got none")
         dtype, item_shape = file[key].dtype, file[key].shape[1:]
         check(item_shape == shape, f"{name}: items of {key!r} must have shape {shape}, got {item_shape}")
         check(dtype.kind in kinds, f"{name}: array {key!r} must be of dtype kind {kinds}, got {dtype}")

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h
-LARGEST = 32 << 20  # bytes: the highest thresholds that glibc chooses itself, and half of the highest for trimming
-KEPT = (1 << 31) - 1  # bytes: the highest possible threshold for trimming; glibc does not keep more freed memory
+LARGEST = 32 << 20  # bytes; the highest M_MMAP_THRESHOLD that glibc chooses itself. Its M_TRIM_THRESHOLD is twice that
+KEPT = (1 << 31) - 1  # bytes; the highest possible M_TRIM_THRESHOLD. glibc does not keep more freed memory than this
 MAPPINGS = 65536  # glibc's default of M_MMAP_MAX
 _lock, _users = threading.Lock(), 0
 

@@ -17,7 +17,7 @@ from ildfv.texture.evaluate import Evaluation
 from ildfv.texture.images import Picture, read_image
 from ildfv.version import __version__
 
-SHOWN = 40  # misclassified images
+SHOWN = 40  # maximum number of misclassified images on the page
 SIDE = 160  # pixels of a thumbnail
 
 
@@ -62,7 +62,7 @@ def _rows(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
 
 
 def _maps(evaluation: Evaluation, paths: dict[str, Path]) -> list[dict]:
-    """For each class, the test image of the last split with the highest score, and its contributions to that score."""
+    """For each class, the test image with the highest score in the last split, and its contributions to that score."""
     model, names = evaluation.last, list(paths)
     tested = [names[i] for i in evaluation.test]
     scores = model.scores([paths[name] for name in tested])
@@ -82,7 +82,10 @@ def _thumbnail(picture: Picture) -> str:
 
 
 def _signed(values: np.ndarray) -> str:
-    """An image that is red where values are positive, blue where they are negative. Full colour: 99th percentile."""
+    """An image that is red where values are positive and blue where they are negative.
+
+    Absolute values from their 99th percentile on are drawn in full colour.
+    """
     size = float(np.percentile(np.abs(values), 99)) or 1.0
     share = np.clip(values / size, -1, 1)[..., None]
     red, blue, white = (np.array(c, float) for c in ((178, 24, 43), (33, 102, 172), (247, 247, 247)))

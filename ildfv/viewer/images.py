@@ -142,4 +142,4 @@ class Cached:
                 return read()
             except OSError as error:
                 reason = error.strerror or format_error(error)
-                raise InputError(f"a file of this case cannot be read: {reason}") from error
+                raise InputError(f"a file of this scan cannot be read: {reason}") from error

@@ -70,8 +70,8 @@ def test_address_and_layout_through_the_interface(rng):
     ("a", "message"),
     [
         (ByDlpack(torch.zeros(2), (1, 0)), "must be on a CUDA device, got DLPack device type 1"),
-        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must hold real numbers"),
-        (ByInterface(np.zeros(2, ">f4")), "must hold real numbers, got >f4"),
+        (ByDlpack(torch.zeros(2, dtype=torch.complex64)), "must contain real numbers"),
+        (ByInterface(np.zeros(2, ">f4")), "must contain real numbers, got >f4"),
         ([1.0], "must support DLPack or __cuda_array_interface__, got list"),
     ],
 )

@@ -248,7 +248,7 @@ def test_ltrc_patients_with_another_layout_are_quarantined_by_name(ltrc, tmp_pat
     ("options", "reason"),
     [
         (("--layout", "lidc"), "--layout must be one of hug-ild, medseg, ltrc, got"),
-        (("--layout", "medseg", "--grey", "-1350,150"), "only source of scans and patients, got also --grey"),
+        (("--layout", "medseg", "--grey", "-1350,150"), "only source of scans and patients, got --grey as well"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(medseg, tmp_path, options, reason):

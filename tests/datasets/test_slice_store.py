@@ -124,9 +124,9 @@ def test_a_wrong_count_in_the_manifest_is_refused_and_reported_by_verify(tmp_pat
         parts.add(write_scan(tmp_path, scan(0, 3)))
     manifest = tmp_path / MANIFEST
     manifest.write_text(manifest.read_text().replace('"count": 3', '"count": 4'))
-    with pytest.raises(InputError, match="must hold 4 items, got 3"):
+    with pytest.raises(InputError, match="must contain 4 items, got 3"):
         Slices(tmp_path)
-    assert "must hold 4 items, got 3" in Parts(tmp_path).verify()[0]
+    assert "must contain 4 items, got 3" in Parts(tmp_path).verify()[0]
 
 
 def test_an_existing_path_that_looks_like_a_url_is_read_as_a_path(tmp_path):

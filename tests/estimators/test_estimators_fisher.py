@@ -170,8 +170,10 @@ def test_a_restored_encoder_gives_the_same_vectors():
 BAD = {
     'order must be "component" or "moment", got \'x\'': lambda: FisherVector(mixture(), order="x").transform(maps()),
     "(b, d, h, w) or a list of (n_i, d), got shape (60, 6)": lambda: FisherVector(mixture()).transform(maps()[0]),
-    "maps must hold at least one map, got none": lambda: FisherVector(mixture()).transform([]),
-    "maps[1] must hold at least one descriptor": lambda: FisherVector(mixture()).transform([maps()[0], maps()[0, :0]]),
+    "maps must contain at least one map, got none": lambda: FisherVector(mixture()).transform([]),
+    "maps[1] must contain at least one descriptor": lambda: FisherVector(mixture()).transform(
+        [maps()[0], maps()[0, :0]]
+    ),
     "maps[0] must be an array of shape (n, d)": lambda: FisherVector(mixture()).transform([np.zeros(6)]),
     "6 dimensions like the mixture, got 5": lambda: FisherVector(mixture()).transform(maps(d=5)),
     "got NaN or infinity in map 2": lambda: FisherVector(mixture()).transform(with_nan()),

@@ -104,7 +104,7 @@ SETTINGS = {
     "tol must be at least 0, got nan": lambda: GaussianMixture(2, tol=np.nan).fit(X),
     "variance_floor must be finite, got inf": lambda: GaussianMixture(2, variance_floor=np.inf).fit(X),
     "n_samples must be an integer, got 2.5": lambda: MIXTURE.sample(2.5),
-    "weights must hold real numbers": lambda: GaussianMixture.from_parameters(["a"], [[0.0]], [[1.0]]),
+    "weights must contain real numbers": lambda: GaussianMixture.from_parameters(["a"], [[0.0]], [[1.0]]),
     "variances must be finite": lambda: GaussianMixture.from_parameters([1.0], [[0.0]], [[np.inf]]),
     "n_components must be an integer, got 'mle'": lambda: PCA("mle").fit(X),
     "n_components must be an integer, got 0.9": lambda: PCA(0.9).fit(X),
@@ -115,7 +115,7 @@ SETTINGS = {
     "tol must be at least 0, got -1": lambda: MultivariateRegression(tol=-1).fit(X, Y),
     "batch 0 must be a pair (X, Y)": lambda: MultivariateRegression().fit([X, X]),
     "Y must not be a masked array": lambda: MultivariateRegression().fit(X, np.ma.masked_array(Y, Y > 1)),
-    "Y must hold real numbers, got dtype complex128": lambda: MultivariateRegression().fit(X, Y + 0j),
+    "Y must contain real numbers, got dtype complex128": lambda: MultivariateRegression().fit(X, Y + 0j),
     "mixture must be ildfv's GaussianMixture or None, got ildfv.estimators.pca.PCA": (
         lambda: FisherVector(PCA()).fit(MAPS)
     ),

@@ -158,7 +158,7 @@ BAD = {
     "n_passes must be at least 2, got 1": lambda: PCA(1, n_passes=1).fit(rows()),
     "batch 1 of X must be finite, got NaN in row 3": lambda: PCA().fit([rows(), np.diag([1, 1, 1, np.nan] + 36 * [1])]),
     "batch 0 of X must have shape (m, d), got (1, 300, 40)": lambda: PCA(1).fit([rows()[None]]),
-    "X must hold at least one batch, got none": lambda: PCA(1).fit(lambda: iter(())),
+    "X must contain at least one batch, got none": lambda: PCA(1).fit(lambda: iter(())),
     "sums must have shapes": lambda: CovarianceSums(3).merge(CovarianceSums(4)),
 }
 

@@ -267,15 +267,15 @@ BAD = {
     "ridge must be at least 0, got -1": lambda: MultivariateRegression(ridge=-1).fit(X, Y),
     "X must be finite, got NaN in row 0": lambda: MultivariateRegression().fit(np.where(X[0, 0] == X, np.nan, X), Y),
     "Y must be finite or NaN, got inf": lambda: MultivariateRegression().fit(X, np.where(Y[0, 0] == Y, np.inf, Y)),
-    "Y must hold at least one label of each output, got none of output 1": lambda: MultivariateRegression().fit(
+    "Y must contain at least one label of each output, got none of output 1": lambda: MultivariateRegression().fit(
         X, Y * [1, np.nan]
     ),
-    "Y must hold at least one label, got none": lambda: MultivariateRegression().fit(X, Y * np.nan),
+    "Y must contain at least one label, got none": lambda: MultivariateRegression().fit(X, Y * np.nan),
     "inconsistent numbers of samples": lambda: MultivariateRegression().fit(X, Y[:-1]),
     "X must have shape (any, 3), got (60, 2)": lambda: RegressionSums(3, 2).update(X[:, :2], Y),
     "Y must have shape (60, 2), got (60, 1)": lambda: RegressionSums(3, 2).update(X, Y[:, :1]),
     "given patterns of observed labels, got 10": lambda: RegressionSums(3, 2, patterns=[(True, True)]).update(X, HALF),
-    "X must hold at least one batch, got none": lambda: MultivariateRegression().fit(lambda: iter(())),
+    "X must contain at least one batch, got none": lambda: MultivariateRegression().fit(lambda: iter(())),
 }
 
 

@@ -1,4 +1,4 @@
-"""A predictor trained on images answers for images, with the scores of training, and for nothing else."""
+"""A predictor trained on images gives images the same scores as `regress`, and refuses all other input."""
 
 import csv
 import json

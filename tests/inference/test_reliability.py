@@ -90,7 +90,7 @@ def test_a_scan_like_the_training_scans_is_reported_as_similar():
         ({"air": -950}, "The air around the body has −950 HU; on the training scans, it has −1003 to −996 HU."),
         (
             {"residual": 0.7},
-            "represents less well than 99 % of the slices of validation patients (relative resid",
+            "half of the slices less well than that of 99 % of the slices of validation patients (median relative",
         ),
         ({"residual": 0.47}, "less well than that of the validation scans (median relative residual 0.470, validation"),
         ({"likelihood": -35}, "a texture that is less likely than the texture of 99 % of the training slices"),

@@ -63,7 +63,7 @@ def test_vectors_do_not_depend_on_threads_and_neighbours(dtype):
 
 
 def test_vectors_do_not_depend_on_the_instruction_set_of_the_normalisation():
-    """Equal moments give equal bits: only the moments themselves are computed by different instructions."""
+    """Equal moments give equal bits, because only the moments are computed with different instruction sets."""
     maps, mixture = problem(n=1)
     raw, _ = cpu.fisher_vectors(maps, *mixture, improved=False)
     improved, _ = cpu.fisher_vectors(maps, *mixture)

@@ -199,8 +199,8 @@ def test_units_of_float32_descriptors_do_not_matter(isa):
     ("weights", "message"),
     [
         ([0.5, 0.6], "weights must add up to 1, got 1.1"),
-        ([0.5, 0.5j], "weights must hold real numbers, got dtype complex128"),
-        (["a", "b"], "weights must hold real numbers, got dtype str"),
+        ([0.5, 0.5j], "weights must contain real numbers, got dtype complex128"),
+        (["a", "b"], "weights must contain real numbers, got dtype str"),
     ],
 )
 def test_invalid_weights_are_refused(weights, message):

@@ -17,7 +17,7 @@ def faults(times):
     """Page faults of writing to a new array so many times."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(times):
-        torch.empty(PAGES * 4096, dtype=torch.uint8).fill_(1)  # NumPy would ask for huge pages
+        torch.empty(PAGES * 4096, dtype=torch.uint8).fill_(1)  # otherwise NumPy requests huge pages
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 

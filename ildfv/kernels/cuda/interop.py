@@ -72,7 +72,7 @@ def place(a, stream: int = 0) -> Place:
         capsule = a.__dlpack__(stream=stream or 1)  # in DLPack, 1 denotes the default stream
         tensor = _Tensor.from_address(_pointer_in(capsule, b"dltensor"))
         if tensor.lanes != 1 or tensor.code not in KINDS:
-            raise InputError(f"arrays must hold real numbers, got DLPack type {tensor.code} × {tensor.lanes}")
+            raise InputError(f"arrays must contain real numbers, got DLPack type {tensor.code} × {tensor.lanes}")
         shape = tuple(tensor.shape[: tensor.ndim])
         strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _row_major_strides(shape)
         address = (tensor.data or 0) + tensor.byte_offset
@@ -81,7 +81,7 @@ def place(a, stream: int = 0) -> Place:
         interface = a.__cuda_array_interface__
         order, letter, size = interface["typestr"][0], interface["typestr"][1], int(interface["typestr"][2:])
         if order == ">" or letter not in LETTERS:
-            raise InputError(f"arrays must hold real numbers, got {interface['typestr']}")
+            raise InputError(f"arrays must contain real numbers, got {interface['typestr']}")
         shape, strides = tuple(interface["shape"]), interface.get("strides")
         strides = _row_major_strides(shape) if strides is None else tuple(stride // size for stride in strides)
         return Place(interface["data"][0], f"{LETTERS[letter]}{8 * size}", shape, strides, None, (a, interface))

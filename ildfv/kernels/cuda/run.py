@@ -1,4 +1,7 @@
-"""The launches of one call of `moments`, in rounds that fit in the device's memory."""
+"""The launches of one call of `moments`, in rounds that fit in the device's memory.
+
+A piece is a part of a map whose sums one block of threads computes (`layout`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from ildfv.kernels.cuda.parameters import NO_PRODUCTS, PreparedMixture
 from ildfv.kernels.elements import CODES, element_bytes
 from ildfv.kernels.reference import Moments
 
-Logs = list[tuple[Any, Callable[[int], int]]]  # log likelihoods on the device, and a function from index to map
+# Log likelihoods on the device, and a function from their indices to those of the maps.
+Logs = list[tuple[Any, Callable[[int], int]]]
 
 _round_sizes: dict[tuple, int] = {}  # kind of call → round size that was small enough after device memory ran out
 
@@ -40,7 +44,7 @@ class Sums(NamedTuple):
 
 
 class Run:
-    """One call of `moments`. variant: one of `launches.VARIANTS`; None: chosen by shape and device."""
+    """One call of `moments`. variant: one of `launches.VARIANTS`; if None, shape and device decide."""
 
     def __init__(self, device: Device, real: str, mixture: PreparedMixture, threshold: float, variant: str | None):
         self.device, self.real, self.k, self.d = device, real, mixture.k, mixture.d
@@ -102,7 +106,7 @@ class Run:
         return Moments(*(a[0] for a in total[0])), logs
 
     def singles(self, batch: Batch) -> tuple[Moments, Logs]:
-        """Moments of maps with one descriptor each. Unlike other results, they are far larger than the maps."""
+        """Moments of maps with one descriptor each. These results are far larger than the maps."""
         tile, (k, d) = TILES[self.real], (self.k, self.d)
         chunks = -(-d // tile.dimensions)
         out, sums = self._results(batch.b, self.real)
@@ -141,7 +145,7 @@ class Run:
         return results
 
     def _pieces(self, pieces: Pieces, out: Sums) -> None:
-        """Computes the sums of each piece in `out`."""
+        """Computes the sums of each piece and writes them to `out`."""
         k, d, tile, count = self.k, self.d, TILES[self.real], pieces.total
         variant, huge = self.variant, self.variant.endswith("huge")
         table = None if pieces.table is None else self.device.upload(pieces.table)
