@@ -180,7 +180,7 @@ def test_several_heads_are_all_shown_and_the_primary_one_first(prediction):
 def test_the_floor_of_maps_changes_neither_their_sum_nor_the_score(folder):
     limited = Predictor.load(folder)
     encodings = {name: one.model_copy(update={"floor": 0.0}) for name, one in limited.info.encodings.items()}
-    exact = Predictor(limited.info.model_copy(update={"encodings": encodings}), limited._tensors, checksum="")
+    exact = Predictor(limited.info.model_copy(update={"encodings": encodings}), limited.tensors, checksum="")
     assert limited.limited("fv-conv1")
     assert not exact.limited("fv-conv1")
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 224, 224)).astype(np.uint8)

@@ -37,7 +37,7 @@ def with_network(folder):
     whole = info.networks["small"].model_copy(update={"layer": None})
     cnn = head.model_copy(update={"name": "cnn-whole", "kind": "cnn", "network": "whole", "parts": []})
     info = info.model_copy(update={"networks": {**info.networks, "whole": whole}, "heads": [head, cnn]})
-    return Predictor(info, {**loaded._tensors, **state}, checksum=loaded.checksum)
+    return Predictor(info, {**loaded.tensors, **state}, checksum=loaded.checksum)
 
 
 @pytest.fixture(scope="module")

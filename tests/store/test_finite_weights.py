@@ -1,6 +1,5 @@
 """Weights with NaN or infinity are refused when they are read, in one line with the file and the tensor."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from ildfv.errors import InputError
 from ildfv.store.atomic import sha256
+from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.tensors import read_tensors
 
 sys.path += [str(Path(__file__).parents[1] / name) for name in ("pipeline", "inference", "train")]
@@ -96,7 +96,7 @@ def test_a_predictor(tmp_path):
     info = minimal_predictor(tmp_path)
     read_predictor(tmp_path)
     spoil(tmp_path / TENSORS, "head.one.coef", np.inf)
-    (tmp_path / INFO).write_text(json.dumps(info | {"tensors_sha256": sha256(tmp_path / TENSORS)}))
+    write_checksummed(tmp_path / INFO, info | {"tensors_sha256": sha256(tmp_path / TENSORS)})
     line = refusal(read_predictor, tmp_path)
     assert f"{tmp_path / TENSORS} must contain finite numbers, got NaN or infinity in 'head.one.coef'" in line
 
@@ -126,4 +126,4 @@ def minimal_predictor(folder):
         tensors_sha256="",
     )
     write_predictor(folder, info, {"head.one.coef": np.ones((4, 5))}, lambda _: "")
-    return json.loads((folder / "predictor.json").read_text())
+    return read_checksummed(folder / "predictor.json")
