@@ -73,7 +73,7 @@ def change_part(workspace: Workspace, fold: int, part: str) -> None:
 
 
 def change_patients(workspace: Workspace, patients: set[str]) -> None:
-    """Replaces the images and labels of these patients."""
+    """Replaces the images and labels of these patients. The scans keep their order, which random draws depend on."""
     slices = workspace.slices()
     with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
         for number in range(small.PATIENTS):
@@ -81,8 +81,9 @@ def change_patients(workspace: Workspace, patients: set[str]) -> None:
             if one.patient in patients:
                 other = scan(number + 50)
                 changed = replace(one, images=255 - other.images // 2, labels=other.labels, counts=other.counts)
+                order = parts.rows[one.series].order
                 parts.drop(one.series)
-                parts.add(write_scan(workspace.slices_dir, changed))
+                parts.add(replace(write_scan(workspace.slices_dir, changed), order=order))
     assert workspace.slices().key != slices.key
 
 

@@ -14,6 +14,7 @@ from small import PATIENTS
 from test_systems import FEW, TINY, densities, fit_fold, stored, workspace_of
 
 from ildfv.errors import InputError
+from ildfv.estimators.projected import projected
 from ildfv.inference import predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.pipeline.components import describe_components
@@ -129,7 +130,8 @@ def test_a_predictor_of_all_patients_is_fitted_on_hu(study, tmp_path):
     rows = np.arange(len(slices))
     rows = rows[: 3 * PATIENTS]
     maps, _ = predictor.layers.of(slices.images(rows), slices.hounsfield(rows))
-    found = predictor._encodings.fisher["filters"].projections(maps["filters"], None)
+    encoding = predictor._encodings.fisher["filters"]
+    found = projected(encoding.vectors(maps["filters"]), encoding.pca.mean_, encoding.pca.components_)
     np.testing.assert_allclose(found, everyone.projections()[rows], atol=1e-4)
 
 
