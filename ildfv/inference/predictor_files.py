@@ -49,7 +49,7 @@ def write_predictor(
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    content = save({name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())})
+    content = save({name: np.asarray(value, order="C") for name, value in sorted(tensors.items())})
     write_bytes(folder / TENSORS, content)
     info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
     write_bytes(folder / CARD, card(info).encode())

@@ -127,3 +127,17 @@ def minimal_predictor(folder):
     )
     write_predictor(folder, info, {"head.one.coef": np.ones((4, 5))}, lambda _: "")
     return read_checksummed(folder / "predictor.json")
+
+
+def test_a_predictor_keeps_the_shapes_of_its_tensors(tmp_path):
+    """Batch normalisation counts its batches in an array without dimensions."""
+    from ildfv.inference.predictor_files import read_predictor, write_predictor
+
+    minimal_predictor(tmp_path / "one")
+    info, _, _ = read_predictor(tmp_path / "one")
+    given = {"number": np.array(3), "transposed": np.arange(6.0).reshape(2, 3).T}
+    write_predictor(tmp_path / "two", info, given, lambda _: "")
+    _, found, _ = read_predictor(tmp_path / "two")
+    for name, tensor in given.items():
+        np.testing.assert_array_equal(found[name], tensor)
+        assert found[name].shape == tensor.shape
