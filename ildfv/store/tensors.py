@@ -15,7 +15,7 @@ USE_OTHERS = "use other weights, for example of an earlier epoch"  # the remedy 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, by name.
 
-    InputError: the file is not a safetensors file, or a tensor contains NaN or infinity.
+    InputError: the file is not a safetensors file, a tensor has a type that NumPy lacks, or contains NaN or infinity.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -25,6 +25,8 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         found = load_file(path)
     except SafetensorError as error:
         raise InputError(f"weights must be a safetensors file, got {path}: {error}") from error
+    except TypeError as error:  # NumPy has no such type
+        raise InputError(f"weights must be float32 or another type of NumPy, got {path}: {error}") from error
     check_finite(found, path, USE_OTHERS)
     return found
 

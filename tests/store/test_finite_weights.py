@@ -141,3 +141,13 @@ def test_a_predictor_keeps_the_shapes_of_its_tensors(tmp_path):
     for name, tensor in given.items():
         np.testing.assert_array_equal(found[name], tensor)
         assert found[name].shape == tensor.shape
+
+
+def test_bfloat16_weights_are_refused_in_one_line(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_torch
+
+    save_torch({"weight": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / "w.safetensors")
+    line = refusal(read_tensors, tmp_path / "w.safetensors")
+    assert "weights must be float32 or another type of NumPy" in line
+    assert "w.safetensors" in line
