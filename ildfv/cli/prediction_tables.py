@@ -31,7 +31,7 @@ def print_answer(answer: dict) -> None:
         if missing := [pattern for pattern, row in answers if row["present"] is None]:
             notes.append(f"The training data have no labels of {', '.join(missing)}.")
         if uncalibrated := [p for p, row in answers if row["present"] is not None and row["probability"] is None]:
-            why = "calibration needs held-out scans with and without the pattern"
+            why = "calibration needs held-out scans with and without the pattern, and higher scores on those with it"
             notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
         if poolings := {row["pooling"] for row in head["scan"].values() if row.get("pooling")}:
             what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"

@@ -75,7 +75,8 @@ def pooled(pooling: str, scores: np.ndarray, starts: np.ndarray | None = None) -
     starts = np.zeros(1, int) if starts is None else starts
     if pooling == MAX:
         return np.maximum.reduceat(scores, starts, axis=0)
-    return _logit_of(np.add.reduceat(np.logaddexp(0, scores), starts, axis=0))
+    with np.errstate(invalid="ignore"):  # NaN: a pattern without labels has no scores
+        return _logit_of(np.add.reduceat(np.logaddexp(0, scores), starts, axis=0))
 
 
 def shared_score(pooling: str, score: float, size: float) -> float:

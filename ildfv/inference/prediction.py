@@ -76,8 +76,12 @@ class HeadAnswer:
         return [bool(one) if known else None for one, known in zip(shown, self.labelled, strict=True)]
 
     def on_present_slices(self, values: np.ndarray, c: int) -> float:
-        """The sum of pixels or areas (m, C) over the slices with pattern c; NaN for heads fitted to labels of scans."""
-        return float("nan") if self.pooling else float(values[self.presence[:, c], c].sum())
+        """The sum of pixels or areas (m, C) over the slices with pattern c.
+
+        It is NaN for heads fitted to labels of scans, and if no value is known, such as the areas of images.
+        """
+        known = not self.pooling and bool(np.isfinite(values[:, c]).any())
+        return float(values[self.presence[:, c], c].sum()) if known else float("nan")
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""

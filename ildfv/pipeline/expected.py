@@ -129,8 +129,8 @@ class HeldOut:
         return {
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
-            "sigmoids": _sigmoids(decisions.sigmoids),
-            "scan_sigmoids": _sigmoids(scan_sigmoids(series, presence, scores)),
+            "sigmoids": exported_sigmoids(decisions.sigmoids),
+            "scan_sigmoids": exported_sigmoids(scan_sigmoids(series, presence, scores)),
             "counts": curves,
             "scan_errors": scan_errors(series, counts, estimated_pixels(scores, results.threshold, curves)),
             **conformal_sets(
@@ -152,7 +152,7 @@ class HeldOut:
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
             "sigmoids": none,
-            "scan_sigmoids": _sigmoids(sigmoids),
+            "scan_sigmoids": exported_sigmoids(sigmoids),
             "counts": none,
             "scan_errors": none,
             "no_conformal": "conformal sets need labels of slices, but only whole scans were labelled",
@@ -262,5 +262,12 @@ def conformal_sets(
     return {"conformal": sets, "no_conformal": ""}
 
 
-def _sigmoids(found: Sequence[Sigmoid | None]) -> list[schema.Sigmoid | None]:
-    return [None if s is None else schema.Sigmoid(slope=s.slope, intercept=s.intercept) for s in found]
+def exported_sigmoids(found: Sequence[Sigmoid | None]) -> list[schema.Sigmoid | None]:
+    """The sigmoids of a predictor; None for one that does not increase.
+
+    A few held-out slices or scans can give a decreasing sigmoid. The probability would then contradict the presence,
+    which is decided by the score.
+    """
+    return [
+        schema.Sigmoid(slope=s.slope, intercept=s.intercept) if s is not None and s.slope > 0 else None for s in found
+    ]

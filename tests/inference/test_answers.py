@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from scan_files import ScanFiles
 
 from ildfv.cli.app import app
+from ildfv.evaluation.thresholds import Sigmoid
+from ildfv.inference import schema
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.inbox import predict_all
@@ -21,7 +23,7 @@ from ildfv.inference.page import prediction_page
 from ildfv.inference.predict import _pixels
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
-from ildfv.pipeline.expected import count_curves, scan_sigmoids
+from ildfv.pipeline.expected import count_curves, exported_sigmoids, scan_sigmoids
 
 SECRET = "CANARY-7731"
 
@@ -115,6 +117,11 @@ def test_the_probability_of_a_scan_is_calibrated_on_the_highest_slice_of_scans()
     highest = scores.reshape(200, 10).max(axis=1)
     assert sigmoid(highest).mean() == pytest.approx(ill.mean(), abs=0.05)
     assert scan_sigmoids(series, np.zeros_like(presence), scores) == (None,)
+
+
+def test_a_sigmoid_that_contradicts_the_threshold_is_not_exported():
+    rising, falling = Sigmoid(2.0, 0.5), Sigmoid(-2.0, 0.5)
+    assert exported_sigmoids([rising, falling, None]) == [schema.Sigmoid(slope=2.0, intercept=0.5), None, None]
 
 
 @pytest.mark.slow  # six predictions with all files; the fast suite looks for identities in those of one scan
