@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gpu_support import agree, force, fresh_rng, host, needs_gpu, torch
 from problems import (
     bfloat16_bits,
     channel_first,
@@ -15,16 +16,6 @@ from ildfv.errors import InputError
 from ildfv.kernels import Moments, reference
 from ildfv.kernels.cuda import contributions, em, fisher, launches, moments
 from ildfv.kernels.cuda import device as devices
-
-try:
-    import torch
-except ImportError:
-    torch = None
-try:
-    import cupy
-except ImportError:
-    cupy = None
-from gpu_support import agree, force, fresh_rng, host, needs_gpu
 
 pytestmark = [pytest.mark.gpu, needs_gpu]
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from gpu_support import available_devices, cupy, fresh_rng, host, needs_gpu, torch
 from problems import (
     descriptors,
     distances,
@@ -18,16 +19,6 @@ from ildfv.kernels import reference
 from ildfv.kernels.cuda import fisher, memory, moments, oom, run
 from ildfv.kernels.cuda.oom import OomRetry
 from ildfv.streaming import transfer
-
-try:
-    import torch
-except ImportError:
-    torch = None
-try:
-    import cupy
-except ImportError:
-    cupy = None
-from gpu_support import available_devices, fresh_rng, host, needs_gpu
 
 pytestmark = [pytest.mark.gpu, needs_gpu]
 

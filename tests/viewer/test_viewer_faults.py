@@ -20,17 +20,6 @@ pytest.importorskip("httpx")  # needed by the test client of Starlette
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 
 
-@pytest.fixture(scope="module")
-def page(scan, prediction):
-    with client(prediction, scan, codes="phantom") as one:
-        yield one
-
-
-def plane(answer, dtype, shape):
-    assert answer.status_code == 200, answer.text
-    return np.frombuffer(answer.content, dtype).reshape(shape)
-
-
 def test_a_slice_whose_file_is_missing_gives_a_one_line_error_and_the_others_are_shown(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
