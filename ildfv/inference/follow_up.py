@@ -20,11 +20,11 @@ from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
 from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
-from ildfv.inference.page import lines
 from ildfv.inference.predict import choose, identity_of, predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
+from ildfv.inference.score_lines import lines
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.scans.identifiers import ACQUISITION_TAGS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +9,10 @@ from markupsafe import Markup
 from scipy import ndimage
 
 from ildfv.errors import printable_page
-from ildfv.inference.conformal import EITHER
+from ildfv.inference.conformal import EITHER, SETS
 from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
+from ildfv.inference.score_lines import score_line
 from ildfv.inference.sentences import answered
 from ildfv.scans.windows import NORMAL
 
@@ -24,34 +24,22 @@ OPACITY = 0.75
 CLIP = 99.5  # percentile of the absolute contributions from which they are drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
 PLAIN = {EITHER: "cannot be decided"}  # words for conformal sets on pages
-WIDTH, HEIGHT = 640, 56  # size of a profile, in SVG units
+COLUMNS = [PLAIN.get(words, words) for words in SETS]
 
 
 def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
     """The HTML of the prediction. standalone: a whole document; otherwise a fragment for a notebook."""
-    heads = [
-        {
-            "name": answer.name,
-            "performance": answer.performance,
-            "level": None if answer.sets_level is None else _percent(answer.sets_level),
-            "no_sets": answer.no_sets,
-            "pooling": answer.pooling,
-            "rows": [_row(prediction, answer, c) for c in range(len(prediction.patterns))],
-            "profiles": [
-                {"pattern": pattern, "svg": Markup(_profile(answer, c))}
-                for c, pattern in enumerate(prediction.patterns)
-                if answer.labelled[c]
-            ],
-        }
-        for answer in prediction.heads.values()
-    ]
+    primary, *others = [_head(prediction, answer) for answer in prediction.heads.values()]
     page = (
         page_environment()
         .get_template("prediction.html")
         .render(
             standalone=standalone,
             p=prediction,
-            heads=heads,
+            primary=primary,
+            others=others,
+            set_names=COLUMNS,
+            ends=[_position(prediction.positions[0]), _position(prediction.positions[-1])],
             examples=_examples(prediction, prediction.contributions, prediction.contributions_head),
             cnn_maps=[]
             if prediction.cnn_maps is None
@@ -60,6 +48,29 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
         )
     )
     return printable_page(page)
+
+
+def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
+    """The results of a head as text, by name of the place in the template."""
+    patterns = range(len(prediction.patterns))
+    return {
+        "name": answer.name,
+        "performance": answer.performance,
+        "has_auc": any(answer.auc),
+        "level": None if answer.sets_level is None else _percent(answer.sets_level),
+        "no_sets": answer.no_sets,
+        "pooling": answer.pooling,
+        "rows": [_row(prediction, answer, c) for c in patterns],
+        "sets": [{"pattern": prediction.patterns[c], "numbers": _sets(answer, c)} for c in patterns],
+        "profiles": [
+            {
+                "pattern": prediction.patterns[c],
+                "svg": Markup(score_line(answer.scores[:, c], answer.thresholds[c], answer.presence[:, c])),
+            }
+            for c in patterns
+            if answer.labelled[c] and len(answer.scores) > 1
+        ],
+    }
 
 
 def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
@@ -76,16 +87,25 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
         "area": _area(answer, c),
         "first": ", ".join(str(z + 1) for z in first) if answer.labelled[c] else "–",
         "where": _where(answer, c),
-        "sets": _sets(answer, c),
+        "auc": _auc(answer, c),
     }
 
 
-def _sets(answer: HeadAnswer, c: int) -> str:
-    """Number of slices by conformal set, such as "present 3, absent 40, cannot be decided 17"; "–" without sets."""
+def _auc(answer: HeadAnswer, c: int) -> str:
+    """The AUC of a pattern on held-out patients with its interval, such as "0.90 (0.73–0.97)"; "–" if unknown."""
+    found = answer.auc[c] if answer.auc else None
+    if found is None:
+        return "–"
+    value, interval = found
+    return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
+
+
+def _sets(answer: HeadAnswer, c: int) -> list[str]:
+    """Number of slices with each conformal set, in the order of `COLUMNS`; "–" without sets."""
     found = answer.slices_by_set(c)
     if found is None or not answer.labelled[c]:
-        return "–"
-    return ", ".join(f"{PLAIN.get(words, words)} {number}" for words, number in found.items() if number)
+        return ["–"] * len(SETS)
+    return [str(found[words]) for words in SETS]
 
 
 def _where(answer: HeadAnswer, c: int) -> str:
@@ -125,7 +145,13 @@ def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str 
     """The slice with a head's highest score of a pattern and, if there are maps (m, C, h, w), its map."""
     z = int(prediction.heads[head or prediction.head.name].best[c])
     image = prediction.images[z, NORMAL]
-    found = {"pattern": prediction.patterns[c], "slice": z + 1, "position": f"{round(prediction.positions[z])} mm"}
+    answer = prediction.heads[head or prediction.head.name]
+    found = {
+        "pattern": prediction.patterns[c],
+        "slice": z + 1,
+        "position": _position(prediction.positions[z]),
+        "answer": "present" if answer.presence[z, c] else "not present",
+    }
     found["image"] = png_uri(image)
     if maps is not None:
         maps = maps[:, c]
@@ -133,47 +159,12 @@ def _example(prediction: Prediction, c: int, maps: np.ndarray | None, head: str 
     return found
 
 
-def _profile(answer: HeadAnswer, c: int) -> str:
-    """A pattern's scores from the first to the last slice as an SVG line. A dashed line shows the threshold."""
-    scores, threshold = answer.scores[:, c], answer.thresholds[c]
-    values = [*scores, *([] if threshold is None else [threshold])]
-    low, high = min(values), max(values)
-    span = high - low or 1.0
-
-    def y(value: float) -> float:
-        return round(HEIGHT - 4 - (HEIGHT - 8) * (value - low) / span, 2)
-
-    step = WIDTH / max(1, len(scores) - 1)
-    points = " ".join(f"{i * step:.1f},{y(value)}" for i, value in enumerate(scores))
-    line = "" if threshold is None else f'<line class="t" x1="0" x2="{WIDTH}" y1="{y(threshold)}" y2="{y(threshold)}"/>'
-    label = f"scores of {len(scores)} slices from {low:.3g} to {high:.3g}" + (
-        "" if threshold is None else f", threshold {threshold:.3g}"
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
-        f'<title>{label}</title>{line}<polyline points="{points}"/></svg>'
-    )
-
-
-def lines(profiles: Sequence[Sequence[float]], what: str) -> str:
-    """Profiles as SVG lines on a common scale from 0, with the classes l0, l1, … what: a name for screen readers."""
-    highest = max((value for profile in profiles for value in profile), default=0.0) or 1.0
-    drawn = []
-    for number, profile in enumerate(profiles):
-        step = WIDTH / max(1, len(profile) - 1)
-        points = " ".join(
-            f"{i * step:.1f},{HEIGHT - 4 - (HEIGHT - 8) * value / highest:.2f}" for i, value in enumerate(profile)
-        )
-        drawn.append(f'<polyline class="l{number}" points="{points}"/>')
-    label = f"{what}, from 0 to {highest:.3g}"
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
-        f"<title>{label}</title>{''.join(drawn)}</svg>"
-    )
+def _position(mm: float) -> str:
+    return f"{round(mm)}\N{NO-BREAK SPACE}mm".replace("-", "−")
 
 
 def _percent(value: float) -> str:
-    return "–" if not np.isfinite(value) else f"{100 * value:.0f} %"
+    return "–" if not np.isfinite(value) else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def _area(answer: HeadAnswer, c: int) -> str:

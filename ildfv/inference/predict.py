@@ -12,26 +12,20 @@ from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
-from ildfv.estimators.bags import pooled
-from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.cnn_methods import CnnMethod
-from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
+from ildfv.inference.head_answers import head_answer, shares_of
 from ildfv.inference.input import check_kind, notes_on_image, scans_in
 from ildfv.inference.methods import methods_paragraph
-from ildfv.inference.model_card import against_baselines
-from ildfv.inference.prediction import HeadAnswer, Prediction
+from ildfv.inference.prediction import Prediction
 from ildfv.inference.prepared import lung_masks, prepared
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
-from ildfv.inference.schema import Head
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
 from ildfv.scans.preparation import applied
 from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.volume import Volume
-from ildfv.scans.windows import GRID
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
@@ -142,9 +136,9 @@ def predict_volume(
     given = {"hu": batch.hu, "lung": batch.lung}
     maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32, **given)
     info = predictor.info
-    answers = {h.name: _answer(h, scores[h.name], volume, slices.lung, has_size=has_size) for h in info.heads}
+    answers = {h.name: head_answer(h, scores[h.name], volume, slices.lung, has_size=has_size) for h in info.heads}
     if maps is not None and explained is not None:
-        answers[explained] = replace(answers[explained], shares=_shares(answers[explained], maps, batch))
+        answers[explained] = replace(answers[explained], shares=shares_of(answers[explained], maps, batch))
     return Prediction(
         scan=scan,
         patterns=predictor.patterns,
@@ -225,49 +219,6 @@ def identity_of(scan: Scan, source: str) -> dict[str, str]:
     return {"patient": scan.patient, "study": study, "series": scan.series, "source": source}
 
 
-def _answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
-    decisions, patterns = decisions_of(head), range(scores.shape[1])
-    pixels = _pixels(head, scores, volume)
-    presence = decisions.predict(scores)
-    area = pixels * (volume.pixel_area if has_size else np.nan) / 100
-    scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
-    of_scan = scores.max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
-    conformal = head.conformal and conformal_of(head.conformal)
-    return HeadAnswer(
-        name=head.name,
-        scores=scores,
-        probability=decisions.probability(scores),
-        presence=presence,
-        pixels=pixels,
-        area=area,
-        thresholds=list(head.thresholds),
-        best=scores.argmax(axis=0),
-        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
-        first=[first_slices(scores[:, c], volume.positions) for c in patterns],
-        zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
-        performance=against_baselines(head),
-        mean_error=_mean_errors(head, volume) if has_size else [],
-        sets=conformal.sets(scores) if conformal else None,
-        sets_level=conformal.level if conformal else None,
-        no_sets="" if conformal else head.no_conformal,
-        pooling=head.bags or "",
-        scan_scores=np.empty(0) if head.bags is None else of_scan[0],
-    )
-
-
-def _pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
-    """Estimated number of pixels on the scan's own grid, (m, C); NaN for patterns where it cannot be estimated."""
-    known = head.target == "counts" or head.counts
-    pixels = estimated_pixels(scores, head.threshold, head.counts) if known else np.full(scores.shape, np.nan)
-    return pixels * grid_scale(volume.hu.shape[1:])
-
-
-def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
-    """For each pattern, the error of the mean area of a slice, cm², and the number of its held-out scans."""
-    scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
-    return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
-
-
 def _lung_notes(training: dict, lungs: str) -> list[str]:
     """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
     if lungs != RULE:
@@ -276,24 +227,3 @@ def _lung_notes(training: dict, lungs: str) -> list[str]:
     if given:
         return [f"{given} training slices have given lung masks; the lung of this scan was found by the built-in rule"]
     return []
-
-
-def grid_scale(shape: tuple[int, ...]) -> float:
-    """Number of pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid of the same square."""
-    return (max(shape) / GRID) ** 2
-
-
-def _shares(answer: HeadAnswer, maps: np.ndarray, batch: SliceBatch) -> list[dict[str, float] | None]:
-    """For each pattern, the result of `sides` for the slices where it is present; None if there are no such slices."""
-    found: list[dict[str, float] | None] = []
-    for c in range(maps.shape[1]):
-        shown = np.flatnonzero(answer.presence[:, c])
-        if not len(shown):
-            found.append(None)
-            continue
-        masks = batch[shown].masks
-        lung, body = masks.of("lung", "rule"), masks.of("body", "rule")
-        assert lung is not None
-        assert body is not None
-        found.append(sides(maps[shown, c], lung, body))
-    return found

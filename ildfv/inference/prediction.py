@@ -39,7 +39,8 @@ class HeadAnswer:
     threshold, and on a slice if this slice alone would make the scan reach it. Otherwise pooling is "", and a pattern
     is present on the scan if it is present on any slice.
 
-    performance: a sentence on the expected performance of the head. sets_level: coverage of the conformal sets.
+    auc: the AUC of each pattern on held-out patients and its 95 % interval, None if unknown, (C,). performance: a
+    sentence that compares the head with baselines. sets_level: coverage of the conformal sets.
     """
 
     name: str
@@ -54,6 +55,7 @@ class HeadAnswer:
     first: list[list[int]] = field(default_factory=list)
     zones: list[dict[str, float] | None] = field(default_factory=list)
     shares: list[dict[str, float] | None] = field(default_factory=list)
+    auc: list[tuple[float, tuple[float, float] | None] | None] = field(default_factory=list)
     performance: str = ""
     mean_error: list[tuple[float, int] | None] = field(default_factory=list)
     sets: list[list[str]] | None = None
@@ -192,6 +194,8 @@ class Prediction:
                 "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
                 "slices_by_set": answer.slices_by_set(c),
+                "auc": answer.auc[c][0] if answer.auc and answer.auc[c] else None,
+                "auc_interval": answer.auc[c][1] if answer.auc and answer.auc[c] else None,
                 **({"score": _number(answer.scan_scores[c]), "pooling": answer.pooling} if answer.pooling else {}),
             }
             for c, pattern in enumerate(self.patterns)

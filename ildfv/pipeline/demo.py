@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ildfv.errors import check
+from ildfv.evaluation.baselines import MEAN, best_baselines
 from ildfv.inference.inbox import predict_all
+from ildfv.pipeline.baselines import score_baselines
 from ildfv.pipeline.clock import Clock
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
@@ -37,7 +39,7 @@ def run_demo(
 ) -> dict:
     """Runs the demo in `folder` and returns its results as a dict.
 
-    report: path of the report. results: list of `Results`. seconds: wall time of each step, over all runs in this
+    report: path of the report. results: list of `Results`: the systems, then the best baseline. seconds: wall time of each step, over all runs in this
     folder. predictor: its folder. prediction: page of the prediction for a phantom of another seed, which was not used
     for training. Existing scans, slices, models and encodings are reused; scores and the report are computed again.
 
@@ -76,6 +78,9 @@ def run_demo(
     for layer in layers:
         step(f"encode {layer}", encode_slices, root, EncodeSettings(layer=layer), device=device)
         results.append(step(f"regress {layer}", regress_encoding, root, layer=layer))
+    baselines = step("baselines", score_baselines, root, fold=0)
+    if best := best_baselines(baselines):
+        results += [one for one in baselines if one.system == best[MEAN]]
     report = make_report(root, seconds=seconds)
     predictor, new = folder / "predictor", folder / "new-patient"
     step("export", export_predictor, root, predictor, layer=layers or None, cnn=True)

@@ -18,9 +18,9 @@ from ildfv.evaluation.thresholds import Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.head_answers import grid_pixels
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
-from ildfv.inference.predict import _pixels
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
 from ildfv.pipeline.expected import count_curves, exported_sigmoids, scan_sigmoids
@@ -102,7 +102,7 @@ def test_pixels_of_a_presence_head_are_interpolated_from_held_out_slices(predict
     loaded = Predictor.load(folder)
     head = loaded.info.heads[0].model_copy(update={"target": "presence", "counts": [curve, None]})
     volume = type("V", (), {"hu": np.empty((2, 1024, 1024))})
-    found = _pixels(head, np.array([[0.5, 1], [2, 1]]), volume)
+    found = grid_pixels(head, np.array([[0.5, 1], [2, 1]]), volume)
     np.testing.assert_array_equal(found, [[200, np.nan], [1200, np.nan]])
     assert isinstance(curve, Curve)
 
@@ -178,9 +178,12 @@ def test_several_heads_are_all_shown_and_the_primary_one_first(prediction):
     other = replace(prediction.head, name="cnn-other", performance="Other.")
     both = replace(prediction, heads={**prediction.heads, "cnn-other": other})
     page = prediction_page(both)
-    assert "fv-conv1 (primary)" in page
-    assert page.count("<table>") == 2
-    assert page.count("<svg") == 8
+    assert "<h2>Patterns, by fv-conv1</h2>" in page
+    first, others = page.split("<h2>Other systems</h2>")
+    assert "<summary>cnn-other</summary>" in others
+    for part in (first, others):
+        assert part.count("Look first at slices") == 1  # the table of a head
+        assert part.count("<svg") == 4
     assert list(both.to_dict()["heads"]) == ["fv-conv1", "cnn-other"]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -86,9 +87,12 @@ def test_json_and_csv_name_the_set_of_every_slice(with_sets):
 def test_the_page_says_what_cannot_be_decided(with_sets):
     page = prediction_page(with_sets)
     m = len(with_sets.positions)
-    assert "Slices, at 80 %" in page
-    for words in ("present", "absent", "cannot be decided", "unlike both"):
-        assert f"<td>{words} {m}</td>" in page
+    assert "Slices by conformal set, at 80\N{NO-BREAK SPACE}%" in page
+    columns = re.findall(r'<th class="n">([^<]+)</th>', page)
+    assert columns == ["present", "absent", "cannot be decided", "unlike both"]
+    for number, pattern in enumerate(with_sets.patterns):  # each pattern has another set on all slices
+        cells = "".join(f'<td class="n">{m * (WORDS[number] == words)}</td>' for words in WORDS)
+        assert f"<tr><td>{pattern}</td>{cells}</tr>" in page
 
 
 def test_the_card_names_the_patients_behind_the_sets(folder):

@@ -37,6 +37,7 @@ def test_a_second_demo_keeps_the_times_of_the_first(tmp_path, monkeypatch):
     for name in ("prepare_scans", "train_network", "write_folds", "load_folds"):
         monkeypatch.setattr(demo, name, step(name))
     monkeypatch.setattr(demo, "export_predictor", step("export_predictor"))
+    monkeypatch.setattr(demo, "score_baselines", lambda root, fold, progress: [])
     monkeypatch.setattr(demo, "predict_all", lambda *args, **options: ([{"scan": "scan-1"}], []))
     monkeypatch.setattr(demo, "make_report", lambda root, seconds: shown.append(dict(seconds)) or {"report": ""})
     Workspace.open_or_create(tmp_path / "workspace", version="test")

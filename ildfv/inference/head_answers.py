@@ -1,0 +1,91 @@
+"""The results of one head for a scan, from the scores of its slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ildfv.estimators.bags import pooled
+from ildfv.evaluation.thresholds import Decisions
+from ildfv.inference.batch import SliceBatch
+from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
+from ildfv.inference.model_card import against_baselines
+from ildfv.inference.prediction import HeadAnswer
+from ildfv.inference.schema import Head
+from ildfv.scans.volume import Volume
+from ildfv.scans.windows import GRID
+
+
+def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
+    """The results of a head for the scores (m, C) of a volume's slices.
+
+    lung: area of lung on each slice, cm², (m,). has_size: whether the pixel size is known.
+    """
+    decisions, patterns = decisions_of(head), range(scores.shape[1])
+    pixels = grid_pixels(head, scores, volume)
+    presence = decisions.predict(scores)
+    area = pixels * (volume.pixel_area if has_size else np.nan) / 100
+    scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
+    of_scan = scores.max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
+    conformal = head.conformal and conformal_of(head.conformal)
+    return HeadAnswer(
+        name=head.name,
+        scores=scores,
+        probability=decisions.probability(scores),
+        presence=presence,
+        pixels=pixels,
+        area=area,
+        thresholds=list(head.thresholds),
+        best=scores.argmax(axis=0),
+        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
+        first=[first_slices(scores[:, c], volume.positions) for c in patterns],
+        zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
+        auc=[_auc(head, pattern) for pattern in head.performance.patterns],
+        performance=against_baselines(head),
+        mean_error=_mean_errors(head, volume) if has_size else [],
+        sets=conformal.sets(scores) if conformal else None,
+        sets_level=conformal.level if conformal else None,
+        no_sets="" if conformal else head.no_conformal,
+        pooling=head.bags or "",
+        scan_scores=np.empty(0) if head.bags is None else of_scan[0],
+    )
+
+
+def _auc(head: Head, pattern: str) -> tuple[float, tuple[float, float] | None] | None:
+    """The AUC of a pattern on held-out patients and its 95 % interval; None if it is undefined."""
+    found = head.performance.patterns[pattern]
+    return None if found.auc is None else (found.auc, found.auc_interval)
+
+
+def grid_pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:
+    """Estimated number of pixels on the scan's own grid, (m, C); NaN for patterns where it cannot be estimated."""
+    known = head.target == "counts" or head.counts
+    pixels = estimated_pixels(scores, head.threshold, head.counts) if known else np.full(scores.shape, np.nan)
+    return pixels * grid_scale(volume.hu.shape[1:])
+
+
+def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
+    """For each pattern, the error of the mean area of a slice, cm², and the number of its held-out scans."""
+    scale = grid_scale(volume.hu.shape[1:]) * volume.pixel_area / 100
+    return [None if one is None else (one.pixels * scale, one.scans) for one in head.scan_errors]
+
+
+def grid_scale(shape: tuple[int, ...]) -> float:
+    """Number of pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid of the same square."""
+    return (max(shape) / GRID) ** 2
+
+
+def shares_of(answer: HeadAnswer, maps: np.ndarray, batch: SliceBatch) -> list[dict[str, float] | None]:
+    """For each pattern, the result of `sides` for the slices where it is present; None if there are no such slices."""
+    found: list[dict[str, float] | None] = []
+    for c in range(maps.shape[1]):
+        shown = np.flatnonzero(answer.presence[:, c])
+        if not len(shown):
+            found.append(None)
+            continue
+        masks = batch[shown].masks
+        lung, body = masks.of("lung", "rule"), masks.of("body", "rule")
+        assert lung is not None
+        assert body is not None
+        found.append(sides(maps[shown, c], lung, body))
+    return found
