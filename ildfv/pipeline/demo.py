@@ -39,9 +39,10 @@ def run_demo(
 ) -> dict:
     """Runs the demo in `folder` and returns its results as a dict.
 
-    report: path of the report. results: list of `Results`: the systems, then the best baseline. seconds: wall time of each step, over all runs in this
-    folder. predictor: its folder. prediction: page of the prediction for a phantom of another seed, which was not used
-    for training. Existing scans, slices, models and encodings are reused; scores and the report are computed again.
+    report: path of the report. results: list of `Results`: the systems, then the best baseline. seconds: wall time of
+    each step, over all runs in this folder. predictor: its folder. prediction: page of the prediction for a phantom of
+    another seed, which was not used for training. Existing scans, slices, models and encodings are reused; scores and
+    the report are computed again.
 
     InputError: the network does not have one of the layers, or the folder has more than `patients` patients. It is
     raised before any computation.
