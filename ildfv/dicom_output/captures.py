@@ -73,7 +73,7 @@ def _page(origin: Origin) -> np.ndarray:
         if answer.pooling:  # the scan may show a pattern that no single slice shows
             where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {n} slices alone"
         lines.append(
-            f"{pattern}: {where}; highest probability {_percent(answer.probability[:, c].max())}; "
+            f"{pattern}: {where}; highest probability {_percent(answer.highest_probability(c))}; "
             f"look first at slice {_number(origin, int(answer.best[c]))}"
         )
     return _drawn([*lines, "", *_wrapped([*prediction.notes, *prediction.statements])])

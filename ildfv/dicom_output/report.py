@@ -61,7 +61,7 @@ def _of_scan(origin: Origin, answer: HeadAnswer, c: int) -> MeasurementsAndQuali
     shown = answer.presence[:, c]
     measured = [
         _measure(codes.SLICES, int(shown.sum()), codes.COUNT),
-        _measure(codes.HIGHEST_PROBABILITY, answer.probability[:, c].max(), codes.RATIO),
+        _measure(codes.HIGHEST_PROBABILITY, answer.highest_probability(c), codes.RATIO),
         _measure(codes.TOTAL_AREA, answer.on_present_slices(answer.area, c), codes.CM2),
     ]
     best = origin.source.instances[origin.source.stored_index(int(answer.best[c]))]

@@ -7,10 +7,11 @@ import numpy as np
 from ildfv.estimators.bags import pooled
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.conformal import ABSENT, Conformal
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.model_card import against_baselines
-from ildfv.inference.prediction import HeadAnswer
+from ildfv.inference.prediction import HeadAnswer, in_lung
 from ildfv.inference.schema import Head
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
@@ -19,36 +20,50 @@ from ildfv.scans.windows import GRID
 def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
     """The results of a head for the scores (m, C) of a volume's slices.
 
+    Patterns of the lung are sought in the lung only: a slice outside it (`in_lung`) shows none, is not among the slices
+    to look at first, and does not contribute to the scan's probability; and no pattern covers more than the lung. The
+    neck and the abdomen may have high scores, because there are few such slices in the training data. Heads that pool
+    slice scores are an exception, because their scan scores must equal those that were calibrated: the score of the
+    scan and its presence then depend on all slices.
+
     lung: area of lung on each slice, cm², (m,). has_size: whether the pixel size is known.
     """
     decisions, patterns = decisions_of(head), range(scores.shape[1])
-    pixels = grid_pixels(head, scores, volume)
-    presence = decisions.predict(scores)
+    inside = in_lung(volume.positions, lung)
+    rows = np.flatnonzero(inside)
+    pixels = np.minimum(grid_pixels(head, scores, volume), (100 * lung / volume.pixel_area)[:, None])
+    presence = decisions.predict(scores) & inside[:, None]
     area = pixels * (volume.pixel_area if has_size else np.nan) / 100
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
-    of_scan = scores.max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
+    of_scan = scores[rows].max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
     conformal = head.conformal and conformal_of(head.conformal)
     return HeadAnswer(
         name=head.name,
         scores=scores,
-        probability=decisions.probability(scores),
+        probability=np.where(inside[:, None], decisions.probability(scores), np.nan),
         presence=presence,
         pixels=pixels,
         area=area,
         thresholds=list(head.thresholds),
-        best=scores.argmax(axis=0),
+        best=rows[scores[rows].argmax(axis=0)],
         scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
-        first=[first_slices(scores[:, c], volume.positions) for c in patterns],
+        first=[[int(rows[i]) for i in first_slices(scores[rows, c], volume.positions[rows])] for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         auc=[_auc(head, pattern) for pattern in head.performance.patterns],
         performance=against_baselines(head),
         mean_error=_mean_errors(head, volume) if has_size else [],
-        sets=conformal.sets(scores) if conformal else None,
+        sets=_sets(conformal, scores, inside) if conformal else None,
         sets_level=conformal.level if conformal else None,
         no_sets="" if conformal else head.no_conformal,
         pooling=head.bags or "",
         scan_scores=np.empty(0) if head.bags is None else of_scan[0],
     )
+
+
+def _sets(conformal: Conformal, scores: np.ndarray, inside: np.ndarray) -> list[list[str]]:
+    """The conformal set of every slice and pattern; "absent" outside the lung."""
+    outside = [ABSENT] * scores.shape[1]
+    return [row if shown else outside for row, shown in zip(conformal.sets(scores), inside, strict=True)]
 
 
 def _auc(head: Head, pattern: str) -> tuple[float, tuple[float, float] | None] | None:

@@ -83,7 +83,7 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
         "answer": answered(answer.present[c]),
         "slices": int(answer.presence[:, c].sum()) if answer.labelled[c] else "–",
         "scan": _percent(scan),
-        "probability": _percent(answer.probability[:, c].max()),
+        "probability": _percent(answer.highest_probability(c)),
         "area": _area(answer, c),
         "first": ", ".join(str(z + 1) for z in first) if answer.labelled[c] else "–",
         "where": _where(answer, c),

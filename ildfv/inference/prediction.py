@@ -26,8 +26,9 @@ class HeadAnswer:
     """The results of one head for m slices and C patterns.
 
     For each slice and pattern, (m, C): scores, NaN for a pattern without labels in the training data; probability, NaN
-    without calibration; presence; pixels, the estimated number of pixels of the scan's own grid, NaN if it cannot be
-    estimated; area in cm²; sets, the conformal sets in words, or None, in which case no_sets has the reason.
+    without calibration and outside the lung (`in_lung`); presence, False outside the lung; pixels, the estimated number
+    of pixels of the scan's own grid, at most those of the lung, NaN if it cannot be estimated; area in cm²; sets, the
+    conformal sets in words, or None, in which case no_sets has the reason.
 
     For each pattern, (C,): scan_probability, the probability that any slice shows the pattern, calibrated on the
     highest scores of held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and
@@ -84,6 +85,11 @@ class HeadAnswer:
         """
         known = not self.pooling and bool(np.isfinite(values[:, c]).any())
         return float(values[self.presence[:, c], c].sum()) if known else float("nan")
+
+    def highest_probability(self, c: int) -> float:
+        """The highest probability of pattern c on a slice; NaN without calibration."""
+        known = self.probability[np.isfinite(self.probability[:, c]), c]
+        return float(known.max()) if len(known) else float("nan")
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
@@ -185,7 +191,7 @@ class Prediction:
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
-                "highest_probability": _number(np.max(answer.probability[:, c])),
+                "highest_probability": _number(answer.highest_probability(c)),
                 "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
                 "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),
                 "look_first_at_slice": int(answer.best[c]),
@@ -240,17 +246,26 @@ class Prediction:
         return prediction_page(self, standalone=False)
 
 
+def in_lung(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Whether each slice is between the first and the last slice with lung, bool (m,).
+
+    A slice shows lung if its lung area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a
+    smaller area. positions: increasing along the scan, (m,). lung: area of lung on each slice, in any unit, (m,).
+    """
+    inside = lung >= EDGE * lung.max()
+    return (positions >= positions[inside].min()) & (positions <= positions[inside].max())
+
+
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
 
-    It is NaN for slices outside the lung, and for all slices if only one slice shows lung. A slice shows lung if its
-    lung area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a smaller area.
+    It is NaN for slices outside the lung (`in_lung`), and for all slices if only one slice shows lung.
     """
-    inside = lung >= EDGE * lung.max()
+    inside = in_lung(positions, lung)
     low, high = positions[inside].min(), positions[inside].max()
     if high <= low:
         return np.full(len(positions), np.nan)
-    return np.where((positions >= low) & (positions <= high), (positions - low) / (high - low), np.nan)
+    return np.where(inside, (positions - low) / (high - low), np.nan)
 
 
 def _known(rows: list[list[Any]], labelled: list[bool]) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
+from ildfv.inference.prediction import in_lung
 from ildfv.patterns import PRESENT, Threshold
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
@@ -123,14 +125,14 @@ class HeldOut:
         indices = np.concatenate([self.scored[results.system, fold][0] for fold in calibrated])
         scores = np.concatenate([self.scored[results.system, fold][1].scores for fold in calibrated])
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
-        counts, series = self.slices.counts[indices], self.slices.series[indices]
+        counts, series, inside = self.slices.counts[indices], self.slices.series[indices], self._in_lung(indices)
         curves = [] if target == COUNTS else count_curves(counts, scores)
         predictions = [self.scored[results.system, fold][1] for fold in tested]
         return {
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
             "sigmoids": exported_sigmoids(decisions.sigmoids),
-            "scan_sigmoids": exported_sigmoids(scan_sigmoids(series, presence, scores)),
+            "scan_sigmoids": exported_sigmoids(scan_sigmoids(series[inside], presence[inside], scores[inside])),
             "counts": curves,
             "scan_errors": scan_errors(series, counts, estimated_pixels(scores, results.threshold, curves)),
             **conformal_sets(
@@ -157,6 +159,13 @@ class HeldOut:
             "scan_errors": none,
             "no_conformal": "conformal sets need labels of slices, but only whole scans were labelled",
         }
+
+    def _in_lung(self, indices: np.ndarray) -> np.ndarray:
+        """Whether each of these slices is in the lung (`in_lung`), as in the prediction of its scan."""
+        inside = np.empty(len(self.slices), bool)
+        for first, end in itertools.pairwise(self.slices.starts):
+            inside[first:end] = in_lung(np.arange(first, end), self.slices.lung[first:end])
+        return inside[indices]
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
         """The comparisons of a head with the best baseline on the same slices; [] without baselines on all folds."""

@@ -46,16 +46,20 @@ class Maps(Protocol):
 class System:
     """The scores of one system on the m slices; NaN on slices that it has not scored.
 
-    scores, probability (NaN without calibration): (m, C). thresholds: per pattern, None if undetermined.
+    scores, probability (NaN if unknown): (m, C). thresholds: per pattern, None if undetermined. decided: the stored
+    presence of a prediction, as in `presence`; None: a score that reaches its threshold means presence.
     """
 
     name: str
     scores: np.ndarray
     probability: np.ndarray
     thresholds: Sequence[float | None]
+    decided: np.ndarray | None = None
 
     def presence(self) -> np.ndarray:
         """1 where a pattern is predicted, 0 where it is not, −1 without score or threshold; int8 (m, C)."""
+        if self.decided is not None:
+            return self.decided
         limits = np.array([np.nan if t is None else t for t in self.thresholds])
         known = np.isfinite(self.scores) & np.isfinite(limits)
         return np.where(known, self.scores >= limits, -1).astype(np.int8)

@@ -76,7 +76,10 @@ def _system(path: Path, name: str, head: dict[str, Any], patterns: list[str], sh
     scores, probability = (np.array(head["per_slice"][key], float) for key in ("scores", "probability"))
     for values in (scores, probability):
         check(values.shape == shape, f"{path}: {name} must have {shape} values (slices, patterns), got {values.shape}")
-    return System(name, scores, probability, [head["scan"][pattern]["threshold"] for pattern in patterns])
+    thresholds = [head["scan"][pattern]["threshold"] for pattern in patterns]
+    shown = np.array(head["per_slice"]["presence"] or np.empty(shape), float).reshape(shape)  # None becomes NaN
+    known = np.isfinite(shown) & np.array([limit is not None for limit in thresholds])
+    return System(name, scores, probability, thresholds, np.where(known, shown, -1).astype(np.int8))
 
 
 def _performance(heads: dict[str, Any]) -> list[str]:

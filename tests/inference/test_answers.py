@@ -18,12 +18,15 @@ from ildfv.evaluation.thresholds import Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.extent import first_slices, sides, zones
-from ildfv.inference.head_answers import grid_pixels
+from ildfv.inference.head_answers import grid_pixels, head_answer
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
+from ildfv.inference.prediction import in_lung
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
 from ildfv.pipeline.expected import count_curves, exported_sigmoids, scan_sigmoids
+from ildfv.scans.geometry import Geometry
+from ildfv.scans.volume import Volume
 
 SECRET = "CANARY-7731"
 
@@ -204,3 +207,37 @@ def test_page_and_json_state_that_maps_are_limited(prediction):
     assert prediction.to_dict()["contributions_limited"] is True
     assert "the removed part is spread evenly" in prediction_page(prediction)
     assert "the removed part is spread evenly" not in prediction_page(replace(prediction, limited=False))
+
+
+def test_patterns_are_sought_between_the_first_and_the_last_slice_with_lung():
+    lung = np.array([0.0, 1.0, 50.0, 0.5, 80.0, 1.0, 0.0])  # cm²; the mask of slice 3 failed
+    assert in_lung(np.arange(7.0), lung).tolist() == [False, False, True, True, True, False, False]
+    assert in_lung(np.arange(3.0), np.zeros(3)).all()  # a mask that found nothing excludes nothing
+
+
+def test_a_slice_outside_the_lung_shows_no_pattern_whatever_its_score(folder):
+    head = Predictor.load(folder).head()
+    head = head.model_copy(
+        update={
+            "conformal": schema.ConformalSets(
+                level=0.8,
+                present_from=[0.0] * 4,
+                absent_to=[0.0] * 4,
+                present_patients=[5] * 4,
+                absent_patients=[5] * 4,
+            )
+        }
+    )
+    m = 5
+    grid = Geometry((m, 512, 512), np.zeros(3), np.diag([20.0, 0.7, 0.7]))
+    volume = Volume(np.zeros(grid.shape, np.int16), grid, "P", "S", Path("scan"))
+    lung, scores = np.array([0.0, 0.0, 60.0, 80.0, 0.0]), np.full((m, 4), 2.0)
+    scores[[0, 4]] = 1000.0
+    found = head_answer(head, scores, volume, lung, has_size=True)
+    assert found.presence.any(axis=1).tolist() == [False, False, True, True, False]
+    assert {z for first in found.first for z in first} == {2, 3}
+    assert np.isnan(found.probability[[0, 1, 4]]).all()
+    assert [row[0] for row in found.sets] == ["absent", "absent", "present", "present", "absent"]
+    assert (found.area <= lung[:, None]).all()
+    within = head_answer(head, np.full((m, 4), 2.0), volume, lung, has_size=True)
+    np.testing.assert_array_equal(found.scan_probability, within.scan_probability)

@@ -1,12 +1,14 @@
 """The start of the viewer: the socket of the server, and what the page contains before its first request."""
 
+import json
 import socket
 from dataclasses import replace
 
 import pytest
 import uvicorn
-from viewer_support import SLICES, client, start_of
+from viewer_support import SLICES, client, make_prediction, start_of
 
+from ildfv.viewer.predictions import read_answer
 from ildfv.viewer.serve import serve
 from ildfv.viewer.study import open_study
 
@@ -40,3 +42,16 @@ def test_no_text_of_a_case_can_end_the_element(scan):
         page = TestClient(application(study, "token", {"host"}), base_url="http://host/token/")
         assert start_of(page)["case"]["notes"] == study.cases[0].notes
         assert "<script>alert" not in page.get("").text
+
+
+def test_the_stored_presence_of_a_prediction_is_shown(scan, tmp_path):
+    """A slice outside the lung shows no pattern, although its score reaches the threshold."""
+    folder = make_prediction(tmp_path / "answer", scan, maps=False)
+    content = json.loads((folder / "prediction.json").read_text())
+    stored = content["heads"]["fv-conv1"]["per_slice"]["presence"]
+    assert stored[-1] == [True] * 4
+    stored[-1] = [False, False, False, None]
+    (folder / "prediction.json").write_text(json.dumps(content))
+    shown = read_answer(folder).systems[0].presence()
+    assert shown[-1].tolist() == [0, 0, 0, -1]
+    assert shown[:-1].tolist() == [[int(one) for one in row] for row in stored[:-1]]

@@ -53,11 +53,19 @@ def make_prediction(folder: Path, scan: Path, *, maps: bool = True) -> Path:
         "heads": {
             "fv-conv1": {
                 "scan": {pattern: {"threshold": 2.0} for pattern in PATTERNS},
-                "per_slice": {"scores": scores.tolist(), "probability": (scores / 10).tolist()},
+                "per_slice": {
+                    "scores": scores.tolist(),
+                    "probability": (scores / 10).tolist(),
+                    "presence": (scores >= 2).tolist(),
+                },
             },
             "cnn": {
                 "scan": {pattern: {"threshold": None} for pattern in PATTERNS},
-                "per_slice": {"scores": (-scores).tolist(), "probability": [[None] * 4] * m},
+                "per_slice": {
+                    "scores": (-scores).tolist(),
+                    "probability": [[None] * 4] * m,
+                    "presence": [[False] * 4] * m,
+                },
             },
         },
     }
