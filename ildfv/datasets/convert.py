@@ -85,11 +85,21 @@ def convert_scan(task: Task) -> Outcome:
         return Outcome(reason=f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})")
     row = write_scan(task.out, scan, key=task.key)
     if task.sha256 and row.sha256 != task.sha256:
-        # The replaced part may be of an earlier version, which did not store the technique. Restoring its bytes keeps
-        # encodings and models of the workspace up to date.
-        earlier = write_scan(task.out, replace(scan, technique=UNKNOWN), key=task.key)
-        row = earlier if earlier.sha256 == task.sha256 else write_scan(task.out, scan, key=task.key)
+        row = _restored(task, scan) or write_scan(task.out, scan, key=task.key)
     return Outcome(row, labelled_slices(scan.counts))
+
+
+def _restored(task: Task, scan: ScanSlices) -> Row | None:
+    """The part as an earlier version wrote it, if the replaced part is of an earlier version.
+
+    Earlier versions stored neither checksums nor, before them, the technique. The same bytes keep encodings and models
+    of the workspace up to date.
+    """
+    for earlier in (scan, replace(scan, technique=UNKNOWN)):
+        row = write_scan(task.out, earlier, key=task.key, checksums=False)
+        if row.sha256 == task.sha256:
+            return row
+    return None
 
 
 def scan_slices(

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
-RUN = 3  # images are compared if this many consecutive slices have the same lung pixel counts in two scans
-REPEATS = 8  # runs with equal counts that are compared per scan; all slices of a cylinder have equal counts
+RUN = 3  # images are compared if this many consecutive slices have the same prints in two scans
+REPEATS = 8  # runs with equal prints that are compared per scan; all slices of a cylinder are equal
 
 
 @dataclass(frozen=True, order=True)
 class _Part:
-    """A part and the lung pixel counts of its scan. In sorted order, the copy to keep comes first."""
+    """A part and the prints of its slices. In sorted order, the copy to keep comes first.
+
+    prints: (m, 2), lung pixels and checksum of the images of each slice; (m, 1) without checksums.
+    """
 
     unlabelled: bool  # a labelled copy comes first
     in_input: bool  # then a copy that only an earlier run prepared
@@ -29,18 +32,18 @@ class _Part:
     source: str
     name: str
     patient: str = field(compare=False)
-    lung: np.ndarray = field(compare=False)  # (m,)
+    prints: np.ndarray = field(compare=False)
 
     def runs(self) -> Iterator[tuple[bytes, slice]]:
-        """Yields (lung pixel counts as bytes, slices): for the whole scan, then for each run of slices with lung."""
-        yield self.lung.tobytes(), slice(0, len(self.lung))
+        """Yields (prints as bytes, slices): for the whole scan, then for each run of slices with lung."""
+        yield self.prints.tobytes(), slice(0, len(self.prints))
         seen: Counter[bytes] = Counter()
-        for start in range(len(self.lung) - RUN + 1):
+        for start in range(len(self.prints) - RUN + 1):
             run = slice(start, start + RUN)
-            counts = self.lung[run].tobytes()
-            seen[counts] += 1
-            if self.lung[run].all() and seen[counts] <= REPEATS:
-                yield counts, run
+            prints = self.prints[run].tobytes()
+            seen[prints] += 1
+            if self.prints[run, 0].all() and seen[prints] <= REPEATS:
+                yield prints, run
 
 
 def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
@@ -63,12 +66,12 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
     found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
     same_person: dict[str, str] = {}  # by patient whose scans are removed: source of the copy that is kept
-    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by counts
+    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by prints
     for part in sorted(found):
         original = next(_originals_of(part, known, parts, warn), None)
         if original is None:
-            for counts, run in part.runs():
-                known[counts].append((part, run))
+            for prints, run in part.runs():
+                known[prints].append((part, run))
             continue
         reasons[part.name] = f"must not duplicate another scan, got slices of {original.source}"
         if original.patient != part.patient:
@@ -86,26 +89,31 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
 
 
 def _read_parts(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
-    """The parts of the store. Corrupt parts are omitted with a warning."""
+    """The parts of the store. Corrupt parts are omitted with a warning.
+
+    Parts of earlier versions have no checksums. If there is such a part, prints are lung pixel counts only, and images
+    are compared for every pair of scans with equal counts.
+    """
     found = []
     for name, row in parts.rows.items():
         source = sources.get(name, f"a scan of an earlier run (part {name})")
         try:
             with parts.open(name) as file:
                 patient, labelled = file.attrs["patient"].decode(), bool(file.attrs["labelled"])
-                found.append(
-                    _Part(not labelled, name in sources, "-" in row.key, source, name, patient, file["lung"][()])
-                )
+                columns = [file[one][()].astype(np.int64) for one in ("lung", "checksums") if one in file]
+                prints = np.stack(columns, axis=1)
+                found.append(_Part(not labelled, name in sources, "-" in row.key, source, name, patient, prints))
         except InputError as error:
             warn(f"not compared with other scans: {error}")
-    return found
+    columns_of_all = min((part.prints.shape[1] for part in found), default=0)
+    return [replace(part, prints=part.prints[:, :columns_of_all]) for part in found]
 
 
 def _originals_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
     """Yields the known parts that `part` duplicates."""
-    whole = slice(0, len(part.lung))
-    for counts, run in part.runs():
-        for other, other_run in known.get(counts, ()):
+    whole = slice(0, len(part.prints))
+    for prints, run in part.runs():
+        for other, other_run in known.get(prints, ()):
             comparable = (run, other_run) == (whole, whole) or other.patient != part.patient
             if comparable and _same_images(parts, (part.name, run), (other.name, other_run), warn):
                 yield other

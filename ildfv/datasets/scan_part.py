@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,8 +76,11 @@ class ScanSlices:
             raise InputError("a scan must have at least one slice, got 0")
 
 
-def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
-    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes."""
+def write_scan(folder: Path, scan: ScanSlices, *, key: str = "", checksums: bool = True) -> Row:
+    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes.
+
+    checksums: whether to store `image_checksums`, which parts of earlier versions lack.
+    """
     arrays: dict[str, np.ndarray] = {
         "images": np.asarray(scan.images, np.uint8),
         "labels": np.asarray(scan.labels, np.uint8),
@@ -86,6 +90,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         "healthy": np.full(len(scan.lung), UNLABELLED) if scan.healthy is None else scan.healthy,
     }
     arrays["healthy"] = np.asarray(arrays["healthy"], np.int32)
+    if checksums:
+        arrays["checksums"] = image_checksums(arrays["images"])
     if scan.density is not None:
         arrays["density"] = np.asarray(scan.density, np.float32)
     if scan.lung_masks is not None:
@@ -113,6 +119,11 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "") -> Row:
         attributes["resampled"] = scan.resampled
     attributes |= {name: value for name, value in asdict(scan.technique).items() if value not in (None, "")}
     return write_part(folder, scan.series, arrays, attributes, key=key, order=_content(scan))
+
+
+def image_checksums(images: np.ndarray) -> np.ndarray:
+    """The CRC-32 of each slice's images, uint32 (m,). `find_duplicates` compares it instead of the images."""
+    return np.array([zlib.crc32(np.ascontiguousarray(one)) for one in images], np.uint32)
 
 
 def _content(scan: ScanSlices) -> str:

@@ -1,13 +1,20 @@
 """Duplicate slices, also under two patient identities: which scan is kept, and which others are quarantined."""
 
 import logging
+from dataclasses import replace
 
+import numpy as np
+import pytest
 from preparing import prepare
 from test_prepare import SALT, run
+from test_slice_store import scan
 
+from ildfv.datasets import duplicates
+from ildfv.datasets.duplicates import find_duplicates
+from ildfv.datasets.scan_part import write_scan
 from ildfv.datasets.slice_store import Slices
 from ildfv.progress import Lines
-from ildfv.store.parts import Parts
+from ildfv.store.parts import Parts, writing_parts
 
 
 def test_one_scan_under_two_patients_is_used_once(tmp_path, files, inline):
@@ -102,3 +109,19 @@ def test_two_patients_of_one_study_are_reported(tmp_path, files, inline):
         files.series(tmp_path / f"scans/{number}", hu, patient=f"P-{number}", StudyInstanceUID=study)
     notes = [[note for note in scan.notes if "study" in note] for scan in run(tmp_path).prepared]
     assert notes == [["its study has scans of 2 patients: one person must have one PatientID"]] * 2 + [[]] * 2
+
+
+@pytest.mark.parametrize(("checksums", "compared"), [(True, 1), (False, 5)])
+def test_images_are_compared_only_if_their_checksums_are_equal(tmp_path, monkeypatch, checksums, compared):
+    """Scans of one slice often have equal numbers of lung pixels, such as 0, so that every pair would be compared."""
+    with writing_parts(tmp_path, "key") as parts:
+        for number in range(4):
+            one = replace(scan(number, 1), patient=f"patient{number}", lung=np.zeros(1, int))
+            if number == 3:
+                one = replace(one, images=scan(2, 1).images)
+            parts.add(write_scan(tmp_path, one, checksums=checksums or number))
+    pairs = []
+    same = duplicates._same_images
+    monkeypatch.setattr(duplicates, "_same_images", lambda *given: pairs.append(given) or same(*given))
+    assert list(find_duplicates(Parts(tmp_path), {}, pytest.fail)) == ["series3"]
+    assert len(pairs) == compared

@@ -61,11 +61,15 @@ def test_names_are_short_and_without_special_characters():
     assert long.endswith("…")
 
 
-def test_a_corrupt_part_of_an_earlier_version_is_restored_with_its_bytes(files, tmp_path, monkeypatch):
+@pytest.mark.parametrize("with_technique", [True, False])
+def test_a_corrupt_part_of_an_earlier_version_is_restored_with_its_bytes(files, tmp_path, monkeypatch, with_technique):
+    """Earlier versions stored no checksums of images; versions before them did not store the technique either."""
     files.series(tmp_path / "in", files.chest(), ConvolutionKernel="B70f")
-    now = convert.scan_slices
+    now, write = convert.scan_slices, convert.write_scan
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "scan_slices", lambda *a, **k: replace(now(*a, **k), technique=UNKNOWN))
+        patch.setattr(convert, "write_scan", lambda *a, **k: write(*a, **k, checksums=False))
+        if not with_technique:
+            patch.setattr(convert, "scan_slices", lambda *a, **k: replace(now(*a, **k), technique=UNKNOWN))
         prepare(tmp_path / "in", tmp_path / "out", salt=SALT)
     earlier = Slices(tmp_path / "out").key
     (path,) = (tmp_path / "out").glob("*.h5")
