@@ -123,8 +123,12 @@ def regress(
     region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
     fold: o.OwnFold = None,
     target: Annotated[
-        str, typer.Option(help="Regression target: counts, step, ramp or fraction (of the lung).")
-    ] = "counts",
+        str | None,
+        typer.Option(
+            help="Regression target: counts, step (presence), ramp or fraction (of the lung).",
+            show_default="counts for linear, step for ridge or without pixel counts",
+        ),
+    ] = None,
     head: Annotated[
         str,
         typer.Option(
@@ -145,6 +149,8 @@ def regress(
     verbose: o.Verbose = 0,
 ) -> None:
     """Fit the regression on the newest encoding and evaluate it on the held-out fold.
+
+    The name of the system contains every choice that is not the default, such as fv-conv1-ridge-density-off.
 
     Example: `ildfv regress`
     """

@@ -10,10 +10,12 @@ from ildfv.errors import check
 SLICE, BODY, LUNG = "slice", "body", "lung"
 REGIONS = (SLICE, BODY, LUNG)  # where descriptors are pooled
 PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
-LINEAR, LOGISTIC = "linear", "logistic"
-HEADS = (LINEAR, "ridge", LOGISTIC)
-STEP, FRACTION = "step", "fraction"
-TARGETS = ("counts", STEP, "ramp", FRACTION)  # of regressions
+LINEAR, RIDGE, LOGISTIC = "linear", "ridge", "logistic"
+HEADS = (LINEAR, RIDGE, LOGISTIC)
+COUNTS, STEP, FRACTION = "counts", "step", "fraction"
+TARGETS = (COUNTS, STEP, "ramp", FRACTION)  # of regressions
+PRESENCE = "presence"  # target of the logistic head
+USUAL_TARGET = {LINEAR: COUNTS, RIDGE: STEP, LOGISTIC: PRESENCE}  # by head; for few slices, presence
 AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
 FEW, PAPER = "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
@@ -39,12 +41,12 @@ def check_recipe(recipe: str, epochs: int | None = None, patience: int | None = 
         )
 
 
-def check_target(target: str) -> None:
-    """Raises InputError if the target of a regression is unknown."""
-    check(target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
+def check_target(target: str | None) -> None:
+    """Raises InputError if the target of a regression is unknown. None is the usual target of the head."""
+    check(target is None or target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
 
 
-def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) -> None:
+def check_head(head: str, target: str | None, ridge: str | float, density: str = AUTO) -> None:
     """Raises InputError if the head is unknown or an option does not apply to it."""
     check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
     check(
@@ -52,7 +54,7 @@ def check_head(head: str, target: str, ridge: str | float, density: str = AUTO) 
         f'ridge must be auto with head "{head}", which chooses its penalties by cross-validation, got {ridge}',
     )
     check(
-        head != LOGISTIC or target == "counts",
+        head != LOGISTIC or target is None,
         f'target must be omitted with head "logistic", which is always fitted to presence, got "{target}"',
     )
     check(density in (AUTO, OFF), f'density must be {AUTO} or {OFF}, got "{density}"')

@@ -14,11 +14,10 @@ from ildfv.pipeline.choices import AUTO, LINEAR
 from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encode import EncodeSettings, encode
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.heads import PRESENCE, fit_on_encodings
+from ildfv.pipeline.heads import fit_on_encodings
 from ildfv.pipeline.labels import regression_targets
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.systems import System
-from ildfv.pipeline.systems import system as system_of
+from ildfv.pipeline.systems import System, on_fold
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
 from ildfv.store.atomic import key_of
@@ -68,13 +67,12 @@ class Everyone:
         """
         settings, target = self.workspace.settings, system.info["regress"]["target"]
         if system.kind != LINEAR:
-            given = "counts" if target == PRESENCE else target
             found = fit_on_encodings(
                 system.kind,
                 encodings,
                 self.slices,
                 self.split,
-                target=given,
+                target=target,
                 threshold=settings.threshold,
                 seed=settings.seed,
                 density=system.info["regress"].get("density", AUTO),
@@ -98,6 +96,6 @@ class Everyone:
         """The median over the folds of the penalty divided by the number of fit slices."""
         found = []
         for fold in folds:
-            one = system_of(self.workspace, system.layer, system.region, system.kind, fold)
+            one = on_fold(self.workspace, system, fold)
             found.append(one.info["regress"]["ridge"] / one.encodings[0].info["fit_slices"])
         return float(np.median(found))

@@ -34,7 +34,7 @@ from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.labels import presence_labels, regression_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.system_names import regression_folder, system_name
+from ildfv.pipeline.system_names import Choices, regression_folder, system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
@@ -43,7 +43,6 @@ from ildfv.store.lock import writing
 from ildfv.store.models import load_model, save_model
 
 JOINED = "+"  # separates the names of the layers of a head on several encodings
-PRESENCE = "presence"
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def regress_head(
             "region": region,
             "scales": list(found.scales),
             "head": kind,
-            "target": PRESENCE if kind == LOGISTIC else target,
+            "target": target,
             "penalties": [None if np.isnan(p) else float(p) for p in found.head.penalties],
             "density": density,
             "used": dict(zip(PATTERNS, found.used, strict=True)),
@@ -176,7 +175,7 @@ def regress_head(
     }
     tensors = found.head.to_tensors() | ({} if found.standard is None else found.standard.to_tensors())
     home = workspace.encoding_dir(layer, split.fold, region)
-    folder = regression_folder(home, kind, bags)
+    folder = regression_folder(home, Choices(kind, target, bags, density))
     with writing(folder):
         sweep(folder)
         save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
@@ -184,7 +183,7 @@ def regress_head(
         workspace,
         slices,
         replace(split, validation=split.train),
-        system=system_name(home, kind, bags),
+        system=system_name(folder),
         validation_scores=found.held_out,
         test_scores=found.test,
         settings=settings,

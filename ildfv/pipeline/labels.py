@@ -7,7 +7,8 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.patterns import PRESENT, THRESHOLD, Threshold, lung_percentage, presence
-from ildfv.pipeline.choices import FRACTION, STEP, check_target
+from ildfv.pipeline.choices import COUNTS, FRACTION, STEP, USUAL_TARGET, check_target
+from ildfv.progress import Progress
 
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
@@ -18,6 +19,17 @@ def presence_labels(slices: Slices, indices: np.ndarray, threshold: Threshold) -
 def as_targets(found: np.ndarray) -> np.ndarray:
     """Presence 1, 0 or −1 (unknown) as 1, 0 or NaN, float64."""
     return np.where(found < 0, np.nan, found.astype(np.float64))
+
+
+def target_of(head: str, target: str | None, slices: Slices, progress: Progress) -> str:
+    """The target, or the usual target of the head: counts become step if labels only state the presence."""
+    if target is not None:
+        return target
+    usual = USUAL_TARGET[head]
+    if usual != COUNTS or not (slices.counts >= PRESENT).any():
+        return usual
+    progress.note("target step: labels state the presence of patterns, not their pixels")
+    return STEP
 
 
 def regression_targets(target: str, slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:

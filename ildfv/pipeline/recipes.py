@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import SCAN, Results
@@ -90,8 +91,11 @@ def fit(
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
     n_labelled, of_scans = int(slices.labelled.sum()), slices.scan_labels is not None
     chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH or of_scans else PAPER
-    what = f"{n_labelled:,} slices of labelled scans" if of_scans else f"{n_labelled:,} labelled slices"
+    what = f"{counted(n_labelled, 'slice')} of labelled scans" if of_scans else counted(n_labelled, "labelled slice")
     progress.note(f"recipe {chosen}: {what}")
+    unused = [f"--{name}" for name, value in (("epochs", epochs), ("patience", patience)) if value is not None]
+    if chosen == FEW and unused:
+        progress.note(f"recipe few trains no network, so {' and '.join(unused)} has no effect: use --recipe paper")
     score_baselines(root, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:
@@ -141,14 +145,12 @@ def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | N
         systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
     for layers in systems:
         for head in heads:
-            target = "counts" if head == "logistic" else "step"  # "logistic" accepts only the default
             regress_encoding(
                 root,
                 layer=JOINED.join(layers),
                 region=LUNG,
                 fold=fold,
                 head=head,
-                target=target,
                 bags=bags,
                 progress=progress,
             )

@@ -22,10 +22,10 @@ from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
-from ildfv.pipeline.labels import regression_targets
+from ildfv.pipeline.labels import regression_targets, target_of
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
-from ildfv.pipeline.system_names import regression_folder, system_name
+from ildfv.pipeline.system_names import Choices, regression_folder, system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, sweep
@@ -43,7 +43,7 @@ def regress_encoding(
     layer: str | None = None,
     region: str = SLICE,
     fold: int | None = None,
-    target: str = "counts",
+    target: str | None = None,
     ridge: str | float = "auto",
     head: str = LINEAR,
     density: str = AUTO,
@@ -55,8 +55,9 @@ def regress_encoding(
     The result is None on ranks other than 0. The results are also written to results/.
 
     layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
-    threshold T; "step" or "ramp" of them (the paper's Fig. 3); or "fraction", the fraction of the lung. head: "linear"
-    or, for few slices, "ridge" or "logistic" (`pipeline.heads`).
+    threshold T; "step" or "ramp" of them (the paper's Fig. 3); or "fraction", the fraction of the lung. By default,
+    counts for the linear head if the labels are pixel counts, otherwise step. head: "linear" or, for few slices,
+    "ridge" or "logistic" (`pipeline.heads`). Every choice that is not the default is part of the name of the system.
 
     The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
@@ -73,6 +74,7 @@ def regress_encoding(
     check_target(target)
     pooling = pooling_of(slices, bags)
     check_head_of_labels(head, slices)
+    target = target_of(head, target, slices, progress)
     layers = [None] if layer is None else layer.split(JOINED)
     check(
         head != LINEAR or len(layers) == 1,
@@ -119,7 +121,8 @@ def regress_encoding(
         },
         "encode": encoding.info["inputs"],
     }
-    folder = regression_folder(encoding.folder, head)
+    asked = AUTO if ridge_penalty(ridge) is None else str(ridge)
+    folder = regression_folder(encoding.folder, Choices(head, target, penalty=asked))
     with writing(folder):
         sweep(folder)
         save_model(folder, found.model.to_tensors(), {**found.model.info(), **settings})
@@ -127,7 +130,7 @@ def regress_encoding(
         workspace,
         slices,
         split,
-        system=system_name(encoding.folder, head),
+        system=system_name(folder),
         validation_scores=found.validation,
         test_scores=found.test,
         settings=settings,

@@ -10,26 +10,31 @@ from ildfv.errors import check
 from ildfv.pipeline.choices import HEADS, LINEAR, SLICE
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED
-from ildfv.pipeline.system_names import regression_folder, system_name
+from ildfv.pipeline.system_names import FOLDER, Choices, system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.models import has_model, load_info
 
 
 @dataclass(frozen=True)
 class System:
-    """A regression of kind "linear", "ridge" or "logistic" on one encoding or on several of one fold and region.
+    """A regression on one encoding or on several of one fold and region. model: the folder of the regression."""
 
-    bags: with labels of scans, how slice scores are pooled; otherwise None. model: the folder of the regression.
-    """
-
-    name: str  # the name of its results, such as fv-filters+patches-lung-ridge
-    kind: str
+    choices: Choices
     layer: str  # the layers of the encodings, joined by "+"
     region: str
-    bags: str | None
     fold: int
     encodings: tuple[Encoding, ...]
     model: Path
+
+    @property
+    def name(self) -> str:
+        """The name of its results, such as fv-filters+patches-lung-ridge."""
+        return system_name(self.model)
+
+    @property
+    def kind(self) -> str:
+        """Its head: "linear", "ridge" or "logistic"."""
+        return self.choices.head
 
     @property
     def info(self) -> dict:
@@ -39,56 +44,87 @@ class System:
     @property
     def how(self) -> str:
         """The command that fits and scores the system again."""
-        return _command(self.layer, self.region, self.kind, self.bags, self.fold)
+        return _command(self.layer, self.region, self.choices, self.fold)
 
 
-def system(workspace: Workspace, layer: str, region: str, kind: str, fold: int, bags: str | None = None) -> System:
-    """The system of this kind on the newest encodings.
-
-    InputError: the regression is not fitted, or was fitted on earlier encodings.
-    """
-    home = workspace.encoding_dir(layer, fold, region)
-    model = regression_folder(home, kind, bags)
-    how = _command(layer, region, kind, bags, fold)
-    check(has_model(model), f"{home} must have a fitted {kind} regression, got none: run `{how}`")
-    names = [workspace.encoding_dir(one, fold, region).parent.name for one in layer.split(JOINED)]
-    encodings = tuple(newest(workspace, fold, name) for name in names)
-    recorded = load_info(model).get("encode")
-    now = encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings}
-    check(recorded == now, f"{model} must be fitted on the current encoding, which has changed: run `{how}`")
-    return System(system_name(home, kind, bags), kind, layer, region, bags, fold, encodings, model)
+def on_fold(workspace: Workspace, system: System, fold: int) -> System:
+    """The system with the choices of `system`, fitted without another fold. The errors are those of `chosen`."""
+    model = workspace.encoding_dir(system.layer, fold, system.region) / system.model.name
+    return _current(workspace, system.layer, system.region, fold, model, system.choices)
 
 
 def chosen(
     workspace: Workspace,
     layers: Sequence[str],
     region: str,
-    kinds: Sequence[str],
+    heads: Sequence[str],
     fold: int | None,
     poolings: Sequence[str | None] = (None,),
 ) -> list[System]:
     """The systems of the given layers, in this order, or of the newest encoding if no layers are given.
 
-    A layer may be several layers joined, such as filters+patches. kinds: kinds of regressions; if empty, all that are
-    fitted. fold: by default the fold of the newest encoding. poolings: with labels of scans, the values of
-    `System.bags` to consider.
+    InputError: a regression is not fitted, or was fitted on earlier encodings.
+
+    layers: a layer may be several layers joined, such as filters+patches. heads: kinds of regressions, or kinds with
+    choices as in names of systems, such as ridge-density-off; if empty, all that are fitted. A kind alone is the
+    regression with the default choices or, if it is not fitted, all of this kind. fold: by default the fold of the
+    newest encoding. poolings: with labels of scans, the values of `Choices.bags` to consider.
     """
-    for kind in kinds:
-        check(kind in HEADS, f'head must be one of {", ".join(HEADS)}, got "{kind}"')
+    for head in heads:
+        known = head.split("-")[0] in HEADS
+        check(known, f'head must be {", ".join(HEADS)}, or one of these with its choices, got "{head}"')
     named = [workspace.encoding_dir(layer.split(JOINED)[0], 0, region).parent.name for layer in layers]
     last = newest(workspace, fold, named[0] if named else None)
     if layers:
         pairs = [(layer, region) for layer in layers]
     else:
         pairs = [(layer, last.region) for layer in _scored_layers(workspace, last)]
-    found = []
-    for layer, where in pairs:
-        home = workspace.encoding_dir(layer, last.fold, where)
-        fitted = [kind for kind in HEADS if _fitted(home, kind, poolings)]
-        for kind in kinds or fitted or [LINEAR]:
-            for bags in _fitted(home, kind, poolings) or poolings[:1]:  # if none is fitted, `system` raises an error
-                found.append(system(workspace, layer, where, kind, last.fold, bags))
+    return [
+        _current(workspace, layer, where, last.fold, model, choices)
+        for layer, where in pairs
+        for model, choices in _selected(workspace, layer, where, last.fold, heads, poolings)
+    ]
+
+
+Fitted = tuple[Path, Choices]  # the folder of a regression, and its choices
+
+
+def _selected(
+    workspace: Workspace, layer: str, region: str, fold: int, heads: Sequence[str], poolings: Sequence[str | None]
+) -> list[Fitted]:
+    """The regressions on a layer that `heads` and `poolings` name, see `chosen`."""
+    home = workspace.encoding_dir(layer, fold, region)
+    fitted = [one for one in _fitted(home) if one[1].bags in poolings]
+    found: list[Fitted] = [] if heads else fitted
+    for head in heads or ([] if fitted else [LINEAR]):
+        kind = head.split("-")[0]
+        named = [one for one in fitted if one[1].label == head]
+        named = named or [one for one in fitted if one[1].head == head]
+        got = ", ".join(choices.label for _, choices in fitted) or "none"
+        how = _command(layer, region, Choices(kind, bags=poolings[0]), fold)
+        check(bool(named), f"{home} must have a fitted {head} regression, got {got}: run `{how}`")
+        found += [one for one in named if one not in found]
     return found
+
+
+def _fitted(home: Path) -> list[Fitted]:
+    """All fitted regressions in the folder of an encoding, those of the first head first."""
+    infos = {folder: load_info(folder) for folder in sorted(home.glob(f"{FOLDER}*")) if has_model(folder)}
+    # Regressions of experiments do not record their choices under "regress".
+    found = [(folder, Choices.recorded(info["regress"])) for folder, info in infos.items() if "regress" in info]
+    return sorted(found, key=lambda one: HEADS.index(one[1].head))
+
+
+def _current(workspace: Workspace, layer: str, region: str, fold: int, model: Path, choices: Choices) -> System:
+    """The system of a regression. InputError: it is not fitted, or was fitted on earlier encodings."""
+    how = _command(layer, region, choices, fold)
+    check(has_model(model), f"{model.parent} must have a fitted {choices.label} regression, got none: run `{how}`")
+    names = [workspace.encoding_dir(one, fold, region).parent.name for one in layer.split(JOINED)]
+    encodings = tuple(newest(workspace, fold, name) for name in names)
+    recorded = load_info(model).get("encode")
+    now = encodings[0].inputs if len(encodings) == 1 else {one.layer: one.inputs for one in encodings}
+    check(recorded == now, f"{model} must be fitted on the current encoding, which has changed: run `{how}`")
+    return System(choices, layer, region, fold, encodings, model)
 
 
 def _scored_layers(workspace: Workspace, encoding: Encoding) -> list[str]:
@@ -96,7 +132,7 @@ def _scored_layers(workspace: Workspace, encoding: Encoding) -> list[str]:
 
     Joined layers are returned only if there is no regression on the encoding alone.
     """
-    folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/regression*"))
+    folders = sorted(workspace.encodings_dir.glob(f"*/fold-{encoding.fold}/{FOLDER}*"))
     suffix = "" if encoding.region == "slice" else f"-{encoding.region}"
     names = {folder.parent.parent.name for folder in folders if has_model(folder)}
     if encoding.layer + suffix in names:
@@ -105,12 +141,6 @@ def _scored_layers(workspace: Workspace, encoding: Encoding) -> list[str]:
     return [layer for layer in layers if encoding.layer in layer.split(JOINED)] or [encoding.layer]
 
 
-def _fitted(home: Path, kind: str, poolings: Sequence[str | None]) -> list[str | None]:
-    """The poolings for which a regression of this kind is fitted."""
-    return [bags for bags in poolings if has_model(regression_folder(home, kind, bags))]
-
-
-def _command(layer: str, region: str, kind: str, bags: str | None, fold: int) -> str:
-    given = {"region": region if region != SLICE else None, "head": kind if kind != LINEAR else None, "bags": bags}
-    options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
-    return f"ildfv regress --layer {layer}{options} --fold {fold}"
+def _command(layer: str, region: str, choices: Choices, fold: int) -> str:
+    where = "" if region == SLICE else f" --region {region}"
+    return f"ildfv regress --layer {layer}{where}{choices.options} --fold {fold}"

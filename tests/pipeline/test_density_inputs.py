@@ -116,7 +116,7 @@ def test_densities_of_test_patients_change_nothing_that_is_fitted(study, tmp_pat
 
 def test_with_density_off_only_projections_are_used(study):
     regress_encoding(study.root, layer="filters", head="ridge", target="step", density="off")
-    tensors, info = load_model(study.encoding_dir("filters", 0) / "regression-ridge")
+    tensors, info = load_model(study.encoding_dir("filters", 0) / "regression-ridge-density-off")
     assert info["inputs"]["density"] == []
     assert set(tensors) == {"coef", "intercept"}
     assert tensors["coef"].shape == (4, info["inputs"]["encodings"][0]["dimensions"])

@@ -33,7 +33,7 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.report import make_report
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.split import load_folds, split_slices, write_folds
-from ildfv.pipeline.system_names import regression_folder
+from ildfv.pipeline.system_names import Choices, regression_folder
 from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.verify import verify_workspace
@@ -198,9 +198,13 @@ def test_bags_are_refused_with_labels_of_slices(tmp_path):
         regress_encoding(workspace.root, head="logistic", bags="max")
 
 
+def logistic(bags):
+    return Choices("logistic", bags=bags, density="off")
+
+
 def slice_scores(workspace, fold, bags):
     """The scores of all slices by the head on filters without the held-out fold."""
-    tensors, info = load_model(regression_folder(workspace.encoding_dir("filters", fold), "logistic", bags))
+    tensors, info = load_model(regression_folder(workspace.encoding_dir("filters", fold), logistic(bags)))
     (one,) = info["inputs"]["encodings"]
     return newest(workspace, fold, "filters").projections() / one["scale"] @ tensors["coef"].T + tensors["intercept"]
 
@@ -230,12 +234,12 @@ def test_systems_that_pool_in_different_ways_have_their_own_results_models_and_h
     given = {"layer": "filters", "head": "logistic", "density": "off"}
     found = {bags: regress_encoding(workspace.root, bags=bags, **given) for bags in POOLINGS}
     names = {bags: one.system for bags, one in found.items()}
-    assert names == {"noisy-or": "fv-filters-logistic", "max": "fv-filters-logistic-max"}
+    assert names == {"noisy-or": "fv-filters-logistic-density-off", "max": "fv-filters-logistic-max-density-off"}
     stored = workspace.results()
     for bags, name in names.items():
         assert stored[f"{name}-fold-0"].settings["regress"]["bags"] == bags
         assert (
-            load_info(regression_folder(workspace.encoding_dir("filters", 0), "logistic", bags))["regress"]["bags"]
+            load_info(regression_folder(workspace.encoding_dir("filters", 0), logistic(bags)))["regress"]["bags"]
             == bags
         )
     page = Path(make_report(workspace.root)["report"]).read_text()
