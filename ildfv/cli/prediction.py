@@ -37,7 +37,8 @@ def export(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            help="Regression on the Fisher vectors: linear, ridge or logistic; may be repeated.",
+            help="Regression on the Fisher vectors: linear, ridge or logistic, or with the choices of a system's name, "
+            "such as ridge-density-off; may be repeated.",
             show_default="all that were fitted",
         ),
     ] = None,
@@ -133,6 +134,13 @@ def predict(
             show_default="the series with the most slices",
         ),
     ] = None,
+    lung_masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of lung masks, each named like its scan, as for `ildfv prepare`.",
+            show_default="the lung is found as on the training slices",
+        ),
+    ] = None,
     follow_up: Annotated[
         bool, typer.Option("--follow-up", help="Compare two scans of a patient, the earlier one first.")
     ] = False,
@@ -190,6 +198,11 @@ def predict(
     option = "--cam" if cam else "--cnn-maps"
     writes_maps = out is not None and not follow_up
     check(method is None or writes_maps, f"{option} needs --out and cannot be used with --follow-up")
+    if lung_masks is not None:
+        from ildfv.datasets.lung_masks import check_folder_of_masks
+
+        check_folder_of_masks(lung_masks)
+        check(not follow_up, "--lung-masks cannot be used with --follow-up")
     for folder in (out, dicom):
         if folder is not None:
             check_folder(folder)
@@ -227,6 +240,7 @@ def predict(
         keep_identity=keep_identity,
         fresh=fresh,
         cnn_maps=method,
+        lung_masks=lung_masks,
         progress=progress,
     )
     if not _show_predictions(answered, failed, delivered, with_dicom=dicom is not None or store, as_json=as_json):
@@ -248,6 +262,7 @@ def _show_predictions(
         output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
     for one in failed:
         where = f"{one['source']}, {one['scan']}" if "scan" in one else one["source"]
+        where += f" (file {one['position']} in the order of paths)" if "position" in one else ""
         output.errors.print(f"{where}: {one['reason']}", style="red", soft_wrap=True)
     return False
 

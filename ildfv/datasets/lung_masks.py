@@ -25,15 +25,29 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
     The mask of `base`/a/ct.nii.gz is `folder`/a/ct with the suffix of a volume file. The mask of a DICOM series in
     `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix.
     """
-    check(folder.is_dir(), f"lung masks must be in a folder, got {folder}, which is not a folder")
+    check_folder_of_masks(folder)
     check(
         not folder.resolve().is_relative_to(base.resolve()),
         f"lung masks must be outside the folder of scans, where they would be read as scans, got {folder}: move them",
     )
+    assign_masks(found, folder, base, named=True)
+
+
+def check_folder_of_masks(folder: Path) -> None:
+    """Raises `InputError` unless the folder of lung masks exists."""
+    check(folder.is_dir(), f"lung masks must be in a folder, got {folder}, which is not a folder")
+
+
+def assign_masks(found: Discovery, folder: Path, base: Path, *, named: bool) -> None:
+    """Like `with_masks`, without its checks of the folders. named: whether reasons contain the names of masks.
+
+    base: the folder in which the scans were found, or a file.
+    """
+    base = base if base.is_dir() else base.parent
     kept = []
     for scan in found.scans:
         try:
-            kept.append(replace(scan, mask=_mask_of(scan, folder, base)))
+            kept.append(replace(scan, mask=_mask_of(scan, folder, base, named)))
         except InputError as error:
             found.quarantined.append(Unused(scan.source, explained(error), len(scan.files), scan.series))
     found.scans = kept
@@ -58,7 +72,7 @@ def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
     return mask
 
 
-def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
+def _mask_of(scan: Scan, folder: Path, base: Path, named: bool) -> Path:
     """The file of the scan's mask. Raises `InputError` if there is none, or there are several."""
     if scan.dicom is not None:
         home = scan.source if scan.source.is_dir() else scan.source.parent / stem(scan.source.name)
@@ -71,7 +85,8 @@ def _mask_of(scan: Scan, folder: Path, base: Path) -> Path:
         path for name in names if name != "." for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()
     ]
     found = sorted(set(here))
-    expected = " or ".join(name for name in names if name != ".")
+    expected = " or ".join(name for name in names if name != ".") if named else "like the scan"
     check(len(found) > 0, f"a scan must have a lung mask, got none named {expected} in {folder}")
-    check(len(found) == 1, f"a scan must have one lung mask, got {', '.join(path.name for path in found)}")
+    several = ", ".join(path.name for path in found) if named else len(found)
+    check(len(found) == 1, f"a scan must have one lung mask, got {several}")
     return found[0]

@@ -18,9 +18,10 @@ from ildfv.counted import counted
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
+from ildfv.inference.chosen_series import choose, identity_of
 from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
-from ildfv.inference.predict import choose, identity_of, predicted
+from ildfv.inference.predict import predicted
 from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym

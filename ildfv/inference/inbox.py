@@ -6,18 +6,22 @@ import errno
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ildfv.counted import counted
 from ildfv.datasets.classify import ZIPPED
+from ildfv.datasets.lung_masks import assign_masks, check_folder_of_masks
 from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
+from ildfv.inference.chosen_series import choose, identity_of
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
+from ildfv.inference.file_position import FilePositions
+from ildfv.inference.given_masks import check_masks
 from ildfv.inference.input import check_kind, scans_in
-from ildfv.inference.predict import choose, identity_of, predicted
+from ildfv.inference.predict import predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
@@ -25,7 +29,7 @@ from ildfv.inference.unanswered import explained_unused, named, notes_on_unused,
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
-from ildfv.store.atomic import read_json
+from ildfv.store.atomic import read_json, sha256
 from ildfv.store.lock import writing
 
 FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # errors that may not name a file
@@ -54,7 +58,8 @@ class Options:
     each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
     the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps of the
     outputs of the network, if they are to be written. shown: name of the source in the outputs; None: its path. notes:
-    sentences that precede the notes of each prediction.
+    sentences that precede the notes of each prediction. lung_masks: folder of the user's lung masks
+    (`datasets.lung_masks`).
     """
 
     out: Path | None = None
@@ -65,6 +70,7 @@ class Options:
     cnn_maps: CnnMethod | None = None
     shown: str | None = None
     notes: Sequence[str] = ()
+    lung_masks: Path | None = None
 
 
 def predict_all(
@@ -81,6 +87,7 @@ def predict_all(
     cnn_maps: CnnMethod | None = None,
     shown: str | None = None,
     notes: Sequence[str] = (),
+    lung_masks: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
@@ -94,7 +101,10 @@ def predict_all(
     )
     if cnn_maps is not None:
         loaded.check_cnn_maps(cnn_maps)
-    options = Options(out, series, delivery, keep_identity, fresh, cnn_maps, shown, notes)
+    if lung_masks is not None:
+        check_folder_of_masks(lung_masks)
+        check_masks(loaded, lung_masks)
+    options = Options(out, series, delivery, keep_identity, fresh, cnn_maps, shown, notes, lung_masks)
     answered: list[dict] = []
     failed: list[dict] = []
     for source in sources:
@@ -110,6 +120,7 @@ class _Source:
     options: Options
     given: Path
     progress: Progress
+    positions: FilePositions = field(default_factory=FilePositions)
 
     def predict(self, path: Path, answered: list[dict], failed: list[dict]) -> None:
         """Adds the predictions of a folder or file to `answered` and its failures to `failed`.
@@ -125,6 +136,8 @@ class _Source:
                 check_kind(found, folder, grey)
             else:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
+            if self.options.lung_masks is not None:
+                assign_masks(found, self.options.lung_masks, folder, named=self.options.keep_identity)
             chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
                 with self.reported(failed, path, folder, scan):
@@ -133,7 +146,7 @@ class _Source:
                     answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
             for unused in lost:
                 reason = f"a scan has no prediction: {explained_unused(unused, folder)}"
-                failed.append(self.failure(reason, path, folder, **named(unused, failed)))
+                failed.append(self.failure(reason, path, folder, **self.name(unused, path, folder, failed)))
         for archive in archives:
             self.predict(archive, answered, failed)
 
@@ -159,8 +172,19 @@ class _Source:
         else:
             return
         input_ = Unused(path, reason) if scan is None and path != self.given else scan  # an archive has no pseudonym
-        name = {} if input_ is None else named(input_, failed)
+        name = {} if input_ is None else self.name(input_, path, folder or path, failed)
         failed.append(self.failure(reason, path, folder or path, **name))
+
+    def name(self, input_: Scan | Unused, path: Path, folder: Path, failed: Sequence[dict]) -> dict[str, Any]:
+        """The fields of an entry of `failed` that identify the input, also without `keep_identity`.
+
+        In addition to those of `named`, "position" (`FilePositions`) of the file below the source. For a file in an
+        archive that is itself in a folder, it is the position of the archive.
+        """
+        file = input_.source if isinstance(input_, Unused) else min(input_.files)
+        inside = (file, folder) if path == self.given else (path, self.given)
+        position = self.positions.of(*inside)
+        return named(input_, failed) | ({} if position is None else {"position": position})
 
     def failure(self, reason: str, path: Path, folder: Path, **name: Any) -> dict:
         """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `named`.
@@ -170,7 +194,7 @@ class _Source:
         shown = self.options.shown or str(self.given)
         reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         if not self.options.keep_identity:
-            for names in {folder, self.given}:
+            for names in {folder, self.given, self.options.lung_masks or folder}:
                 reason = without_names(reason, names)
         return {"source": shown, **name, "reason": reason}
 
@@ -254,6 +278,9 @@ def _finished(path: Path, predictor: Predictor, options: Options, scan: Scan) ->
     check(same, f"{path} was written with another predictor: {instead}")
     n, m = answer.get("slices"), scan.geometry.shape[0]  # a series may have been incomplete when it was predicted
     check(n == m, f"{path} must be a prediction of the {counted(m, 'slice')} of the scan, got {n}: {instead}")
+    mask = None if scan.mask is None else sha256(scan.mask)
+    same = answer.get("lung_mask_sha256") == mask
+    check(same, f"{path} was written with {'another' if mask else 'a'} lung mask: {instead}")
     identified = answer.get("identity") is not None
     was = "with" if identified else "without"
     check(identified == options.keep_identity, f"{path} was written {was} --keep-identity: {instead}")

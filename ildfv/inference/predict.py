@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
-from ildfv.datasets.records import Discovery, Scan
-from ildfv.errors import InputError, check
+from ildfv.datasets.lung_masks import read_lung_mask
+from ildfv.datasets.records import Scan
+from ildfv.errors import check
 from ildfv.inference.batch import SliceBatch
+from ildfv.inference.chosen_series import choose, identity_of
 from ildfv.inference.cnn_methods import CnnMethod
+from ildfv.inference.given_masks import check_masks, lung_notes
 from ildfv.inference.head_answers import head_answer, shares_of
 from ildfv.inference.input import check_kind, notes_on_image, scans_in
 from ildfv.inference.methods import methods_paragraph
@@ -24,13 +26,11 @@ from ildfv.inference.reliability import statements
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
 from ildfv.scans.preparation import applied
-from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.volume import Volume
+from ildfv.store.atomic import sha256
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
-
-LISTED = 5  # maximum number of series in a message
 
 
 def predict_scan(
@@ -38,6 +38,7 @@ def predict_scan(
     path: Path,
     *,
     series: str | None = None,
+    lung_mask: Path | None = None,
     contributions: bool = True,
     keep_identity: bool = False,
 ) -> Prediction:
@@ -50,6 +51,8 @@ def predict_scan(
     series : str, optional
         The series to use if there are several: its number in the message that lists the series, or its
         SeriesInstanceUID. By default the series with the most slices is used.
+    lung_mask : path, optional
+        The user's lung mask of the scan (`datasets.lung_masks`).
     contributions : bool
         Whether to compute contribution maps with the primary head, or the first Fisher head.
     keep_identity : bool
@@ -67,6 +70,8 @@ def predict_scan(
         rule = f"{path} must be one image, got {len(found.scans)}: use `ildfv predict` for a folder"
         check(len(found.scans) == 1, rule)
     scan, notes = choose(found, series, path)
+    if lung_mask is not None:
+        scan = replace(scan, mask=lung_mask)
     identity = identity_of(scan, str(scan.source)) if keep_identity else None
     return predicted(predictor, scan, notes, contributions=contributions, identity=identity)
 
@@ -82,13 +87,17 @@ def predicted(
     progress: Progress = SILENT,
 ) -> Prediction:
     """The prediction for a scan that `discover` found. The parameters are described in `predict_volume`."""
+    check_masks(predictor, scan.mask)
     with quiet():
         volume = read_volume(scan)
+        masks = None if scan.mask is None else read_lung_mask(scan.mask, scan.kind, volume.geometry)
     return predict_volume(
         predictor,
         volume,
         scan=pseudonym(scan),
         notes=[*notes, *notes_on_image(scan)],
+        masks=masks,
+        lung_mask=None if scan.mask is None else sha256(scan.mask),
         contributions=contributions,
         identity=identity,
         cnn_maps=cnn_maps,
@@ -102,6 +111,8 @@ def predict_volume(
     *,
     scan: str,
     notes: list[str] | None = None,
+    masks: np.ndarray | None = None,
+    lung_mask: str | None = None,
     contributions: bool = True,
     identity: dict[str, str] | None = None,
     cnn_maps: CnnMethod | None = None,
@@ -109,13 +120,16 @@ def predict_volume(
 ) -> Prediction:
     """The prediction for a volume in Hounsfield units.
 
-    scan: pseudonym of the scan. identity: identifiers to include in the prediction. cnn_maps: the method for maps of
-    the outputs of the network, if they are to be computed. The other parameters are described in `predict_scan`.
+    scan: pseudonym of the scan. masks: the user's lung masks on the grid of the volume, bool (m, rows, columns).
+    lung_mask: SHA-256 of the file of these masks. identity: identifiers to include in the prediction. cnn_maps: the
+    method for maps of the outputs of the network, if they are to be computed. The other parameters are described in
+    `predict_scan`.
     """
     has_size = predictor.info.preparation.grey is None  # the pixel size of images is unknown
     cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry
-    volume, _, changes = applied(volume, preparation)
+    volume, onto_grid, changes = applied(volume, preparation)
+    masks = None if masks is None else onto_grid(masks, 0)
     m, area = len(volume.hu), volume.pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
@@ -127,7 +141,8 @@ def predict_volume(
         volume,
         predictor.inputs,
         hounsfield=predictor.reads_hounsfield,
-        masks=lung_masks(volume, preparation.lungs, is_image=not has_size),
+        masks=lung_masks(volume, preparation.lungs, masks, is_image=not has_size),
+        are_given=masks is not None,
         batches=predictor.batches(m),
         then=score,
     )
@@ -153,12 +168,13 @@ def predict_volume(
             "heads": [head.name for head in info.heads],
             "training": info.training,
         },
-        notes=[*(notes or []), *changes, *_lung_notes(info.training, preparation.lungs)],
+        notes=[*(notes or []), *changes, *lung_notes(info.training, preparation.lungs, given=masks is not None)],
         images=images,
         geometry=scan_grid,
         stored=volume.stored,
         pixel_size=preparation.pixel_size,
         lung_masks=batch.lung,
+        lung_mask=lung_mask,
         has_size=has_size,
         contributions=maps,
         contributions_head=explained,
@@ -171,59 +187,3 @@ def predict_volume(
         methods=methods_paragraph(info, predictor.checksum, cnn_maps),
         identity=identity,
     )
-
-
-def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:
-    """(the scan to predict, notes on the choice).
-
-    InputError: there is no scan, there are several patients, or the series is unknown.
-    """
-    if not found.scans:
-        reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
-        got = reasons[0] if reasons else "no file that can be read"
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
-    patients = {scan.patient for scan in found.scans}
-    named = any(scan.series == series for scan in found.scans)
-    check(
-        len(patients) == 1 or named,
-        f"{path} must contain one patient, got {len(patients)}: give the folder of one patient, or --series with a "
-        "SeriesInstanceUID",
-    )
-    ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
-    if series is not None:
-        matching = [scan for scan in ranked if scan.series == series]
-        if series.isdecimal() and 1 <= int(series) <= len(ranked):
-            matching = [ranked[int(series) - 1]]
-        rule = f"series must be a number from 1 to {len(ranked)} or the SeriesInstanceUID of a series in {path}"
-        check(len(matching) == 1, f"{rule}, got {series}. The series are {_listed(ranked)}")
-        return matching[0], []
-    if len(ranked) == 1:
-        return ranked[0], []
-    return ranked[0], [
-        f"{len(ranked)} series were found: {_listed(ranked)}. Series 1, with the most slices, is used; choose another "
-        "with --series NUMBER"
-    ]
-
-
-def _listed(scans: list[Scan]) -> str:
-    """Text such as "1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart"."""
-    sizes = [(scan.geometry.shape[0], scan.geometry.spacing[0]) for scan in scans[:LISTED]]
-    named = [f"{i}: {counted(n, 'slice')}, {mm:.3g} mm apart" for i, (n, mm) in enumerate(sizes, start=1)]
-    return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
-
-
-def identity_of(scan: Scan, source: str) -> dict[str, str]:
-    """The identifiers of a scan, which `keep_identity` adds to a prediction. source: path or address of the scan."""
-    study = "" if scan.dicom is None else scan.dicom.study
-    return {"patient": scan.patient, "study": study, "series": scan.series, "source": source}
-
-
-def _lung_notes(training: dict, lungs: str) -> list[str]:
-    """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
-    if lungs != RULE:
-        return [f"the lung was found by {lungs}, as on the training slices"]
-    given = training.get("given_lung_masks")
-    if given:
-        return [f"{given} training slices have given lung masks; the lung of this scan was found by the built-in rule"]
-    return []

@@ -247,7 +247,9 @@ class Predictor:
         """
         return np.concatenate([self._encodings.raw_sizes(encoding, some) for _, some in slices.parts(BATCH)])
 
-    def predict(self, scan: Path | str, *, series: str | None = None) -> Prediction:
+    def predict(
+        self, scan: Path | str, *, series: str | None = None, lung_mask: Path | str | None = None
+    ) -> Prediction:
         """The prediction for a scan.
 
         Parameters
@@ -256,6 +258,8 @@ class Predictor:
             A DICOM folder, or a DICOM, NIfTI or NRRD file.
         series : str, optional
             SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
+        lung_mask : path, optional
+            A lung mask on the grid of the scan; by default, the lung is found as on the training slices.
 
         Returns
         -------
@@ -268,7 +272,7 @@ class Predictor:
         """
         from ildfv.inference.predict import predict_scan
 
-        return predict_scan(self, Path(scan), series=series)
+        return predict_scan(self, Path(scan), series=series, lung_mask=lung_mask and Path(lung_mask))
 
     @staticmethod
     def batches(m: int) -> Iterator[slice]:

@@ -26,12 +26,15 @@ class PreparedSlices:
     lung: np.ndarray
 
 
-def lung_masks(volume: Volume, lungs: str, *, is_image: bool) -> np.ndarray | None:
+def lung_masks(volume: Volume, lungs: str, given: np.ndarray | None, *, is_image: bool) -> np.ndarray | None:
     """Masks of the lung, bool (m, rows, columns), found as on training slices; None: by the built-in rule for scans.
 
-    lungs: method that finds the lung of a scan, as in `Preparation`. is_image: whether the volume is an image, whose
-    lung may touch its border (`scans.image_lungs`).
+    lungs: method that finds the lung of a scan, as in `Preparation`. given: the user's masks on the grid of the volume,
+    which are returned if there are any. is_image: whether the volume is an image, whose lung may touch its border
+    (`scans.image_lungs`).
     """
+    if given is not None:
+        return given
     if is_image:
         return np.stack([image_lungs(one, volume.pixel_area) for one in volume.hu])
     return scan_lungs(volume.hu) if lungs == LUNGMASK else None
@@ -46,15 +49,17 @@ def prepared(
     *,
     hounsfield: bool = False,
     masks: np.ndarray | None = None,
+    are_given: bool = False,
     batches: Iterable[slice] = (),
     then: Then = lambda rows, batch, inputs: None,
 ) -> PreparedSlices:
     """The prepared slices of a volume.
 
     inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
-    needed. masks: the result of `lung_masks`. batches: rows of each batch, in ascending order. As
-    soon as the slices of a batch are prepared, `then` is called with their rows, the batch and its inputs, while the
-    slices of later batches are prepared in other threads. InputError: no slice shows lung.
+    needed. masks: the result of `lung_masks`. are_given: whether they are the user's, which may mark any area. batches:
+    rows of each batch, in ascending order. As soon as the slices of a batch are prepared, `then` is called with their
+    rows, the batch and its inputs, while the slices of later batches are prepared in other threads. InputError: no
+    slice shows lung.
     """
     m = len(volume.hu)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
@@ -80,6 +85,6 @@ def prepared(
         while waiting and z + 1 >= min(waiting[0].stop, m):
             rows = waiting.pop(0)
             then(rows, batch[rows], inputs_of(rows))
-    if lung.max() * volume.pixel_area < MIN_LUNG_AREA:
+    if not are_given and lung.max() * volume.pixel_area < MIN_LUNG_AREA:
         check_lung(lung, volume.pixel_area, np.array([lung_at_border(one, volume.pixel_area) for one in volume.hu]))
     return PreparedSlices(batch, lung * volume.pixel_area / 100)

@@ -32,6 +32,7 @@ def predict_and_deliver(
     keep_identity: bool = False,
     fresh: bool = False,
     cnn_maps: CnnMethod | None = None,
+    lung_masks: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict], list[dict]]:
     """Predictions, failures and deliveries for all scans in `sources`.
@@ -44,7 +45,7 @@ def predict_and_deliver(
         Folders for the files of each scan and for its DICOM objects.
     store : bool
         Store the objects at the destination, or on the server of the scan.
-    keep_identity, fresh, cnn_maps
+    keep_identity, fresh, cnn_maps, lung_masks
         As for `inbox.predict_all`.
 
     Returns
@@ -66,6 +67,7 @@ def predict_and_deliver(
             "keep_identity": keep_identity,
             "fresh": fresh,
             "cnn_maps": cnn_maps,
+            "lung_masks": lung_masks,
             "progress": progress,
         }
         answered, failed = predict_all(paths, loaded, series=series, delivery=delivery, **options)

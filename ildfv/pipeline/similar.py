@@ -12,8 +12,8 @@ from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
+from ildfv.inference.chosen_series import choose
 from ildfv.inference.gallery import Group, Picture, gallery
-from ildfv.inference.predict import choose
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
@@ -219,8 +219,9 @@ def similar_page(found: Found) -> str:
         for one, image in zip(document["results"], found.results, strict=True)
     ]
     lines = [
-        f"The query was compared with {searched['slices']} slices of {searched['patients']} other patients, by "
-        f"{encoding['dimensions']} PCA projections of the Fisher vectors of {encoding['layer']}.",
+        f"The query was compared with {counted(searched['slices'], 'slice')} of "
+        f"{counted(searched['patients'], 'other patient')}, by "
+        f"{counted(encoding['dimensions'], 'PCA projection')} of the Fisher vectors of {encoding['layer']}.",
         *document["notes"],
     ]
     groups = [

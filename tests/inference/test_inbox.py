@@ -167,6 +167,11 @@ def test_several_failures_are_distinguished_without_identity(loaded, tmp_path):
     assert {one["scan"] for one in series} == expected
     assert {name for name in names if name.startswith("unnamed")} == {"unnamed scan 1", "unnamed scan 2"}
     assert "canary" not in str(failed)
+    files = sorted((path for path in inbox.rglob("*") if path.is_file()), key=str)
+    found = [files[one["position"] - 1].relative_to(inbox).parts[0] for one in failed]
+    assert sorted(found) == [
+        f"canary-{x}" + s for x, s in zip("abcde", ("", "", ".nii.gz", ".nii", ".zip"), strict=True)
+    ]
     assert names == [one["scan"] for one in predict_all([inbox], loaded, keep_identity=True)[1]]
 
 

@@ -95,6 +95,29 @@ def test_scores_of_held_out_images_are_those_of_regress(study):
 
 
 @pytest.mark.slow
+def test_the_masks_of_images_are_used_and_named_like_the_images(study, tmp_path):
+    image = min((study.root / "png").rglob("*.png"))
+    (tmp_path / "in" / "canary").mkdir(parents=True)
+    shutil.copy(image, tmp_path / "in" / "canary" / "1.png")
+    (tmp_path / "masks" / "canary").mkdir(parents=True)
+    side = Image.open(image).size[0]
+    mask = np.zeros((side, side), np.uint8)
+    mask[side // 4 : side // 2, side // 4 : side // 2] = 255
+    Image.fromarray(mask).save(tmp_path / "masks" / "canary" / "1.png")
+    (answer,) = answers_of(tmp_path / "in", study.predictor, "--lung-masks", tmp_path / "masks")["answers"]
+    assert any("the lung was taken from the given mask" in note for note in answer["notes"])
+    found = Predictor.load(study.predictor).predict(image, lung_mask=tmp_path / "masks" / "canary" / "1.png")
+    assert found.lung_masks.mean() == pytest.approx(1 / 16, rel=0.05)
+    assert answer["heads"][HEAD]["per_slice"]["scores"] == found.to_dict()["heads"][HEAD]["per_slice"]["scores"]
+    without = Predictor.load(study.predictor).predict(image)
+    assert np.nanmax(abs(without.heads[HEAD].scores - found.heads[HEAD].scores)) > 1e-3
+    Image.fromarray(mask[1:]).save(tmp_path / "masks" / "canary" / "1.png")
+    (failure,) = answers_of(tmp_path / "in", study.predictor, "--lung-masks", tmp_path / "masks", code=1)["failed"]
+    assert f"must have ({side}, {side}) pixels, got ({side - 1}, {side})" in failure["reason"]
+    assert "canary" not in failure["reason"]
+
+
+@pytest.mark.slow
 def test_the_answer_states_the_loss_of_hu_and_no_areas(study, tmp_path):
     patient = min((study.root / "jpeg").iterdir())
     document = answers_of(patient, study.predictor, "--out", tmp_path / "answers")

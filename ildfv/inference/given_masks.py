@@ -1,0 +1,40 @@
+"""The user's lung masks of the predicted scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ildfv.counted import counted
+from ildfv.errors import check
+from ildfv.scans.prepared_lungs import RULE
+
+if TYPE_CHECKING:
+    from ildfv.inference.predictor import Predictor
+
+
+def check_masks(predictor: Predictor, masks: Path | None) -> None:
+    """Raises InputError if lung masks are given to a predictor whose training scans were prepared with lungmask."""
+    lungs = predictor.info.preparation.lungs
+    check(
+        masks is None or lungs == RULE,
+        f"lung masks must be omitted with a predictor whose training scans were prepared with --lungs {lungs}, got "
+        "lung masks: the lung of new scans is found in the same way",
+    )
+
+
+def lung_notes(training: dict, lungs: str, *, given: bool) -> list[str]:
+    """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
+    if given:
+        before = training.get("given_lung_masks", 0)
+        return [f"the lung was taken from the given mask, as on {counted(before, 'training slice')}"]
+    if lungs != RULE:
+        return [f"the lung was found by {lungs}, as on the training slices"]
+    masks = training.get("given_lung_masks")
+    if masks:
+        slices = counted(masks, "training slice")
+        return [
+            f"lung masks were given for {slices}, but not for this scan, whose lung was found by the built-in rule: "
+            "use --lung-masks"
+        ]
+    return []
