@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ildfv.cli import output
 from ildfv.counted import counted
-from ildfv.inference.sentences import answered, sentence
+from ildfv.inference.sentences import answered, no_probability, sentence
 
 HEADINGS = ("pattern", "present", "slices", "probability", "highest\non a slice", "area,\ncm²", "look first\nat slices")
 
@@ -30,9 +30,7 @@ def print_answer(answer: dict) -> None:
         answers = head["scan"].items()
         if missing := [pattern for pattern, row in answers if row["present"] is None]:
             notes.append(f"The training data have no labels of {', '.join(missing)}.")
-        if uncalibrated := [p for p, row in answers if row["present"] is not None and row["probability"] is None]:
-            why = "calibration needs held-out scans with and without the pattern, and higher scores on those with it"
-            notes.append(f"No probability of {', '.join(uncalibrated)}: {why}.")
+        notes += no_probability({p: row.get("no_probability") for p, row in answers if row["present"] is not None})
         if poolings := {row["pooling"] for row in head["scan"].values() if row.get("pooling")}:
             what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
             notes.append(

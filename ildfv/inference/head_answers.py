@@ -46,6 +46,7 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
         area=area,
         thresholds=list(head.thresholds),
         best=rows[scores[rows].argmax(axis=0)],
+        no_scan_probability=list(head.no_scan_probability),
         scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
         first=[[int(rows[i]) for i in first_slices(scores[rows, c], volume.positions[rows])] for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],

@@ -13,7 +13,7 @@ from ildfv.inference.conformal import EITHER, SETS
 from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
 from ildfv.inference.score_lines import score_line
-from ildfv.inference.sentences import answered
+from ildfv.inference.sentences import answered, no_probability
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
         "level": None if answer.sets_level is None else _percent(answer.sets_level),
         "no_sets": answer.no_sets,
         "pooling": answer.pooling,
+        "no_probability": no_probability(
+            {prediction.patterns[c]: answer.why_no_probability(c) for c in patterns if answer.labelled[c]}
+        ),
         "rows": [_row(prediction, answer, c) for c in patterns],
         "sets": [{"pattern": prediction.patterns[c], "numbers": _sets(answer, c)} for c in patterns],
         "profiles": [

@@ -19,6 +19,7 @@ KIND = "ildfv prediction"
 VERSION = 1
 ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
 EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
+EARLIER = "the predictor was exported by a version that does not state the reason"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class HeadAnswer:
     thresholds: list[float | None]
     best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the slice with the highest score
     scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
+    no_scan_probability: list[str] = field(default_factory=list)  # reasons; "" for a pattern with a probability
     first: list[list[int]] = field(default_factory=list)
     zones: list[dict[str, float] | None] = field(default_factory=list)
     shares: list[dict[str, float] | None] = field(default_factory=list)
@@ -91,6 +93,12 @@ class HeadAnswer:
         known = self.probability[np.isfinite(self.probability[:, c]), c]
         return float(known.max()) if len(known) else float("nan")
 
+    def why_no_probability(self, c: int) -> str | None:
+        """The reason why pattern c has no probability on the scan; None if it has one."""
+        if len(self.scan_probability) and np.isfinite(self.scan_probability[c]):
+            return None
+        return (self.no_scan_probability[c] if self.no_scan_probability else "") or EARLIER
+
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
         if self.sets is None:
@@ -123,6 +131,7 @@ class Prediction:
     geometry: Geometry  # canonical grid of the scan
     stored: Geometry | None = None  # the grid of a volume file, with its axes as in the file; None for a DICOM series
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
+    lung_mask: str | None = None  # SHA-256 of the user's file from which `lung_masks` were taken
     has_size: bool = True  # whether the pixel size is known; for images it is assumed, and areas in cm² are undefined
     pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled
     contributions: np.ndarray | None = None
@@ -171,6 +180,7 @@ class Prediction:
             "cnn_maps_head": self.cnn_maps_head,
             "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # for readers of earlier versions
             "patterns": self.patterns,
+            **({} if self.lung_mask is None else {"lung_mask_sha256": self.lung_mask}),
             "notes": self.notes,
             "reliability": self.statements,
             "methods": self.methods,
@@ -191,6 +201,7 @@ class Prediction:
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
+                "no_probability": answer.why_no_probability(c),
                 "highest_probability": _number(answer.highest_probability(c)),
                 "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
                 "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),

@@ -160,12 +160,12 @@ class Head(Part):
     """One system: the outputs of a network (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
     threshold: T of presence in pixels, or in percent of the lung pixels, such as "5%". target: with "counts", the
-    scores estimate numbers of pixels in units of `threshold`; with other targets, `counts` has a curve from score to
-    pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices
-    did not determine them. scan_sigmoids: sigmoids for the highest score of a scan. parts, inputs: the features of a
-    Fisher head, in the order of the columns of the tensor `head.<name>.coef`. fill: replacement of each input where it
-    is undefined, such as a density without lung. regression: "linear", "ridge" or "logistic". conformal: if None,
-    `no_conformal` has the reason.
+    scores estimate numbers of pixels in units of `threshold`; with other targets, `counts` has a curve from score
+    to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine
+    them. scan_sigmoids: sigmoids for the highest score of a scan; where one is None, no_scan_probability has the
+    reason. parts, inputs: the features of a Fisher head, in the order of the columns of the tensor
+    `head.<name>.coef`. fill: replacement of each input where it is undefined, such as a density without lung.
+    regression: "linear", "ridge" or "logistic". conformal: if None, `no_conformal` has the reason.
 
     unlabelled: patterns without any label on the training slices; they have no scores.
 
@@ -189,6 +189,7 @@ class Head(Part):
     inputs: list[str] = []
     fill: list[float] = []
     scan_sigmoids: list[Sigmoid | None] = []
+    no_scan_probability: list[str] = []
     counts: list[Curve | None] = []
     scan_errors: list[ScanError | None] = []
     bags: Literal["noisy-or", "max"] | None = None

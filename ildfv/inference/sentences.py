@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 NOT_LABELLED = "not labelled"  # in place of the results of a pattern without labels in the training data
 
@@ -15,6 +15,15 @@ def answered(present: bool | None) -> str:
 def sentence(note: str) -> str:
     """The note with an upper-case first letter and a full stop at its end."""
     return f"{note[:1].upper()}{note[1:].rstrip('.')}."
+
+
+def no_probability(reasons: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each reason why patterns have no probability on the scan. reasons: None for a pattern with one."""
+    patterns: dict[str, list[str]] = {}
+    for pattern, reason in reasons.items():
+        if reason is not None:
+            patterns.setdefault(reason, []).append(pattern)
+    return [f"No probability of {enumerated(names)} on the scan: {reason}." for reason, names in patterns.items()]
 
 
 def enumerated(names: Iterable[str]) -> str:

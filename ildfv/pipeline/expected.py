@@ -16,12 +16,13 @@ from ildfv.evaluation.baselines import is_baseline, verdicts
 from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import SCAN, Results
 from ildfv.evaluation.results import evaluate
-from ildfv.evaluation.thresholds import Decisions, Sigmoid, fit_sigmoid
+from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.heads import estimated_pixels
 from ildfv.inference.prediction import in_lung
 from ildfv.patterns import PRESENT, Threshold
+from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
 
@@ -132,7 +133,11 @@ class HeldOut:
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
             "sigmoids": exported_sigmoids(decisions.sigmoids),
-            "scan_sigmoids": exported_sigmoids(scan_sigmoids(series[inside], presence[inside], scores[inside])),
+            **scan_fields(
+                *highest_of_scans(
+                    series[inside], presence[inside], scores[inside], self.slices.patients[indices][inside]
+                )
+            ),
             "counts": curves,
             "scan_errors": scan_errors(series, counts, estimated_pixels(scores, results.threshold, curves)),
             **conformal_sets(
@@ -148,13 +153,13 @@ class HeldOut:
         """The fields of a head that was fitted to labels of scans: the scores of slices cannot be calibrated."""
         parts = [self.scored[results.system, fold][1] for fold in calibrated]
         presence, scores = (np.concatenate([np.asarray(getattr(p, n)) for p in parts]) for n in ("presence", "scores"))
-        sigmoids = [fit_sigmoid(y[y >= 0], f[y >= 0]) for y, f in zip(presence.T, scores.T, strict=True)]
+        patients = np.concatenate([p.patients for p in parts])
         none = [None] * len(decisions.thresholds)
         return {
             "threshold": results.threshold,
             "thresholds": list(decisions.thresholds),
             "sigmoids": none,
-            "scan_sigmoids": exported_sigmoids(sigmoids),
+            **scan_fields(presence, scores, patients),
             "counts": none,
             "scan_errors": none,
             "no_conformal": "conformal sets need labels of slices, but only whole scans were labelled",
@@ -192,21 +197,6 @@ class HeldOut:
             )
             for one in verdicts(every, tests)
         ]
-
-
-def scan_sigmoids(series: np.ndarray, presence: np.ndarray, scores: np.ndarray) -> tuple[Sigmoid | None, ...]:
-    """For each pattern, Platt's calibration of the highest score of a scan; None unless both classes occur.
-
-    A pattern is present on a scan if it is present on any slice, and absent if it is known to be absent on all slices.
-    """
-    scans, of = np.unique(series, return_inverse=True)
-    highest = np.full((len(scans), scores.shape[1]), -np.inf)
-    np.maximum.at(highest, of, scores)
-    shown, unknown = np.zeros(highest.shape, bool), np.zeros(highest.shape, bool)
-    np.logical_or.at(shown, of, presence == 1)
-    np.logical_or.at(unknown, of, presence < 0)
-    truth = np.where(shown, 1, np.where(unknown, -1, 0))
-    return tuple(fit_sigmoid(y[y >= 0], f[y >= 0]) for y, f in zip(truth.T, highest.T, strict=True))
 
 
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:
@@ -269,14 +259,3 @@ def conformal_sets(
         cross_validated=cross_validated,
     )
     return {"conformal": sets, "no_conformal": ""}
-
-
-def exported_sigmoids(found: Sequence[Sigmoid | None]) -> list[schema.Sigmoid | None]:
-    """The sigmoids of a predictor; None for one that does not increase.
-
-    A few held-out slices or scans can give a decreasing sigmoid. The probability would then contradict the presence,
-    which is decided by the score.
-    """
-    return [
-        schema.Sigmoid(slope=s.slope, intercept=s.intercept) if s is not None and s.slope > 0 else None for s in found
-    ]

@@ -19,12 +19,14 @@ from ildfv.inference import schema
 from ildfv.inference.anonymous import without_names
 from ildfv.inference.extent import first_slices, sides, zones
 from ildfv.inference.head_answers import grid_pixels, head_answer
+from ildfv.inference.heads import sigmoids_of
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
 from ildfv.inference.prediction import in_lung
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
-from ildfv.pipeline.expected import count_curves, exported_sigmoids, scan_sigmoids
+from ildfv.pipeline.expected import count_curves
+from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.volume import Volume
 
@@ -116,10 +118,41 @@ def test_the_probability_of_a_scan_is_calibrated_on_the_highest_slice_of_scans()
     ill = random.random(200) < 0.3
     presence = (ill[series] & (random.random(2000) < 0.5)).astype(int)[:, None]
     scores = random.normal(2.0 * presence)
-    (sigmoid,) = scan_sigmoids(series, presence, scores)
+    found = scan_fields(*highest_of_scans(series, presence, scores, series))
+    assert found["no_scan_probability"] == [""]
+    (sigmoid,) = sigmoids_of(found["scan_sigmoids"])
     highest = scores.reshape(200, 10).max(axis=1)
     assert sigmoid(highest).mean() == pytest.approx(ill.mean(), abs=0.05)
-    assert scan_sigmoids(series, np.zeros_like(presence), scores) == (None,)
+
+
+def test_a_probability_of_a_scan_needs_five_patients_with_and_five_without_the_pattern():
+    truth, scores = np.repeat([1, 0, -1], [6, 6, 3])[:, None], np.arange(15, 0, -1.0)[:, None]
+
+    def fields(patients):
+        found = scan_fields(truth, scores, np.array(patients))
+        return found["scan_sigmoids"][0], found["no_scan_probability"][0]
+
+    sigmoid, reason = fields([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 9, 10, 11, 12])
+    assert sigmoid.slope > 0
+    assert reason == ""
+    sigmoid, reason = fields([0, 1, 2, 3, 3, 3, 5, 6, 7, 8, 9, 9, 10, 11, 12])
+    assert sigmoid is None
+    assert reason.endswith("of at least 5 patients with the pattern and 5 without it, got 4 and 5")
+    falling = scan_fields(truth, -scores, np.arange(15))
+    assert falling["scan_sigmoids"] == [None]
+    assert "are not higher" in falling["no_scan_probability"][0]
+
+
+def test_every_output_states_why_a_scan_has_no_probability(prediction):
+    document, page = prediction.to_dict(), prediction_page(prediction)
+    (head,) = document["heads"].values()
+    without = {pattern: row["no_probability"] for pattern, row in head["scan"].items() if row["probability"] is None}
+    assert without  # the eight patients of the study are too few for some pattern
+    for pattern, reason in without.items():
+        assert "calibration needs held-out scans of at least 5 patients" in reason
+        assert pattern in page
+        assert reason in page
+    assert all(row["no_probability"] is None for row in head["scan"].values() if row["probability"] is not None)
 
 
 def test_a_sigmoid_that_contradicts_the_threshold_is_not_exported():
