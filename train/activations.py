@@ -36,8 +36,7 @@ class Activations:
     """
 
     def __init__(self, network: Network, layer: str):
-        if layer not in network.layers:
-            raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
+        check_layer(network, layer)
         self.network, self.layer = network.eval(), layer
         self._reaching = threading.local()  # .maps: whether this thread is computing maps
         end: nn.Module = network.body.get_submodule(network.layers[layer])
@@ -90,6 +89,12 @@ class Activations:
         if maps.ndim != 4:
             raise InputError(f'layer "{self.layer}" must give (b, d) or (b, d, h, w), got shape {tuple(maps.shape)}')
         return maps.float()
+
+
+def check_layer(network: Network, layer: str) -> None:
+    """Raises InputError unless the network has this layer."""
+    if layer not in network.layers:
+        raise InputError(f'layer of {network.name} must be one of {_listed(list(network.layers))}, got "{layer}"')
 
 
 def _stop(reaching: threading.local) -> Callable:

@@ -11,6 +11,8 @@ from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.descriptors import UNTRAINED
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.heads import JOINED
+from ildfv.pipeline.train import newest_model
+from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 
@@ -35,6 +37,8 @@ def encode_layers(
     rule = f'layer must be one layer, or several different layers joined by "{JOINED}" such as conv1+patches'
     check(all(layers) and len(set(layers)) == len(layers), f'{rule}, got "{settings.layer}"')
     network_needed = any(layer not in UNTRAINED for layer in layers)
+    if network_needed and len(layers) > 1:
+        _check_names([layer for layer in layers if layer not in UNTRAINED], root, fold, model, network)
     found = []
     for layer in layers:
         # If no layer needs a network, the options are passed on, so that `encode_slices` refuses them.
@@ -43,6 +47,16 @@ def encode_layers(
         one = replace(settings, layer=layer)
         found.append(encode_slices(root, one, fold=fold, device=device, fresh=fresh, progress=progress, **given))
     return found
+
+
+def _check_names(layers: list[str], root: Path, fold: int, model: str | None, network: str | None) -> None:
+    """Raises InputError if the network lacks a layer, before another layer is encoded."""
+    from ildfv.train.activations import check_layer
+    from ildfv.train.networks import build, load
+
+    used = build(network) if network is not None else load(newest_model(Workspace.open(root), fold, model))
+    for layer in layers:
+        check_layer(used, layer)
 
 
 def next_command(encodings: list[dict]) -> str:

@@ -65,6 +65,13 @@ def test_malformed_layers_are_refused(root, layer):
         encode_layers(root, EncodeSettings(layer=layer))
 
 
+@pytest.mark.parametrize("layer", ["conv1+nosuch", "patches+nosuch"])
+def test_an_unknown_layer_is_refused_before_a_layer_is_encoded(root, layer):
+    with pytest.raises(InputError, match='layer of small must be one of conv1, fc6, got "nosuch"'):
+        encode_layers(root, EncodeSettings(layer=layer, components=2, dimensions=4, passes=1), device="cpu")
+    assert not Workspace.open(root).encodings_dir.exists()
+
+
 def test_a_network_for_layers_that_need_none_is_refused(root):
     with pytest.raises(InputError, match='layer "filters" needs no network, got --model small: omit --model'):
         encode_layers(root, EncodeSettings(layer="filters+patches"), model="small")
