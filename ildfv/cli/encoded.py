@@ -17,10 +17,10 @@ def show_encodings(encodings: list[dict], command: str, as_json: bool) -> None:
     for one in encodings:
         after = counted(one["passes"], "pass", "passes")
         output.out.print(
-            f"{one['slices']:,} slices with {one['descriptors']:,} descriptors of layer {one['layer']} "
-            f"({one['d']} dimensions, {one['inputs']['model']}) were encoded by a mixture of "
-            f"{one['components']} components. PCA reduced the Fisher vectors from {one['fisher_length']:,} to "
-            f"{one['dimensions']} dimensions ({100 * one['explained_variance']:.1f} % of the variance).\n"
+            f"{counted(one['slices'], 'slice')} with {counted(one['descriptors'], 'descriptor')} of layer "
+            f"{one['layer']} ({counted(one['d'], 'dimension')}, {one['inputs']['model']}) were encoded by a mixture of "
+            f"{counted(one['components'], 'component')}. PCA reduced the Fisher vectors from {one['fisher_length']:,} "
+            f"to {counted(one['dimensions'], 'dimension')} ({100 * one['explained_variance']:.1f} % of the variance).\n"
             f"Mean log likelihood per training descriptor: {one['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {one['folder']}."
         )

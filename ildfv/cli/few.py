@@ -9,6 +9,7 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.cli.early import check_study
+from ildfv.counted import counted
 from ildfv.pipeline.choices import check_recipe
 
 AGAINST = ("system", "AUC of", "best\nbaseline", "difference\n(95 %)", "beats\nit")
@@ -95,14 +96,14 @@ def fit(
     ]
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
     by_scan = result.get("unit") == "scan"
-    tested = f"{result['scans']} scans" if by_scan else f"{result['slices']} slices"
+    tested = counted(result["scans"], "scan") if by_scan else counted(result["slices"], "slice")
     rule = "labels of scans, measures per scan" if by_scan else f"T = {result['threshold']}"
     output.table(
         f"Recipe {result['recipe']}, AUC{' per scan' * by_scan} (95 %): {data}",
         ["system", *map(_stacked, next(iter(result["systems"].values()))["auc"]), "mean"],
         rows,
-        caption=f"{len(result['folds'])} folds pooled: {tested} of {result['patients']} patients, {rule}; intervals "
-        "are from resampled patients",
+        caption=f"{counted(len(result['folds']), 'fold')} pooled: {tested} of "
+        f"{counted(result['patients'], 'patient')}, {rule}; intervals are from resampled patients",
     )
     against = [
         (

@@ -12,6 +12,7 @@ from ildfv.cli import completion, output
 from ildfv.cli import options as o
 from ildfv.cli.early import check_study, missing_sources
 from ildfv.cli.prediction_tables import print_answer, print_change
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.inference.cnn_methods import GRAD_CAM, cnn_method
 from ildfv.inference.predictor_location import predictor_content
@@ -259,7 +260,9 @@ def _show_predictions(
     for answer in answered:
         print_answer(answer)
     for one in delivered:
-        output.out.print(f"{one['scan']}: {one['objects']} DICOM objects, {one['stored']} stored on the PACS.")
+        output.out.print(
+            f"{one['scan']}: {counted(one['objects'], 'DICOM object')}, {one['stored']} stored on the PACS."
+        )
     for one in failed:
         where = f"{one['source']}, {one['scan']}" if "scan" in one else one["source"]
         where += f" (file {one['position']} in the order of paths)" if "position" in one else ""

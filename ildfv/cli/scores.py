@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ildfv.cli import output
+from ildfv.counted import counted
 
 if TYPE_CHECKING:
     from ildfv.evaluation.documents import Results
@@ -41,7 +42,8 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",
         ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
-        caption=f"{result.n_slices} test {result.unit}s of {result.n_patients} patients, {rule}; "
+        caption=f"{counted(result.n_slices, f'test {result.unit}')} of {counted(result.n_patients, 'patient')}, "
+        f"{rule}; "
         "thresholds from validation patients, intervals from resampled patients if at least 5 have the pattern",
     )
     output.out.print(

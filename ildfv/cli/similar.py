@@ -77,7 +77,8 @@ def similar(
         for one in found.document["results"]
     ]
     title = (
-        f"Slices nearest to slice {query['slice']} of {query['scan']}, among {searched['slices']} slices of "
+        f"Slices nearest to slice {query['slice']} of {query['scan']}, among "
+        f"{counted(searched['slices'], 'slice')} of "
         f"{counted(searched['patients'], 'other patient')}"
     )
     output.table(title, ["", "distance", "labels", "patient", "slice"], rows)
@@ -126,7 +127,8 @@ def components(
         [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3f}" for name in names)]
         for one in found["components"]
     ]
-    title = f"Components of {found['layer']}: mean contributions to the scores of {found['slices']} training slices"
+    searched = counted(found["slices"], "training slice")
+    title = f"Components of {found['layer']}: mean contributions to the scores of {searched}"
     output.table(title, ["", "weight", *names], rows)
     if out is not None:
         output.out.print(f"Page: {out}. It contains images of the study's patients.")

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from ildfv.counted import counted
 from ildfv.datasets.naming import (
     SCAN_WORDS,
     Case,
@@ -206,7 +207,8 @@ def _only_match(
         if len(chosen) == 1:
             return chosen[0], ""
     with_grid = f"{len(fits)} of them" if fits else "none"
-    rule = f"a label map must have the grid of one scan, got {len(usable)} scans nearby, {with_grid} with its grid"
+    nearby = f"{counted(len(usable), 'scan')} nearby, {with_grid} with its grid"
+    rule = f"a label map must have the grid of one scan, got {nearby}"
     return None, linked(f"{rule}; {TABLE}", "label-grid")
 
 

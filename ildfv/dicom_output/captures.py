@@ -13,6 +13,7 @@ from highdicom.sc import SCImage
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset
 
+from ildfv.counted import counted
 from ildfv.dicom_output.origin import Origin
 from ildfv.inference.page import evidence_scale, overlay
 from ildfv.inference.sentences import NOT_LABELLED
@@ -63,15 +64,15 @@ def _reference(origin: Origin, z: int) -> Dataset:
 
 def _page(origin: Origin) -> np.ndarray:
     prediction, answer = origin.prediction, origin.prediction.head
-    lines = [f"ildfv, {answer.name}: {origin.use}.", f"{len(prediction.positions)} slices.", ""]
+    lines = [f"ildfv, {answer.name}: {origin.use}.", f"{counted(len(prediction.positions), 'slice')}.", ""]
     for c, pattern in enumerate(prediction.patterns):
         if not answer.labelled[c]:
             lines.append(f"{pattern}: {NOT_LABELLED}")
             continue
         n = int(answer.presence[:, c].sum())
-        where = f"on {n} slices" if n else "not found"
+        where = f"on {counted(n, 'slice')}" if n else "not found"
         if answer.pooling:  # the scan may show a pattern that no single slice shows
-            where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {n} slices alone"
+            where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {counted(n, 'slice')} alone"
         lines.append(
             f"{pattern}: {where}; highest probability {_percent(answer.highest_probability(c))}; "
             f"look first at slice {_number(origin, int(answer.best[c]))}"

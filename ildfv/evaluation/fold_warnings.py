@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ildfv.counted import counted
 from ildfv.patterns import extent_text
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def _absent_inside(folds: Folds, inner: InnerSplits, unit: str) -> list[str]:
 def _large_validation(inner: InnerSplits, fraction: float) -> list[str]:
     """A line for each fold with more validation patients than requested."""
     return [
-        f"if fold {k} is held out, {len(validation)} of its {len(fit) + len(validation)} training patients are "
-        f"used for validation, more than {fraction:.0%}, so that as many patterns as possible have a decision "
+        f"if fold {k} is held out, {len(validation)} of its {counted(len(fit) + len(validation), 'training patient')} "
+        f"are used for validation, more than {fraction:.0%}, so that as many patterns as possible have a decision "
         "threshold"
         for k, (fit, validation) in enumerate(inner)
         if len(validation) > max(round(fraction * (len(fit) + len(validation))), 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ildfv.counted import counted
 from ildfv.evaluation.tables import Estimate
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
@@ -35,7 +36,7 @@ def sizes(context: Context) -> list[int | None]:
 
 def systems(context: Context, n: int | None) -> dict[str, System]:
     """By name, the CNN and Fisher vectors of its layers, fitted on n patients (None: all)."""
-    suffix = f", {context.fit_patients() if n is None else n} patients"
+    suffix = f", {counted(context.fit_patients() if n is None else n, 'patient')}"
     network = context.regression(f"{CNN}{suffix}", patients=n, keep_weights=True)
     layers = dict.fromkeys((context.preset.dense_layer, context.preset.layer))
     return {CNN: network} | {f"{layer}, Fisher vector": fisher(context, layer, network, suffix) for layer in layers}

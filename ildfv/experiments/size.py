@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.experiments import paper
 from ildfv.experiments.context import Context
 from ildfv.experiments.experiment import Experiment, Findings
@@ -29,7 +30,8 @@ def run(context: Context) -> Findings:
     n = len(np.unique(context.slices.patients[tested]))
     note = (
         f"The small set has {100 * share:g} % of the patients of each fold, at least two, drawn at random. Systems are "
-        f"trained, validated and tested only on these patients ({len(tested)} test slices of {n} patients). The small "
+        f"trained, validated and tested only on these patients ({counted(len(tested), 'test slice')} of "
+        f"{counted(n, 'patient')}). The small "
         "set of the paper is 18k of 240k slices, 7.5 %. The experiment “growth” compares small sets with the whole set "
         f"on the same test patients. {FC6}"
     )

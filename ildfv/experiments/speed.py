@@ -110,8 +110,8 @@ def throughput(context: Context, network: Network, indices: np.ndarray) -> Table
         ["CNN, whole slice", NAME, "LTRC slices", paper.text("device"), n, paper.text("throughput_minutes")],
     ]
     note = (
-        f"The time of this run is extrapolated from {len(some)} slices that were read from the workspace and "
-        "classified in batches. The time of the paper is an upper bound."
+        f"The time of this run is extrapolated from {counted(len(some), 'slice')} that were read from the workspace "
+        "and classified in batches. The time of the paper is an upper bound."
     )
     return Table("Throughput", ["system", "source", "data", "device", "slices", "minutes"], rows, note)
 

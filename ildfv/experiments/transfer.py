@@ -51,9 +51,10 @@ def run(context: Context) -> Findings:
             results = evaluate(found, data=data, threshold=system.threshold, n_resamples=context.preset.resamples)
             rows.append([f"{system.label}, {where}", OURS, data, *(_cell(results, key) for key in MEASURES.values())])
     n = len(np.unique(other.patients[other.labelled]))
+    labelled = counted(int(other.labelled.sum()), "labelled slice")
     note = (
         f"Networks, encodings, thresholds and calibration are fitted on the patients outside fold {fold} of this "
-        f"workspace. The other workspace has {int(other.labelled.sum())} labelled slices of {n} patients, none of whom "
+        f"workspace. The other workspace has {labelled} of {counted(n, 'patient')}, none of whom "
         "is in this workspace. If the workspaces have different salts, patients who are in both cannot be recognised."
     )
     table = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ildfv.counted import counted
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.schema import CNN, Head, PredictorInfo
 from ildfv.patterns import extent_text
@@ -21,8 +22,8 @@ def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | 
         f"Each axial slice was mapped to three attenuation windows ({windows} HU) and resampled to {info.size} × "
         f"{info.size} pixels.",
         *(_head(info, head) for head in info.heads),
-        f"All models were fitted on {training['fit_slices']} {_slices(info, data)} of {training['fit_patients']} "
-        "patients.",
+        f"All models were fitted on {training['fit_slices']} {_slices(info, data)} of "
+        f"{counted(training['fit_patients'], 'patient')}.",
     ]
     if training["all_patients"]:
         sentences.append(
@@ -115,6 +116,7 @@ def _head(info: PredictorInfo, head: Head) -> str:
     more = f" and {len(head.inputs)} densitometric measures of the lung" if head.inputs else ""
     return (
         f"Descriptors of {layers}, pooled over {where}, were encoded as {'improved ' if parts[0].improved else ''}"
-        f"Fisher vectors of a Gaussian mixture with {k} components, reduced by principal component analysis, and "
-        f"mapped to pattern scores by {kind} regression{more and ' together with' + more[4:]} ({head.name})."
+        f"Fisher vectors of a Gaussian mixture with {counted(k, 'component')}, reduced by principal component "
+        f"analysis, and mapped to pattern scores by {kind} regression"
+        f"{more and ' together with' + more[4:]} ({head.name})."
     )

@@ -66,7 +66,7 @@ def model_card(info: PredictorInfo) -> str:
 
 def _training(info: PredictorInfo) -> Iterator[str]:
     training, reference = info.training, info.reference
-    fitted = f"{training['fit_slices']} slices of {training['fit_patients']} patients"
+    fitted = f"{counted(training['fit_slices'], 'slice')} of {counted(training['fit_patients'], 'patient')}"
     if training["all_patients"]:
         yield (
             f"- Mixture, PCA and regression are fitted on all {fitted}. Thresholds, calibration and expected "
@@ -82,7 +82,8 @@ def _training(info: PredictorInfo) -> Iterator[str]:
     else:
         yield (
             f"- Models are fitted on {fitted}. Thresholds, calibration and ridge penalty are determined on "
-            f"{training['validation_slices']} slices of {training['validation_patients']} other patients. Fold "
+            f"{counted(training['validation_slices'], 'slice')} of "
+            f"{counted(training['validation_patients'], 'other patient')}. Fold "
             f"{training['held_out_fold']} of {training['folds']} was held out."
         )
         if any(head.regression != "linear" for head in info.heads):
@@ -117,7 +118,7 @@ def _training(info: PredictorInfo) -> Iterator[str]:
 
 def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     p = head.performance
-    where = f"fold {p.fold}" if p.fold is not None else f"{len(p.folds)} folds pooled"
+    where = f"fold {p.fold}" if p.fold is not None else f"{counted(len(p.folds), 'fold')} pooled"
     rule = (
         f"A pattern counts as present if it covers at least {extent_text(head.threshold)}."
         if head.bags is None
@@ -125,8 +126,8 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
         f"({head.bags})."
     )
     yield (
-        f"{head.name} on {p.slices} {p.unit}s of {p.patients} held-out patients ({p.data} data, {where}). {rule} 95 % "
-        "intervals are from resampled patients."
+        f"{head.name} on {counted(p.slices, p.unit)} of {counted(p.patients, 'held-out patient')} ({p.data} data, "
+        f"{where}). {rule} 95 % intervals are from resampled patients."
     )
     yield ""
     compared = {one.measure: one.cell for one in _verdicts(head)}

@@ -94,7 +94,7 @@ def describe_components(
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]
         lines = [
             f"The components of the mixture of {encoding.layer}, fold {encoding.fold}, largest weight first. The "
-            f"patches are the locations in {len(chosen)} training slices whose descriptors are nearest to a "
+            f"patches are the locations in {counted(len(chosen), 'training slice')} whose descriptors are nearest to a "
             "component's mean, at most one per patient. The frame shows the receptive field.",
             "This page contains images of patients of the study.",
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.evaluation.baselines import MEAN, best_baselines
 from ildfv.inference.inbox import predict_all
@@ -55,11 +56,12 @@ def run_demo(
     there = len(list(scans.glob("patient-*")))
     check(
         there <= patients,
-        f"{scans} must have at most {patients} patients as requested, got {there}: "
+        f"{scans} must have at most {counted(patients, 'patient')} as requested, got {there}: "
         f"use --patients {there} or another folder",
     )
     progress.note(
-        f"Demo in {folder}: {patients} phantom scans of {SLICES} slices, a network, and Fisher vectors of its layers"
+        f"Demo in {folder}: {counted(patients, 'phantom scan')} of {SLICES} slices, a network, and Fisher vectors of "
+        "its layers"
     )
     clock, seconds = Clock(root / TIMES), {}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.order import finished_last
@@ -63,7 +64,7 @@ class Encoding:
     def check_made(self, parts: Parts) -> None:
         """Raises InputError unless the parts were made from exactly the slices of this encoding."""
         key, count = self.inputs["slices"], self.info["slices"]
-        rule = f"{parts.folder / MANIFEST} must list {count} slices with the key {key}"
+        rule = f"{parts.folder / MANIFEST} must list {counted(count, 'slice')} with the key {key}"
         got = f"got {parts.count} with the key {parts.key}: remove {self.folder} and encode again"
         check((parts.key, parts.count) == (key, count), f"{rule}, {got}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.evaluation.folds import Folds
@@ -41,7 +42,7 @@ def _check_results(root: Path, path: Path, results: Results) -> None:
     expected = (results.n_slices, len(PATTERNS))
     check(
         scores.shape == expected,
-        f"{path.with_suffix('.csv')} must contain {expected[0]} slices with {expected[1]} scores each, got "
+        f"{path.with_suffix('.csv')} must contain {counted(expected[0], 'slice')} with {expected[1]} scores each, got "
         f"{scores.shape[0]} with {scores.shape[1]}",
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ildfv import distributed
+from ildfv.counted import counted
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import Results
@@ -62,8 +63,8 @@ def train_network(
     folder = workspace.model_dir(name, fold)
     if len(split.fit) < ENOUGH:
         progress.note(
-            f"training on {len(split.fit):,} slices: with fewer than about {ENOUGH:,} slices, descriptors without "
-            "training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
+            f"training on {counted(len(split.fit), 'slice')}: with fewer than about {ENOUGH:,} slices, descriptors "
+            "without training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
         )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
     trained = train(chosen, slices, split.fit, split.validation, folder, **options)

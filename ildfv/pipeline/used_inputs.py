@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from ildfv.counted import counted
 from ildfv.evaluation.documents import Results
 from ildfv.patterns import PATTERNS
 
@@ -43,7 +44,7 @@ def described(system: dict) -> str:
         by_source.setdefault(source, []).append(layer)
     parts = ["; ".join(f"{', '.join(layers)} of {source}" for source, layers in by_source.items())]
     for pattern, folds in system["used"].items():
-        counts = [f"{name} ({n} {'fold' if n == 1 else 'folds'})" for name, n in folds.items()]
+        counts = [f"{name} ({counted(n, 'fold')})" for name, n in folds.items()]
         parts.append(f"{pattern}: {', '.join(counts)}")
     return "; ".join(parts)
 

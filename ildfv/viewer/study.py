@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT
 from ildfv.pipeline.location import SETTINGS
@@ -111,7 +112,7 @@ def open_study(
         others = {path: place for path, place in places.items() if not folders[path]}
         check(codes is None or bool(others), "--codes needs a scan, got none")
         cases = scan_cases(others, answers, codes=codes, progress=progress)
-        title = cases[0].name if len(cases) == 1 else f"{len(cases)} scans"
+        title = cases[0].name if len(cases) == 1 else counted(len(cases), "scan")
         saved = None if corrections is None else Corrections(corrections, cases)
         return Study(title=title, mode="scans", cases=cases, corrections=saved, temporary=temporary.pop_all())
 
@@ -124,7 +125,7 @@ def _workspace_study(root: Path, corrections: Path | None, predictor: Path | Non
     report = workspace.root / REPORT
     saved = Corrections(corrections or workspace.root / CORRECTIONS, cases, _stored(workspace, cases))
     return Study(
-        title=f"{len(cases)} scans of a workspace",
+        title=f"{counted(len(cases), 'scan')} of a workspace",
         mode="workspace",
         cases=cases,
         notes=notes,
