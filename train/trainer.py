@@ -37,6 +37,7 @@ def train(
     checkpoint_seconds: float = 20.0,
     compile: bool | None = None,
     fresh: bool = False,
+    note: str = "",
 ) -> TrainResult:
     """Trains a network on the labelled fit slices, saves it in `folder` and returns the result.
 
@@ -55,6 +56,8 @@ def train(
 
     compile: whether to use `torch.compile`, which needs a GPU. None: on a GPU if there are enough slices, and unless
     the compiler fails. Compiled sums are rounded differently, so the last bits of the result differ.
+
+    note: a line that is shown before the first step, after all checks.
     """
     folder = Path(folder)
     fit, validation = labelled_only(slices, fit_indices), labelled_only(slices, validation_indices)
@@ -73,7 +76,10 @@ def train(
         found = distributed.from_main(load_info(folder) if distributed.is_main() and has_model(folder) else None)
         if found is None:
             saves = SaveSchedule(checkpoint_seconds)
-            return Run(settings, slices, fit, validation, folder, device, progress, requested, saves, compile).finish()
+            run = Run(settings, slices, fit, validation, folder, device, progress, requested, saves, compile)
+            if note:
+                progress.note(note)
+            return run.finish()
         check_same(requested, found.get("identity"), folder)
         if distributed.is_main():
             Checkpoint(folder).remove()

@@ -61,12 +61,8 @@ def train_network(
     name = name or chosen.network
     _check_name(name)
     folder = workspace.model_dir(name, fold)
-    if len(split.fit) < ENOUGH:
-        progress.note(
-            f"training on {counted(len(split.fit), 'slice')}: with fewer than about {ENOUGH:,} slices, descriptors "
-            "without training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
-        )
     options: dict[str, Any] = {"device": device, "progress": progress, "compile": compile, "fresh": fresh}
+    options["note"] = _few_slices(len(split.fit))
     trained = train(chosen, slices, split.fit, split.validation, folder, **options)
     if not distributed.is_main():
         return None
@@ -84,6 +80,16 @@ def train_network(
         validation_scores=scores["validation"],
         test_scores=scores["test"],
         settings=_recorded(chosen, trained),
+    )
+
+
+def _few_slices(n: int) -> str:
+    """The advice for a training on n slices; empty for many."""
+    if n >= ENOUGH:
+        return ""
+    return (
+        f"training on {counted(n, 'slice')}: with fewer than about {ENOUGH:,} slices, descriptors without training are "
+        "usually better. Compare with `ildfv fit --recipe few` and the baselines"
     )
 
 

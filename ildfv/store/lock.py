@@ -19,10 +19,11 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
     """The folder, created if necessary and locked by this process until the block ends.
 
     patience: seconds to wait for the lock. Raises `InputError` if another process holds the lock, or the folder is not
-    writable. If the block raises an exception before anything is written to a new folder, the folder is removed.
+    writable. If the block raises an exception before anything is written to a new folder, the folder is removed, with
+    the folders above it that were created for it.
     """
     folder = Path(folder)
-    is_new = not folder.exists()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     holder = folder / ".holder"
     with ExitStack() as stack:
         check_folder(folder)
@@ -42,15 +43,17 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
         try:
             yield folder
         except BaseException:
-            if is_new:
-                _remove_unused(folder, holder, Path(lock.lock_file))
+            if new:
+                _remove_unused(new, holder, Path(lock.lock_file))
             raise
 
 
-def _remove_unused(folder: Path, holder: Path, lock: Path) -> None:
-    """Removes the folder if it contains only the files of the lock, which this process must still hold."""
+def _remove_unused(new: list[Path], holder: Path, lock: Path) -> None:
+    """Removes the folders if the first, the lowest, has only the files of the lock, which this process must hold."""
+    folder = new[0]
     if set(folder.iterdir()) <= {holder, lock}:
         for path in (holder, lock):
             path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty, because another process has written to it
-            folder.rmdir()
+            for path in new:
+                path.rmdir()

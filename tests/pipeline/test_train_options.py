@@ -44,7 +44,15 @@ def test_training_on_enough_slices_is_not_noted(root, monkeypatch):
 def test_early_stopping_with_one_validation_patient_is_refused(root):
     with pytest.raises(InputError, match="patience needs at least 2 validation patients with labels, got 1"):
         train_network(root, name="new", epochs=9, patience=2, **GIVEN)
-    assert not (Workspace.open(root).model_dir("new", 0) / "model.json").exists()
+    assert not Workspace.open(root).model_dir("new", 0).parent.exists()
+
+
+def test_a_refused_training_gives_no_advice_and_leaves_no_folder(root, tmp_path):
+    notes = Notes()
+    with pytest.raises(InputError, match="missing"):
+        train_network(root, name="new", weights=str(tmp_path / "missing.safetensors"), progress=notes, **GIVEN)
+    assert notes.found == []
+    assert not Workspace.open(root).model_dir("new", 0).parent.exists()
 
 
 def test_results_state_where_training_stopped(tmp_path, monkeypatch):
