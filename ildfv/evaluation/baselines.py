@@ -48,14 +48,6 @@ class Verdict:
         outcome = "beats it" if self.beats else self.outcome
         return f"{difference}{span} against {self.baseline.removeprefix(PREFIX)}; {outcome}".replace("-", "−")
 
-    def __str__(self) -> str:
-        """Text such as `+0.031 [−0.010, 0.080] against baseline-p15`."""
-        if self.difference is None:
-            return f"undefined against {self.baseline}"
-        difference, *ends = (round(one, 3) + 0.0 for one in (self.difference, *(self.interval or ())))  # no "-0.000"
-        span = f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else ""
-        return f"{difference:+.3f}{span} against {self.baseline}"
-
 
 def is_baseline(system: str) -> bool:
     """Whether a system of this name is a baseline."""
@@ -115,26 +107,25 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
 def statement(system: str, found: Sequence[Verdict]) -> str:
     """A sentence on whether a system beats the best baseline, which `fit`, reports, model cards and predictions state.
 
-    It lists the patterns, or the mean AUC, where the system does not beat the baseline. Differences without an interval
-    are listed separately, because they neither show nor exclude that the system is better. found: verdicts on the
-    system; empty if no baselines were scored.
+    It names the patterns, and the mean AUC, where the system does not beat the baseline, without numbers, so that it is
+    one short line. Patterns whose difference has no interval are named separately, because this neither shows nor
+    excludes that the system is better. found: verdicts on the system; empty if no baselines were scored.
     """
     if not found:
         return f"{system} was not compared with baselines, because `ildfv baselines` was not run."
     lost, unknown = ([v for v in found if v.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
     parts = []
     if lost:
-        parts.append(f"does not beat the best baseline (95 % interval of the AUC difference): {_listed(lost)}")
+        parts.append(f"does not beat the best baseline in {_listed(lost)}")
     if unknown:
-        reason = "because the AUC difference has no interval"
-        parts.append(f"cannot be compared with the best baseline, {reason}: {_listed(unknown)}")
+        parts.append(f"cannot be compared with the best baseline in {_listed(unknown)} (no interval)")
     if not parts:
-        parts.append(f"beats the best baseline (95 % interval of the AUC difference above 0): {_listed(found)}")
-    return f"{system} {'; '.join(parts)}."
+        parts.append(f"beats the best baseline in {_listed(found)}")
+    return f"{system} {'; it '.join(parts)}."
 
 
 def _listed(found: Sequence[Verdict]) -> str:
-    return "; ".join(f"{'mean AUC' if v.measure == MEAN else v.measure} {v}" for v in found)
+    return ", ".join("mean AUC" if v.measure == MEAN else v.measure for v in found)
 
 
 def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:

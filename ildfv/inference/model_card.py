@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ildfv.counted import counted
-from ildfv.evaluation.baselines import Verdict, statement
+from ildfv.evaluation.baselines import MEAN, Verdict, statement
 from ildfv.inference.schema import CNN, Head, PredictorInfo
 from ildfv.inference.sentences import NOT_LABELLED
 from ildfv.patterns import extent_text
@@ -137,6 +137,8 @@ def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
         auc, f = _estimate(row.auc, row.auc_interval), _estimate(row.f, row.f_interval)
         positives = NOT_LABELLED if name in head.unlabelled else row.positives
         yield f"| {name} | {positives} | {auc} | {f} | {compared.get(name, '–')} |"
+    if MEAN in compared:
+        yield f"| mean AUC | | | | {compared[MEAN]} |"
     yield ""
     yield against_baselines(head)
     yield ""

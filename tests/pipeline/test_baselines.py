@@ -115,7 +115,7 @@ def test_the_report_pools_folds_and_labels_a_system_that_does_not_beat_the_best_
     report = make_report(workspace.root)
     (line,) = [note for note in report["notes"] if note.startswith("cnn-guess does not beat the best baseline")]
     assert "emphysema" in line
-    assert "against baseline-p15" in line
+    assert len(line) < 160  # one short line; the numbers are in the tables
     page = (workspace.root / "report.html").read_text()
     assert "folds 0, 1, 2, 3 (pooled)" in page
     assert "cnn-guess − baseline-p15" in page or "baseline-p15 − cnn-guess" in page
