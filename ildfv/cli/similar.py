@@ -19,7 +19,10 @@ from ildfv.pipeline.location import split_slice
 def similar(
     scan: Annotated[
         str,
-        typer.Argument(help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with most lung."),
+        typer.Argument(
+            help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with most lung. With a "
+            "study of images: an image."
+        ),
     ],
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.datasets.convert import read_volume
-from ildfv.datasets.discovery import discover
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.chosen_series import choose
 from ildfv.inference.gallery import Group, Picture, gallery
+from ildfv.inference.input import notes_on_image, scans_in
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
@@ -22,9 +23,11 @@ from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.other_patients import Query, own_slices, search_others
 from ildfv.pipeline.projector import Projector, projector
+from ildfv.pipeline.training_statistics import how_prepared
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.hounsfield import mean_hounsfield
+from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.libraries import quiet
 from ildfv.scans.lungs import check_lung, lung_mask
 from ildfv.scans.preparation import applied
@@ -66,6 +69,7 @@ def similar_slices(
         The workspace.
     scan : path
         A scan, or SCAN:N for its slice N; the lowest slice is slice 1. Without N, the slice with the most lung is used.
+        In a workspace of images, an image.
     count : int
         Number of results.
     per_patient : int, optional
@@ -90,11 +94,16 @@ def similar_slices(
         f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",
     )
     path, number = split_slice(scan)
-    chosen, notes = choose(discover(path, labels=False, workers=1), series, path)
+    grey = how_prepared(slices).grey
+    available = scans_in(path, grey)
+    if grey is not None:
+        rule = f"{path} must be one PNG, JPEG or TIFF image, because the study consists of images ({grey.option})"
+        check(len(available.scans) == 1, f"{rule}, got {len(available.scans) or 'none'}")
+    chosen, notes = choose(available, series, path)
     with quiet():
         volume, _, changes = applied(read_volume(chosen), slices.preparation)
-    notes += changes
-    z = _slice(volume, number, path)
+    notes += [*changes, *notes_on_image(chosen)]
+    z = _slice(volume, number, path, lung_mask if grey is None else image_lungs)
     if number is None:
         notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]
     image = windowed(volume.hu[z])
@@ -103,6 +112,8 @@ def similar_slices(
     hu = mean_hounsfield(volume.hu[z])[None, None] if project.reads_hounsfield else None
     in_lung = encoding.region == LUNG and slices.preparation.lungs == LUNGMASK
     lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None
+    if grey is not None:
+        lung = nearest(image_lungs(volume.hu[z], volume.pixel_area)[None])
     query = project(image[None], volume.pixel_area, hu, lung)[0]
     index = NearestRows(encoding.projections())
     own = own_slices(slices, chosen, workspace.settings.salt)
@@ -134,18 +145,20 @@ def similar_slices(
     return Found(document, image[NORMAL], list(slices.images(indices)[:, NORMAL]))
 
 
-def _slice(volume: Volume, number: int | None, path: Path) -> int:
+def _slice(volume: Volume, number: int | None, path: Path, lung_of: Callable[[np.ndarray, float], np.ndarray]) -> int:
     """The index of the slice. number: slice number from 1; None: the slice with the most lung.
+
+    lung_of: the lung of a slice, from its HU and the area of a pixel.
 
     InputError: there is no such slice, or it shows no lung.
     """
     if number is not None:
         m = len(volume.hu)
         check(1 <= number <= m, f"the slice number of {path} must be 1 to {m}, got {number}")
-        lung = np.array([np.count_nonzero(lung_mask(volume.hu[number - 1], volume.pixel_area))])
+        lung = np.array([np.count_nonzero(lung_of(volume.hu[number - 1], volume.pixel_area))])
         check(bool(lung[0]), f"slice {number} of {path} must show lung, got none: choose another slice")
         return number - 1
-    lung = np.array([np.count_nonzero(lung_mask(one, volume.pixel_area)) for one in volume.hu])
+    lung = np.array([np.count_nonzero(lung_of(one, volume.pixel_area)) for one in volume.hu])
     check_lung(lung, volume.pixel_area)
     return int(lung.argmax())
 

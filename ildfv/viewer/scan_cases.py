@@ -18,6 +18,7 @@ from ildfv.errors import check
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.patterns import PATTERNS
 from ildfv.progress import SILENT, Progress
+from ildfv.scans.images import is_image
 from ildfv.scans.labels import Codes, pattern_labels
 from ildfv.scans.libraries import quiet
 from ildfv.scans.windows import GRID
@@ -34,6 +35,10 @@ MATCHED = (
     "The prediction was assigned to the scan by slice positions, because the file differs from the one that was "
     "predicted, for example in its compression: check that both are the same scan."
 )
+
+
+def _has_image(folder: Path) -> bool:
+    return any(map(is_image, folder.rglob("*") if folder.is_dir() else [folder]))
 
 
 class FileLabels:
@@ -82,6 +87,11 @@ def scan_cases(
         found = discover(place, ScanSettings(codes=table), labels=table is not None, workers=1, progress=progress)
         reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
         why = reasons[0] if reasons else "no file that can be read"
+        check(
+            bool(found.scans) or not _has_image(place),
+            f"{path} must contain a CT scan in HU, a prediction or a workspace, got PNG, JPEG or TIFF images, which "
+            "`ildfv view` does not show: view the workspace that `ildfv prepare --grey` made of them",
+        )
         check(bool(found.scans), f"{path} must contain a CT scan, a prediction or a workspace, got none: {why}")
         scans += found.scans
         archived |= {pseudonym(scan) for scan in found.scans if place != path}

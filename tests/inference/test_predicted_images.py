@@ -18,6 +18,7 @@ from ildfv.datasets.identity import hashed
 from ildfv.errors import InputError
 from ildfv.inference.predictor import Predictor
 from ildfv.patterns import PATTERNS
+from ildfv.pipeline.encodings import newest
 from ildfv.pipeline.workspace import Workspace
 
 GREY = (-1350, 150)
@@ -115,6 +116,25 @@ def test_the_masks_of_images_are_used_and_named_like_the_images(study, tmp_path)
     (failure,) = answers_of(tmp_path / "in", study.predictor, "--lung-masks", tmp_path / "masks", code=1)["failed"]
     assert f"must have ({side}, {side}) pixels, got ({side - 1}, {side})" in failure["reason"]
     assert "canary" not in failure["reason"]
+
+
+@pytest.mark.slow
+def test_similar_takes_an_image_of_a_study_of_images(study):
+    slices = study.workspace.slices()
+    projections = newest(study.workspace, 0, "filters-lung").projections()
+    image = min((study.root / "png").rglob("*.png"))
+    series = hashed(image.relative_to(study.root / "png").as_posix(), study.workspace.settings.salt)
+    (row,) = np.flatnonzero(slices.series == series)
+    found = json.loads(run("similar", image, "-w", study.root / "study", "--json"))
+    assert (found["query"]["slices"], found["searched"]["excluded_slices_of_the_same_patient"]) == (1, 3)
+    assert any("8-bit grey levels" in note for note in found["notes"])
+    for result in found["results"]:
+        assert result["patient"] != slices.patients[row]
+        distance = np.linalg.norm(projections[row] - projections[result["index"]])
+        assert result["distance"] == pytest.approx(distance, rel=1e-3, abs=1e-4)
+    for wrong, got in ((image.parent, 3), (study.root / "labels.csv", "none")):
+        with pytest.raises(InputError, match=rf"must be one PNG, JPEG or TIFF image, because .*-1350,150\), got {got}"):
+            run("similar", wrong, "-w", study.root / "study")
 
 
 @pytest.mark.slow

@@ -32,6 +32,17 @@ def test_a_slice_whose_file_is_missing_gives_a_one_line_error_and_the_others_are
         assert str(tmp_path) not in reason
 
 
+def test_images_are_refused_with_the_command_that_shows_them(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "slice.png")
+    for path in (tmp_path, tmp_path / "slice.png"):
+        with pytest.raises(
+            InputError, match=r"got PNG, JPEG or TIFF images, which `ildfv view` does not show"
+        ):
+            open_study([path])
+
+
 def test_a_damaged_slice_gives_a_one_line_error(scan, tmp_path):
     copy = shutil.copytree(scan / "ct", tmp_path / "ct")
     with client(copy) as one:
