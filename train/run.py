@@ -88,7 +88,8 @@ class Run:
         if s.shards < distributed.size():
             ranks = distributed.size()
             self.progress.note(
-                f"some of the {ranks} ranks are idle, because the number of shards is {s.shards}: use --shards {ranks}"
+                f"some of the {ranks} ranks are idle, because the number of shards is {s.shards}: use "
+                f"`ildfv train --shards {ranks}`"
             )
 
     def finish(self) -> TrainResult:

@@ -127,13 +127,13 @@ def _check_number(n_folds: int, n_patients: int) -> None:
     check(
         n_folds <= n_patients,
         f"--folds must be at most {n_patients}, the number of labelled patients, got {n_folds}: "
-        f"use --folds {n_patients}",
+        f"run `ildfv folds --folds {n_patients}`",
         faq="few-patients",
     )
     largest = -(-n_patients // n_folds)
     check(
         n_patients - largest >= 2,
         f"--folds must leave at least 2 of the {n_patients} patients with labels for training, got {n_folds}: "
-        f"use --folds {n_patients}",
+        f"run `ildfv folds --folds {n_patients}`",
         faq="few-patients",
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.errors import InputError, check
-from ildfv.pipeline.choices import SLICE
+from ildfv.pipeline.choices import REGIONS, SLICE
 from ildfv.pipeline.order import finished_last
 from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
@@ -105,6 +105,16 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
     return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
 
 
+def _command(name: str) -> str:
+    """The command that creates the encoding of this name, which is a layer with or without a region."""
+    region = next((one for one in REGIONS if name.endswith(f"-{one}")), None)
+    return (
+        f"ildfv encode --layer {name}"
+        if region is None
+        else (f"ildfv encode --layer {name.removesuffix(f'-{region}')} --region {region}")
+    )
+
+
 def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
     """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
 
@@ -119,5 +129,5 @@ def newest(workspace: Workspace, fold: int | None = None, layer: str | None = No
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
-        raise InputError(f"{folder} has no finished encoding{what}: run `ildfv encode --layer {layer or 'conv1'}`")
+        raise InputError(f"{folder} has no finished encoding{what}: run `{_command(layer or 'conv1')}`")
     return Encoding(finished_last(workspace, found, "choose one with --layer and --fold").parent)

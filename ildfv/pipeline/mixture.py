@@ -26,7 +26,10 @@ EXPECTED = (
     "EM has not converged",  # the number of passes is limited intentionally
     ".*variance_floor",  # dead ReLU units have no variance
 )
-FEW_SLICES = f"{FALL}, because each step has only a few slices, which differ between steps: use --method exact"
+FEW_SLICES = (
+    f"{FALL}, because each step has only a few slices, which differ between steps: encode again with "
+    "`ildfv encode --method exact --fresh`"
+)
 STEP_ROWS = 32  # approximate minimum number of descriptors per component in one step
 
 

@@ -166,8 +166,8 @@ def fit_regression(
     unknown = [p for p, column in zip(PATTERNS, y.T, strict=True) if not np.isfinite(column).any()]
     check(
         not unknown,
-        f"head linear needs labels of every pattern on the fit slices, got none of {', '.join(unknown)}: use --head "
-        "ridge or logistic",
+        f"head linear needs labels of every pattern on the fit slices, got none of {', '.join(unknown)}: use "
+        "`ildfv regress --head ridge` or `--head logistic`",
     )
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())

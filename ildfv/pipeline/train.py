@@ -119,7 +119,7 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
         raise InputError(
             f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
         )
-    return finished_last(workspace, found, "choose one with --model").parent
+    return finished_last(workspace, found, "choose one with `ildfv encode --model`").parent
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:

@@ -135,7 +135,7 @@ def test_folds_are_restored_from_json():
 
 def test_too_few_patients_give_a_one_line_error():
     patients, counts = cohort(4)
-    rule = "--folds must be at most 4, the number of labelled patients, got 5: use --folds 4"
+    rule = "--folds must be at most 4, the number of labelled patients, got 5: run `ildfv folds --folds 4`"
     with pytest.raises(InputError, match=rule):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
     with pytest.raises(InputError, match="n_folds must be at least 2, got 1"):
@@ -144,7 +144,7 @@ def test_too_few_patients_give_a_one_line_error():
 
 def test_folds_that_leave_one_patient_to_train_on_are_refused():
     patients, counts = cohort(3)
-    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: use --folds 3"):
+    with pytest.raises(InputError, match=r"at least 2 of the 3 patients .* got 2: run `ildfv folds --folds 3`"):
         make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=2)
     folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
     assert all(len(side) for k in range(3) for side in folds.inner(k, patients))

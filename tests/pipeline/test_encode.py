@@ -138,7 +138,7 @@ def test_a_falling_likelihood_is_noted_and_a_limited_number_of_passes_is_not():
     mixture_step._fitted(mixture, lambda: iter(sorted_by_kind), "conv1", notes)
     (fell,) = [text for text in notes.texts if "decreased during stepwise EM" in text]
     assert fell.startswith("conv1: ")
-    assert fell.endswith("use --method exact")
+    assert fell.endswith("encode again with `ildfv encode --method exact --fresh`")
     limited, quiet = GaussianMixture(4, max_iter=1, tol=0, method="exact", random_state=0), Notes()
     mixture_step._fitted(limited, lambda: iter(sorted_by_kind), "conv1", quiet)
     assert quiet.texts == []
@@ -180,7 +180,10 @@ def stopping_after(save):
 def test_other_settings_are_refused_unless_fresh(root):
     encode_slices(root, SETTINGS)
     changed = replace(SETTINGS, components=5)
-    with pytest.raises(InputError, match=r"components = 4, now 5: restore the old settings to resume, or use --fresh"):
+    with pytest.raises(
+        InputError,
+        match=r"components = 4, now 5: restore the old settings to resume, or replace it",
+    ):
         encode_slices(root, changed)
     assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4
     assert encode_slices(root, changed, fresh=True)["components"] == 5

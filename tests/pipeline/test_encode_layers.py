@@ -49,7 +49,8 @@ def test_the_encodings_are_those_of_one_command_per_layer_and_resume_separately(
     found = encode_layers(root, SETTINGS, model="small", progress=notes)  # patches need no network
     assert found[1] == one
     assert [line for line in notes.lines if "already finished" in line] == [
-        f"{Workspace.open(root).encoding_dir('patches', 0)} is already finished: --fresh encodes the slices again"
+        f"{Workspace.open(root).encoding_dir('patches', 0)} is already finished: "
+        "`ildfv encode --fresh` encodes the slices again"
     ]
 
 

@@ -100,7 +100,7 @@ def test_a_resumed_command_does_not_change_the_order(root):
 def test_without_a_recorded_order_the_user_must_choose(root):
     (root / FILE).unlink()
     workspace = Workspace.open(root)
-    with pytest.raises(InputError, match="choose one with --model"):
+    with pytest.raises(InputError, match="choose one with `ildfv encode --model`"):
         newest_model(workspace, 0)
     with pytest.raises(InputError, match="choose one with --layer and --fold"):
         newest(workspace)

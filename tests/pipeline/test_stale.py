@@ -63,10 +63,10 @@ def test_the_report_omits_scores_of_other_folds_with_a_note(moved):
 
 
 def test_training_again_makes_everything_current(moved):
-    with pytest.raises(InputError, match="use --fresh to replace it"):
+    with pytest.raises(InputError, match="replace it with `ildfv train --fresh`"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
-    with pytest.raises(InputError, match=r"was made with .* or use --fresh"):
+    with pytest.raises(InputError, match=r"was made with .* or replace it by its command with --fresh"):
         encode_slices(moved, ENCODE, model="own")
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
