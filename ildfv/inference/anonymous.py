@@ -9,14 +9,16 @@ from pathlib import Path
 SHORTEST = 3  # characters; shorter names are not replaced, because they occur in ordinary words
 
 
-def without_names(text: str, folder: Path) -> str:
-    """The text with the names of all files and folders below `folder` replaced by "…".
+def without_names(text: str, *folders: Path) -> str:
+    """The text with the names of all files and folders below `folders` replaced by "…".
 
-    The name of `folder` itself is kept, because the user gave it and needs it to find the scan.
+    The names of `folders` themselves are kept, because the user gave them and needs them to find the scan. Longer names
+    are replaced first, because a name may be a part of another.
     """
     names: set[str] = set()
-    for _, folders, files in os.walk(folder):
-        names.update(folders, files)
+    for folder in folders:
+        for _, inner, files in os.walk(folder):
+            names.update(inner, files)
     names = {name for name in names if len(name) >= SHORTEST}
     if not names:
         return text

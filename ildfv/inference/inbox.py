@@ -194,8 +194,7 @@ class _Source:
         shown = self.options.shown or str(self.given)
         reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         if not self.options.keep_identity:
-            for names in {folder, self.given, self.options.lung_masks or folder}:
-                reason = without_names(reason, names)
+            reason = without_names(reason, folder, self.given, self.options.lung_masks or folder)
         return {"source": shown, **name, "reason": reason}
 
 

@@ -37,9 +37,7 @@ def test_images_are_refused_with_the_command_that_shows_them(tmp_path):
 
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "slice.png")
     for path in (tmp_path, tmp_path / "slice.png"):
-        with pytest.raises(
-            InputError, match=r"got PNG, JPEG or TIFF images, which `ildfv view` does not show"
-        ):
+        with pytest.raises(InputError, match=r"got PNG, JPEG or TIFF images, which `ildfv view` does not show"):
             open_study([path])
 
 
