@@ -16,6 +16,8 @@ from ildfv.inference.schema import Head
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
 
+EARLIER = "the predictor was exported by a version that does not state the reason"
+
 
 def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
     """The results of a head for the scores (m, C) of a volume's slices.
@@ -36,6 +38,7 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
     area = pixels * (volume.pixel_area if has_size else np.nan) / 100
     scans = Decisions((None,) * scores.shape[1], sigmoids_of(head.scan_sigmoids)) if head.scan_sigmoids else None
     of_scan = scores[rows].max(axis=0, keepdims=True) if head.bags is None else pooled(head.bags, scores)
+    probability = np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0]
     conformal = head.conformal and conformal_of(head.conformal)
     return HeadAnswer(
         name=head.name,
@@ -46,8 +49,8 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
         area=area,
         thresholds=list(head.thresholds),
         best=rows[scores[rows].argmax(axis=0)],
-        no_scan_probability=list(head.no_scan_probability),
-        scan_probability=np.full(scores.shape[1], np.nan) if scans is None else scans.probability(of_scan)[0],
+        no_probability=_no_probability(head, probability),
+        scan_probability=probability,
         first=[[int(rows[i]) for i in first_slices(scores[rows, c], volume.positions[rows])] for c in patterns],
         zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
         auc=[_auc(head, pattern) for pattern in head.performance.patterns],
@@ -59,6 +62,12 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
         pooling=head.bags or "",
         scan_scores=np.empty(0) if head.bags is None else of_scan[0],
     )
+
+
+def _no_probability(head: Head, probability: np.ndarray) -> list[str | None]:
+    """For each pattern, the reason why the scan has no probability; None if it has one."""
+    reasons = head.no_scan_probability or [""] * len(probability)
+    return [None if np.isfinite(p) else reason or EARLIER for p, reason in zip(probability, reasons, strict=True)]
 
 
 def _sets(conformal: Conformal, scores: np.ndarray, inside: np.ndarray) -> list[list[str]]:

@@ -61,7 +61,7 @@ def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
         "no_sets": answer.no_sets,
         "pooling": answer.pooling,
         "no_probability": no_probability(
-            {prediction.patterns[c]: answer.why_no_probability(c) for c in patterns if answer.labelled[c]}
+            {prediction.patterns[c]: why for c, why in enumerate(answer.no_probability) if answer.labelled[c]}
         ),
         "rows": [_row(prediction, answer, c) for c in patterns],
         "sets": [{"pattern": prediction.patterns[c], "numbers": _sets(answer, c)} for c in patterns],

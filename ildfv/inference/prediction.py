@@ -19,7 +19,6 @@ KIND = "ildfv prediction"
 VERSION = 1
 ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
 EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
-EARLIER = "the predictor was exported by a version that does not state the reason"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class HeadAnswer:
     thresholds: list[float | None]
     best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the slice with the highest score
     scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
-    no_scan_probability: list[str] = field(default_factory=list)  # reasons; "" for a pattern with a probability
+    no_probability: list[str | None] = field(default_factory=list)  # why scan_probability is NaN; None: it is known
     first: list[list[int]] = field(default_factory=list)
     zones: list[dict[str, float] | None] = field(default_factory=list)
     shares: list[dict[str, float] | None] = field(default_factory=list)
@@ -92,12 +91,6 @@ class HeadAnswer:
         """The highest probability of pattern c on a slice; NaN without calibration."""
         known = self.probability[np.isfinite(self.probability[:, c]), c]
         return float(known.max()) if len(known) else float("nan")
-
-    def why_no_probability(self, c: int) -> str | None:
-        """The reason why pattern c has no probability on the scan; None if it has one."""
-        if len(self.scan_probability) and np.isfinite(self.scan_probability[c]):
-            return None
-        return (self.no_scan_probability[c] if self.no_scan_probability else "") or EARLIER
 
     def slices_by_set(self, c: int) -> dict[str, int] | None:
         """The number of slices with each conformal set of pattern c; None without sets."""
@@ -201,7 +194,7 @@ class Prediction:
                 "present": present[c],
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
-                "no_probability": answer.why_no_probability(c),
+                "no_probability": answer.no_probability[c] if answer.no_probability else None,
                 "highest_probability": _number(answer.highest_probability(c)),
                 "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
                 "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),

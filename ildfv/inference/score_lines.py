@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ildfv.counted import counted
+
 WIDTH, HEIGHT, MARGIN = 640, 56, 4  # size of a picture and the space above and below its lines, in SVG units
 
 
@@ -25,7 +27,7 @@ def score_line(scores: np.ndarray, threshold: float | None, presence: np.ndarray
     step = WIDTH / max(1, len(scores) - 1)
     points = " ".join(f"{i * step:.1f},{y(value)}" for i, value in enumerate(scores))
     line = "" if threshold is None else f'<line class="t" x1="0" x2="{WIDTH}" y1="{y(threshold)}" y2="{y(threshold)}"/>'
-    label = f"scores of {len(scores)} slices from {low:.3g} to {high:.3g}" + (
+    label = f"scores of {counted(len(scores), 'slice')} from {low:.3g} to {high:.3g}" + (
         "" if threshold is None else f", threshold {threshold:.3g}"
     )
     return _svg(label, f'{_bars(presence, step)}{line}<polyline points="{points}"/>')
