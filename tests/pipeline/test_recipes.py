@@ -19,6 +19,7 @@ from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.recipes import fit
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.verify import verify_workspace
+from ildfv.progress import Silent
 
 
 def breathing(number):
@@ -65,6 +66,20 @@ def test_options_that_do_not_apply_are_refused(study):
             regress_encoding(study.root, layer="filters", region="lung", **options)
     with pytest.raises(InputError, match="recipe must be one of auto, few, paper"):
         fit(study.root, recipe="many")
+
+
+def test_auto_states_that_options_of_training_are_not_used(study, monkeypatch):
+    found = []
+    progress = Silent()
+    monkeypatch.setattr(progress, "note", found.append)
+    for name in ("_few", "score_baselines"):
+        monkeypatch.setattr(recipes, name, lambda *arguments, **options: None)
+    monkeypatch.setattr(recipes, "summary", lambda workspace, slices: {})
+    assert fit(study.root, patience=3, epochs=2, progress=progress)["recipe"] == "few"
+    assert "recipe few trains no network and does not use --epochs and --patience, as --recipe paper does" in found
+    found.clear()
+    fit(study.root, progress=progress)
+    assert not any("trains no network" in text for text in found)
 
 
 @pytest.mark.slow
