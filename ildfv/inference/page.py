@@ -96,10 +96,9 @@ def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:
 
 def _auc(answer: HeadAnswer, c: int) -> str:
     """The AUC of a pattern on held-out patients with its interval, such as "0.90 (0.73–0.97)"; "–" if unknown."""
-    found = answer.auc[c] if answer.auc else None
-    if found is None:
+    value, interval = answer.expected_auc(c)
+    if value is None:
         return "–"
-    value, interval = found
     return f"{value:.2f}" + (f" ({interval[0]:.2f}–{interval[1]:.2f})" if interval else "")
 
 

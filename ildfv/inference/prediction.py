@@ -87,6 +87,10 @@ class HeadAnswer:
         known = not self.pooling and bool(np.isfinite(values[:, c]).any())
         return float(values[self.presence[:, c], c].sum()) if known else float("nan")
 
+    def expected_auc(self, c: int) -> tuple[float | None, tuple[float, float] | None]:
+        """The AUC of pattern c on held-out patients and its 95 % interval, None if unknown."""
+        return (self.auc[c] if self.auc else None) or (None, None)
+
     def highest_probability(self, c: int) -> float:
         """The highest probability of pattern c on a slice; NaN without calibration."""
         known = self.probability[np.isfinite(self.probability[:, c]), c]
@@ -204,8 +208,8 @@ class Prediction:
                 "shares": answer.shares[c] if answer.shares else None,
                 "threshold": answer.thresholds[c],
                 "slices_by_set": answer.slices_by_set(c),
-                "auc": answer.auc[c][0] if answer.auc and answer.auc[c] else None,
-                "auc_interval": answer.auc[c][1] if answer.auc and answer.auc[c] else None,
+                "auc": answer.expected_auc(c)[0],
+                "auc_interval": answer.expected_auc(c)[1],
                 **({"score": _number(answer.scan_scores[c]), "pooling": answer.pooling} if answer.pooling else {}),
             }
             for c, pattern in enumerate(self.patterns)
@@ -257,7 +261,7 @@ def in_lung(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     smaller area. positions: increasing along the scan, (m,). lung: area of lung on each slice, in any unit, (m,).
     """
     inside = lung >= EDGE * lung.max()
-    return (positions >= positions[inside].min()) & (positions <= positions[inside].max())
+    return np.logical_and(positions >= positions[inside].min(), positions <= positions[inside].max())
 
 
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
