@@ -59,15 +59,7 @@ def stats(
     workspace: o.Workspace = o.HERE,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
-            "pixels of the slice, such as 5%.",
-            metavar="T",
-            show_default="T of the workspace",
-        ),
-    ] = None,
+    threshold: Annotated[str | None, o.present_from("T of the workspace")] = None,
 ) -> None:
     """Count slices and patients per pattern, and slices per set of patterns, as in Tables 1 and 2 of the paper.
 
