@@ -41,7 +41,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.density import BINS, COLUMNS, RANGE
 from ildfv.store.models import load_info, load_model
 from ildfv.store.parts import writing_parts
-from ildfv.viewer.workspace_cases import workspace_cases
+from ildfv.viewer.workspace_scans import workspace_scans
 
 SCANS, SLICES, UNKNOWN = 24, 6, 3  # the last three scans have no label
 EMPHYSEMA = PATTERNS.index("emphysema")
@@ -347,8 +347,8 @@ def test_report_viewer_and_verify_state_that_measures_are_per_scan(encoded):
     assert "Scans with labels" in page
     assert "covers at least" not in page
     assert "Example slices" not in page
-    cases, _, notes = workspace_cases(workspace)
-    assert not any(case.systems for case in cases)
+    viewed, _, notes = workspace_scans(workspace)
+    assert not any(scan.systems for scan in viewed)
     assert any("scored per scan, because only scans are labelled" in note for note in notes)
     assert verify_workspace(workspace.root)["faults"] == []
     given = ["regress", "-w", str(workspace.root), "--layer", "filters", "--head", "logistic", "--bags", "max"]
