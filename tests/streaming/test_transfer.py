@@ -32,8 +32,9 @@ def full_above(limit, error=OutOfMemoryError):
     return compute
 
 
-@pytest.mark.parametrize("limit", [1, 3, 4, 100])
-@pytest.mark.parametrize("error", [OutOfMemoryError, RuntimeError])
+@pytest.mark.parametrize(
+    ("limit", "error"), [(1, RuntimeError), (3, OutOfMemoryError), (4, RuntimeError), (100, OutOfMemoryError)]
+)
 def test_all_items_are_computed_once_in_order(limit, error):
     notes = []
     retry = OomRetry(full_above(limit, error), note=notes.append)
