@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from estimators_support import blobs, slices
+from test_estimators_mixture import begin
 
 from ildfv.errors import InputError
 from ildfv.estimators.em import MixtureSums
 from ildfv.estimators.mixture import GaussianMixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-from test_estimators_mixture import begin
 
 
 def as_maps(x):
