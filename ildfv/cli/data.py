@@ -21,7 +21,8 @@ def phantom(
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
     slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
-        str, typer.Option(help="easy, or hard: early and mixed disease, similar findings and several scanners.")
+        str,
+        typer.Option(help="easy, or hard: early and mixed disease, other findings that look alike, several scanners."),
     ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
