@@ -4,6 +4,7 @@ A simulated GPU executes the work on its streams only when an event is waited fo
 Copies on a real GPU are tested in tests/cuda/test_cuda_gpu_streams.py.
 """
 
+import gc
 import threading
 from contextlib import contextmanager
 
@@ -17,6 +18,13 @@ from ildfv.streaming import transfer
 
 torch = pytest.importorskip("torch")
 cat = torch.cat
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """Freezes the objects of earlier tests, so that the garbage collections after out-of-memory do not examine them."""
+    gc.collect()
+    gc.freeze()
 
 
 class OutOfMemoryError(MemoryError):
