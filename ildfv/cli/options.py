@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,7 +69,7 @@ Bags = Annotated[
 ]
 
 
-def present_from(default: str) -> typer.models.OptionInfo:
+def present_from(default: str) -> Any:
     """Option for T, the extent from which a pattern is present. The help shows `default` as its default."""
     return typer.Option(
         help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
@@ -79,7 +79,7 @@ def present_from(default: str) -> typer.models.OptionInfo:
     )
 
 
-def fresh(result: str) -> typer.models.OptionInfo:
+def fresh(result: str) -> Any:
     """Option for the case that `result`, such as "the encoding", was made with other settings."""
     return typer.Option(
         "--fresh/--resume",
