@@ -25,6 +25,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal $(if $(wildcard ../sh
 test: $(STAMP)
 	$(PYTEST) -m 'not slow' $(or $(TESTARGS),tests)
 
+# Byte code outside the source folders: rewriting the assertions of all tests takes nine seconds of each worker.
+test test-slow: export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test-slow: export ILDFV_FUZZ_SECONDS ?= 120  # of the header fuzzer
 test-slow: $(STAMP)  # kills at random moments, emulated CUDA, sanitizers, several ranks, pages in a browser
 	$(PYTEST) -m slow $(or $(TESTARGS),tests)

@@ -111,7 +111,7 @@ setup(
     package_dir={"ildfv": "ildfv", "ildfv.train": "train", "ildfv._csrc": "csrc"},
     package_data={
         "ildfv": ["py.typed"],
-        "ildfv.kernels": ["*.pyx", "*.pyi"],
+        "ildfv.kernels": ["*.pxd", "*.pyx", "*.pyi"],
         "ildfv.inference": ["templates/*"],
         "ildfv.report": ["templates/*"],
         "ildfv.texture": ["templates/*"],

@@ -1,6 +1,7 @@
 """Options and fixtures of all tests: real CT (--real-data), GPU tests, and a check for leftover threads."""
 
 import gc
+import os
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     gc.disable()  # until all tests are collected: importing them creates millions of objects that stay
+    # A sync takes milliseconds, and only a loss of power would show whether it was made. tests/store/test_sync.py tests
+    # that files and folders are synced, and in which order.
+    os.fsync = lambda handle: None
 
 
 def pytest_collection_modifyitems(items):

@@ -8,8 +8,9 @@
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
 #include "cuda/accumulation.h"
 #include "cuda/finish.h"
-#include "cuda/mma.h"
+#include "cuda/products.h"
 #include "cuda/scoring.h"
+#include "cuda/screened.h"
 #include "cuda/singles.h"
 #include "cuda/softmax.h"
 #include "cuda/staging.h"

@@ -177,7 +177,7 @@ template <class real>
 struct Mixture {
     const real *centre, *scale, *shift, *constant;  // (d,), (k, d), (k, d), (k,): a, b, c of mixture.h
     int d, k;
-    const real *squares, *products, *base, *slack;  // (k, d4), (k, d4), (k,), (k,): read by mma.h only
+    const real *squares, *products, *base, *slack;  // (k, d4), (k, d4), (k,), (k,): read by screened.h only
     bool close;                                     // all means within 4 standard deviations of the centre
 };
 

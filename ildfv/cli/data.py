@@ -21,7 +21,8 @@ def phantom(
     patients: Annotated[int, typer.Option(help="Number of patients, one scan each.", min=1)] = 20,
     slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
-        str, typer.Option(help="easy, or hard: early and mixed disease, similar findings and several scanners.")
+        str,
+        typer.Option(help="easy, or hard: early and mixed disease, other findings that look alike, several scanners."),
     ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,
@@ -59,15 +60,7 @@ def stats(
     workspace: o.Workspace = o.HERE,
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
-            "pixels of the slice, such as 5%.",
-            metavar="T",
-            show_default="T of the workspace",
-        ),
-    ] = None,
+    threshold: Annotated[str | None, o.present_from("T of the workspace")] = None,
 ) -> None:
     """Count slices and patients per pattern, and slices per set of patterns, as in Tables 1 and 2 of the paper.
 

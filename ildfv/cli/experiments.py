@@ -31,7 +31,7 @@ OTHER = typer.Option(
     help='Another workspace, on which the experiment "transfer" tests the systems of this workspace.',
     show_default="none, or another set of phantoms if phantoms are generated",
 )
-RIDGE = typer.Option(help="Ridge penalty of linear regressions: a number, or auto to choose it on validation patients.")
+RIDGE = typer.Option(help=f"Ridge penalty of linear regressions: {o.RIDGE_PENALTY}.")
 SPACE = typer.Option(
     "--workspace",
     "-w",

@@ -25,7 +25,7 @@ def encode(
             autocompletion=completion.layers,
         ),
     ] = "conv1",
-    region: Annotated[str, typer.Option(help="Region whose descriptors are pooled: slice, body or lung.")] = "slice",
+    region: o.Region = "slice",
     lungs: Annotated[
         str, typer.Option(help="Method that finds the lung for --region lung: rule or lungmask.")
     ] = "rule",
@@ -60,13 +60,7 @@ def encode(
         int | None,
         typer.Option(help="Number of slices per batch.", min=1, show_default="16, or as many as GPU memory allows"),
     ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh/--resume",
-            help="If the encoding has other settings, --fresh deletes it and --resume stops with an error.",
-        ),
-    ] = False,
+    fresh: Annotated[bool, o.fresh("the encoding")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -120,7 +114,7 @@ def regress(
             autocompletion=completion.joined_layers,
         ),
     ] = None,
-    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    region: o.Region = "slice",
     fold: o.OwnFold = None,
     target: Annotated[
         str | None,
@@ -135,9 +129,7 @@ def regress(
             help="Regression: linear; or ridge or logistic, for few slices, with penalties from cross-validation."
         ),
     ] = "linear",
-    ridge: Annotated[
-        str, typer.Option(help="Ridge penalty: a number, or auto to choose it on validation patients.")
-    ] = "auto",
+    ridge: Annotated[str, typer.Option(help=f"Ridge penalty: {o.RIDGE_PENALTY}.")] = "auto",
     density: Annotated[
         str,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,15 @@ Patience = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")
+Region = Annotated[str, typer.Option(help="Region whose descriptors are pooled: slice, body or lung.")]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        help="Number or SeriesInstanceUID of the series to use if a folder has several.",
+        show_default="the series with the most slices",
+    ),
+]
+RIDGE_PENALTY = "a number, or auto to choose it on validation patients"  # values of --ridge, for the help
 Bags = Annotated[
     str | None,
     typer.Option(
@@ -58,3 +67,21 @@ Bags = Annotated[
         show_default="noisy-or",
     ),
 ]
+
+
+def present_from(default: str) -> Any:
+    """Option for T, the extent from which a pattern is present. The help shows `default` as its default."""
+    return typer.Option(
+        help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
+        "pixels of the slice, such as 5%.",
+        metavar="T",
+        show_default=default,
+    )
+
+
+def fresh(result: str) -> Any:
+    """Option for the case that `result`, such as "the encoding", was made with other settings."""
+    return typer.Option(
+        "--fresh/--resume",
+        help=f"If {result} has other settings, --fresh deletes it and --resume stops with an error.",
+    )

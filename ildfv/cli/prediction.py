@@ -34,7 +34,7 @@ def export(
             autocompletion=completion.encoded_layers,
         ),
     ] = None,
-    region: Annotated[str, typer.Option(help="Region of the layers: slice, body or lung.")] = "slice",
+    region: o.Region = "slice",
     head: Annotated[
         list[str] | None,
         typer.Option(
@@ -128,13 +128,7 @@ def predict(
         Path | None,
         typer.Option(help="Folder for the JSON, CSV, HTML page and maps of each scan.", show_default="not written"),
     ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(
-            help="Number or SeriesInstanceUID of the series to use if a folder has several.",
-            show_default="the series with the most slices",
-        ),
-    ] = None,
+    series: o.Series = None,
     lung_masks: Annotated[
         Path | None,
         typer.Option(

@@ -100,15 +100,7 @@ def prepare(
             "used.",
         ),
     ] = False,
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
-            "pixels of the slice, such as 5%.",
-            metavar="T",
-            show_default="6000",
-        ),
-    ] = None,
+    threshold: Annotated[str | None, o.present_from("6000")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the workspace.", min=0, max=o.MOST, show_default="0")
     ] = None,

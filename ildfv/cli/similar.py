@@ -30,15 +30,9 @@ def similar(
         int | None, typer.Option(help="Maximum number of slices per patient.", min=1, show_default="no limit")
     ] = None,
     layer: o.EncodedLayer = None,
-    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    region: o.Region = "slice",
     fold: o.OwnFold = None,
-    series: Annotated[
-        str | None,
-        typer.Option(
-            help="Number or SeriesInstanceUID of the series to use if a folder has several.",
-            show_default="the series with the most slices",
-        ),
-    ] = None,
+    series: o.Series = None,
     out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
@@ -92,7 +86,7 @@ def similar(
 def components(
     workspace: o.Workspace = o.HERE,
     layer: o.EncodedLayer = None,
-    region: Annotated[str, typer.Option(help="Region of the layer's encoding: slice, body or lung.")] = "slice",
+    region: o.Region = "slice",
     fold: o.OwnFold = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
     slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,

@@ -91,13 +91,7 @@ def train(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", show_default="name of the network")] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh/--resume",
-            help="If a model with this name has other settings, --fresh deletes it and --resume stops with an error.",
-        ),
-    ] = False,
+    fresh: Annotated[bool, o.fresh("a model with this name")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,

@@ -68,7 +68,7 @@ def view(
     with study:
 
         def ready(address: str) -> None:
-            result = {"address": address, "mode": study.mode, "cases": len(study.cases)}
+            result = {"address": address, "mode": study.mode, "scans": len(study.scans)}
             if not output.emit(result, as_json=as_json):
                 output.out.print(f"{study.title}. Research use only.\nOpen {address}\nStop with Ctrl-C.")
             sys.stdout.flush()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ildfv.datasets.naming import case_of, reduced, stem
+from ildfv.datasets.naming import path_name, reduced, stem
 from ildfv.datasets.records import Label, LabelNames, Unused
 
 UNUSED = "a label description of ITK-SNAP without a label map in its folder"
@@ -46,5 +46,5 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
 
 def _name(file: str) -> str:
     """The name of a file without suffixes, and without words for a kind of data or content if others remain."""
-    name = case_of(Path(stem(file))).name
+    name = path_name(Path(stem(file))).name
     return reduced(name) or name

@@ -1,6 +1,6 @@
-"""Information in the path of a volume file: whether it is a label map, its case, and its patient.
+"""Information in the path of a volume file: whether it is a label map, which scan it names, and its patient.
 
-A case consists of a place (the folders of the path) and a name (the file name). Words for a kind of data, such as "ct",
+The path names a scan by a place (the folders) and a name (the file name). Words for a kind of data, such as "ct",
 "images" or "labels", are removed from both:
 
     imagesTr/case_01_0000.nii.gz   place ("tr",)   name "case_01"
@@ -32,7 +32,7 @@ SCAN_WORDS = _word_set("ct hrct image images img imgs scan scans volume volumes 
 FORMAT_WORDS = _word_set("dicom dicoms dcm nifti nii nrrd mha zip")
 SPLIT_WORDS = _word_set("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
-# Words for how a label map was made, and for what it shows. They do not name a case.
+# Words for how a label map was made, and for what it shows. They do not name a scan.
 NUMBERED_WORDS = _word_set("reader rater version")
 QUALIFIERS = NUMBERED_WORDS | _word_set(
     "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
@@ -57,8 +57,8 @@ ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Case:
-    """Folder and name of a file, without the words that only name a kind of data."""
+class PathName:
+    """How a path names a scan: folders and file name, without the words that only name a kind of data."""
 
     place: tuple[str, ...]
     name: str
@@ -106,29 +106,29 @@ def _is_label_folder(folder: str) -> bool:
     return bool(found & LABEL_WORDS) and found <= LABEL_WORDS | SPLIT_WORDS | CONTENT_WORDS | {"map", "maps"}
 
 
-def case_of(path: PurePath) -> Case:
-    """The case of a volume file. path: relative to the folder that was searched."""
+def path_name(path: PurePath) -> PathName:
+    """Place and name of a volume file. path: relative to the folder that was searched."""
     name = stem(path.name)
     if BIDS_NAME.search(name):
-        return Case(_place(_above_bids(path.parent.parts)), _bids_name(name))
-    return Case(_place(path.parent.parts), FIRST_CHANNEL.sub("", _without(name, KIND_WORDS)))
+        return PathName(_place(_above_bids(path.parent.parts)), _bids_name(name))
+    return PathName(_place(path.parent.parts), FIRST_CHANNEL.sub("", _without(name, KIND_WORDS)))
 
 
-def case_of_label(path: PurePath, folder: str) -> Case:
-    """The case of a label map. folder: a folder on its path that names a structure and is ignored, or ""."""
+def label_name(path: PurePath, folder: str) -> PathName:
+    """Place and name of a label map. folder: a folder on its path that names a structure and is ignored, or ""."""
     parts = list(path.parts)
     if folder:
         parts.remove(folder)
-    return case_of(PurePath(*parts))
+    return path_name(PurePath(*parts))
 
 
-def case_of_series(folder: PurePath) -> Case:
-    """The case of a DICOM series: its folder, with an empty name."""
-    return Case(_place(folder.parts), "")
+def series_name(folder: PurePath) -> PathName:
+    """Place and name of a DICOM series: its folder, with an empty name."""
+    return PathName(_place(folder.parts), "")
 
 
 def reduced(name: str) -> str:
-    """A case's name without words that describe content: "p1_lobes_reader2" → "p1"."""
+    """The name of a scan without words that describe content: "p1_lobes_reader2" → "p1"."""
     return _without(name, CONTENT_WORDS)
 
 
@@ -138,7 +138,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def unqualified(name: str) -> str:
-    """A case's name without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
+    """The name of a scan without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
     return _without(name, QUALIFIERS)
 
 
@@ -146,7 +146,7 @@ def content_words(name: str) -> tuple[str, ...]:
     """The words of a name that describe content: "GroundGlass_mask_reader2" → ("ground", "glass").
 
     Words for a kind of data and for how the label map was made are removed. camelCase is split into words, unlike in
-    the name of a case.
+    the name of a scan.
     """
     kept = _kept(name, QUALIFIERS)
     return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")

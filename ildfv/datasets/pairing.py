@@ -27,11 +27,11 @@ from pathlib import Path, PurePath
 from ildfv.counted import counted
 from ildfv.datasets.naming import (
     SCAN_WORDS,
-    Case,
-    case_of,
-    case_of_label,
-    case_of_series,
+    PathName,
+    label_name,
+    path_name,
     reduced,
+    series_name,
     stem,
     uids,
     unqualified,
@@ -59,7 +59,7 @@ class Candidate:
 
     index: int | None
     source: Path
-    case: Case
+    named: PathName
     folder: Path
     fault: str = ""
 
@@ -108,16 +108,16 @@ def pair(
 def _candidate(index: int, scan: Scan, root: Path) -> Candidate:
     """The candidate for a usable scan."""
     if scan.dicom is not None and len(scan.files) > 1:
-        return Candidate(index, scan.source, case_of_series(scan.source.relative_to(root)), scan.source)
-    return Candidate(index, scan.source, case_of(scan.source.relative_to(root)), scan.source.parent)
+        return Candidate(index, scan.source, series_name(scan.source.relative_to(root)), scan.source)
+    return Candidate(index, scan.source, path_name(scan.source.relative_to(root)), scan.source.parent)
 
 
 def _lost(one: Lost, root: Path) -> Candidate:
     """The candidate for a scan that cannot be used."""
     inside = one.source.relative_to(root)
     if one.is_folder:
-        return Candidate(None, one.source, case_of_series(inside), one.source, one.reason)
-    return Candidate(None, one.source, case_of(inside), one.source.parent, one.reason)
+        return Candidate(None, one.source, series_name(inside), one.source, one.reason)
+    return Candidate(None, one.source, path_name(inside), one.source.parent, one.reason)
 
 
 def _scan_of(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
@@ -125,60 +125,62 @@ def _scan_of(label, scans, candidates, by_series, root, is_structure) -> tuple[i
     named = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(named) == 1:
         return _of_series(label, scans, by_series[named[0]])
-    case = case_of_label(label.path.relative_to(root), label.folder)
-    for rule in (_same_case, _named_like_folder, _nearby, _only_scan_below):
-        found = rule(label, case, candidates)
+    named = label_name(label.path.relative_to(root), label.folder)
+    for rule in (_same_name, _named_like_folder, _nearby, _only_scan_below):
+        found = rule(label, named, candidates)
         if found:
-            by_grid = rule is not _nearby or bool(case.place) or len({c.folder for c in found}) == 1
+            by_grid = rule is not _nearby or bool(named.place) or len({c.folder for c in found}) == 1
             return _only_match(label, scans, found, by_grid=by_grid)
     if is_structure(label.path.relative_to(root)):
-        found = [c for c in candidates if case.place and c.case.place == case.place and not unqualified(c.case.name)]
+        found = [
+            c for c in candidates if named.place and c.named.place == named.place and not unqualified(c.named.name)
+        ]
         if found:
             return _only_match(label, scans, found)
-    return None, f"{_missing(label, case, candidates)}; {TABLE}"
+    return None, f"{_missing(label, named, candidates)}; {TABLE}"
 
 
-def _same_case(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+def _same_name(label: Label, named: PathName, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Rule 2. Words of the label map's name that describe content, such as lobes, are ignored."""
-    if not case.name:
+    if not named.name:
         return []
-    exact = [c for c in candidates if c.case == case]
+    exact = [c for c in candidates if c.named == named]
     if exact:
         return exact
-    short = reduced(case.name)
-    return [c for c in candidates if short and c.case.place == case.place and c.case.name in (short, case.name)]
+    short = reduced(named.name)
+    return [c for c in candidates if short and c.named.place == named.place and c.named.name in (short, named.name)]
 
 
-def _named_like_folder(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+def _named_like_folder(label: Label, named: PathName, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Rule 3."""
-    names = {case.name, reduced(case.name)} - {""}
-    places = {(*case.place, name) for name in names}
-    return [c for c in candidates if c.case.place in places and unqualified(c.case.name) in ("", *names)]
+    names = {named.name, reduced(named.name)} - {""}
+    places = {(*named.place, name) for name in names}
+    return [c for c in candidates if c.named.place in places and unqualified(c.named.name) in ("", *names)]
 
 
-def _nearby(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
+def _nearby(label: Label, named: PathName, candidates: Sequence[Candidate]) -> list[Candidate]:
     """Rule 4. A label map that is named like its own folder has no specific name either."""
-    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.case.place == case.place]
-    return _without_specific_name(label, case, near)
+    near = [c for c in candidates if label.path.parent in (c.folder, c.folder.parent) or c.named.place == named.place]
+    return _without_specific_name(label, named, near)
 
 
-def _only_scan_below(label: Label, case: Case, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Rule 4 for the only scan at any depth below the folder of the label map, if this is the folder of a case."""
-    below = [c for c in candidates if case.place and c.case.place[: len(case.place)] == case.place]
-    return _without_specific_name(label, case, below) if len(below) == 1 else []
+def _only_scan_below(label: Label, named: PathName, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Rule 4 for the only scan at any depth below the folder of the label map, if this folder names a scan."""
+    below = [c for c in candidates if named.place and c.named.place[: len(named.place)] == named.place]
+    return _without_specific_name(label, named, below) if len(below) == 1 else []
 
 
-def _without_specific_name(label: Label, case: Case, near: list[Candidate]) -> list[Candidate]:
+def _without_specific_name(label: Label, named: PathName, near: list[Candidate]) -> list[Candidate]:
     """The nearby scans to which a label map without a specific name may belong."""
-    own = {"", *case.place[-1:]}
-    if reduced(case.name) not in own:
+    own = {"", *named.place[-1:]}
+    if reduced(named.name) not in own:
         return []
-    if unqualified(case.name) not in own:  # lung_label may belong to a missing scan `lung`, but not to a scan `soft`
-        near = [c for c in near if unqualified(c.case.name) in own]
+    if unqualified(named.name) not in own:  # lung_label may belong to a missing scan `lung`, but not to a scan `soft`
+        near = [c for c in near if unqualified(c.named.name) in own]
     if not SCAN_WORDS.isdisjoint(words(stem(label.path.name))):  # ct_label belongs to a scan `ct`, not to `baseline`
-        near = [c for c in near if not c.case.name]
-    if reduced(case.name):  # p1/p1_label does not belong to a scan in p1/ with another name
-        near = [c for c in near if f"{unqualified(c.case.name)}_".startswith((f"{reduced(case.name)}_", "_"))]
+        near = [c for c in near if not c.named.name]
+    if reduced(named.name):  # p1/p1_label does not belong to a scan in p1/ with another name
+        near = [c for c in near if f"{unqualified(c.named.name)}_".startswith((f"{reduced(named.name)}_", "_"))]
     return near
 
 
@@ -239,13 +241,13 @@ def _of_series(label: Label, scans: Sequence[Scan], indices: Sequence[int]) -> t
     return None, linked(f"{rule}, got the grid of {len(fits)}", "label-grid")
 
 
-def _missing(label: Label, case: Case, candidates: Sequence[Candidate]) -> str:
+def _missing(label: Label, named: PathName, candidates: Sequence[Candidate]) -> str:
     """The message for a missing scan: the expected name or folder, and the scans that were found."""
     if label.fault:
         return label.fault
     near = sorted(c.source.name for c in candidates if label.path.parent in (c.folder, c.folder.parent))
     there = f"got {', '.join(near[:3])}" + (", …" if len(near) > 3 else "") if near else "got no usable scan there"
-    own = reduced(case.name) or case.name
-    if own and own not in case.place[-1:]:
+    own = reduced(named.name) or named.name
+    if own and own not in named.place[-1:]:
         return f'a label map must have the name of its scan, here "{own}", {there}'
     return f"a label map must be in the folder of its scan or a folder above it, {there}"

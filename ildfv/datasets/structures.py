@@ -13,13 +13,13 @@ from pathlib import Path, PurePath
 from ildfv.datasets.naming import (
     KIND_WORDS,
     STRUCTURE_WORDS,
-    Case,
-    case_of,
-    case_of_label,
-    case_of_series,
+    PathName,
     content_words,
     in_label_folder,
     label_folder,
+    label_name,
+    path_name,
+    series_name,
     stem,
     words,
 )
@@ -61,12 +61,12 @@ class Structures:
         """
         insides = [(volume, volume.path.relative_to(root)) for volume in volumes]
         folders = [(volume, inside, self.folder_of(inside)) for volume, inside in insides]
-        outside = {_joined(case_of(inside)) for _, inside, folder in folders if not folder}
-        outside |= {case_of_series(folder.relative_to(root)).place for folder in series}
+        outside = {_joined(path_name(inside)) for _, inside, folder in folders if not folder}
+        outside |= {series_name(folder.relative_to(root)).place for folder in series}
         outside.discard(())  # a scan without place and name is no evidence
         named = [one for one in folders if one[2]]
         of_maps = {
-            (inside.parent, folder) for _, inside, folder in named if _joined(case_of_label(inside, folder)) in outside
+            (inside.parent, folder) for _, inside, folder in named if _joined(label_name(inside, folder)) in outside
         }
         return [
             Label(volume.path, volume.kind, volume.geometry, folder=folder)
@@ -142,9 +142,9 @@ class Structures:
         return UNNAMED
 
 
-def _joined(case: Case) -> tuple[str, ...]:
+def _joined(named: PathName) -> tuple[str, ...]:
     """Place and name, without a name that repeats the place, as in anna/anna.nii.gz."""
-    return (*case.place, case.name) if case.name and case.name not in case.place[-1:] else case.place
+    return (*named.place, named.name) if named.name and named.name not in named.place[-1:] else named.place
 
 
 def _content(path: PurePath) -> tuple[str, ...]:

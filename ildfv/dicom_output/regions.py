@@ -59,9 +59,9 @@ def near_lung(prediction: Prediction, z: int) -> np.ndarray:
 
 
 def pixel_threshold(planes: np.ndarray, score: float, threshold: float | None) -> float:
-    """The equal contribution of all contributing pixels with which the slice just reaches `threshold`; at least 0.
+    """The contribution per pixel with which the slice just reaches `threshold` if all pixels contribute equally; ≥ 0.
 
-    planes: contributions (224, 224); their sum is score − offset.
+    Pixels without a contribution are not counted. planes: contributions (224, 224); their sum is score − offset.
     """
     pixels = np.count_nonzero(planes)
     if threshold is None or pixels == 0:

@@ -192,7 +192,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             (k, d), width = self.means_.shape, batches.width()
             rule = f"n_components must be {k} to continue with warm_start"
             check(k == self.n_components, f"{rule}, got {self.n_components}")
-            check(d == width, f"X must have {d} dimensions to continue with warm_start, got {width}")
+            check(d == width, f"X must have {d} features to continue with warm_start, got {width}")
         else:
             initial = initial_parameters(self, batches)
             start_log_likelihood = initial.log_likelihood

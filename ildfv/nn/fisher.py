@@ -22,7 +22,7 @@ PASSES = 20  # EM passes over the first batches; training then refines the mixtu
 
 
 class FisherVector2d(nn.Module):
-    """Fisher vectors of feature maps (b, d, h, w) → (b, 2·k·d), differentiable with respect to maps and mixture.
+    """Fisher vectors of activation maps (b, d, h, w) → (b, 2·k·d), differentiable with respect to maps and mixture.
 
     The forward pass is the kernel of `ildfv.FisherVector` on the CPU and on CUDA, with equal results. Memory is
     O(n·k) for n descriptors, because the n·k·d standardised differences are never stored.
@@ -145,7 +145,7 @@ class FisherVector2d(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch has no types for it
     def initialise(self, maps: Tensor | Iterable[Tensor], *, random_state: int = 0) -> Self:
-        """Initialise the layer with a mixture that is fitted to feature maps by EM.
+        """Initialise the layer with a mixture that is fitted to activation maps by EM.
 
         Parameters
         ----------

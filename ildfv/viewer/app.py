@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.parsing import parse_json, read_bytes
-from ildfv.viewer.case import Case
 from ildfv.viewer.guard import POLICY, Guard
 from ildfv.viewer.images import Cached
+from ildfv.viewer.scan import ViewedScan
 from ildfv.viewer.sections import Volume, Volumes
 from ildfv.viewer.study import Study
 
@@ -42,17 +42,17 @@ def application(study: Study, token: str, hosts: set[str]) -> Guard:
         Route("/static/{name}", served.static),
         Route("/report", served.report),
         Route("/api/alive", served.alive),
-        Route("/api/case/{case:int}", served.case_document),
-        Route("/api/case/{case:int}/slice/{z:int}", served.slice),
-        Route("/api/case/{case:int}/sections", served.sections),
-        Route("/api/case/{case:int}/coronal/{index:int}", served.coronal),
-        Route("/api/case/{case:int}/sagittal/{index:int}", served.sagittal),
-        Route("/api/case/{case:int}/labels/{z:int}", served.labels),
-        Route("/api/case/{case:int}/map/{number:int}", served.map_document),
-        Route("/api/case/{case:int}/map/{number:int}/{z:int}", served.map),
-        Route("/api/case/{case:int}/similar/{z:int}", served.similar),
-        Route("/api/case/{case:int}/corrections", served.corrections, methods=["GET"]),
-        Route("/api/case/{case:int}/corrections/{z:int}", served.correct, methods=["POST"]),
+        Route("/api/scan/{scan:int}", served.scan_document),
+        Route("/api/scan/{scan:int}/slice/{z:int}", served.slice),
+        Route("/api/scan/{scan:int}/sections", served.sections),
+        Route("/api/scan/{scan:int}/coronal/{index:int}", served.coronal),
+        Route("/api/scan/{scan:int}/sagittal/{index:int}", served.sagittal),
+        Route("/api/scan/{scan:int}/labels/{z:int}", served.labels),
+        Route("/api/scan/{scan:int}/map/{number:int}", served.map_document),
+        Route("/api/scan/{scan:int}/map/{number:int}/{z:int}", served.map),
+        Route("/api/scan/{scan:int}/similar/{z:int}", served.similar),
+        Route("/api/scan/{scan:int}/corrections", served.corrections, methods=["GET"]),
+        Route("/api/scan/{scan:int}/corrections/{z:int}", served.correct, methods=["POST"]),
     ]
     handlers: Any = {InputError: _unreadable, MissingPackageError: _unreadable, OSError: _unreadable}
     handlers[HTTPException] = _refused
@@ -73,13 +73,13 @@ class _Served:
         return HTMLResponse(self.files["index.html"].replace(START, self._start(), 1))
 
     def _start(self) -> bytes:
-        """What the page shows first, as an element with JSON: the study and the first case with predictions.
+        """What the page shows first, as an element with JSON: the study and the first scan with predictions.
 
         Without it, the page would have to make two requests, one after the other, before it can request a slice.
         """
-        cases = self.study.cases
-        number = next((i for i, case in enumerate(cases) if case.scored()), 0)
-        values = {"study": self.study.document(), "number": number, "case": cases[number].document()}
+        scans = self.study.scans
+        number = next((i for i, scan in enumerate(scans) if scan.scored()), 0)
+        values = {"study": self.study.document(), "number": number, "scan": scans[number].document()}
         text = bytes(JSONResponse(values).body).replace(b"<", b"\\u003c")  # so that no value can end the element
         return b'<script type="application/json" id="start">' + text + b"</script>"
 
@@ -100,17 +100,17 @@ class _Served:
         saved = self.study.corrections
         return JSONResponse({"corrections": 0 if saved is None else saved.version})
 
-    def case_document(self, request: Request) -> Response:
-        return JSONResponse(self._case(request).document())
+    def scan_document(self, request: Request) -> Response:
+        return JSONResponse(self._scan(request).document())
 
     def slice(self, request: Request) -> Response:
-        images = self._case(request).images
+        images = self._scan(request).images
         if images is None:
             raise HTTPException(404, "the scan of this prediction was not given")
         return self._plane(request, "slice", images.read)
 
     def labels(self, request: Request) -> Response:
-        labels = self._case(request).labels
+        labels = self._scan(request).labels
         if labels is None:
             raise HTTPException(404, "this scan has no label map")
         return self._plane(request, "labels", labels.read)
@@ -139,7 +139,7 @@ class _Served:
 
     def corrections(self, request: Request) -> Response:
         saved = self.study.corrections
-        rows = {} if saved is None else saved.of_case(self._number(request))
+        rows = {} if saved is None else saved.of_scan(self._number(request))
         return JSONResponse({str(z): values for z, values in rows.items()})
 
     async def correct(self, request: Request) -> Response:
@@ -159,22 +159,22 @@ class _Served:
         return JSONResponse({"file": self.study.corrections.path.name})
 
     def _number(self, request: Request) -> int:
-        number = request.path_params["case"]
-        if number >= len(self.study.cases):
-            raise HTTPException(404, f"case must be below {len(self.study.cases)}, got {number}")
+        number = request.path_params["scan"]
+        if number >= len(self.study.scans):
+            raise HTTPException(404, f"scan must be below {len(self.study.scans)}, got {number}")
         return number
 
-    def _case(self, request: Request) -> Case:
-        return self.study.cases[self._number(request)]
+    def _scan(self, request: Request) -> ViewedScan:
+        return self.study.scans[self._number(request)]
 
-    def _place(self, request: Request) -> tuple[Case, int]:
-        case, z = self._case(request), request.path_params["z"]
-        if z >= len(case):
-            raise HTTPException(404, f"slice must be below {len(case)}, got {z}")
-        return case, z
+    def _place(self, request: Request) -> tuple[ViewedScan, int]:
+        scan, z = self._scan(request), request.path_params["z"]
+        if z >= len(scan):
+            raise HTTPException(404, f"slice must be below {len(scan)}, got {z}")
+        return scan, z
 
     def _volume(self, request: Request) -> Volume:
-        return self.volumes.of(self._number(request), self._case(request))
+        return self.volumes.of(self._number(request), self._scan(request))
 
     def _section(self, request: Request, count: str, section: Callable[[Volume, int], np.ndarray]) -> Response:
         volume, index = self._volume(request), request.path_params["index"]
@@ -185,20 +185,20 @@ class _Served:
         return Response(data, media_type=BINARY)
 
     def _map(self, request: Request):
-        maps, number = self._case(request).maps, request.path_params["number"]
+        maps, number = self._scan(request).maps, request.path_params["number"]
         if number >= len(maps):
             raise HTTPException(404, f"map must be below {len(maps)}, got {number}")
         return maps[number]
 
     def _plane(self, request: Request, layer: str, read: Callable[[int], np.ndarray]) -> Response:
         """The concatenated planes of `count` consecutive slices from slice z on."""
-        case, first = self._place(request)
+        scan, first = self._place(request)
         count = request.query_params.get("count", "1")
-        most = min(MAX_COUNT, len(case) - first)
+        most = min(MAX_COUNT, len(scan) - first)
         if not count.isdecimal() or not 1 <= int(count) <= most:
             raise HTTPException(404, f"count must be from 1 to {most}, got {count}")
         places = range(first, first + int(count))
-        number = request.path_params["case"]
+        number = request.path_params["scan"]
         data = b"".join(self.cached.get((number, layer, z), partial(read, z)) for z in places)
         return Response(data, media_type=BINARY)
 

@@ -20,8 +20,8 @@ from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
 from ildfv.scans.preparation import check_same
 from ildfv.scans.windows import GRID, SIZE
-from ildfv.viewer.case import Maps
 from ildfv.viewer.maps import KINDS, UNITS, Quantiser
+from ildfv.viewer.scan import Maps
 
 KIND = "contributions"
 KEPT = 2  # number of scans whose maps are kept: the open scan and the compared scan

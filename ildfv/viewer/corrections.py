@@ -17,7 +17,7 @@ from ildfv.errors import check
 from ildfv.parsing import read_csv
 from ildfv.patterns import PATTERNS
 from ildfv.store.atomic import write_bytes
-from ildfv.viewer.case import Case
+from ildfv.viewer.scan import ViewedScan
 
 COLUMNS = ("scan", "position", *PATTERNS)
 CELLS = {1: "1", 0: "0", None: ""}
@@ -27,29 +27,29 @@ Values = list[int | None]  # per pattern: 1 present, 0 absent, None unknown
 class Corrections:
     """The labels of single slices, kept in memory and written to `path` after each change.
 
-    stored: labels in the workspace, by case and slice. A correction replaces the labels of its slice.
+    stored: labels in the workspace, by the number of the scan and slice. A correction replaces the labels of its slice.
     """
 
-    def __init__(self, path: Path, cases: Sequence[Case], stored: Mapping[tuple[int, int], Values] | None = None):
-        self.path, self.cases, self.version = Path(path), cases, 0
+    def __init__(self, path: Path, scans: Sequence[ViewedScan], stored: Mapping[tuple[int, int], Values] | None = None):
+        self.path, self.scans, self.version = Path(path), scans, 0
         self._stored = {self._key(*place): list(values) for place, values in (stored or {}).items()}
         self._lock = threading.Lock()
         self._read()  # so that an invalid file is reported before the page is served
 
-    def of_case(self, case: int) -> dict[int, Values]:
-        """The corrected slices of a case, without those whose labels equal the labels in the workspace."""
+    def of_scan(self, number: int) -> dict[int, Values]:
+        """The corrected slices of a scan, without those whose labels equal the labels in the workspace."""
         with self._lock:
             rows = self._read()
         own = {key: values for key, values in rows.items() if values != self._stored.get(key)}
-        keys = {self._key(case, z): z for z in range(len(self.cases[case]))} if self.cases[case].source else {}
+        keys = {self._key(number, z): z for z in range(len(self.scans[number]))} if self.scans[number].source else {}
         return {keys[key]: values for key, values in own.items() if key in keys}
 
-    def set(self, case: int, z: int, values: Values | None) -> None:
-        """Labels slice z of a case, or restores the labels in the workspace (None), and writes the file.
+    def set(self, number: int, z: int, values: Values | None) -> None:
+        """Labels slice z of a scan, or restores the labels in the workspace (None), and writes the file.
 
-        InputError: the case cannot be corrected, or the values are not labels.
+        InputError: the scan cannot be corrected, or the values are not labels.
         """
-        scan = self.cases[case]
+        scan = self.scans[number]
         check(scan.source is not None, f"the scan cannot be corrected: {scan.not_correctable}")
         check(0 <= z < len(scan), f"slice must be in [0, {len(scan)}), got {z}")
         if values is not None:
@@ -57,7 +57,7 @@ class Corrections:
                 len(values) == len(PATTERNS) and all(type(v) in (int, type(None)) and v in CELLS for v in values),
                 f"values must be {len(PATTERNS)} values 1, 0 or null, got {values}",
             )
-        key = self._key(case, z)
+        key = self._key(number, z)
         with self._lock:
             rows = self._read()
             rows.pop(key, None)
@@ -68,8 +68,8 @@ class Corrections:
             self._write(rows)
             self.version += 1
 
-    def _key(self, case: int, z: int) -> tuple[str, str]:
-        return str(self.cases[case].source), f"{self.cases[case].positions[z]:.4f}"
+    def _key(self, number: int, z: int) -> tuple[str, str]:
+        return str(self.scans[number].source), f"{self.scans[number].positions[z]:.4f}"
 
     def _read(self) -> dict[tuple[str, str], Values]:
         """Reads the rows of the file in addition to the labels in the workspace. InputError: another kind of file."""

@@ -113,7 +113,7 @@ def as_int16(hu: np.ndarray) -> np.ndarray:
 
 
 class Cached:
-    """A cache of the bytes of planes by (case, layer, slice), which keeps the most recently used `limit` bytes."""
+    """A cache of the bytes of planes by (scan, layer, slice), which keeps the most recently used `limit` bytes."""
 
     def __init__(self, limit: int = CACHE):
         self.limit, self.size = limit, 0

@@ -11,7 +11,7 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.inference.prediction import ANSWER, KIND, VERSION
 from ildfv.store.atomic import read_json
-from ildfv.viewer.case import System
+from ildfv.viewer.scan import System
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Coronal and sagittal sections of a case, from its slices in memory."""
+"""Coronal and sagittal sections of a scan, from its slices in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.viewer.case import Case
+from ildfv.viewer.scan import ViewedScan
 
 LIMIT = 96 << 20  # bytes of the slices in memory
 PAUSE = 0.001  # seconds between slices, so that other requests can take the lock
 
 
 class Volume:
-    """The slices of one case, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `LIMIT`.
+    """The slices of one scan, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `LIMIT`.
 
     Each slice is read once, by a thread that starts when the object is created.
 
@@ -26,7 +26,7 @@ class Volume:
     read : callable
         Returns slice z in HU.
     shape : tuple of int
-        Slices, rows and columns of the case.
+        Slices, rows and columns of the scan.
     """
 
     def __init__(self, read: Callable[[int], np.ndarray], shape: tuple[int, int, int], limit: int = LIMIT):
@@ -79,7 +79,7 @@ class Volume:
 
 
 class Volumes:
-    """The volume of the case whose sections were requested last; other volumes are discarded.
+    """The volume of the scan whose sections were requested last; other volumes are discarded.
 
     exclusive: calls a function that reads a plane while no other thread reads a plane.
     """
@@ -88,18 +88,18 @@ class Volumes:
         self._exclusive, self._lock = exclusive, threading.Lock()
         self._number, self._volume = -1, None  # type: tuple[int, Volume | None]
 
-    def of(self, number: int, case: Case) -> Volume:
-        """The volume of a case. InputError: the case has no images, or only one slice."""
-        images = case.images
+    def of(self, number: int, scan: ViewedScan) -> Volume:
+        """The volume of a scan. InputError: the scan has no images, or only one slice."""
+        images = scan.images
         check(images is not None, "the scan of this prediction was not given")
-        check(len(case) > 1, f"sections need at least 2 slices, got {len(case)}")
+        check(len(scan) > 1, f"sections need at least 2 slices, got {len(scan)}")
         assert images is not None  # checked above
         with self._lock:
             if self._volume is None or self._number != number:
                 if self._volume is not None:
                     self._volume.close()
                 self._number = number
-                self._volume = Volume(lambda z: self._exclusive(lambda: images.read(z)), (len(case), *case.shape))
+                self._volume = Volume(lambda z: self._exclusive(lambda: images.read(z)), (len(scan), *scan.shape))
             return self._volume
 
 

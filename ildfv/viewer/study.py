@@ -1,4 +1,4 @@
-"""The content of a viewer: the cases of the given paths, and the file of corrections."""
+"""The content of a viewer: the scans of the given paths, and the file of corrections."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import unpacked
 from ildfv.version import __version__
-from ildfv.viewer.case import Case
 from ildfv.viewer.corrections import Corrections, Values
+from ildfv.viewer.file_scans import file_scans
 from ildfv.viewer.predictions import answer_folders, read_answer
-from ildfv.viewer.scan_cases import scan_cases
+from ildfv.viewer.scan import ViewedScan
 
 if TYPE_CHECKING:
-    from ildfv.viewer.similar_cases import Similar
+    from ildfv.viewer.similar_slices import Similar
 
 CORRECTIONS = "corrections.csv"  # in the workspace, by default
 REPORT = "report.html"
@@ -31,14 +31,14 @@ VALUES: dict[int, int | None] = {PRESENT: 1, ABSENT: 0}
 
 @dataclass
 class Study:
-    """The cases of a viewer. Temporary folders are removed at the end of its `with` block.
+    """The scans of a viewer. Temporary folders are removed at the end of its `with` block.
 
     report: the page of `ildfv report`, or None if the workspace has none.
     """
 
     title: str
     mode: str  # "workspace" or "scans"
-    cases: list[Case]
+    scans: list[ViewedScan]
     notes: list[str] = field(default_factory=list)
     corrections: Corrections | None = None
     similar: Similar | None = None
@@ -52,20 +52,20 @@ class Study:
         self.temporary.close()
 
     def document(self) -> dict[str, Any]:
-        """The data that the page needs before it opens a case."""
-        systems = {system.name: None for case in self.cases for system in case.systems}
+        """The data that the page needs before it opens a scan."""
+        systems = {system.name: None for scan in self.scans for system in scan.systems}
         return {
             "title": self.title,
             "mode": self.mode,
             "version": __version__,
             "patterns": list(PATTERNS),
             "systems": list(systems),
-            "phantom": any(case.phantom for case in self.cases),
+            "phantom": any(scan.phantom for scan in self.scans),
             "notes": self.notes,
             "corrections": self.corrections is not None,
             "similar": self.similar is not None,
             "report": self.report is not None,
-            "cases": [case.summary() for case in self.cases],
+            "scans": [scan.summary() for scan in self.scans],
         }
 
 
@@ -111,23 +111,23 @@ def open_study(
         answers = [read_answer(folder) for path in places for folder in folders[path]]
         others = {path: place for path, place in places.items() if not folders[path]}
         check(codes is None or bool(others), "--codes needs a scan, got none")
-        cases = scan_cases(others, answers, codes=codes, progress=progress)
-        title = cases[0].name if len(cases) == 1 else counted(len(cases), "scan")
-        saved = None if corrections is None else Corrections(corrections, cases)
-        return Study(title=title, mode="scans", cases=cases, corrections=saved, temporary=temporary.pop_all())
+        scans = file_scans(others, answers, codes=codes, progress=progress)
+        title = scans[0].name if len(scans) == 1 else counted(len(scans), "scan")
+        saved = None if corrections is None else Corrections(corrections, scans)
+        return Study(title=title, mode="scans", scans=scans, corrections=saved, temporary=temporary.pop_all())
 
 
 def _workspace_study(root: Path, corrections: Path | None, predictor: Path | None) -> Study:
-    from ildfv.viewer.workspace_cases import workspace_cases  # imports scikit-learn, 100 MB
+    from ildfv.viewer.workspace_scans import workspace_scans  # imports scikit-learn, 100 MB
 
     workspace = Workspace.open(root)
-    cases, similar, notes = workspace_cases(workspace, predictor)
+    scans, similar, notes = workspace_scans(workspace, predictor)
     report = workspace.root / REPORT
-    saved = Corrections(corrections or workspace.root / CORRECTIONS, cases, _stored(workspace, cases))
+    saved = Corrections(corrections or workspace.root / CORRECTIONS, scans, _stored(workspace, scans))
     return Study(
-        title=f"{counted(len(cases), 'scan')} of a workspace",
+        title=f"{counted(len(scans), 'scan')} of a workspace",
         mode="workspace",
-        cases=cases,
+        scans=scans,
         notes=notes,
         corrections=saved,
         similar=similar,
@@ -135,14 +135,14 @@ def _workspace_study(root: Path, corrections: Path | None, predictor: Path | Non
     )
 
 
-def _stored(workspace: Workspace, cases: Sequence[Case]) -> dict[tuple[int, int], Values]:
-    """The labels of single slices in the workspace, by case and slice, for cases that can be corrected."""
-    from ildfv.viewer.workspace_cases import slice_labels
+def _stored(workspace: Workspace, scans: Sequence[ViewedScan]) -> dict[tuple[int, int], Values]:
+    """The labels of single slices in the workspace, by scan and slice, for scans that can be corrected."""
+    from ildfv.viewer.workspace_scans import slice_labels
 
     counts = slice_labels(workspace).counts
     return {
         (number, z): [VALUES.get(value) for value in row]
-        for number, case in enumerate(cases)
-        if case.source is not None
-        for z, row in counts.get(case.name, {}).items()
+        for number, scan in enumerate(scans)
+        if scan.source is not None
+        for z, row in counts.get(scan.name, {}).items()
     }

@@ -2,13 +2,10 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command_line import ildfv as run
 from typer.testing import CliRunner
@@ -16,10 +13,7 @@ from typer.testing import CliRunner
 from ildfv import doctor
 from ildfv.cli import main
 from ildfv.cli.app import app
-from ildfv.datasets.slice_store import ScanSlices, write_scan
-from ildfv.pipeline.workspace import Workspace
 from ildfv.scans import pixels
-from ildfv.store.parts import writing_parts
 
 NAMES = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 
@@ -86,31 +80,6 @@ def test_doctor_prints_json():
 def test_the_module_can_be_run():
     line = [sys.executable, "-m", "ildfv", "--version"]
     assert subprocess.run(line, capture_output=True, text=True).stdout.startswith("ildfv ")
-
-
-@pytest.fixture
-def small_workspace(tmp_path):
-    """A function that creates a workspace of one-slice scans; each argument states whether a scan has a label map."""
-
-    def make(*labelled: bool):
-        workspace = Workspace.open_or_create(tmp_path / "w", version="test")
-        with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
-            for number, has_labels in enumerate(labelled):
-                scan = ScanSlices(
-                    images=np.zeros((1, 3, 224, 224), np.uint8),
-                    labels=np.zeros((1, 224, 224), np.uint8),
-                    counts=np.full((1, 4), 0 if has_labels else -1),
-                    lung=np.full(1, 60000),
-                    positions=np.zeros(1),
-                    patient=f"{number:016x}",
-                    series=f"{number + 100:016x}",
-                    labelled=has_labels,
-                    pixel_area=0.5,
-                )
-                parts.add(write_scan(workspace.slices_dir, scan))
-        return workspace.root
-
-    return make
 
 
 @pytest.mark.parametrize("command", ["stats", "folds"])
@@ -242,37 +211,6 @@ def test_an_error_is_one_document_for_any_number_of_torchrun_restarts(start, doc
     assert ended.stdout.count("error") == documents
 
 
-@pytest.mark.parametrize("arguments", [("stats",), ("stats", "--json"), ("--help",)])
-def test_a_full_or_closed_output_gives_no_traceback(arguments, small_workspace):
-    root = small_workspace(True)
-    line = [sys.executable, "-m", "ildfv", *arguments]
-    with open("/dev/full", "w") as full:
-        ended = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, cwd=root)
-    assert (ended.returncode, ended.stderr) == (1, "error: the file system: No space left on device\n")
-    reader, writer = os.pipe()
-    os.close(reader)
-    ended = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=root)
-    os.close(writer)
-    assert (ended.returncode, ended.stderr) == (1, "")
-
-
-def test_a_system_error_without_a_file_name_is_one_document():
-    code = "import errno, ildfv.cli, ildfv.cli.app as module\n"
-    code += "def app(standalone_mode): raise OSError(errno.EFBIG, 'File too large')\n"
-    code += "module.app = app\nildfv.cli.main()"
-    ended = subprocess.run([sys.executable, "-c", code, "stats", "--json"], capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (1, "error: the file system: File too large\n")
-    assert json.loads(ended.stdout) == {"error": "the file system: File too large"}
-
-
-def test_closed_streams_give_no_traceback(small_workspace):
-    root = small_workspace(True, True)
-    ended = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m ildfv stats --json <&- >&-"], stderr=subprocess.PIPE, text=True, cwd=root
-    )
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
 def test_folders_that_are_links_are_searched(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "farm").mkdir()
@@ -304,34 +242,3 @@ def test_file_names_need_not_be_utf_8(tmp_path):
     ended = run("prepare", odd, "-w", odd / "w")
     assert "Traceback" not in ended.stderr
     assert "caf\\udce9" in ended.stdout.replace("\n", "")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_to_all_processes_ends_in_one_line(number, code, tmp_path):
-    """Like Ctrl-C in a terminal while workers start: they print nothing and end with their parent."""
-    line = [sys.executable, "-m", "ildfv", "phantom", str(tmp_path / "scans"), "--patients", "200", "--json"]
-    running = subprocess.Popen(
-        line,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore SIGINT
-    )
-    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-    while len(children.read_text().split()) < 2:  # multiprocessing's resource tracker and a worker
-        time.sleep(0.01)
-    os.killpg(running.pid, number)
-    out, err = running.communicate(timeout=300)
-    assert running.returncode in (code, -signal.SIGINT)  # Python's own exit code if the signal arrives during an import
-    assert err == "error: interrupted: run the same command again to resume\n"
-    assert json.loads(out) == {"error": "interrupted: run the same command again to resume"}
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(running.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("workers outlive their parent")

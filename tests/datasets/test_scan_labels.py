@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pydicom
 import pytest
+from preparing import in_this_process
 
 from ildfv.datasets.scan_labels import ScanLabels
 from ildfv.errors import InputError
@@ -14,6 +15,8 @@ from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.checksummed import read_checksummed
+
+pytestmark = pytest.mark.usefixtures("inline")
 
 HEAD = "emphysema,honeycomb"
 
@@ -26,7 +29,8 @@ def prepared(tmp_path_factory):
     for path in (folder / "scans").rglob("*"):
         if path.is_file() and path.suffix != ".dcm":
             path.unlink()
-    prepare_scans(folder / "scans", folder / "study", workers=1)
+    with in_this_process():
+        prepare_scans(folder / "scans", folder / "study")
     found = {}
     for path in sorted((folder / "scans").rglob("*.dcm")):
         header = pydicom.dcmread(path, stop_before_pixels=True)

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from preparing import in_this_process
 
 from ildfv.datasets.label_file import read_label_file
 from ildfv.errors import InputError
@@ -12,6 +13,8 @@ from ildfv.phantom import write_phantoms
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Silent
+
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,8 @@ def prepared(tmp_path_factory):
     for path in (folder / "scans").rglob("*"):
         if path.is_file() and path.suffix != ".dcm":
             path.unlink()
-    prepare_scans(folder / "scans", folder / "study", workers=1)
+    with in_this_process():
+        prepare_scans(folder / "scans", folder / "study")
     return folder
 
 

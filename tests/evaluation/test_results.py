@@ -12,7 +12,7 @@ from ildfv.evaluation.comparisons import compare, compare_over_seeds
 from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.evaluation.results import OVERALL, evaluate, spread
-from ildfv.evaluation.thresholds import Decisions, Sigmoid
+from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 
 
@@ -30,6 +30,11 @@ def predictions(fold=0, system="fv-conv1", effect=2.0, without=(), n_patients=10
     patients, presence, test_noise = draw()
     decisions = Decisions.fit(validation_presence, effect * validation_presence + noise)
     return Predictions(system, fold, effect * presence + test_noise, presence, patients, decisions, PATTERNS)
+
+
+def step_area(pr):
+    """The area under steps at which each precision applies from the previous recall to its own."""
+    return np.diff(pr.recall) @ np.array(pr.precision[1:])
 
 
 def test_the_document_contains_the_numbers_of_scikit_learn():
@@ -89,50 +94,6 @@ def test_the_same_seed_gives_the_same_document():
     assert a != evaluate(predictions(), data="phantom", threshold=6000, n_resamples=100, seed=2)
 
 
-def test_pooling_uses_each_folds_own_decisions():
-    folds = [predictions(fold=k) for k in range(3)]
-    document = evaluate(folds, data="phantom", threshold=6000, n_resamples=50)
-    called = np.concatenate([f.decisions.predict(f.scores) for f in folds])
-    truth = np.concatenate([f.presence for f in folds])
-    assert document.fold is None
-    assert document.folds == [0, 1, 2]
-    assert document.n_patients == 30
-    assert document.overall.micro_f == pytest.approx(sk.f1_score(truth, called, average="micro"))
-
-
-def test_pooled_auc_counts_the_pairs_within_folds():
-    folds = [predictions(fold=k, effect=0.5 + k, n_patients=4 + 3 * k) for k in range(3)]
-    wins = pairs = 0.0
-    for f in folds:
-        positive, negative = (f.scores[f.presence[:, 1] == y, 1] for y in (1, 0))
-        wins += sum((p > negative).sum() + 0.5 * (p == negative).sum() for p in positive)
-        pairs += len(positive) * len(negative)
-    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["reticular"]
-    assert row.auc == pytest.approx(wins / pairs)
-    assert np.trapezoid(row.roc.tpr, row.roc.fpr) == pytest.approx(row.auc, abs=1e-12)
-
-
-def step_area(pr):
-    """The area under steps at which each precision applies from the previous recall to its own."""
-    return np.diff(pr.recall) @ np.array(pr.precision[1:])
-
-
-def test_pooled_ap_is_the_mean_over_positives_of_the_folds_and_the_area_of_its_curve():
-    folds = [predictions(fold=k, effect=0.3 + k, n_patients=5 + 20 * k) for k in range(3)]
-    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
-    each = [sk.average_precision_score(f.presence[:, 2], f.scores[:, 2]) for f in folds]
-    assert row.ap == pytest.approx(np.average(each, weights=[f.presence[:, 2].sum() for f in folds]))
-    assert step_area(row.pr) == pytest.approx(row.ap, abs=1e-12)
-
-
-def test_a_fold_without_the_pattern_or_without_its_absence_has_no_part_in_curves():
-    folds = [predictions(fold=0), predictions(fold=1, without=[2])]
-    row = evaluate(folds, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
-    alone = evaluate(folds[:1], data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"]
-    assert (row.roc, row.pr, row.auc) == (alone.roc, alone.pr, pytest.approx(alone.auc))
-    assert row.ap == pytest.approx(alone.ap)
-
-
 def test_the_numbers_of_patients_with_and_without_a_pattern_are_reported():
     p = predictions(n_patients=10)
     p.presence[:, 1] = np.array(p.patients) == "f0-p3"
@@ -144,28 +105,6 @@ def test_the_numbers_of_patients_with_and_without_a_pattern_are_reported():
     assert document.overall.patients["mean_auc"] == 1
     assert document.overall.mean_auc_interval is None
     assert document.overall.patients["accuracy"] == 10
-
-
-def test_the_scale_of_a_fold_and_its_calibration_do_not_change_a_pooled_auc():
-    folds = [predictions(fold=k) for k in range(2)]
-    f = folds[1]
-    turned = tuple(Sigmoid(-s.slope, s.intercept) for s in f.decisions.sigmoids)
-    other = Predictions(
-        f.system, 1, np.exp(7 * f.scores), f.presence, f.patients, Decisions(f.decisions.thresholds, turned), PATTERNS
-    )
-    for name in ("auc", "auc_interval", "ap", "roc", "pr"):
-        one, two = (
-            getattr(evaluate(pair, data="phantom", threshold=6000, n_resamples=50).per_pattern["honeycomb"], name)
-            for pair in (folds, [folds[0], other])
-        )
-        assert one == two
-
-
-def test_a_patient_in_two_folds_cannot_be_pooled():
-    a = predictions(fold=0)
-    b = Predictions(a.system, 1, a.scores, a.presence, a.patients, a.decisions, PATTERNS)
-    with pytest.raises(InputError, match="tested in one fold only, got f0-p0 in folds 0 and 1"):
-        evaluate([a, b], data="phantom", threshold=6000)
 
 
 def test_spread_is_mean_and_sd_over_folds_where_defined():
@@ -300,13 +239,6 @@ def test_a_document_that_breaks_the_schema_is_refused(change, message):
     values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
     with pytest.raises(InputError, match=message):
         Results.from_dict(values | change, name="doc.json")
-
-
-def test_predictions_of_other_labels_are_not_pooled():
-    a, b = predictions(fold=0), predictions(fold=1)
-    other = Predictions(b.system, 1, b.scores, b.presence, b.patients, b.decisions, ("a", "b", "c", "d"))
-    with pytest.raises(InputError, match="predictions must be of the same labels"):
-        evaluate([a, other], data="phantom", threshold=6000)
 
 
 def test_unknown_entries_count_for_no_measure():

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,20 +9,17 @@ import numpy as np
 import pytest
 from tiny import TINY, stored
 
-from ildfv.errors import InputError, MissingPackageError
+from ildfv.errors import InputError
 from ildfv.evaluation.comparisons import compare as compare_predictions
-from ildfv.experiments import fitted
 from ildfv.experiments import results as results_module
 from ildfv.experiments import run as run_module
 from ildfv.experiments.context import Context
-from ildfv.experiments.presets import PRESETS, preset_named
-from ildfv.experiments.registry import chosen, experiments
+from ildfv.experiments.presets import PRESETS
+from ildfv.experiments.registry import experiments
 from ildfv.experiments.results import history, predictions
 from ildfv.experiments.run import run_experiments
-from ildfv.experiments.scoring import scores
 from ildfv.pipeline.verify import verify_workspace
 from ildfv.progress import SILENT
-from ildfv.store.atomic import read_json
 from ildfv.store.checksummed import read_checksummed
 
 pytestmark = pytest.mark.slow
@@ -133,29 +129,6 @@ def test_weights_needed_for_scores_only_can_be_removed(made, tmp_path):
     assert history(context, dropped, 0) == told
 
 
-def test_unknown_names_are_refused_with_the_known_ones():
-    for names in (["loses"], ["all", "loses"]):
-        with pytest.raises(InputError, match=r'losses.* got "loses"'):
-            chosen(names)
-    with pytest.raises(InputError, match="small, medium, paper"):
-        preset_named("large")
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"networks": {"foo:bar": {}}}, 'network must be one of .* got "foo:bar"'),
-        ({"lungs": "foo"}, 'lungs must be rule or lungmask, got "foo"'),
-        ({"ridge": "foo"}, 'ridge must be .*, or auto, got "foo"'),
-        ({"networks": {"patch": {}}}, 'network must take whole slices, got "patch"'),
-    ],
-)
-def test_impossible_requests_are_refused_before_training(tmp_path, monkeypatch, given, message):
-    monkeypatch.setattr(run_module, "home", lambda *_: pytest.fail("must be refused before there is a workspace"))
-    with pytest.raises(InputError, match=message):
-        run_experiments(["networks"], preset=replace(TINY, **given), workspace=tmp_path)
-
-
 def test_paper_preset_is_the_papers_protocol():
     preset = PRESETS["paper"]
     assert (preset.folds, preset.run, preset.components, preset.dimensions) == (5, None, 32, 512)
@@ -183,24 +156,6 @@ def test_the_workspaces_own_report_shows_experiments_too(ran, used):
 
     page = Path(make_report(used)["report"]).read_text(encoding="utf-8")
     assert all(table["title"] in page for d in ran["experiments"] for table in d["tables"])
-
-
-def test_a_missing_package_is_reported_before_training(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lungmask", None)
-    with pytest.raises(MissingPackageError, match="lungmask"):
-        run_experiments(["speed"], preset=replace(TINY, lungs="lungmask"), workspace=tmp_path)
-
-
-def test_an_impossible_experiment_states_the_reason_also_if_run_alone(used, monkeypatch, tmp_path):
-    root = Path(shutil.copytree(used, tmp_path / "w"))
-    shutil.rmtree(root / "results")
-
-    def refused(context, experiment):
-        raise InputError("no pattern anywhere")
-
-    monkeypatch.setattr(run_module, "run_one", refused)
-    with pytest.raises(InputError, match=r"^balance: no pattern anywhere$"):
-        run_experiments(["balance"], preset=TINY, workspace=root, device="cpu")
 
 
 def test_folds_that_differ_from_the_preset_are_noted(used):
@@ -253,55 +208,6 @@ def test_comparisons_are_also_a_csv_table(ran, used):
             assert len(rows) == sum(len(c["tests"]) for c in document["comparisons"])
             test = document["comparisons"][0]["tests"][rows[0]["measure"]]
             assert rows[0]["difference"] == ("" if test["difference"] is None else repr(test["difference"]))
-
-
-def test_times_of_interrupted_runs_are_summed(made, tmp_path, monkeypatch):
-    import time
-
-    root = Path(shutil.copytree(made, tmp_path / "w"))
-    clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-
-    def slow(context, experiment, *, stop):
-        def run(context):
-            clock[0] += 100
-            predictions(context, context.base)
-            clock[0] += 11
-            if stop:
-                raise KeyboardInterrupt
-            return experiment.run(context)
-
-        return replace(experiment, run=run)
-
-    experiment, context = experiments()["curves"], Context(root, TINY, device="cpu")
-    with pytest.raises(KeyboardInterrupt):
-        run_module.run_one(context, slow(context, experiment, stop=True))
-    again = Context(root, TINY, device="cpu")
-    assert run_module.run_one(again, slow(again, experiment, stop=False)).seconds == 222
-    other = Context(root, replace(TINY, name="other"), device="cpu")  # times are summed for each preset separately
-    assert run_module.run_one(other, slow(other, experiment, stop=False)).seconds == 111
-
-
-def test_the_time_of_finished_work_in_a_killed_run_is_counted(made, tmp_path):
-    context, told = Context(Path(shutil.copytree(made, tmp_path / "w")), TINY, device="cpu"), []
-
-    def run(context):
-        fisher = context.encoded("fisher", "conv1")
-        patches = context.patches("patches")
-        steps = (
-            (fitted.network, context.base),
-            (fitted.encoding, fisher),
-            (scores, fisher),
-            (fitted.patch_network, patches),
-        )
-        for step, system in steps:
-            step(context, system, 0)
-            told.append(read_json(context.folder / run_module.TIMES)["tiny/curves"])
-        raise InputError("as good as killed")
-
-    with pytest.raises(InputError):
-        run_module.run_one(context, replace(experiments()["curves"], run=run))
-    assert 0 < told[0] < told[1] < told[2] < told[3]
 
 
 def test_scores_of_another_fold_are_detected(made, tmp_path):

@@ -14,6 +14,7 @@ from scan_files import ScanFiles
 
 from ildfv.inference.inbox import predict_all
 
+FLIPS = [(0, 0, 0), (1, 0, 1), (0, 1, 1)]
 PATTERN = "ground-glass-contributions.nii.gz"
 
 
@@ -38,8 +39,8 @@ def written_map(scan, folder, out):
     return nibabel.load(path)
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
-@pytest.mark.parametrize("flips", [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
+# Each order of the axes, and each of three sets of flipped axes with an even and an odd order.
+@pytest.mark.parametrize(("order", "flips"), list(zip(permutations(range(3)), FLIPS + FLIPS[::-1], strict=True)))
 def test_maps_of_permuted_and_flipped_files_overlay_the_file(folder, usual, tmp_path, order, flips):
     scan, expected = (rearranged(one, order, flips) for one in usual)
     nibabel.save(scan, tmp_path / "ct.nii.gz")

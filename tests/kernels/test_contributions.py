@@ -1,5 +1,7 @@
 """Contributions of descriptors: they equal the reference and add up to the functional of the moments."""
 
+import functools
+
 import numpy as np
 import pytest
 from test_moments_cpu import INSTRUCTION_SETS, SHAPES, draw, mixture_of
@@ -25,16 +27,22 @@ def functionals(c, k, d, *, b=None, seed=3):
     return rng.normal(size=shape), rng.normal(size=shape)
 
 
+@functools.cache  # for all instruction sets
+def problem(n, d, k, spread, dtype):
+    """(mixture, maps, [(the coefficients of some functionals, their contributions according to the reference), …])."""
+    mixture = mixture_of(k, d, spread=spread)
+    x = draw(2, min(n, 400), mixture, dtype=dtype)
+    given = [functionals(c, k, d, b=2 if per_map else None) for c, per_map in ((4, True), (7, False), (1, False))]
+    return mixture, x, [(pair, reference.contributions(x, *mixture, *pair)) for pair in given]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
 def test_contributions_equal_the_reference(isa, n, d, k, spread, dtype):
-    mixture = mixture_of(k, d, spread=spread)
-    x = draw(2, min(n, 400), mixture, dtype=dtype)
-    for c, per_map in ((4, True), (7, False), (1, False)):
-        first, second = functionals(c, k, d, b=2 if per_map else None)
+    mixture, x, expectations = problem(n, d, k, spread, dtype)
+    for (first, second), expected in expectations:
         found = cpu.contributions(x, *mixture, first, second)
-        expected = reference.contributions(x, *mixture, first, second)
         for a, e in zip(found, expected, strict=True):
             assert a.shape == e.shape
             assert np.abs(a - e).max() <= TOLERANCE[dtype] * np.sqrt(d) * max(1.0, np.abs(e).max())

@@ -1,5 +1,7 @@
 """Weights of descriptors: how much each counts, on every instruction set, against the reference."""
 
+import functools
+
 import numpy as np
 import pytest
 from test_moments_cpu import INSTRUCTION_SETS, SHAPES, TOLERANCE, assert_close, draw, mixture_of
@@ -21,16 +23,24 @@ def drawn_weights(b, n, seed=5):
     return np.where(rng.random((b, n)) < 0.4, 0.0, rng.random((b, n)))
 
 
+@functools.cache  # for all instruction sets
+def problem(n, d, k, spread, dtype):
+    """(mixture, maps, weights, weighted moments of the reference per map, pooled)."""
+    mixture = mixture_of(k, d, spread=spread)
+    x, weights = draw(3, n, mixture, dtype=dtype), drawn_weights(3, n)
+    expected = [reference.moments(x, *mixture, pooled=pooled, descriptor_weights=weights) for pooled in (False, True)]
+    return mixture, x, weights, expected
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n", "d", "k"), SHAPES)
 @pytest.mark.parametrize("spread", [0.7, 0.05], ids=["peaky", "soft"])
 def test_weighted_moments_equal_the_reference(isa, n, d, k, spread, dtype):
-    mixture = mixture_of(k, d, spread=spread)
-    x, weights = draw(3, n, mixture, dtype=dtype), drawn_weights(3, n)
+    mixture, x, weights, expected = problem(n, d, k, spread, dtype)
     for pooled in (False, True):
         assert_close(
             cpu.moments(x, *mixture, pooled=pooled, descriptor_weights=weights),
-            reference.moments(x, *mixture, pooled=pooled, descriptor_weights=weights),
+            expected[pooled],
             3 * TOLERANCE[dtype],  # sums of fewer descriptors, in which rounding errors average out less
         )
 

@@ -25,7 +25,7 @@ from ildfv.pipeline.tables import slice_statistics
 from ildfv.pipeline.train import train_network
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
-from ildfv.viewer.workspace_cases import workspace_cases
+from ildfv.viewer.workspace_scans import workspace_scans
 
 LUNGS = np.array([60000, 60000, 80000, 80000, 6000, 0])  # of the six slices of a scan, whose patterns have 9000 pixels
 
@@ -82,8 +82,8 @@ def test_presence_is_the_same_everywhere(percent):
     np.testing.assert_array_equal(labelled_presence(slices, every, "12%"), truth)
     np.testing.assert_array_equal(presence_labels(slices, every, "12%"), truth)
     np.testing.assert_array_equal(regression_targets("step", slices, every, "12%"), truth)
-    cases, _, _ = workspace_cases(percent)
-    np.testing.assert_array_equal(np.concatenate([case.truth for case in cases]), truth)
+    viewed, _, _ = workspace_scans(percent)
+    np.testing.assert_array_equal(np.concatenate([scan.truth for scan in viewed]), truth)
     counted = slice_statistics(percent.root)
     assert counted["threshold"] == "12%"
     assert [row["slices"] for row in counted["per_pattern"].values()] == truth.sum(axis=0).tolist()

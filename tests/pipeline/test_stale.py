@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,12 +26,26 @@ ENCODE = EncodeSettings(layer="conv1", components=4, dimensions=10, passes=2, to
 TRAIN = {"network": "small", "name": "own", "epochs": 1, "batch_size": 8}
 
 
-@pytest.fixture
-def moved(root):
-    """A workspace whose folds were replaced after its network was trained and encoded."""
+@pytest.fixture(scope="module")
+def complete(original, tmp_path_factory):
+    """A workspace whose network was trained, encoded and regressed."""
+    root = Path(shutil.copytree(original, tmp_path_factory.mktemp("complete") / "workspace"))
     train_network(root, **TRAIN)
     encode_slices(root, ENCODE, model="own")
     regress_encoding(root)
+    return root
+
+
+@pytest.fixture
+def encoded(complete, tmp_path):
+    """A copy that a test may change."""
+    return Path(shutil.copytree(complete, tmp_path / "encoded"))
+
+
+@pytest.fixture
+def moved(encoded):
+    """A workspace whose folds were replaced after its network was trained and encoded."""
+    root = encoded
     before = Workspace.open(root).folds_file.read_text()
     seed = 1
     while (
@@ -90,37 +106,33 @@ def test_scores_record_the_folds_they_were_made_with(root, monkeypatch):
 
 @pytest.mark.parametrize("change", [{"key": "another"}, {"parts": []}])
 @pytest.mark.parametrize("name", ["projection", "fisher"])
-def test_parts_of_other_slices_are_refused(root, name, change):
-    train_network(root, **TRAIN)
-    encode_slices(root, ENCODE, model="own")
-    encoding = newest(Workspace.open(root))
+def test_parts_of_other_slices_are_refused(encoded, name, change):
+    encoding = newest(Workspace.open(encoded))
     manifest = encoding.folder / name / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | change))
-    read = {"projection": lambda: regress_encoding(root), "fisher": lambda: encoding.fisher_vectors("any")}[name]
+    read = {"projection": lambda: regress_encoding(encoded), "fisher": lambda: encoding.fisher_vectors("any")}[name]
     with pytest.raises(InputError, match=rf"{name}.manifest.json must list \d+ slices with the key .*, got "):
         read()
 
 
-def test_fresh_keeps_a_training_of_the_same_settings(root):
+def test_fresh_keeps_a_training_of_the_same_settings(encoded):
     """Otherwise a run that torchrun or the user restarts would delete its own results."""
-    train_network(root, **TRAIN)
-    model = root / "models/own/fold-0/model.safetensors"
+    model = encoded / "models/own/fold-0/model.safetensors"
     made = model.stat().st_mtime_ns
-    train_network(root, fresh=True, **TRAIN)
+    train_network(encoded, fresh=True, **TRAIN)
     assert model.stat().st_mtime_ns == made
-    train_network(root, fresh=True, **TRAIN | {"epochs": 2})
+    train_network(encoded, fresh=True, **TRAIN | {"epochs": 2})
     assert model.stat().st_mtime_ns > made
 
 
-def test_scores_of_another_run_are_not_shown_with_a_document(root):
-    train_network(root, **TRAIN)
-    table = root / "results/cnn-own-fold-0.csv"
+def test_scores_of_another_run_are_not_shown_with_a_document(encoded):
+    table = encoded / "results/cnn-own-fold-0.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines[:-1], lines[-1].replace(",", ",1", 1)]) + "\n")
     with pytest.raises(InputError, match=r"cnn-own-fold-0\.csv must contain the scores that"):
-        make_report(root)
-    assert "must contain the scores that" in verify_workspace(root)["faults"][0]
+        make_report(encoded)
+    assert "must contain the scores that" in verify_workspace(encoded)["faults"][0]
 
 
 def test_scores_on_disk_equal_those_that_were_evaluated(root):
@@ -134,12 +146,11 @@ def test_scores_on_disk_equal_those_that_were_evaluated(root):
     np.testing.assert_array_equal(found, scores)
 
 
-def test_the_report_omits_scores_with_another_threshold(root):
-    train_network(root, **TRAIN)
-    path = root / "workspace.toml"
-    threshold = Workspace.open(root).settings.threshold
+def test_the_report_omits_scores_with_another_threshold(encoded):
+    path = encoded / "workspace.toml"
+    threshold = Workspace.open(encoded).settings.threshold
     path.write_text(path.read_text().replace(f"threshold = {threshold}", f"threshold = {threshold + 1}"))
-    report = make_report(root)
+    report = make_report(encoded)
     assert report["results"] == []
     assert "the threshold T have changed" in report["notes"][0]
 

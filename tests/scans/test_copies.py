@@ -88,7 +88,7 @@ def test_two_copies_of_a_series_with_two_acquisitions_are_two_scans(tmp_path, fi
 
 
 @pytest.mark.parametrize("uid", [None, ""])
-def test_files_without_instance_uid_are_one_scan_and_the_report_says_so(tmp_path, files, uid):
+def test_files_without_instance_uid_are_one_scan_and_the_report_says_so(tmp_path, files, inline, uid):
     hu = files.chest()
     files.series(tmp_path / "scans", hu, change=without_uid(uid))
     (tmp_path / "scans/copy.dcm").write_bytes(next((tmp_path / "scans").glob("slice*")).read_bytes())

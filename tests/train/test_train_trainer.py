@@ -75,19 +75,25 @@ def test_another_seed_gives_another_network(tmp_path, slices):
     assert finished(tmp_path / "a") != finished(tmp_path / "b")
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"select": "best", "optimizer": "sgd", "learning_rate": 0.02, "augment": True}]
+@pytest.fixture(
+    scope="module", params=[{}, {"select": "best", "optimizer": "sgd", "learning_rate": 0.02, "augment": True}]
 )
+def options(request, tmp_path_factory):
+    """(settings, files of a training with them that was not interrupted)."""
+    settings, folder = TrainSettings(**{**vars(SETTINGS), **request.param}), tmp_path_factory.mktemp("undisturbed")
+    run(folder, MemorySlices(), settings)
+    return settings, finished(folder)
+
+
 # Before, at and after the end of an epoch, which reads for 5 steps and 1 validation.
 @pytest.mark.parametrize("reads", [3, 8, 12, 17])
 def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path, reads, options):
-    settings = TrainSettings(**{**vars(SETTINGS), **options})
-    run(tmp_path / "undisturbed", MemorySlices(), settings)
+    settings, undisturbed = options
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", Stopping(after=reads), settings)
     assert not (tmp_path / "stopped" / "model.safetensors").exists()
     run(tmp_path / "stopped", MemorySlices(), settings)
-    assert finished(tmp_path / "stopped") == finished(tmp_path / "undisturbed")
+    assert finished(tmp_path / "stopped") == undisturbed
     assert not (tmp_path / "stopped" / "checkpoint").exists()
 
 

@@ -26,10 +26,10 @@ def test_a_scan_in_an_archive_equals_the_scan_in_a_folder(archive, scan, predict
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     with client(prediction, scan, codes="phantom") as plain, client(prediction, archive, codes="phantom") as one:
-        documents = [each.get("api/case/0").json() for each in (one, plain)]
+        documents = [each.get("api/scan/0").json() for each in (one, plain)]
         assert documents[0] | {"correctable": True, "not_correctable": ""} == documents[1]
         for path in ("slice", "labels"):
-            answers = [each.get(f"api/case/0/{path}/2").content for each in (one, plain)]
+            answers = [each.get(f"api/scan/0/{path}/2").content for each in (one, plain)]
             assert answers[0] == answers[1]
         assert "zip archive" in documents[0]["not_correctable"]
         assert list(temporary.iterdir())
@@ -40,7 +40,7 @@ def test_the_folder_of_an_archive_is_removed_at_the_end(archive, tmp_path, monke
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     with open_study([archive]) as study:
-        assert len(study.cases[0]) == SLICES
+        assert len(study.scans[0]) == SLICES
         assert list(temporary.iterdir())
     assert not list(temporary.iterdir())
 

@@ -42,15 +42,15 @@ def test_maps_of_a_workspace_add_up_to_the_score(encoded):
     root, folder = encoded
     predictor, slices = Predictor.load(folder), Workspace.open(root).slices()
     with client(root, predictor=folder) as one:
-        case = one.get("api/case/0").json()
-        assert [(each["kind"], each["pattern"]) for each in case["maps"]] == [("contributions", c) for c in range(4)]
-        grid = one.get("api/case/0/map/2").json()
+        scan = one.get("api/scan/0").json()
+        assert [(each["kind"], each["pattern"]) for each in scan["maps"]] == [("contributions", c) for c in range(4)]
+        grid = one.get("api/scan/0/map/2").json()
         assert (grid["rows"], grid["columns"], grid["step"]) == (224, 224, 1)
-        found = np.frombuffer(one.get("api/case/0/map/2/1").content, np.int8).reshape(224, 224)
+        found = np.frombuffer(one.get("api/scan/0/map/2/1").content, np.int8).reshape(224, 224)
     images, area = slices.images([1]), float(slices.scans("pixel_area")[0])
     exact = predictor.contributions(images, area)[0, 2]
     # int8, smoothed and limited to the 99.5th percentile: the sum is approximate
-    total = found.astype(float).sum() * grid["scale"] / 127 * case["pixel"] ** 2 / 100
+    total = found.astype(float).sum() * grid["scale"] / 127 * scan["pixel"] ** 2 / 100
     assert total == pytest.approx(exact.sum(), abs=0.03 * np.abs(exact).sum())
 
 
@@ -62,7 +62,7 @@ def test_notes_name_the_head_or_the_way_to_maps(encoded):
         assert "explain the score of fv-conv1" in start_of(one)["study"]["notes"][-1]
     with client(root) as one:
         assert "`--predictor`" in start_of(one)["study"]["notes"][-1]
-        assert one.get("api/case/0").json()["maps"] == []
+        assert one.get("api/scan/0").json()["maps"] == []
 
 
 def test_only_the_maps_of_two_scans_stay_in_memory(encoded):

@@ -15,9 +15,9 @@ pytest.importorskip("httpx")  # needed by the test client of Starlette
 TestClient = pytest.importorskip("starlette.testclient").TestClient
 
 
-def correct(one, case, z, values, **headers):
+def correct(one, scan, z, values, **headers):
     return one.post(
-        f"api/case/{case}/corrections/{z}",
+        f"api/scan/{scan}/corrections/{z}",
         content=json.dumps(values),
         headers={"content-type": "application/json"} | headers,
     )
@@ -25,11 +25,11 @@ def correct(one, case, z, values, **headers):
 
 def test_prepare_reads_the_corrections(workspace, prepared):
     with client(workspace) as one:
-        assert one.get("api/case/0").json()["correctable"] is True
+        assert one.get("api/scan/0").json()["correctable"] is True
         assert correct(one, 0, 1, [None, None, 0, None]).json() == {"file": "corrections.csv"}
         assert correct(one, 0, 2, [1, 0, 0, 1]).status_code == 200
         assert correct(one, 1, 4, [0, 0, 1, 0]).status_code == 200
-        assert one.get("api/case/0/corrections").json() == {"1": [None, None, 0, None], "2": [1, 0, 0, 1]}
+        assert one.get("api/scan/0/corrections").json() == {"1": [None, None, 0, None], "2": [1, 0, 0, 1]}
     file = workspace / "corrections.csv"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     prepare_scans(prepared[1], workspace, labels=file, workers=1)
@@ -48,12 +48,12 @@ def test_a_second_round_keeps_the_labels_of_the_first(workspace, prepared):
     prepare_scans(prepared[1], workspace, labels=workspace / "corrections.csv", workers=1)
     (workspace / "corrections.csv").unlink()
     with client(workspace) as one:
-        assert one.get("api/case/0").json()["truth"][1] == [1, 0, 0, 0]
-        assert one.get("api/case/0/corrections").json() == {}  # nothing differs from the workspace
+        assert one.get("api/scan/0").json()["truth"][1] == [1, 0, 0, 0]
+        assert one.get("api/scan/0/corrections").json() == {}  # nothing differs from the workspace
         correct(one, 0, 1, [1, 0, 1, 0])
-        assert one.get("api/case/0/corrections").json() == {"1": [1, 0, 1, 0]}
+        assert one.get("api/scan/0/corrections").json() == {"1": [1, 0, 1, 0]}
     prepare_scans(prepared[1], workspace, labels=workspace / "corrections.csv", workers=1)
-    found = open_study([workspace]).cases[0].truth
+    found = open_study([workspace]).scans[0].truth
     assert found[1].tolist() == [1, 0, 1, 0]
     assert found[2].tolist() == [0, 1, 0, 0]
 
@@ -62,7 +62,7 @@ def test_a_correction_can_be_undone(workspace):
     with client(workspace) as one:
         correct(one, 0, 1, [1, 0, 0, 0])
         assert correct(one, 0, 1, None).status_code == 200
-        assert one.get("api/case/0/corrections").json() == {}
+        assert one.get("api/scan/0/corrections").json() == {}
     assert (workspace / "corrections.csv").read_text().count("\n") == 1
 
 
@@ -71,7 +71,7 @@ def test_corrections_of_an_earlier_viewer_are_kept(workspace):
         correct(one, 0, 1, [1, 0, 0, 0])
     with client(workspace) as one:
         correct(one, 1, 1, [0, 0, 0, 1])
-        assert one.get("api/case/0/corrections").json() == {"1": [1, 0, 0, 0]}
+        assert one.get("api/scan/0/corrections").json() == {"1": [1, 0, 0, 0]}
 
 
 def test_two_tabs_see_each_others_corrections(workspace):
@@ -101,12 +101,12 @@ def test_values_that_are_no_labels_are_refused(values, status, workspace):
 def test_a_correction_of_another_page_or_form_is_refused(workspace):
     with client(workspace) as one:
         assert correct(one, 0, 0, [1, 0, 0, 0], origin="http://evil.example").status_code == 403
-        assert one.post("api/case/0/corrections/0", data={"a": "b"}).status_code == 415
+        assert one.post("api/scan/0/corrections/0", data={"a": "b"}).status_code == 415
         assert correct(one, 0, 0, ["x" * 5000]).status_code == 413
-        assert one.get("api/case/0/corrections/0").status_code == 405
+        assert one.get("api/scan/0/corrections/0").status_code == 405
         assert correct(one, 0, SLICES, [1, 0, 0, 0]).status_code == 422
         assert (
-            one.post("api/case/0/corrections/0", content="{", headers={"content-type": "application/json"}).status_code
+            one.post("api/scan/0/corrections/0", content="{", headers={"content-type": "application/json"}).status_code
             == 422
         )
     assert not (workspace / "corrections.csv").exists()
@@ -120,7 +120,7 @@ def test_a_correction_that_cannot_be_written_gives_a_one_line_error(workspace, m
     with client(workspace) as one:
         answer = correct(one, 0, 0, [1, 0, 0, 0])
         assert (answer.status_code, answer.json()) == (422, {"error": "corrections.csv: Permission denied"})
-        assert one.get("api/case/0/corrections").json() == {}
+        assert one.get("api/scan/0/corrections").json() == {}
 
 
 def test_a_report_that_was_removed_gives_a_one_line_error(workspace):
@@ -133,9 +133,9 @@ def test_a_report_that_was_removed_gives_a_one_line_error(workspace):
 def test_a_scan_with_a_label_map_is_not_corrected(scans, tmp_path):
     prepare_scans(scans, tmp_path / "w", workers=1)
     with client(tmp_path / "w") as one:
-        case = one.get("api/case/0").json()
-        assert case["correctable"] is False
-        assert "label map" in case["not_correctable"]
+        scan = one.get("api/scan/0").json()
+        assert scan["correctable"] is False
+        assert "label map" in scan["not_correctable"]
         assert correct(one, 0, 0, [1, 0, 0, 0]).status_code == 422
 
 

@@ -25,7 +25,7 @@ def test_a_slice_whose_file_is_missing_gives_a_one_line_error_and_the_others_are
     with client(copy) as one:
         victim = next(iter(copy.glob("*.dcm")))
         victim.unlink()
-        answers = [one.get(f"api/case/0/slice/{z}") for z in range(SLICES)]
+        answers = [one.get(f"api/scan/0/slice/{z}") for z in range(SLICES)]
         assert sorted(answer.status_code for answer in answers) == [200] * 4 + [422]
         (reason,) = [answer.json()["error"] for answer in answers if answer.status_code == 422]
         assert "it was removed or renamed" in reason
@@ -46,7 +46,7 @@ def test_a_damaged_slice_gives_a_one_line_error(scan, tmp_path):
     with client(copy) as one:
         for victim in copy.glob("*.dcm"):
             victim.write_bytes(victim.read_bytes()[:-2000])
-        answer = one.get("api/case/0/slice/0")
+        answer = one.get("api/scan/0/slice/0")
         assert answer.status_code == 422
         assert "pixels must be decodable" in answer.json()["error"]
 
@@ -59,7 +59,7 @@ def test_a_missing_decoder_is_named(scan, tmp_path, monkeypatch):
         dataset.save_as(path)
     monkeypatch.setattr("ildfv.scans.pixels.can_decode", lambda syntax: False)
     with client(copy) as one:
-        answer = one.get("api/case/0/slice/0")
+        answer = one.get("api/scan/0/slice/0")
     assert answer.status_code == 422
     assert "RLE Lossless needs" in answer.json()["error"]
 
@@ -82,11 +82,11 @@ def test_a_damaged_map_gives_a_one_line_error_and_slices_are_shown(kind, scan, t
     if kind == "no gzip":
         path.write_bytes(b"no gzip")
     with client(folder, scan) as one:
-        for address in ("api/case/0/map/0", "api/case/0/map/0/0"):
+        for address in ("api/scan/0/map/0", "api/scan/0/map/0/0"):
             answer = one.get(address)
             assert answer.status_code == 422
             assert path.name in answer.json()["error"]
-        assert one.get("api/case/0/slice/0").status_code == 200
+        assert one.get("api/scan/0/slice/0").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_prediction_of_another_scan_is_refused(prediction, scans):
 def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, scan, tmp_path):
     hu = read_volume(discover(scan, labels=False, workers=1).scans[0]).hu
     ScanFiles.nifti(tmp_path / "renamed.nii.gz", hu)
-    (case,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).cases
-    assert "assigned to the scan by slice positions" in case.notes[-1]
+    (viewed,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).scans
+    assert "assigned to the scan by slice positions" in viewed.notes[-1]
     ScanFiles.nifti(tmp_path / "shorter.nii.gz", hu[:4])
     with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices, the first at .*, got 4 slices"):
         open_study([prediction, tmp_path / "shorter.nii.gz"])

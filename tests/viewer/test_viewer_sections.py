@@ -16,11 +16,11 @@ from ildfv.viewer.sections import Volume, averaged
 pytest.importorskip("httpx")  # which Starlette's test client needs
 
 
-def ready(one, case: int = 0) -> dict:
+def ready(one, scan: int = 0) -> dict:
     """The document of the sections, after all slices are in memory."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        document = one.get(f"api/case/{case}/sections").json()
+        document = one.get(f"api/scan/{scan}/sections").json()
         if document.get("read") == SLICES or "error" in document:
             return document
         time.sleep(0.01)
@@ -30,14 +30,14 @@ def ready(one, case: int = 0) -> dict:
 def test_sections_are_the_planes_of_the_volume_with_the_head_first(scan):
     hu = read_volume(discover(scan, labels=False, workers=1).scans[0]).hu
     with client(scan) as one:
-        case = one.get("api/case/0").json()
-        assert ready(one) == {"step": 1, "rows": case["rows"], "columns": case["columns"], "read": SLICES}
-        assert case["distance"] == pytest.approx(np.diff(case["positions"]).mean())
-        coronal = np.frombuffer(one.get("api/case/0/coronal/20").content, "<i2").reshape(SLICES, -1)
-        sagittal = np.frombuffer(one.get("api/case/0/sagittal/40").content, "<i2").reshape(SLICES, -1)
+        document = one.get("api/scan/0").json()
+        assert ready(one) == {"step": 1, "rows": document["rows"], "columns": document["columns"], "read": SLICES}
+        assert document["distance"] == pytest.approx(np.diff(document["positions"]).mean())
+        coronal = np.frombuffer(one.get("api/scan/0/coronal/20").content, "<i2").reshape(SLICES, -1)
+        sagittal = np.frombuffer(one.get("api/scan/0/sagittal/40").content, "<i2").reshape(SLICES, -1)
         np.testing.assert_array_equal(coronal, hu[::-1, 20])
         np.testing.assert_array_equal(sagittal, hu[::-1, :, 40])
-        assert one.get(f"api/case/0/coronal/{case['rows']}").status_code == 404
+        assert one.get(f"api/scan/0/coronal/{document['rows']}").status_code == 404
 
 
 def test_slices_are_averaged_to_the_smallest_step_within_the_limit():
@@ -80,19 +80,19 @@ def test_a_slice_that_is_gone_is_one_line(scan, tmp_path):
         document = ready(one)
         assert "it was removed or renamed" in document["error"]
         assert str(tmp_path) not in document["error"]
-        answer = one.get("api/case/0/coronal/0")
+        answer = one.get("api/scan/0/coronal/0")
         assert (answer.status_code, answer.json()) == (422, document)
 
 
 def test_a_prediction_without_its_scan_has_no_sections(prediction):
     with client(prediction) as one:
-        assert one.get("api/case/0/sections").json() == {"error": "the scan of this prediction was not given"}
+        assert one.get("api/scan/0/sections").json() == {"error": "the scan of this prediction was not given"}
 
 
 def test_sections_of_another_scan_replace_those_of_the_first(workspace):
     with client(workspace) as one:
         planes = []
-        for case in (0, 1, 0):
-            assert ready(one, case)["read"] == SLICES
-            planes.append(one.get(f"api/case/{case}/coronal/112").content)
+        for scan in (0, 1, 0):
+            assert ready(one, scan)["read"] == SLICES
+            planes.append(one.get(f"api/scan/{scan}/coronal/112").content)
         assert planes[0] == planes[2] != planes[1]

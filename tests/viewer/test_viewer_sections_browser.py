@@ -30,10 +30,10 @@ def test_v_shows_sections_with_a_crosshair_and_hides_them(sectioned):
 
 
 def test_sections_have_the_aspect_and_the_sides_of_the_patient(sectioned):
-    case = sectioned.evaluate("viewer.state.scan")
+    scan = sectioned.evaluate("viewer.state.scan")
     for name, marks in (("coronal", "RLHF"), ("sagittal", "APHF")):
         tall = sectioned.evaluate(f"viewer.sections.{name}.view.tall")
-        assert tall == pytest.approx(case["distance"] / case["pixel"])
+        assert tall == pytest.approx(scan["distance"] / scan["pixel"])
         assert sectioned.locator(f"#{name} .mark").all_inner_texts() == list(marks)
     boxes = [sectioned.locator(f"#coronal .mark-{side}").bounding_box() for side in ("left", "right", "top", "bottom")]
     assert boxes[0]["x"] < boxes[2]["x"] < boxes[1]["x"]

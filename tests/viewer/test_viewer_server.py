@@ -1,19 +1,14 @@
 """The server of the viewer: access, and what it serves."""
 
-from typing import ClassVar
-
 import numpy as np
 import pytest
 from viewer_support import HOST, SLICES, TOKEN, client, start_of
 
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
-from ildfv.errors import InputError
 from ildfv.pipeline.prepare import prepare_scans
 from ildfv.pipeline.workspace import Workspace
-from ildfv.viewer.case import Case
 from ildfv.viewer.images import Cached, recovered
-from ildfv.viewer.similar_cases import Similar
 from ildfv.viewer.study import open_study
 
 pytest.importorskip("httpx")  # needed by the test client of Starlette
@@ -35,7 +30,7 @@ def plane(answer, dtype, shape):
 
 
 @pytest.mark.parametrize(
-    "path", ["", "wrong/", "wrong/api/case/0", "secret-toke/", "api/case/0", "static/app.js", "é/"]
+    "path", ["", "wrong/", "wrong/api/scan/0", "secret-toke/", "api/scan/0", "static/app.js", "é/"]
 )
 def test_without_the_token_nothing_is_served(path, page):
     other = TestClient(page.app, base_url=f"http://{HOST}/")
@@ -51,11 +46,11 @@ def test_another_host_name_is_refused(host, page):
 
 
 def test_a_request_of_another_page_is_refused(page):
-    assert page.get("api/case/0", headers={"origin": "http://evil.example"}).status_code == 403
-    assert page.get("api/case/0", headers={"origin": f"http://{HOST}"}).status_code == 200
+    assert page.get("api/scan/0", headers={"origin": "http://evil.example"}).status_code == 403
+    assert page.get("api/scan/0", headers={"origin": f"http://{HOST}"}).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["", "static/app.js", "api/case/0", "api/case/0/slice/0", "api/case/9", "nothing"])
+@pytest.mark.parametrize("path", ["", "static/app.js", "api/scan/0", "api/scan/0/slice/0", "api/scan/9", "nothing"])
 def test_every_answer_has_a_strict_policy_and_is_not_stored(path, page):
     headers = page.get(path).headers
     policy = headers["content-security-policy"]
@@ -79,13 +74,13 @@ def test_the_address_without_its_last_slash_is_redirected(page):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_only_reading_is_allowed(method, page):
-    for path in ("", "api/case/0", "api/case/0/slice/0", "static/app.js"):
+    for path in ("", "api/scan/0", "api/scan/0/slice/0", "static/app.js"):
         assert page.request(method, path).status_code == 405
 
 
 @pytest.mark.parametrize(
     "path",
-    ["static/../case.py", "static/..%2fcase.py", "static/%2e%2e/case.py", "static//etc/passwd", "static/", "../x"],
+    ["static/../scan.py", "static/..%2fscan.py", "static/%2e%2e/scan.py", "static//etc/passwd", "static/", "../x"],
 )
 def test_no_path_leads_out_of_the_static_files(path, page):
     answer = page.get(path)
@@ -107,20 +102,20 @@ def test_pages_load_nothing_from_elsewhere(page):
 
 
 def test_slices_are_the_scans_own_hounsfield_units(page, scan):
-    case = page.get("api/case/0").json()
-    shape = (case["rows"], case["columns"])
+    document = page.get("api/scan/0").json()
+    shape = (document["rows"], document["columns"])
     volume = read_volume(discover(scan, labels=False, workers=1).scans[0])
-    assert case["slices"] == len(volume.hu) == SLICES
-    np.testing.assert_allclose(case["positions"], volume.positions, atol=1e-3)
+    assert document["slices"] == len(volume.hu) == SLICES
+    np.testing.assert_allclose(document["positions"], volume.positions, atol=1e-3)
     for z in range(SLICES):
-        np.testing.assert_array_equal(plane(page.get(f"api/case/0/slice/{z}"), "<i2", shape), volume.hu[z])
+        np.testing.assert_array_equal(plane(page.get(f"api/scan/0/slice/{z}"), "<i2", shape), volume.hu[z])
 
 
 def test_several_slices_are_served_one_after_the_other(page):
-    single = b"".join(page.get(f"api/case/0/slice/{z}").content for z in (1, 2, 3))
-    assert page.get("api/case/0/slice/1?count=3").content == single
+    single = b"".join(page.get(f"api/scan/0/slice/{z}").content for z in (1, 2, 3))
+    assert page.get("api/scan/0/slice/1?count=3").content == single
     for count in ("0", "5", "9", "-1", "x", "²"):
-        assert page.get(f"api/case/0/slice/1?count={count}").status_code == 404
+        assert page.get(f"api/scan/0/slice/1?count={count}").status_code == 404
 
 
 def test_a_volume_file_and_a_dicom_series_give_equal_slices(page, scan, tmp_path):
@@ -135,51 +130,51 @@ def test_a_volume_file_and_a_dicom_series_give_equal_slices(page, scan, tmp_path
     affine[:3, 0] *= -1
     nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(flipped), affine), tmp_path / "scan.nii.gz")
     with client(tmp_path / "scan.nii.gz") as other:
-        assert other.get("api/case/0/slice/2").content == page.get("api/case/0/slice/2").content
+        assert other.get("api/scan/0/slice/2").content == page.get("api/scan/0/slice/2").content
 
 
 def test_maps_have_the_sign_and_place_of_the_contributions(page):
-    case = page.get("api/case/0").json()
-    assert [(one["kind"], one["pattern"]) for one in case["maps"]] == [
+    scan = page.get("api/scan/0").json()
+    assert [(one["kind"], one["pattern"]) for one in scan["maps"]] == [
         (kind, c) for kind in ("contributions", "cam") for c in range(4)
     ]
-    assert case["maps"][0]["title"] == "Contributions to the score of fv-conv1"
-    grid = page.get("api/case/0/map/0").json()
-    values = plane(page.get("api/case/0/map/0/2"), np.int8, (grid["rows"], grid["columns"]))
+    assert scan["maps"][0]["title"] == "Contributions to the score of fv-conv1"
+    grid = page.get("api/scan/0/map/0").json()
+    values = plane(page.get("api/scan/0/map/0/2"), np.int8, (grid["rows"], grid["columns"]))
     scale = 64 / 224
     y, left, right = int(80 * scale), int(80 * scale), int(150 * scale)  # columns on the screen's left and right
     assert values[y, left] == 127
     assert values[y, right] < -40
     assert values[5, 5] == 0
     # 0.001 per input pixel, which has the area of (64/224)² pixels of the scan
-    per_cm2 = 1e-3 / ((64 / 224 * case["pixel"]) ** 2 / 100)
+    per_cm2 = 1e-3 / ((64 / 224 * scan["pixel"]) ** 2 / 100)
     assert grid["scale"] == pytest.approx(per_cm2, rel=0.05)
 
 
 def test_label_maps_are_served_with_codes_of_patterns(page):
-    case = page.get("api/case/0").json()
-    found = np.concatenate([plane(page.get(f"api/case/0/labels/{z}"), np.uint8, (-1,)) for z in range(case["slices"])])
+    scan = page.get("api/scan/0").json()
+    found = np.concatenate([plane(page.get(f"api/scan/0/labels/{z}"), np.uint8, (-1,)) for z in range(scan["slices"])])
     assert 0 < found.max() <= 4
 
 
-def test_a_case_has_its_scores_thresholds_and_statements(page):
-    case = page.get("api/case/0").json()
-    first, second = case["systems"]
+def test_a_scan_has_its_scores_thresholds_and_statements(page):
+    scan = page.get("api/scan/0").json()
+    first, second = scan["systems"]
     assert (first["name"], second["name"]) == ("fv-conv1", "cnn")
     assert first["scores"][3] == [3.0, 3.1, 3.2, 3.3]
     assert first["presence"] == [[0] * 4] * 2 + [[1] * 4] * 3
     assert second["presence"] == [[-1] * 4] * 5  # without a threshold, neither present nor absent
     assert second["probability"][0] == [None] * 4
-    assert case["statements"] == ["Pixel size is within the range of the training slices."]
-    assert case["phantom"] is True
+    assert scan["statements"] == ["Pixel size is within the range of the training slices."]
+    assert scan["phantom"] is True
 
 
 def test_a_prediction_without_its_scan_states_that_it_has_no_images(prediction):
     with client(prediction) as one:
-        case = one.get("api/case/0").json()
-        assert (case["images"], case["maps"]) == (False, [])
-        assert "contains no images" in case["notes"][0]
-        assert one.get("api/case/0/slice/0").status_code == 404
+        scan = one.get("api/scan/0").json()
+        assert (scan["images"], scan["maps"]) == (False, [])
+        assert "contains no images" in scan["notes"][0]
+        assert one.get("api/scan/0/slice/0").status_code == 404
 
 
 def test_a_prepared_slice_is_within_a_step_of_its_hounsfield_units():
@@ -194,8 +189,8 @@ def test_a_prepared_slice_is_within_a_step_of_its_hounsfield_units():
 
 def test_a_workspace_lists_its_scans_without_identities(workspace):
     with client(workspace) as one:
-        assert [case["slices"] for case in start_of(one)["study"]["cases"]] == [SLICES] * 2
-        everything = one.get("").text + one.get("api/case/0").text + one.get("api/case/1").text
+        assert [scan["slices"] for scan in start_of(one)["study"]["scans"]] == [SLICES] * 2
+        everything = one.get("").text + one.get("api/scan/0").text + one.get("api/scan/1").text
         for identity in ("PHANTOM-", "patient-0001", "patient-0002", str(workspace.parent), "salt"):
             assert identity not in everything
 
@@ -214,14 +209,14 @@ def test_the_cache_is_bounded():
 @pytest.mark.parametrize(
     "path",
     [
-        "api/case/1",
-        "api/case/-1",
-        "api/case/x",
-        "api/case/0/slice/5",
-        "api/case/0/slice/-1",
-        "api/case/0/map/8",
-        "api/case/0/map/0/5",
-        "api/case/0/labels/99999999999999999999",
+        "api/scan/1",
+        "api/scan/-1",
+        "api/scan/x",
+        "api/scan/0/slice/5",
+        "api/scan/0/slice/-1",
+        "api/scan/0/map/8",
+        "api/scan/0/map/0/5",
+        "api/scan/0/labels/99999999999999999999",
         "api/nothing",
         "report",
     ],
@@ -231,49 +226,6 @@ def test_numbers_that_do_not_exist_are_not_found(path, page):
 
 
 # -- similar slices
-
-
-class Encoded:
-    """An encoding of three scans of two slices, in two dimensions."""
-
-    layer, fold = "conv1", 0
-    rows: ClassVar = {
-        "a": np.array([[0, 0], [9, 9]], np.float32),
-        "b": np.array([[8, 9], [1, 0]], np.float32),
-        "c": np.array([[0, 0], [9, 9]], np.float32),
-    }
-
-    def parts(self, names=None):
-        yield from ((name, self.rows[name]) for name in names or self.rows)
-
-
-def test_similar_slices_are_the_nearest_of_other_patients():
-    places = {"positions": np.arange(2.0), "shape": (4, 4), "pixel": 1.0, "patterns": ["p"]}
-    cases = [Case(name, patient=patient, **places) for name, patient in (("a", "1"), ("b", "2"), ("c", "1"))]
-    search = Similar(Encoded(), cases)
-    assert search.of(0, 0)["results"] == [{"distance": 1.0, "case": 1, "slice": 1}]
-    assert search.of(0, 1)["results"] == [{"distance": 1.0, "case": 1, "slice": 0}]
-    found = [(one["case"], one["slice"]) for one in search.of(1, 0)["results"]]
-    assert found == [(0, 1)]  # one slice per patient
-    with pytest.raises(InputError, match="slice must be in"):
-        search.of(0, 2)
-
-
-def test_a_workspace_without_encoding_has_no_similar_slices(workspace):
-    with client(workspace) as one:
-        assert start_of(one)["study"]["similar"] is False
-        assert one.get("api/case/0/similar/0").status_code == 404
-
-
-def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):
-    folder = workspace / "encodings" / "conv1" / "fold-0"
-    folder.mkdir(parents=True)
-    (folder / "encoding.json").write_text("{}")
-    with client(workspace) as one:
-        study = start_of(one)["study"]
-        assert study["similar"] is False
-        assert any("Similar slices are not available" in note for note in study["notes"])
-        assert one.get("api/case/0/slice/0").status_code == 200
 
 
 # -- the report

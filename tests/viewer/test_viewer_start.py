@@ -24,23 +24,23 @@ def test_small_responses_are_sent_without_delay(scan, monkeypatch):
     assert listening == [socket.IPPROTO_TCP]
 
 
-def test_the_page_contains_the_study_and_the_case_that_it_shows_first(scan, prediction):
+def test_the_page_contains_the_study_and_the_scan_that_it_shows_first(scan, prediction):
     with client(prediction, scan, codes="phantom") as page:
         start = start_of(page)
-        assert [case["slices"] for case in start["study"]["cases"]] == [SLICES]
-        assert start["case"] == page.get(f"api/case/{start['number']}").json()
-        assert any(start["study"]["cases"][start["number"]]["predicted"].values())
+        assert [scan["slices"] for scan in start["study"]["scans"]] == [SLICES]
+        assert start["scan"] == page.get(f"api/scan/{start['number']}").json()
+        assert any(start["study"]["scans"][start["number"]]["predicted"].values())
 
 
-def test_no_text_of_a_case_can_end_the_element(scan):
+def test_no_text_of_a_scan_can_end_the_element(scan):
     with open_study([scan]) as study:
-        study.cases[0] = replace(study.cases[0], notes=["</script><script>alert(1)</script><!--"])
+        study.scans[0] = replace(study.scans[0], notes=["</script><script>alert(1)</script><!--"])
         from starlette.testclient import TestClient
 
         from ildfv.viewer.app import application
 
         page = TestClient(application(study, "token", {"host"}), base_url="http://host/token/")
-        assert start_of(page)["case"]["notes"] == study.cases[0].notes
+        assert start_of(page)["scan"]["notes"] == study.scans[0].notes
         assert "<script>alert" not in page.get("").text
 
 

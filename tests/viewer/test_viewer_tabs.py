@@ -72,13 +72,13 @@ def test_filters_list_scans_and_n_goes_to_their_slices(scans, tmp_path, opened):
     prepare_scans(scans, tmp_path / "w", workers=1, threshold=100)
     server, address = serve(tmp_path / "w")
     page = opened(address)
-    assert page.locator("#list .case").count() == 2
+    assert page.locator("#list .scan").count() == 2
     page.locator("#f-pattern").select_option(label="honeycomb")
     assert page.locator("#found").inner_text() == "0 of 2 scans, 0 slices"
     page.locator("#f-pattern").select_option(label="emphysema")
     page.locator("#f-outcome").select_option("present")
     assert page.locator("#found").inner_text() == f"2 of 2 scans, {2 * SLICES} slices"
-    page.locator("#list .case").first.click()
+    page.locator("#list .scan").first.click()
     until(page, "viewer.pane.at", 0)
     page.locator("#image").focus()
     for number in range(1, SLICES):
@@ -89,7 +89,7 @@ def test_filters_list_scans_and_n_goes_to_their_slices(scans, tmp_path, opened):
     page.keyboard.press("p")
     until(page, "viewer.state.number", 0)
     page.keyboard.press("s")
-    assert not page.locator("#cases").is_visible()
+    assert not page.locator("#scans").is_visible()
     server.terminate()
     server.wait(30)
 

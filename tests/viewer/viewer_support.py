@@ -95,7 +95,7 @@ def make_workspace(root: Path, scans: Path, *, labels: bool = False) -> Path:
 
 
 def start_of(page) -> dict:
-    """What the page contains before its first request: {"study", "number", "case"}."""
+    """What the page contains before its first request: {"study", "number", "scan"}."""
     (text,) = re.findall(r'<script type="application/json" id="start">(.*?)</script>', page.get("").text, re.DOTALL)
     return json.loads(text)
 

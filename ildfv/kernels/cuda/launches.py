@@ -13,7 +13,7 @@ TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
 # Minimum number of components for which scores take most of the time: estimated in bench/NOTES-cuda.md, not measured.
 TENSOR_K = 128
-SLACK = 2.0**-12  # as in mma.h: bound on the error of a score computed from split products, per unit of Σt² + Σb²
+SLACK = 2.0**-12  # as in screened.h: bound on the error of a score computed from split products, per unit of Σt² + Σb²
 # Maximum distance of the means from the centre in standard deviations. If it is larger, moments that are computed as
 # matrix products lose digits.
 CLOSE = 4.0

@@ -1,6 +1,6 @@
 """Mixtures prepared for the CUDA kernels: they are checked once and uploaded once to each device.
 
-The parameters are a, b, c of mixture.h, and their products for tensor cores (mma.h).
+The parameters are a, b, c of mixture.h, and their products for tensor cores (screened.h).
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def fma(mixture: tuple, real: str) -> tuple:
 
 
 def tensor_cores(mixture: tuple, real: str) -> tuple:
-    """squares and products (k, d4), base and slack (k,) of mma.h, and whether all means are close to the centre."""
+    """squares and products (k, d4), base and slack (k,) of screened.h; whether all means are close to the centre."""
     _, scale, shift, constant = _exact(mixture, real)
     spread = (shift**2).sum(axis=1)  # Σ b², (k,)
     base = constant - 0.5 * spread

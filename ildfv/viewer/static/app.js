@@ -1,15 +1,15 @@
-// The page: one study, one open case, and the controls that act on it.
+// The page: one study, one open scan, and the controls that act on it.
 
 import { json, onLost, started } from "./api.js";
-import { Cases } from "./cases.js";
+import { ScanList } from "./scans.js";
 import { WINDOWS } from "./colours.js";
-import { caseName, compare, findSimilar, followSecond, moveSecond, toggleSections } from "./compare.js";
+import { scanName, compare, findSimilar, followSecond, moveSecond, toggleSections } from "./compare.js";
 import { Corrections } from "./corrections.js";
 import { make } from "./dom.js";
 import { buildHelp, toggleHelp } from "./help.js";
 import { pressed } from "./keys.js";
 import { go, move } from "./moving.js";
-import { NARROW, openCase, openFromAddress, toggleCases } from "./open.js";
+import { NARROW, openScan, openFromAddress, toggleScans } from "./open.js";
 import { drawRamp, setOverlay } from "./overlays.js";
 import { $, build, corrections, pane, second, sections, state } from "./page.js";
 import { Pane } from "./pane.js";
@@ -49,18 +49,18 @@ async function start() {
     sections: new Sections({ windowed: shiftWindow, go }),
     strips: new Strips($("strips"), { jump: go, choose: selectPattern }),
     corrections: new Corrections($("correction")),
-    cases: new Cases(study, { open: openCase }),
+    scans: new ScanList(study, { open: openScan }),
   });
   buildWindows();
   buildHelp();
   listen();
   setWindow(WINDOWS[0]);
-  const many = study.cases.length > 1;
-  $("cases-toggle").hidden = !many;
+  const many = study.scans.length > 1;
+  $("scans-toggle").hidden = !many;
   $("compare-section").hidden = !many;
   $("similar").hidden = !study.similar;
-  study.cases.forEach((one, i) => (make("option", "", $("compare"), caseName(one)).value = String(i)));
-  toggleCases(many && !matchMedia(NARROW).matches);
+  study.scans.forEach((one, i) => (make("option", "", $("compare"), scanName(one)).value = String(i)));
+  toggleScans(many && !matchMedia(NARROW).matches);
   await openFromAddress();
   setInterval(ping, PING);
 }
@@ -105,8 +105,8 @@ function listen() {
   $("similar").addEventListener("click", findSimilar);
   $("synchronous").addEventListener("change", () => followSecond());
   $("help-open").addEventListener("click", toggleHelp);
-  $("cases-toggle").addEventListener("click", () => toggleCases());
-  matchMedia(NARROW).addEventListener("change", (event) => event.matches && toggleCases(false));
+  $("scans-toggle").addEventListener("click", () => toggleScans());
+  matchMedia(NARROW).addEventListener("change", (event) => event.matches && toggleScans(false));
   window.addEventListener("hashchange", openFromAddress);
   drawRamp();
   $("opacity-value").textContent = `${Math.round(state.opacity * 100)} %`;

@@ -9,7 +9,7 @@ import { setWindow } from "./windows.js";
 
 let drift = 0; // offset of the compared scan, in slices, after it was scrolled separately
 
-export function caseName(one) {
+export function scanName(one) {
   return one.patient ? `${one.patient.slice(0, 6)}${one.fold == null ? "" : `, fold ${one.fold}`}` : one.name;
 }
 
@@ -39,9 +39,9 @@ export async function compare(i, z) {
     second.scan = null;
     return;
   }
-  const scan = await json(`api/case/${i}`);
+  const scan = await json(`api/scan/${i}`);
   second.settings = { outlines: state.outlines && state.overlay, opacity: state.opacity };
-  second.label = caseName(study.cases[i]);
+  second.label = scanName(study.scans[i]);
   $("second").setAttribute("aria-label", `Slice of ${second.label}`);
   await second.open(Number(i), scan, 0);
   setWindow(state.window);
@@ -70,13 +70,13 @@ export async function findSimilar() {
   list.replaceChildren();
   $("similar-note").textContent = "Searching …";
   try {
-    const { layer, results } = await json(`api/case/${i}/similar/${z}`);
+    const { layer, results } = await json(`api/scan/${i}/similar/${z}`);
     if (i !== state.number) return;
-    for (const { case: other, slice, distance } of results) {
-      const one = study.cases[other];
+    for (const { scan: other, slice, distance } of results) {
+      const one = study.scans[other];
       const button = make("button", "", make("li", "", list));
       button.type = "button";
-      make("span", "", button, `${caseName(one)}, slice ${slice + 1}`);
+      make("span", "", button, `${scanName(one)}, slice ${slice + 1}`);
       make("span", "", button, number(distance, 3));
       make("small", "", button, labelled(one, slice));
       button.addEventListener("click", () => {

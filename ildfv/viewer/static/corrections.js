@@ -42,7 +42,7 @@ export class Corrections {
   async refresh() {
     if (!this.scan?.correctable) return;
     const number = this.number;
-    const corrected = await json(`api/case/${number}/corrections`);
+    const corrected = await json(`api/scan/${number}/corrections`);
     if (number !== this.number) return;
     this.corrected = corrected;
     this.show(this.z ?? 0);
@@ -73,7 +73,7 @@ export class Corrections {
   async save(values) {
     this.saving = true;
     try {
-      const { file } = await post(`api/case/${this.number}/corrections/${this.z}`, values);
+      const { file } = await post(`api/scan/${this.number}/corrections/${this.z}`, values);
       await this.refresh();
       rich(this.note, `Saved in ${file}, which \`ildfv prepare --labels\` reads.`);
     } catch (error) {

@@ -4,15 +4,15 @@ import { WINDOWS } from "./colours.js";
 import { toggleSections } from "./compare.js";
 import { toggleHelp } from "./help.js";
 import { move } from "./moving.js";
-import { openCase, toggleCases } from "./open.js";
+import { openScan, toggleScans } from "./open.js";
 import { setOverlay } from "./overlays.js";
-import { $, cases, pane, sections, state, study } from "./page.js";
+import { $, scans, pane, sections, state, study } from "./page.js";
 import { selectPattern } from "./scores.js";
 import { setWindow } from "./windows.js";
 
 export function nextMatch(direction) {
-  const found = cases.next(state.number, pane.z, direction);
-  if (found) openCase(...found);
+  const found = scans.next(state.number, pane.z, direction);
+  if (found) openScan(...found);
 }
 
 // Keys for movement and zoom act on the section that has the focus, otherwise on the slice.
@@ -47,7 +47,7 @@ const ACTIONS = {
   v: toggleSections,
   n: () => nextMatch(1),
   p: () => nextMatch(-1),
-  s: () => study.cases.length > 1 && toggleCases(),
+  s: () => study.scans.length > 1 && toggleScans(),
   "?": toggleHelp,
 };
 const PANS = { ArrowUp: [0, 40], ArrowDown: [0, -40], ArrowLeft: [40, 0], ArrowRight: [-40, 0] };

@@ -1,4 +1,4 @@
-// Movement through the slices of the open case.
+// Movement through the slices of the open scan.
 
 import { followSecond } from "./compare.js";
 import { pane, state } from "./page.js";

@@ -1,33 +1,33 @@
-// Opens a case of the study.
+// Opens a scan of the study.
 
 import { json, started } from "./api.js";
 import { followSecond } from "./compare.js";
 import { make, rich } from "./dom.js";
 import { go, firstSlice } from "./moving.js";
 import { buildOverlays } from "./overlays.js";
-import { $, cases, corrections, pane, second, sections, state, strips, study } from "./page.js";
+import { $, scans, corrections, pane, second, sections, state, strips, study } from "./page.js";
 import { buildPatterns, selectPattern } from "./scores.js";
 
 export const NARROW = "(max-width: 74.99rem)"; // as in style.css: the list of scans covers the slice
 
 export async function openFromAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
-  const found = study.cases.findIndex((one) => one.name === wanted.get("case"));
+  const found = study.scans.findIndex((one) => one.name === wanted.get("scan"));
   if (wanted.has("pattern")) state.pattern = Number(wanted.get("pattern")) - 1 || 0;
   const z = wanted.has("slice") ? Number(wanted.get("slice")) - 1 : undefined;
-  const scored = study.cases.findIndex((one) => Object.keys(one.predicted).length);
-  await openCase(found >= 0 ? found : Math.max(0, scored), found >= 0 && Number.isInteger(z) ? z : undefined);
+  const scored = study.scans.findIndex((one) => Object.keys(one.predicted).length);
+  await openScan(found >= 0 ? found : Math.max(0, scored), found >= 0 && Number.isInteger(z) ? z : undefined);
 }
 
-export async function openCase(i, z) {
-  if (matchMedia(NARROW).matches) toggleCases(false);
-  cases.select(i);
+export async function openScan(i, z) {
+  if (matchMedia(NARROW).matches) toggleScans(false);
+  scans.select(i);
   if (state.number === i && state.scan) {
     if (z !== undefined) go(z);
     return;
   }
   const first = started();
-  const scan = i === first.number ? first.case : await json(`api/case/${i}`);
+  const scan = i === first.number ? first.scan : await json(`api/scan/${i}`);
   Object.assign(state, { scan, number: i });
   state.pattern = Math.min(Math.max(0, state.pattern), scan.patterns.length - 1);
   const known = scan.systems.filter((one) => one.scores.some((row) => row.some((value) => value != null)));
@@ -71,8 +71,8 @@ export function buildTexts() {
   $("hu-note").textContent = scan.hu_note ? `${scan.hu_note[0].toUpperCase()}${scan.hu_note.slice(1)}.` : "";
 }
 
-export function toggleCases(open = $("cases").hidden) {
-  $("cases").hidden = !open;
-  $("cases-toggle").setAttribute("aria-expanded", String(open));
-  document.body.classList.toggle("with-cases", open);
+export function toggleScans(open = $("scans").hidden) {
+  $("scans").hidden = !open;
+  $("scans-toggle").setAttribute("aria-expanded", String(open));
+  document.body.classList.toggle("with-scans", open);
 }

@@ -4,8 +4,8 @@ import { WINDOWS } from "./colours.js";
 
 export const $ = (id) => document.getElementById(id);
 export const state = {
-  scan: null, // the open case as the server describes it
-  number: null, // index of the open case
+  scan: null, // the open scan as the server describes it
+  number: null, // index of the open scan
   pattern: 0,
   system: null,
   window: WINDOWS[0],
@@ -14,8 +14,8 @@ export const state = {
   outlines: true,
   opacity: 0.7,
 };
-export let study, cases, strips, pane, second, sections, corrections;
+export let study, scans, strips, pane, second, sections, corrections;
 
 export function build(parts) {
-  ({ study, cases, strips, pane, second, sections, corrections } = parts);
+  ({ study, scans, strips, pane, second, sections, corrections } = parts);
 }

@@ -22,7 +22,7 @@ export class Pane {
     this.close();
     Object.assign(this, { number, scan, z, at: null, maps: new Map() });
     this.view.open(scan);
-    const base = `api/case/${number}`;
+    const base = `api/scan/${number}`;
     const size = scan.rows * scan.columns;
     const changed = () => this.update();
     this.slices = scan.images
@@ -77,10 +77,10 @@ export class Pane {
       return;
     }
     if (!this.maps.has(number)) {
-      const grid = await json(`api/case/${this.number}/map/${number}`);
+      const grid = await json(`api/scan/${this.number}/map/${number}`);
       if (scan !== this.scan) return;
       const planes = new Planes({
-        address: (i) => `api/case/${this.number}/map/${number}/${i}`,
+        address: (i) => `api/scan/${this.number}/map/${number}/${i}`,
         make: (buffer) => new Int8Array(buffer),
         count: scan.slices,
         size: grid.rows * grid.columns,

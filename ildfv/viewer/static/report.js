@@ -3,7 +3,7 @@
 for (const card of document.querySelectorAll("[data-slice]")) {
   const [series, number] = card.dataset.slice.split("/");
   const link = document.createElement("a");
-  link.href = `./#case=${encodeURIComponent(series)}&slice=${number}`;
+  link.href = `./#scan=${encodeURIComponent(series)}&slice=${number}`;
   link.textContent = "Open in the viewer";
   (card.querySelector("figcaption .caption") || card).append(" ", link);
 }

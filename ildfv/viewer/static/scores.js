@@ -39,7 +39,7 @@ function update(z) {
   speaking = setTimeout(() => ($("announcement").textContent = sentence(z)), 400); // only when scrolling stops
   clearTimeout(writing);
   writing = setTimeout(() => {
-    const place = new URLSearchParams({ case: scan.name, slice: String(z + 1), pattern: String(state.pattern + 1) });
+    const place = new URLSearchParams({ scan: scan.name, slice: String(z + 1), pattern: String(state.pattern + 1) });
     history.replaceState(null, "", `#${place}`);
   }, 300);
 }

@@ -83,7 +83,7 @@ export class Sections {
     this.both = [this.coronal, this.sagittal];
   }
 
-  // Called when a case is opened; its sections are read when they are shown.
+  // Called when a scan is opened; its sections are read when they are shown.
   open(number, scan) {
     this.close();
     Object.assign(this, { number, scan, place: { x: scan.columns / 2, y: scan.rows / 2 } });
@@ -110,7 +110,7 @@ export class Sections {
     const { number, scan } = this;
     try {
       for (;;) {
-        const grid = await json(`api/case/${number}/sections`);
+        const grid = await json(`api/scan/${number}/sections`);
         if (scan !== this.scan || !this.on || this.grid) return;
         if (grid.read === scan.slices) {
           this.show(grid);
@@ -130,8 +130,8 @@ export class Sections {
     const pixel = scan.pixel * grid.step;
     const note = grid.step > 1 ? `mean of ${grid.step}×${grid.step} pixels` : scan.hu_note;
     const common = { rows: scan.slices, pixel, tall: scan.distance / pixel, hu_note: note };
-    this.coronal.open(`api/case/${number}`, { ...common, columns: grid.columns, slices: grid.rows });
-    this.sagittal.open(`api/case/${number}`, { ...common, columns: grid.rows, slices: grid.columns });
+    this.coronal.open(`api/scan/${number}`, { ...common, columns: grid.columns, slices: grid.rows });
+    this.sagittal.open(`api/scan/${number}`, { ...common, columns: grid.rows, slices: grid.columns });
     this.follow();
   }
 

@@ -1,4 +1,4 @@
-"""Cases of a workspace: its prepared scans with folds, reference labels and the scores of all systems."""
+"""Scans of a workspace: its prepared scans with folds, reference labels and the scores of all systems."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.windows import GRID
 from ildfv.store.atomic import read_json
 from ildfv.store.checksummed import read_checksummed
-from ildfv.viewer.case import Case, System
 from ildfv.viewer.images import PreparedImages, PreparedLabels
-from ildfv.viewer.similar_cases import Similar, similar_of
+from ildfv.viewer.scan import System, ViewedScan
+from ildfv.viewer.similar_slices import Similar, similar_of
 
 if TYPE_CHECKING:
     from ildfv.viewer.computed_maps import ComputedMaps
@@ -39,10 +39,10 @@ NO_MAPS = (
 COUNTED = "its labels are pixel counts, which presence or absence cannot replace"
 
 
-def workspace_cases(
+def workspace_scans(
     workspace: Workspace, predictor: Path | None = None
-) -> tuple[list[Case], Similar | None, list[str]]:
-    """The cases of all prepared scans, the search for similar slices if there is an encoding, and notes for the user.
+) -> tuple[list[ViewedScan], Similar | None, list[str]]:
+    """All prepared scans, the search for similar slices if there is an encoding, and notes for the user.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def workspace_cases(
     single = slice_labels(workspace)
     maps = None if predictor is None else _maps(predictor, slices)
     notes.append(NO_MAPS if maps is None else maps.note)
-    cases = []
+    scans = []
     for part, name in enumerate(slices.names):
         rows = slice(int(slices.starts[part]), int(slices.starts[part + 1]))
         patient = str(slices.scans("patient")[part])
@@ -78,8 +78,8 @@ def workspace_cases(
             reason = HAS_LABEL_MAP
         labelled = bool(slices.labelled[rows].any())
         has_map = labelled and name not in single.counts and slices.scan_labels is None
-        cases.append(
-            Case(
+        scans.append(
+            ViewedScan(
                 name=name,
                 patient=patient,
                 fold=fold,
@@ -105,8 +105,8 @@ def workspace_cases(
                 not_correctable=reason,
             )
         )
-    similar, more = similar_of(workspace, cases, slices.key)
-    return cases, similar, notes + more
+    similar, more = similar_of(workspace, scans, slices.key)
+    return scans, similar, notes + more
 
 
 def _maps(predictor: Path, slices: Slices) -> ComputedMaps:

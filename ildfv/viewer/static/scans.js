@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 
-export class Cases {
+export class ScanList {
   constructor(study, { open }) {
     this.study = study;
     this.open = open;
@@ -13,19 +13,19 @@ export class Cases {
     );
     for (const system of study.systems) make("option", "", this.fields.system, system).value = system;
     study.patterns.forEach((pattern, c) => (make("option", "", this.fields.pattern, pattern).value = String(c)));
-    const folds = [...new Set(study.cases.map((one) => one.fold).filter((fold) => fold != null))].sort((a, b) => a - b);
+    const folds = [...new Set(study.scans.map((one) => one.fold).filter((fold) => fold != null))].sort((a, b) => a - b);
     for (const fold of folds) make("option", "", this.fields.fold, String(fold)).value = String(fold);
     this.fields.system.closest("label").hidden = study.systems.length < 2;
     this.fields.fold.closest("label").hidden = !folds.length;
-    const known = study.cases.some((one) => one.truth);
+    const known = study.scans.some((one) => one.truth);
     for (const option of this.fields.outcome.options) {
       const needs = ["right", "wrong", "fp", "fn", "present"].includes(option.value);
       option.hidden = option.disabled = (needs && !known) || (option.value && option.value !== "present" && !study.systems.length);
     }
     for (const field of Object.values(this.fields)) field.addEventListener("change", () => this.filter());
     document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
-    this.buttons = study.cases.map((one, i) => {
-      const button = make("button", "case");
+    this.buttons = study.scans.map((one, i) => {
+      const button = make("button", "scan");
       button.type = "button";
       make("b", "", button, one.patient ? one.patient.slice(0, 6) : one.name);
       this.detail(button, one);
@@ -49,7 +49,7 @@ export class Cases {
     return Array.from({ length: text.length / n }, (_, z) => text[z * n + c]);
   }
 
-  // The slices of a case that match the filters; null if the filters do not concern slices.
+  // The slices of a scan that match the filters; null if the filters do not concern slices.
   slices(one) {
     const { system, pattern, outcome } = this.fields;
     if (!outcome.value && pattern.value === "") return null;
@@ -67,8 +67,8 @@ export class Cases {
 
   filter() {
     const fold = this.fields.fold.value;
-    this.matches = this.study.cases.map((one) => this.slices(one));
-    const shown = this.study.cases.map(
+    this.matches = this.study.scans.map((one) => this.slices(one));
+    const shown = this.study.scans.map(
       (one, i) => (fold === "" || String(one.fold) === fold) && (this.matches[i] === null || this.matches[i].length > 0),
     );
     this.list.replaceChildren();
@@ -87,9 +87,9 @@ export class Cases {
     this.buttons.forEach((button, j) => button.setAttribute("aria-current", String(i === j)));
   }
 
-  // The next matching slice after (or before) z in case i, then in the next listed case; null if there is none.
+  // The next matching slice after (or before) z in scan i, then in the next listed scan; null if there is none.
   next(i, z, direction) {
-    const order = [...this.list.querySelectorAll(".case")].map((button) => this.buttons.indexOf(button));
+    const order = [...this.list.querySelectorAll(".scan")].map((button) => this.buttons.indexOf(button));
     const here = this.matches[i]?.filter((other) => (direction > 0 ? other > z : other < z)) ?? [];
     if (here.length) return [i, direction > 0 ? here[0] : here.at(-1)];
     const at = order.indexOf(i);

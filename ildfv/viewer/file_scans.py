@@ -1,4 +1,4 @@
-"""Cases from files: scans with their predictions and label maps."""
+"""Scans of files, with their predictions and label maps."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ildfv.scans.images import is_image
 from ildfv.scans.labels import Codes, pattern_labels
 from ildfv.scans.libraries import quiet
 from ildfv.scans.windows import GRID
-from ildfv.viewer.case import Case, Maps
 from ildfv.viewer.images import images_of
 from ildfv.viewer.maps import maps_in
 from ildfv.viewer.predictions import Answer
+from ildfv.viewer.scan import Maps, ViewedScan
 
 TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them, run `ildfv view PREDICTION SCAN`."
@@ -59,14 +59,14 @@ class FileLabels:
         return np.frombuffer(zlib.decompress(self._slices[z]), np.uint8).reshape(shape[1:])
 
 
-def scan_cases(
+def file_scans(
     places: Mapping[Path, Path],
     answers: Sequence[Answer],
     *,
     codes: str | None = None,
     progress: Progress = SILENT,
-) -> list[Case]:
-    """The cases of all scans in `places`, and of the predictions whose scan was not given.
+) -> list[ViewedScan]:
+    """All scans in `places`, and the predictions whose scan was not given.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def scan_cases(
     if answers and scans:
         rule = f"a scan must belong to a prediction ({', '.join(by_name)})"
         check(bool(used), f"{rule}, got {', '.join(scan_by_name)}: give the scan that was predicted")
-    cases = [_scan_case(scan, answer, table, same, pseudonym(scan) in archived) for scan, answer, same in pairs]
-    return cases + [_answer_case(answer) for answer in answers if answer.scan not in used]
+    viewed = [_with_images(scan, answer, table, same, pseudonym(scan) in archived) for scan, answer, same in pairs]
+    return viewed + [_without_images(answer) for answer in answers if answer.scan not in used]
 
 
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
@@ -124,7 +124,7 @@ def _extent(positions: np.ndarray) -> str:
     return f"{counted(len(positions), 'slice')}, the first at {positions[0]:.2f} mm"
 
 
-def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> Case:
+def _with_images(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> ViewedScan:
     grid = scan.geometry
     positions, pixel = grid.positions, float(grid.spacing[1])
     maps: list[Maps] = []
@@ -137,7 +137,7 @@ def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: boo
     notes += [] if same else [MATCHED]
     notes += [NO_CODES] if codes is None and answer is None else []
     names = (scan.patient, "" if scan.dicom is None else scan.dicom.patient)
-    return Case(
+    return ViewedScan(
         name=pseudonym(scan),
         patterns=PATTERNS if answer is None else answer.patterns,
         positions=positions,
@@ -155,8 +155,8 @@ def _scan_case(scan: Scan, answer: Answer | None, codes: Codes | None, same: boo
     )
 
 
-def _answer_case(answer: Answer) -> Case:
-    return Case(
+def _without_images(answer: Answer) -> ViewedScan:
+    return ViewedScan(
         name=answer.scan,
         patterns=answer.patterns,
         positions=answer.positions,

@@ -10,40 +10,40 @@ import numpy as np
 from ildfv.errors import InputError, check
 from ildfv.pipeline.encodings import FINISHED, Encoding, newest
 from ildfv.pipeline.workspace import Workspace
-from ildfv.viewer.case import Case
+from ildfv.viewer.scan import ViewedScan
 
 COUNT = 6  # maximum number of results, one per patient
 
 
 class Similar:
-    """Search among the slices of all cases. Projections are read scan by scan, so memory use is constant."""
+    """Search among the slices of all scans. Projections are read scan by scan, so memory use is constant."""
 
-    def __init__(self, encoding: Encoding, cases: Sequence[Case]):
-        self.encoding, self.cases = encoding, cases
+    def __init__(self, encoding: Encoding, scans: Sequence[ViewedScan]):
+        self.encoding, self.scans = encoding, scans
 
     def of(self, number: int, z: int) -> dict[str, Any]:
-        """The slices nearest to slice z of a case, nearest first: at most one per patient, and of other patients only.
+        """The slices nearest to slice z of a scan, nearest first: at most one per patient, and of other patients only.
 
         InputError: no such slice, or the encoding is damaged.
         """
-        case = self.cases[number]
-        check(0 <= z < len(case), f"slice must be in [0, {len(case)}), got {z}")
-        ((_, own),) = self.encoding.parts([case.name])
-        numbers = {other_case.name: i for i, other_case in enumerate(self.cases)}
-        best: dict[str, tuple[float, int, int]] = {}  # patient → distance, case, slice
+        scan = self.scans[number]
+        check(0 <= z < len(scan), f"slice must be in [0, {len(scan)}), got {z}")
+        ((_, own),) = self.encoding.parts([scan.name])
+        numbers = {other_scan.name: i for i, other_scan in enumerate(self.scans)}
+        best: dict[str, tuple[float, int, int]] = {}  # patient → distance, scan, slice
         for name, rows in self.encoding.parts():
             other = numbers[name]
-            patient = self.cases[other].patient
-            if patient == case.patient:
+            patient = self.scans[other].patient
+            if patient == scan.patient:
                 continue
             distances = np.linalg.norm(rows - own[z], axis=1)
             nearest = int(distances.argmin())
             best[patient] = min(best.get(patient, (np.inf, 0, 0)), (float(distances[nearest]), other, nearest))
-        results = [{"distance": d, "case": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
+        results = [{"distance": d, "scan": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
         return {"layer": self.encoding.layer, "fold": self.encoding.fold, "results": results}
 
 
-def similar_of(workspace: Workspace, cases: Sequence[Case], slices_key: str) -> tuple[Similar | None, list[str]]:
+def similar_of(workspace: Workspace, scans: Sequence[ViewedScan], slices_key: str) -> tuple[Similar | None, list[str]]:
     """The search in the newest encoding, or None if no encoding can be used, and notes for the user."""
     if not any(workspace.encodings_dir.glob(f"*/fold-*/{FINISHED}")):
         return None, []
@@ -55,4 +55,4 @@ def similar_of(workspace: Workspace, cases: Sequence[Case], slices_key: str) -> 
         )
     except InputError as error:  # the rest of the workspace can still be viewed
         return None, [f"Similar slices are not available: {error}"]
-    return Similar(encoding, cases), []
+    return Similar(encoding, scans), []

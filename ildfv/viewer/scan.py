@@ -1,4 +1,4 @@
-"""A case of the viewer: one scan with its slices, scores, maps and label map, and its description as JSON values."""
+"""One scan in the viewer: its slices, scores, maps and label map, and its description as JSON values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class System:
 
 
 @dataclass
-class Case:
+class ViewedScan:
     """One scan. `images` is None for a prediction whose scan was not given.
 
     truth: 1, 0 or −1 for unknown, (m, C), or None. source: the file or folder that identifies the scan for
@@ -105,7 +105,7 @@ class Case:
         return [system for system in self.systems if np.isfinite(system.scores).any()]
 
     def summary(self) -> dict[str, Any]:
-        """The data for the list of cases: names, fold, and per slice and pattern the truth and the predictions."""
+        """The data for the list of scans: names, fold, and per slice and pattern the truth and the predictions."""
         return {
             "name": self.name,
             "patient": self.patient,
@@ -117,7 +117,7 @@ class Case:
         }
 
     def document(self) -> dict[str, Any]:
-        """All data of the case except pixels."""
+        """All data of the scan except pixels."""
         return {
             "name": self.name,
             "patient": self.patient,
