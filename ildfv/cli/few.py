@@ -105,6 +105,15 @@ def fit(
         caption=f"{counted(len(result['folds']), 'fold')} pooled: {tested} of "
         f"{counted(result['patients'], 'patient')}, {rule}; intervals are from resampled patients",
     )
+    if result["supported"] and not any(one["mean_auc_interval"] for one in result["systems"].values()):
+        output.table(
+            f"Mean AUC (95 %) of the patterns with enough patients: {', '.join(result['supported'])}",
+            ["system", "mean"],
+            [
+                (name, output.above_interval(one["supported_mean_auc"], one["supported_mean_auc_interval"]))
+                for name, one in result["systems"].items()
+            ],
+        )
     against = [
         (
             v["system"],

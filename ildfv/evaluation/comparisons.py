@@ -9,9 +9,9 @@ from ildfv.evaluation.documents import COMPARISON, Comparison, unit_field
 from ildfv.evaluation.intervals import RESAMPLES, paired_over_seeds
 from ildfv.evaluation.measures import Mean
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
-from ildfv.evaluation.system_measures import MEANS, patterns_with, system_measures
+from ildfv.evaluation.system_measures import MEANS, SUPPORTED, patterns_with, system_measures
 
-TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc")  # overall measures in `compare`
+TESTED = ("accuracy", "f", "mean_slice_f", "micro_f", "macro_f", "mean_auc", SUPPORTED)  # overall measures in `compare`
 
 
 def compare(

@@ -132,8 +132,9 @@ class OverallResults(Document):
 
     f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean over
     slices of the F of each slice. patients: number of patients that each measure depends on; for a mean over patterns,
-    the smallest number of any pattern. agreeing: the sample metrics if healthy slices that are predicted healthy count
-    as 1.
+    the smallest number of any pattern. supported_mean_auc: mean AUC of the patterns in `supported`, whose AUC depends
+    on at least five patients; absent in older documents. agreeing: the sample metrics if healthy slices that are
+    predicted healthy count as 1.
     """
 
     accuracy: float | None
@@ -152,6 +153,9 @@ class OverallResults(Document):
     macro_f_interval: Interval | None
     mean_auc: float | None
     mean_auc_interval: Interval | None
+    supported_mean_auc: float | None = None
+    supported_mean_auc_interval: Interval | None = None
+    supported: list[str] = []
     patients: dict[str, int]
     agreeing: SampleMetrics
 

@@ -29,7 +29,7 @@ from ildfv.evaluation.documents import (
 )
 from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, resampled
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
-from ildfv.evaluation.system_measures import system_measures
+from ildfv.evaluation.system_measures import SUPPORTED, supported, system_measures
 from ildfv.patterns import Threshold, extent_text
 
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
@@ -74,7 +74,8 @@ def evaluate(
         Undefined values are None: an AUC without positives or without negatives; an F without positives, because such
         an F does not measure whether the system finds the pattern; an interval of a measure that depends on fewer than
         five patients or is defined on fewer than 90 % of the resamples. macro_f and mean_auc are means over the
-        patterns for which F or AUC is defined.
+        patterns for which F or AUC is defined, and supported_mean_auc over those whose AUC depends on at least five
+        patients.
 
     Raises
     ------
@@ -138,8 +139,9 @@ def evaluate(
         n_empty=int((complete & (truth.sum(1) == 0) & (predicted.sum(1) == 0)).sum()),
         per_pattern=per_pattern,
         overall=OverallResults(
-            **estimates({name: name for name in OVERALL}),
-            patients={name: measures[name].patients for name in OVERALL},
+            **estimates({name: name for name in (*OVERALL, SUPPORTED)}),
+            patients={name: measures[name].patients for name in (*OVERALL, SUPPORTED)},
+            supported=supported(folds[0].labels, measures),
             agreeing=SampleMetrics(**{name: _number(value) for name, value in agreeing.items()}),
         ),
         decisions={str(f.fold): f.decisions for f in folds},

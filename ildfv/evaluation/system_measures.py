@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ildfv.evaluation import metrics
+from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.evaluation.measures import Auc, Harmonic, Mean, Measure, Ratio, by_patient
 from ildfv.evaluation.predictions import Pooled, Predictions
 
 MEANS = {"macro_f": "f", "mean_auc": "auc"}  # each is the mean of a metric over the patterns where it is defined
+SUPPORTED = "supported_mean_auc"  # the mean AUC of `supported` patterns
 
 
 def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
@@ -50,7 +52,17 @@ def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
     measures["micro_f"] = Ratio(2 * hits, calls + cases)
     for mean, name in MEANS.items():
         measures[mean] = Mean(tuple(measures[f"{p}/{name}"] for p in patterns_with(name, n, labels, measures)))
+    measures[SUPPORTED] = Mean(tuple(measures[f"{p}/auc"] for p in supported(labels, measures)))
     return measures
+
+
+def supported(labels: Sequence[str], measures: dict[str, Measure]) -> list[str]:
+    """The patterns whose AUC depends on enough patients for an interval. They are equal for systems on equal slices.
+
+    The mean AUC of all patterns has no interval if one of them lacks it. The mean of these patterns is another
+    quantity, which can be compared with intervals. It depends on labels only, never on scores.
+    """
+    return [p for p in labels if measures[f"{p}/auc"].patients >= MIN_PATIENTS]
 
 
 def patterns_with(name: str, n_patients: int, labels: Sequence[str], *systems: dict[str, Measure]) -> list[str]:

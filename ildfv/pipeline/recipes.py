@@ -76,10 +76,12 @@ def fit(
     -------
     dict
         recipe: the name of the recipe. slices, patients: numbers of tested slices and patients. systems: by name,
-        {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval"}.
-        against_baseline: one dict per system and measure. comparisons: `Comparison` documents. inputs: the inputs of
-        each head (`used_inputs`). notes: sentences. Also data, threshold and folds. AUCs are over all folds; undefined
-        values are None. With labels of scans, also unit, "scan", and scans: all measures are then per scan.
+        {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval",
+        "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns of the latter mean, whose AUC
+        depends on at least five patients. against_baseline: one dict per system and measure. comparisons: `Comparison`
+        documents. inputs: the inputs of each head (`used_inputs`). notes: sentences. Also data, threshold and folds.
+        AUCs are over all folds; undefined values are None. With labels of scans, also unit, "scan", and scans: all
+        measures are then per scan.
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)
@@ -119,6 +121,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
         "patients": results[0].n_patients if results else 0,
         "folds": results[0].folds if results else [],
         "systems": {one.system: _system(one) for one in results},
+        "supported": results[0].overall.supported if results else [],
         "against_baseline": [asdict(one) | {"beats": one.beats, "outcome": one.outcome} for one in found],
         "comparisons": comparisons,
         "inputs": used_inputs(one for one in current.values() if one.system in systems),
@@ -177,4 +180,6 @@ def _system(one: Results) -> dict:
         "auc_interval": {pattern: rows[pattern].auc_interval for pattern in PATTERNS},
         "mean_auc": one.overall.mean_auc,
         "mean_auc_interval": one.overall.mean_auc_interval,
+        "supported_mean_auc": one.overall.supported_mean_auc,
+        "supported_mean_auc_interval": one.overall.supported_mean_auc_interval,
     }

@@ -82,6 +82,24 @@ def test_undefined_is_null_in_json_and_never_zero():
     assert document.overall.mean_auc == pytest.approx(np.mean([r.auc for r in others]))
 
 
+def test_the_mean_auc_of_patterns_with_enough_patients_has_an_interval_if_another_pattern_lacks_it():
+    p = predictions()
+    p.presence[p.patients >= "f0-p3", 2] = 0  # honeycomb is shown by at most three patients
+    document = evaluate(p, data="phantom", threshold=6000, n_resamples=100)
+    overall = document.overall
+    assert overall.mean_auc is not None
+    assert overall.mean_auc_interval is None
+    assert overall.supported == ["ground glass", "reticular", "emphysema"]
+    expected = np.mean([document.per_pattern[pattern].auc for pattern in overall.supported])
+    assert overall.supported_mean_auc == pytest.approx(expected)
+    low, high = overall.supported_mean_auc_interval
+    assert low < expected < high
+    other = Predictions("cnn", 0, p.scores + p.presence, p.presence, p.patients, p.decisions, PATTERNS)
+    tests = compare(other, p, n_resamples=100).tests
+    assert tests["mean_auc"].interval is None
+    assert tests["supported_mean_auc"].interval[0] > 0
+
+
 def test_one_patient_has_numbers_but_no_interval():
     document = evaluate(predictions(n_patients=1), data="user", threshold=6000, n_resamples=50)
     assert document.overall.f is not None
