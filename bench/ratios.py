@@ -29,6 +29,11 @@ HERE = Path(__file__).parent
 LIBRARIES = ("vlfeat", "scikit-image")
 REST = 0.1  # seconds before a turn, until the threads of the previous turn no longer spin on the cores
 WARM = 0.02  # seconds until the threads of a turn are awake and its memory is cached
+AVX2 = {  # limits ildfv, OpenBLAS, MKL, torch, oneDNN and the loops of NumPy ≥ 2.4
+    **{"ILDFV_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    **{"ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2"},
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
 SECONDS = 0.05  # per turn: many timer ticks and, with two threads, many scheduling decisions
 UNSET = (  # the default of each library
     *("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"),
@@ -152,6 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: one thread while other jobs run")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "moments-cpu.json")
+    parser.add_argument("--avx2", action="store_true", help="limit ours and the alternatives to AVX2")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # results of a child process
     options = parser.parse_args()
     if options.rows:
@@ -163,6 +169,7 @@ def main() -> None:
         # One child process each: OpenMP and BLAS read their settings once, and shapes must not share memory.
         part = options.out.with_suffix(f".{threads}.tmp")
         environment = {k: v for k, v in os.environ.items() if k not in UNSET} | {"OMP_NUM_THREADS": str(threads)}
+        environment |= AVX2 if options.avx2 else {}
         environment["PYTHONPATH"] = os.pathsep.join((str(HERE.parent), environment.get("PYTHONPATH", "")))
         command = [sys.executable, __file__, "--threads", str(threads), "--rows", str(part), "--clock", options.clock]
         command += ["--rounds", str(options.rounds), "--shapes", shape, "--kinds", *options.kinds]
