@@ -88,34 +88,52 @@ __attribute__((noinline)) void list_posteriors(const Constants<real>& constants,
         }
 }
 
-// Packs W dimensions from j on of rows [from, to), centred. Contiguous columns stay in L1, unlike rows whose stride is
-// a power of two.
+constexpr bool SQUARES = ILDFV_VECTOR_BYTES == 32;  // whether squares are packed; with AVX-512, this is slower
+
+// Packs W dimensions from j on of rows [from, to), centred, each followed by its square if SQUARES. Contiguous columns
+// stay in L1, unlike rows whose stride is a power of two.
 template <class real>
 __attribute__((noinline)) void lay_out_column(const Rows<real>& x, Scratch<real>& s, int64_t from, int64_t to,
                                               int64_t j) {
     constexpr int W = Lanes<real>::count;
     const vec<real> shift = load(x.shift + j);
     real* column = s.column;
-    for (int64_t row = from; row < to; ++row, column += W) {
+    for (int64_t row = from; row < to; ++row, column += (1 + SQUARES) * W) {
         const vec<real> value = load(x.at + row * x.stride + j) - shift;
         store(column, value);
+        if (SQUARES) store(column + W, value * value);
     }
 }
 
-// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ over rows [from, to), C components × the packed
-// column. Only for `close` mixtures, for which the terms are not much larger than their sum.
+// s1 += a Σ γ y + b Σ γ and s2 += a² Σ γ y² + 2ab Σ γ y + b² Σ γ of one component in n dimensions; first: Σ γ y,
+// second: Σ γ y², sum: Σ γ.
 template <class real, class out>
+__attribute__((always_inline)) inline void add_products(const real* line, double sum, const real* first,
+                                                        const real* second, int64_t n, out* __restrict s1,
+                                                        out* __restrict s2) {
+    constexpr int W = Lanes<real>::count;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) {
+        const double scale = line[i], shift = line[W + i], scaled = scale * first[i];
+        s1[i] += (out)(scaled + shift * sum);
+        s2[i] += (out)(scale * scale * second[i] + 2 * shift * scaled + shift * shift * sum);
+    }
+}
+
+// Adds Σ γ t and Σ γ t² over rows [from, to) for C components from q on × the packed column of W dimensions from j on.
+// LANE: q mod W. Only for `close` mixtures, for which the terms are not much larger than their sum.
+template <class real, int C, int LANE, class out>
 __attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from,
                                        int64_t to, int64_t q, int64_t j, out* s0, out* s1, out* s2) {
-    constexpr int W = Lanes<real>::count, C = COMPONENTS;
+    constexpr int W = Lanes<real>::count;
     const int64_t d = constants.d;
     vec<real> first[C] = {}, second[C] = {};
-    const real *column = s.column, *gamma = s.scores + (q / W * s.capacity + from) * W + q % W;
-    for (int64_t row = from; row < to; ++row, column += W, gamma += W) {
-        const vec<real> value = load(column), square = value * value;
+    const real *column = s.column, *gamma = s.scores + (q / W * s.capacity + from) * W;
+    for (int64_t row = from; row < to; ++row, column += (1 + SQUARES) * W, gamma += W) {
+        const vec<real> value = load(column), square = SQUARES ? load(column + W) : value * value;
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
-            const vec<real> g = all(gamma[c / W * s.capacity * W + c % W]);
+            const vec<real> g = all(gamma[(LANE + c) / W * s.capacity * W + (LANE + c) % W]);
             first[c] += g * value;
             second[c] += g * square;
         }
@@ -126,13 +144,41 @@ __attribute__((noinline)) void product(const Constants<real>& constants, const S
     for (int64_t c = 0; c < C && q + c < constants.k; ++c) {
         const real* line = constants.lines + ((q + c) * constants.d_padded + j) * 2;
         const double sum = s.posterior_sums[q + c];
-        const real *u = sums[c][0], *w = sums[c][1];
         if (j == 0) s0[q + c] += (out)sum;
-        for (int64_t i = 0; i < smaller(W, d - j); ++i) {
-            const double scale = line[i], shift = line[W + i], scaled = scale * u[i];
-            s1[(q + c) * d + j + i] += (out)(scaled + shift * sum);
-            s2[(q + c) * d + j + i] += (out)(scale * scale * w[i] + 2 * shift * scaled + shift * shift * sum);
+        out *to_s1 = s1 + (q + c) * d + j, *to_s2 = s2 + (q + c) * d + j;
+        if (d - j >= W)
+            add_products(line, sum, sums[c][0], sums[c][1], W, to_s1, to_s2);
+        else
+            add_products(line, sum, sums[c][0], sums[c][1], d - j, to_s1, to_s2);
+    }
+}
+
+// Adds the moments of rows [from, to) in W dimensions from j on, which are the packed column.
+template <class real, class out>
+void products(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to, int64_t j, out* s0,
+              out* s1, out* s2) {
+    constexpr int W = Lanes<real>::count;
+    auto add = [&](auto components, auto lane, int64_t q) {
+        product<real, decltype(components)::n, decltype(lane)::n>(constants, s, from, to, q, j, s0, s1, s2);
+    };
+    if constexpr (ILDFV_VECTOR_BYTES == 32 && W == 8) {
+        // Six components use 12 accumulators. With 8, each would be needed again before it is ready.
+        for (int64_t q = 0, step = 6; q < constants.k; q += step) {
+            const int64_t left = constants.k_padded - q;
+            step = left == 4 || left == 8 ? 4 : 6;
+            if (step == 4)
+                q % W ? add(Width<4>(), Width<4>(), q) : add(Width<4>(), Width<0>(), q);
+            else
+                switch (q % W) {
+                    case 0: add(Width<6>(), Width<0>(), q); break;
+                    case 2: add(Width<6>(), Width<2>(), q); break;
+                    case 4: add(Width<6>(), Width<4>(), q); break;
+                    case 6: add(Width<6>(), Width<6>(), q); break;
+                }
         }
+    } else {
+        for (int64_t q = 0; q < constants.k; q += COMPONENTS)
+            q % W ? add(Width<COMPONENTS>(), Width<COMPONENTS % W>(), q) : add(Width<COMPONENTS>(), Width<0>(), q);
     }
 }
 
@@ -148,7 +194,7 @@ __attribute__((noinline)) void dense_moments(const Constants<real>& constants, c
     }
     for (int64_t j = 0; j < constants.d; j += W) {
         lay_out_column(x, s, from, to, j);
-        for (int64_t q = 0; q < constants.k; q += COMPONENTS) product(constants, s, from, to, q, j, s0, s1, s2);
+        products(constants, s, from, to, j, s0, s1, s2);
     }
 }
 

@@ -11,8 +11,8 @@
 namespace ildfv {
 namespace {
 
-// Rows × vectors of components whose scores are kept in registers: 24 of 32 with AVX-512, else 6 of 16.
-constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 3, VECTORS = 2;
+// Rows × vectors of components whose scores are kept in registers: 24 of 32 with AVX-512, else 8 of 16.
+constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 4, VECTORS = 2;
 constexpr int PANEL = 32;                                     // rows whose candidates are selected together
 constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // components whose moments are kept in registers
 
@@ -72,7 +72,7 @@ struct Scratch {
     int* some_row;  // (capacity,): entries of one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
-    real* column;          // (capacity, W): W dimensions of all rows, centred
+    real* column;          // (capacity, 2, W): W dimensions of all rows, centred, and perhaps their squares
     real* weight;          // (capacity,): of each row of the block, if its maps have weights
     const char* ahead;     // the input of the next block, to be prefetched
     int64_t ahead_bytes;   // of one row
@@ -82,7 +82,8 @@ struct Scratch {
         Arena arena{(char*)memory};
         const int64_t k_padded = round_up(k, W), d_padded = round_up(d, W);
         block = smaller(1024, round_up(65536 / d_padded + 1, 8));  // keeps the rows in L2
-        capacity = round_up(round_up(block, ROWS), PANEL) + 2 * PANEL;
+        // Vectors of components are W · W values more than a multiple of 4096 bytes apart, in different cache sets.
+        capacity = round_up(round_up(block, ROWS) + 3 * PANEL, 4096 / ILDFV_VECTOR_BYTES) + W;
         row_stride = d_padded + W;
         rows = arena.take<real>(capacity * row_stride);
         scores = arena.take<real>(capacity * round_up(k_padded, COMPONENTS));
@@ -103,7 +104,7 @@ struct Scratch {
         some_row = arena.take<int>(capacity);
         some_value = arena.take<real>(capacity);
         posterior_sums = arena.take<real>(k_padded + COMPONENTS);
-        column = arena.take<real>(capacity * W);
+        column = arena.take<real>(capacity * 2 * W);
         weight = arena.take<real>(capacity);
         ahead = nullptr;
         ahead_bytes = 0;

@@ -75,6 +75,14 @@ def test_moments_equal_the_reference(isa, n, d, k, spread, dtype):
         assert_close(cpu.moments(x, *mixture, pooled=pooled), expected[pooled], TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("k", [5, 12, 20, 28, 44, 49])
+def test_products_over_any_number_of_components(isa, k):
+    """AVX2 divides the components into groups of six and four, which are not aligned with vectors of eight."""
+    mixture = mixture_of(k, 19, spread=0.05)
+    x = draw(2, 50, mixture)
+    assert_close(cpu.moments(x, *mixture), reference.moments(x, *mixture), TOLERANCE[np.float32])
+
+
 @pytest.mark.parametrize("distance", [1.0, 0.4], ids=["few posteriors", "several posteriors"])
 @pytest.mark.parametrize(("n", "d", "k"), [(700, 18, 32), (300, 64, 32), (300, 100, 33), (257, 256, 40)])
 def test_moments_of_mixtures_without_informative_dimensions(isa, n, d, k, distance):
