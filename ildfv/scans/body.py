@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 TISSUE = -500.0  # HU; the skin and the tissue below it have higher values
 OPENING = 2  # pixels; a morphological opening separates the body from clothes and table
@@ -14,6 +13,8 @@ def body_mask(hu: np.ndarray) -> np.ndarray:
 
     Arms that do not touch the chest are excluded. A slice without tissue gives an empty mask.
     """
+    from scipy import ndimage
+
     tissue = ndimage.binary_opening(hu > TISSUE, iterations=OPENING)
     regions, n = ndimage.label(tissue)
     if n == 0:

@@ -8,7 +8,6 @@ are not changed, so a common level should be below the noise of most scans. The 
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import check
 from ildfv.scans.tissue import NEAR, SOFT, noise_of, soft_tissue, spaced, windows
@@ -30,6 +29,8 @@ def reduced(hu: np.ndarray, pixel_area: float, level: float) -> tuple[np.ndarray
     hu: (z, y, x). pixel_area: mm². Raises `InputError` if noise cannot be measured, or a filter of 2 mm does not reach
     the level.
     """
+    from scipy import ndimage
+
     noise, pixel = measured_noise(hu, pixel_area), float(np.sqrt(pixel_area))
     if noise <= TOLERANCE * level:
         return hu, f"noise of {noise:.1f} HU in soft tissue, not reduced: it is not above the level of {level:g} HU"

@@ -8,7 +8,6 @@ soft tissue is found by its attenuation (`scans.tissue`). Blood is not used, bec
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import check
 from ildfv.scans.body import body_mask
@@ -66,6 +65,8 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
 
 def air_around(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     """The HU of the pixels of air around the body on one slice, without padding, (n,); none if there is no body."""
+    from scipy import ndimage
+
     body = body_mask(hu)
     if not body.any():
         return np.empty(0, hu.dtype)

@@ -8,15 +8,18 @@ maps take the value of the nearest pixel, so that pixel counts times the pixel a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ildfv.errors import check
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.lungs import MIN_REGION_AREA, lung_mask
 from ildfv.scans.volume import PADDING
 from ildfv.scans.windows import GRID
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Axis:
 
     def shares(self) -> csr_array:
         """The weight of each pixel of the scan in each pixel of the grid, (512, n), rows with sum 1 or 0."""
+        from scipy.sparse import csr_array
+
         reach = max(1.0, self.step)
         places = self.centres()[:, None]
         weights = np.clip(1 - np.abs(np.arange(self.n) - places) / reach, 0, None) * self.inside()[:, None]

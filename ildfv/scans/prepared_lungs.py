@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import InputError, check, require
 from ildfv.scans.lungs import GAS, lung_mask
@@ -45,6 +44,8 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
     Prepared pixels average several pixels of the scan. The wall of the trachea is therefore blurred and raises the mean
     of the gas above the limit of `lung_mask`; the mean without the rim of the region is not affected.
     """
+    from scipy import ndimage
+
     regions, n = ndimage.label(mask)
     inner = np.where(ndimage.binary_erosion(mask, iterations=RIM), regions, 0)
     pixels, total = (np.bincount(inner.ravel(), weights, minlength=n + 1) for weights in (None, hu.ravel()))

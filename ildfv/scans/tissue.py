@@ -8,7 +8,6 @@ edge in them have larger and widely scattered values.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ildfv.errors import check
 
@@ -27,6 +26,8 @@ def spaced(m: int, number: int = SLICES) -> np.ndarray:
 
 def windows(hu: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """(means, standard deviations) in windows around every pixel, HU, (rows, columns) each. hu: one slice."""
+    from scipy import ndimage
+
     side = 2 * max(1, round(WINDOW / pixel / 2)) + 1
     x = np.clip(hu, *CLIP).astype(np.float32)
     mean = ndimage.uniform_filter(x, side)
