@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from ildfv.datasets.input import find_scans
@@ -16,6 +17,7 @@ from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import InputError
 from ildfv.progress import SILENT, Progress
 from ildfv.store.parts import writing_parts
+from ildfv.streaming.processes import kept_workers
 
 
 def prepare(
@@ -65,12 +67,14 @@ def prepare(
     if not salt:
         raise InputError("salt must not be empty, because identities are hashed with it")
     scans, out = Path(scans), Path(out)
-    found = find_scans(scans, settings, view=view, workers=workers, progress=progress)
-    if check_found is not None:
-        check_found(found)
-    report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
-    base = scans if scans.is_dir() else scans.parent
-    with writing_parts(out, slices_key(salt)) as parts:
+    with ExitStack() as stack:
+        stack.enter_context(kept_workers(workers))  # the same processes read headers and convert scans
+        found = find_scans(scans, settings, view=view, workers=workers, progress=progress)
+        if check_found is not None:
+            check_found(found)
+        report = PrepareReport(quarantined=list(found.quarantined), ignored=list(found.ignored))
+        base = scans if scans.is_dir() else scans.parent
+        parts = stack.enter_context(writing_parts(out, slices_key(salt)))
         run = PrepareRun(parts, report, out, base, settings, salt, studies_of_patients(found.scans), view, progress)
         report.quarantined = [run.refused(unused) for unused in report.quarantined]
         for scan in found.scans:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from ildfv.kernels.cores import available_cores
@@ -31,7 +33,7 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
     waiting = deque(range(len(items)))
     while waiting:
         suspects: list[int] = []
-        with _executor(workers) as executor:
+        with _executor_or_kept(workers) as executor:
             running: dict[Future, int] = {}
             try:
                 while waiting or running:
@@ -57,20 +59,76 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
             yield index, result
 
 
+@dataclass
+class _Kept:
+    workers: int
+    executor: ProcessPoolExecutor | None = None
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("_kept", default=None)
+
+
+@contextmanager
+def kept_workers(workers: int | None = None) -> Iterator[None]:
+    """Context manager: all calls of `as_completed` in the block use the same processes, which are started once.
+
+    workers: the largest number of processes; None: one per available core. They are started when they are needed.
+    """
+    kept = _Kept(workers or available_cores())
+    token = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        if kept.executor is not None:
+            kept.executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _executor_or_kept(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """The executor of `kept_workers`, which is replaced if it breaks; outside such a block, a new one."""
+    kept = _kept.get()
+    if kept is None:
+        with _executor(workers) as executor:
+            yield executor
+        return
+    executor = kept.executor = kept.executor or _new_executor(kept.workers)
+    usable = False
+    try:
+        yield executor
+        usable = not executor._broken
+    except BaseException:
+        _kill(executor)
+        raise
+    finally:
+        if not usable:
+            executor.shutdown(cancel_futures=True)
+            if kept.executor is executor:
+                kept.executor = None
+
+
 @contextmanager
 def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Context manager with an executor; an exception or Ctrl-C in the block kills its workers immediately."""
-    # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
+    executor = _new_executor(workers)
     try:
         yield executor
     except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.kill()  # safe: all files are written atomically
+        _kill(executor)
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _new_executor(workers: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
+
+
+def _kill(executor: ProcessPoolExecutor) -> None:
+    for process in list((executor._processes or {}).values()):
+        process.kill()  # safe: all files are written atomically
 
 
 def _submit(executor: ProcessPoolExecutor, function: Callable, item: Any) -> Future:

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from ildfv.streaming.processes import Died, as_completed
+from ildfv.streaming.processes import Died, as_completed, kept_workers
 
 
 def square(x):
@@ -24,6 +25,10 @@ def square_or_die(x):
     return x * x
 
 
+def own_pid(x):
+    return os.getpid()
+
+
 def fail(x):
     raise OSError(f"no room for {x}")
 
@@ -34,10 +39,28 @@ def test_every_item_has_one_result():
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_only_its_own_item():
-    results = list(as_completed(square_or_die, range(9), workers=2))
+@pytest.mark.parametrize("keep", [nullcontext, kept_workers])
+def test_a_killed_worker_loses_only_its_own_item(keep):
+    with keep():
+        results = list(as_completed(square_or_die, range(9), workers=2))
+        later = dict(as_completed(square, range(3), workers=2))
     assert len(results) == 9
     assert dict(results) == {i: Died if i % 5 == 3 else i * i for i in range(9)}
+    assert later == {0: 0, 1: 1, 2: 4}
+
+
+def test_kept_workers_are_the_same_processes_in_all_calls():
+    with kept_workers(1):
+        first, second = (dict(as_completed(own_pid, [0], workers=1)) for _ in range(2))
+    assert first == second
+    assert not Path("/proc").exists() or not Path("/proc", str(first[0])).exists()
+
+
+def test_kept_workers_are_replaced_after_an_exception():
+    with kept_workers(1):
+        with pytest.raises(OSError, match="no room for 1"):
+            list(as_completed(fail, [1], workers=1))
+        assert dict(as_completed(square, [3], workers=1)) == {0: 9}
 
 
 def test_an_exception_is_raised_in_the_parent():
