@@ -50,11 +50,16 @@ class Linear(nn.Linear):
     """
 
     kept: Callable[[torch.Tensor, torch.Tensor], None] | None = None
+    cast: torch.Tensor | None = None  # the weight in the type of autocast, cast once per step if `kept` is set
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.kept is None or not torch.is_grad_enabled():
             return super().forward(x)
-        y, kept = F.linear(x, self.weight.detach(), self.bias), self.kept
+        weight, kept = self.weight.detach(), self.kept
+        if torch.is_autocast_enabled(x.device.type):
+            self.cast = weight.to(torch.get_autocast_dtype(x.device.type)) if self.cast is None else self.cast
+            weight = self.cast
+        y = F.linear(x, weight, self.bias)
         if not y.requires_grad:  # if the input is an image batch and the bias is frozen
             y.requires_grad_()
         y.register_hook(lambda gradient: kept(x.detach(), gradient))

@@ -41,7 +41,7 @@ class Gradients:
 
     def __exit__(self, kind, error, traceback) -> None:
         for layer in self.layers:
-            layer.kept = None
+            layer.kept = layer.cast = None
         if kind is None:
             self._add_up()
             self._multiply()
