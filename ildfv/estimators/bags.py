@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from ildfv.errors import check
 
@@ -97,6 +96,8 @@ def noisy_or_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray) -> tupl
 
     The loss of a positive bag is −log P. The loss of a negative bag is A, the sum of its rows' losses as negatives.
     """
+    from scipy.special import expit
+
     a = np.maximum(np.add.reduceat(np.logaddexp(0, scores), starts), SMALLEST)  # (bags,)
     loss = np.where(y > 0, -np.log(-np.expm1(-a)), a)
     by_a = np.where(y > 0, -np.exp(-a) / -np.expm1(-a), 1.0)
@@ -109,6 +110,8 @@ def soft_max_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray, sharpne
     The smooth maximum log(Σ exp(sharpness · s)) / sharpness exceeds the maximum of m rows by at most
     log(m) / sharpness. Unlike the maximum, it is differentiable. The other parameters are those of `noisy_or_loss`.
     """
+    from scipy.special import expit
+
     n = len(scores)
     highest = np.maximum.reduceat(scores, starts)
     share = np.exp(sharpness * (scores - _spread(highest, starts, n)))  # (n,)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from ildfv.errors import check
 
@@ -19,6 +18,8 @@ class Sigmoid:
     intercept: float
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
+        from scipy.special import expit
+
         return expit(self.slope * np.asarray(scores, dtype=float) + self.intercept)
 
 
@@ -90,6 +91,8 @@ def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -
     The targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
     classes are separable. The fit uses Newton's method with step halving (Lin, Lin, Weng 2007) in float64.
     """
+    from scipy.special import expit
+
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_pos, n_neg = int(truth.sum()), int((~truth).sum())
     if n_pos == 0 or n_neg == 0:
