@@ -26,13 +26,7 @@ def begin(x, k):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping check:sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
-    [GaussianMixture(2, max_iter=20)],
-    expected_failed_checks=lambda _: {
-        "check_sample_weight_equivalence_on_dense_data": "the start is computed from a sample: equal starts are tested "
-        "in test_weights.py"
-    },
-)
+@parametrize_with_checks([GaussianMixture(2, max_iter=20)])
 def test_scikit_learn_accepts_the_mixture(estimator, check):
     check(estimator)
 
