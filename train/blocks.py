@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ildfv.train.rows import RowwiseLinear
+
 
 class Dropout(nn.Module):
     """`nn.Dropout` in which the mask of a sample depends only on the step and on the sample's position in its batch.
@@ -42,8 +44,8 @@ def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: in
         module.draw = (seed * 64 + i, rows, total)
 
 
-class Linear(nn.Linear):
-    """`nn.Linear` whose weight gradient can be deferred: if `kept` is set, it receives (inputs, output gradients).
+class Linear(RowwiseLinear):
+    """`RowwiseLinear` whose weight gradient can be deferred: if `kept` is set, it receives (inputs, output gradients).
 
     The weight gradient is the matrix product of these two over all rows of a step, so shards and ranks only need to
     exchange inputs and output gradients.

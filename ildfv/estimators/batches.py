@@ -154,39 +154,48 @@ class Batches:
         return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors sampled uniformly, NumPy (size, d).
+        """At most `size` descriptors sampled uniformly or, with weights, in proportion to them, NumPy (size, d)."""
+        return self.drawn(size, seed)[0]
+
+    def drawn(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray | None, bool]:
+        """(sample (m, d), weights (m,) or None, whether the sample has every descriptor of positive weight).
+
+        The weights are those of x if the sample is complete. Otherwise they are None, because the sample was drawn in
+        proportion to them.
 
         If a stream has a method `sample(size, seed)`, it is called. A 2-D array is sampled at evenly spaced rows.
         Otherwise one pass draws a random key for each descriptor and keeps the descriptors with the smallest keys.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
-            return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}")
+            return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}"), None, False
         if (
             not is_stream(self.x)
             and len(self.x.shape) == 2
             and self.x.shape[0] > 0
             and not isinstance(self.x, Weighted)
         ):
-            return self._strided(size)
+            return self._strided(size), None, self.x.shape[0] <= size
         random = np.random.default_rng(seed)
-        kept, keys = None, np.empty(0)
+        kept, keys, weights, weighted, cut = None, np.empty(0), np.empty(0), False, False
         for name, batch in self.joined():
             check_place(batch, name)
-            new = random.random(count(batch))
+            new, w = random.random(count(batch)), np.ones(count(batch))
             if isinstance(batch, Weighted):  # keys −log(u)/w: a descriptor is drawn in proportion to its weight
+                w, weighted = batch.weights.ravel(), True
                 with np.errstate(divide="ignore"):
-                    new = -np.log1p(-new) / batch.weights.ravel()
+                    new = -np.log1p(-new) / w
             # Only descriptors whose keys may be among the smallest are read.
             chosen = np.flatnonzero(new < keys.max()) if len(keys) == size else np.flatnonzero(np.isfinite(new))
             rows = take(batch, chosen)
             kept = rows if kept is None else np.concatenate([kept, rows])
-            keys = np.concatenate([keys, new[chosen]])
+            keys, weights = np.concatenate([keys, new[chosen]]), np.concatenate([weights, w[chosen]])
+            cut = cut or len(chosen) < np.isfinite(new).sum() or len(keys) > size
             if len(keys) > size:
                 smallest = np.sort(np.argpartition(keys, size)[:size])
-                kept, keys = kept[smallest], keys[smallest]
+                kept, keys, weights = kept[smallest], keys[smallest], weights[smallest]
         if kept is None:
             raise InputError(f"{self.name} must contain at least one batch, got none")
-        return kept
+        return kept, weights if weighted and not cut else None, not cut
 
     def _strided(self, size: int) -> np.ndarray:
         n = self.x.shape[0]

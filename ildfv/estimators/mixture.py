@@ -41,7 +41,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         fewer than 65,536 descriptors per component, for which the start of "stepwise" takes longer than twenty exact
         passes; otherwise "stepwise" with at most three passes, which may end before convergence without a warning.
     init : {"k-means", "k-means++", "faiss"}
-        Initialisation on a sample of the data, unless `weights_init`, `means_init` and `variances_init` are given.
+        Initialisation on a sample of the data, unless `weights_init`, `means_init`, `variances_init` are given.
     n_init : int
         Number of starts on a part of the sample, of which the one with the highest likelihood after ten EM passes is
         used. Ignored if `method` is "stepwise", which refines a single start by split-and-merge EM.
@@ -164,8 +164,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         y : None
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
-            Weight of each descriptor of an array X, at least 0. In EM, a weight of 2 has the effect of a duplicate. The
-            initialisation draws its sample in proportion to the weights.
+            Weight of each descriptor of X, at least 0; 2 has the effect of a duplicate. With method "exact" and at most
+            32,768 descriptors, fits agree up to rounding; the sample of more is drawn in proportion to the weights.
 
         Returns
         -------

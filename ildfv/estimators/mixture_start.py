@@ -9,9 +9,11 @@ from sklearn.utils import check_random_state
 
 from ildfv.errors import check
 from ildfv.estimators.batches import Batches
+from ildfv.estimators.distinct import distinct, thinned
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.split_merge import affordable_passes, em_on_sample, em_passes, floored, subsample
-from ildfv.estimators.start import every, sample_size, start, without_rounding
+from ildfv.estimators.start import sample_size, start, without_rounding
+from ildfv.weighted import Weighted
 
 # Starts of exact EM, chosen in bench/NOTES.md. They save passes over all descriptors: four starts and EM on a part of
 # the sample take a quarter of the time of the saved passes.
@@ -39,7 +41,10 @@ def initial_parameters(mixture, batches: Batches) -> Initial:
         check(found == k, f"means_init must have {k} components, got {found}")
         return Initial(given, smallest_variances(given, share), -np.inf)
     seed = int(check_random_state(mixture.random_state).randint(2**31))
-    sample = batches.sample(sample_size(k, batches.width()), seed)
+    sample: np.ndarray | Weighted
+    sample, weights, complete = batches.drawn(sample_size(k, batches.width()), seed)
+    if complete:
+        sample = distinct(sample, weights)
     if mixture.method_ == "exact":
         return _best_start(mixture, sample, seed)
     parameters = start(subsample(sample, k), k, init=mixture.init, seed=seed)
@@ -48,14 +53,14 @@ def initial_parameters(mixture, batches: Batches) -> Initial:
     return Initial(parameters, floors, MixtureSums(parameters).update(sample).mean_log_likelihood)
 
 
-def _best_start(mixture, sample: np.ndarray, seed: int) -> Initial:
+def _best_start(mixture, sample: np.ndarray | Weighted, seed: int) -> Initial:
     """The start with the highest likelihood after some EM passes over few descriptors, improved by EM on more of them.
 
     A single start often puts two separate clusters into one component and splits a third cluster.
     """
     k, runs = mixture.n_components, mixture.n_init
     part = subsample(sample, k)
-    few = every(part, RUN_ROWS * k)
+    few = thinned(part, RUN_ROWS * k)
     best, highest = None, -np.inf
     for run in range(runs):
         found = start(few, k, init=mixture.init, seed=seed + run, steps=RUN_STEPS)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ildfv.estimators.distinct import thinned
 from ildfv.estimators.em import MixtureSums, Parameters, split_component
+from ildfv.weighted import Weighted
 
 MAX_PASSES = 100  # EM passes over the sample
 MAX_WORK = 1 << 38  # descriptors × components × features × passes: five to twenty seconds on two cores
@@ -22,12 +24,14 @@ FEWEST = 3  # EM passes before a move may be rejected: the gains of the first pa
 MIN_GAIN = 1e-3  # nats per descriptor that a move must gain to be accepted
 
 
-def subsample(sample: np.ndarray, n_components: int) -> np.ndarray:
+def subsample(sample: np.ndarray | Weighted, n_components: int) -> np.ndarray | Weighted:
     """The evenly spaced descriptors of a sample (n, d) on which starts and moves are tried."""
-    return np.ascontiguousarray(sample[:: max(1, len(sample) // (ROWS * n_components))])
+    return thinned(sample, ROWS * n_components)
 
 
-def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarray, tol: float) -> Parameters:
+def em_on_sample(
+    parameters: Parameters, sample: np.ndarray | Weighted, *, floors: np.ndarray, tol: float
+) -> Parameters:
     """The mixture found from `parameters` by EM and split-and-merge moves on a sample alone.
 
     Passes over the sample are cheap compared with passes over all descriptors.
@@ -36,7 +40,7 @@ def em_on_sample(parameters: Parameters, sample: np.ndarray, *, floors: np.ndarr
     ----------
     parameters : Parameters
         Start. Variances below `floors` are raised to `floors`.
-    sample : ndarray of shape (n, d)
+    sample : ndarray of shape (n, d), or Weighted
     floors : ndarray of shape (d,)
         Smallest variance of each dimension.
     tol : float
@@ -63,13 +67,19 @@ def floored(parameters: Parameters, floors: np.ndarray) -> Parameters:
     return Parameters(parameters.weights_, parameters.means_, np.maximum(parameters.variances_, floors))
 
 
-def affordable_passes(parameters: Parameters, x: np.ndarray, *, most: int = MAX_PASSES) -> int:
+def affordable_passes(parameters: Parameters, x: np.ndarray | Weighted, *, most: int = MAX_PASSES) -> int:
     """The number of EM passes over x within MAX_WORK, from 1 to `most`."""
-    return max(1, min(most, MAX_WORK // (x.size * len(parameters.weights_))))
+    return max(1, min(most, MAX_WORK // (len(x) * x.shape[1] * len(parameters.weights_))))
 
 
 def em_passes(
-    parameters: Parameters, x: np.ndarray, *, floors: np.ndarray, tol: float, passes: int, goal: float = -np.inf
+    parameters: Parameters,
+    x: np.ndarray | Weighted,
+    *,
+    floors: np.ndarray,
+    tol: float,
+    passes: int,
+    goal: float = -np.inf,
 ) -> tuple[Parameters, float]:
     """The mixture after at most `passes` EM passes over x, and the mean log likelihood before the last.
 

@@ -7,6 +7,7 @@ import numpy as np
 from ildfv.errors import InputError, check, require
 from ildfv.estimators.em import Parameters
 from ildfv.estimators.seeding import kmeans_plusplus
+from ildfv.weighted import Weighted, split
 
 INITS = ("k-means", "k-means++", "faiss")
 LLOYD_STEPS = 10  # further steps cost more than the EM passes that they save
@@ -22,13 +23,13 @@ def sample_size(n_components: int, n_features: int) -> int:
 
 
 def start(
-    sample: np.ndarray, n_components: int, *, init: str = "k-means", seed: int = 0, steps: int = LLOYD_STEPS
+    sample: np.ndarray | Weighted, n_components: int, *, init: str = "k-means", seed: int = 0, steps: int = LLOYD_STEPS
 ) -> Parameters:
     """Mixture of the clusters of a sample.
 
     Parameters
     ----------
-    sample : ndarray of shape (n, d)
+    sample : ndarray of shape (n, d), or Weighted
         Each dimension is scaled to unit variance first, so that the start does not depend on units.
     n_components : int
     init : {"k-means", "k-means++", "faiss"}
@@ -48,43 +49,50 @@ def start(
     InputError
         More components than descriptors; values too large to be squared; unknown `init`.
     """
-    x = np.asarray(sample)  # (n, d)
-    n = len(x)
-    check(n_components <= n, f"n_components must be at most {n}, the number of descriptors, got {n_components}")
+    x, w = split(sample)
+    x = np.asarray(x)  # (n, d)
+    n = len(x) if w is None else w.sum()
+    whose = "the number of descriptors" if w is None else "the sum of the weights"
+    check(n_components <= n, f"n_components must be at most {n:g}, {whose}, got {n_components}")
     largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
-    mean = x.mean(axis=0, dtype=np.float64)
-    sd = without_rounding(x.var(axis=0, dtype=np.float64), mean) ** 0.5
+    mean, variance = _moments(x, w)
+    sd = without_rounding(variance, mean) ** 0.5
     scaled = ((x - mean) / np.where(sd > 0, sd, np.inf)).astype(np.float32)  # 0 in dimensions without variance
     if init not in INITS:
         raise InputError(f'init must be "k-means", "k-means++" or "faiss", got {init!r}')
-    centres, labels = _k_means(scaled, n_components, init, seed, steps)
-    sizes = np.bincount(labels, minlength=n_components)
-    means = _centres(x, labels, mean + centres * sd)
-    variances = _centres(x, labels, np.broadcast_to(sd**2, means.shape), around=means) * (sd > 0)
-    weights = np.maximum(sizes, 1.0)  # a duplicate centre has no members, but may gain some in EM
+    centres, labels = _k_means(scaled, n_components, init, seed, steps, w)
+    sizes = np.bincount(labels, w, minlength=n_components)
+    means = _centres(x, labels, mean + centres * sd, w)
+    variances = _centres(x, labels, np.broadcast_to(sd**2, means.shape), w, around=means) * (sd > 0)
+    weights = np.where(sizes > 0, sizes, n / len(x))  # a duplicate centre has no members, but may gain some in EM
     return Parameters(weights / weights.sum(), means, variances)
 
 
-def _k_means(x: np.ndarray, n_components: int, init: str, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each dimension, (d,), float64."""
+    if weights is None:
+        return x.mean(axis=0, dtype=np.float64), x.var(axis=0, dtype=np.float64)
+    mean = weights @ x / weights.sum()
+    return mean, weights @ (x - mean) ** 2 / weights.sum()
+
+
+def _k_means(
+    x: np.ndarray, n_components: int, init: str, seed: int, steps: int, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Centres (k, d) and labels (n,)."""
     if init == "faiss":
-        centres = _faiss(x, n_components, seed)
+        centres = _faiss(x, n_components, seed, weights)
     else:
-        centres = kmeans_plusplus(x, n_components, np.random.default_rng(seed))
+        centres = kmeans_plusplus(x, n_components, np.random.default_rng(seed), weights)
         for _ in range(steps if init == "k-means" else 0):
-            centres = _centres(x, nearest(x, centres), centres)
+            centres = _centres(x, nearest(x, centres), centres, weights)
     return centres, nearest(x, centres)
 
 
 def without_rounding(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
     """The variances, set to 0 where they are no larger than the rounding error of the mean of a constant."""
     return np.where(variances > (1e-13 * means) ** 2, variances, 0.0)
-
-
-def every(x: np.ndarray, rows: int) -> np.ndarray:
-    """Evenly spaced rows of x, between `rows` and twice as many, or all if there are fewer."""
-    return np.ascontiguousarray(x[:: max(1, len(x) // rows)])
 
 
 def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -98,23 +106,31 @@ def nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _centres(
-    x: np.ndarray, labels: np.ndarray, otherwise: np.ndarray, *, around: np.ndarray | None = None
+    x: np.ndarray,
+    labels: np.ndarray,
+    otherwise: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    around: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows.
+    """Weighted mean of the rows with each label, (k, d); the row of `otherwise` for a label without rows.
 
     around (k, d): mean of the squared distances to the row of the label instead.
     """
-    sizes = np.bincount(labels, minlength=len(otherwise))
+    sizes = np.bincount(labels, weights, minlength=len(otherwise))
     sums, numbers = np.zeros((len(otherwise), x.shape[1])), np.arange(len(otherwise))[:, None]
     for start in range(0, len(x), BLOCK):
         own, rows = labels[start : start + BLOCK], x[start : start + BLOCK].astype(np.float64)
         if around is not None:
             rows = (rows - around[own]) ** 2
-        sums += (own == numbers).astype(np.float64) @ rows
-    return np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], otherwise)
+        members = (own == numbers).astype(np.float64)  # (k, rows)
+        if weights is not None:
+            members *= weights[start : start + BLOCK]
+        sums += members @ rows
+    return np.where(sizes[:, None] > 0, sums / np.where(sizes > 0, sizes, 1)[:, None], otherwise)
 
 
-def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
+def _faiss(x: np.ndarray, n_components: int, seed: int, weights: np.ndarray | None) -> np.ndarray:
     faiss = require("faiss", purpose='init="faiss"', install="pip install 'ildfv[cpu]'")
     kmeans = faiss.Kmeans(x.shape[1], n_components, niter=LLOYD_STEPS, seed=seed, min_points_per_centroid=1)
     threads = faiss.omp_get_max_threads()
@@ -122,7 +138,8 @@ def _faiss(x: np.ndarray, n_components: int, seed: int) -> np.ndarray:
     # independent of the number of threads.
     faiss.omp_set_num_threads(1)
     try:
-        kmeans.train(np.ascontiguousarray(x, dtype=np.float32))
+        given = None if weights is None else weights.astype(np.float32)
+        kmeans.train(np.ascontiguousarray(x, dtype=np.float32), weights=given)
     finally:
         faiss.omp_set_num_threads(threads)
     return kmeans.centroids.astype(np.float64)

@@ -97,10 +97,7 @@ class Layers:
         if name not in self._networks:
             info = self.info.networks[name]
             stored = part_of(self.tensors, f"network.{name}")
-            from ildfv.inference.fixed_rows import with_fixed_rows
-
             self._networks[name] = self._restored(info, stored).to(self.device).eval()
-            with_fixed_rows(self._networks[name])
         return self._networks[name]
 
     def _restored(self, info: Network, stored: dict[str, np.ndarray]) -> networks.Network:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 
@@ -16,7 +15,6 @@ from test_regions import LUNG, make
 
 from ildfv.errors import InputError
 from ildfv.inference import predictor as module
-from ildfv.inference.fixed_rows import with_fixed_rows
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import CARD, INFO, TENSORS
 from ildfv.pipeline.encode import encode_slices
@@ -65,15 +63,6 @@ def test_scores_of_a_slice_do_not_depend_on_the_batch(study, monkeypatch, batch)
     found = Predictor.load(folder).scores(images, pixel_area=0.5)
     for name, scores in expected.items():
         np.testing.assert_allclose(found[name], scores, rtol=0, atol=1e-10)
-
-
-def test_a_fully_connected_layer_gives_equal_bits_for_any_number_of_rows():
-    torch.manual_seed(0)
-    layer, x = torch.nn.Linear(2304, 512), torch.randn(16, 2304)
-    with_fixed_rows(layer)
-    expected = layer(x)
-    for rows in (1, 3, 5, 8):
-        assert torch.equal(layer(x[:rows]), expected[:rows])
 
 
 def test_contribution_maps_add_up_to_the_score(study):

@@ -1,0 +1,95 @@
+"""In evaluation mode, layers give a slice the same bits in every batch; training is unchanged."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ildfv.train.blocks import Linear
+from ildfv.train.networks import build, register
+from ildfv.train.rows import RowwiseLinear, SlicewiseConv2d
+
+
+@register("plain-linear")
+def plain_linear(n_outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2), Linear(2, n_outputs)), {"first": "1"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("outputs", [4, 512])
+def test_a_row_has_equal_bits_in_every_batch(outputs, threads):
+    torch.manual_seed(0)
+    layer, x = Linear(2304, outputs).eval(), torch.randn(100, 2304)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = layer(x)
+        for rows in (1, 3, 16, 31, 32, 33, 64):
+            assert torch.equal(layer(x[:rows]), expected[:rows]), rows
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(expected, F.linear(x, layer.weight, layer.bias))
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("size", "channels"), [(1, 960), (3, 160)])
+@torch.inference_mode()
+def test_a_small_map_has_equal_bits_in_every_batch(size, channels, threads):
+    torch.manual_seed(0)
+    layer = SlicewiseConv2d(channels, 160, size, padding=size // 2).to(memory_format=torch.channels_last).eval()
+    x = torch.randn(17, channels, 7, 7).to(memory_format=torch.channels_last)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = layer(x)
+        for slices in (1, 3, 16):
+            assert torch.equal(layer(x[:slices]), expected[:slices]), slices
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(expected, F.conv2d(x, layer.weight, layer.bias, padding=size // 2))
+
+
+@pytest.mark.parametrize("options", [{"padding": "same"}, {"padding": 1, "padding_mode": "reflect"}, {"groups": 4}])
+def test_other_convolutions_are_those_of_torch(options):
+    torch.manual_seed(0)
+    layer, x = nn.Conv2d(4, 8, 3, **options).eval(), torch.randn(2, 4, 9, 9)
+    expected = layer(x)
+    layer.__class__ = SlicewiseConv2d
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_training_mode_computes_one_product_as_before():
+    torch.manual_seed(0)
+    layer, x = Linear(2304, 4).train(), torch.randn(3, 2304)
+    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_gradients_pass_through_the_blocks():
+    torch.manual_seed(0)
+    layer, x = RowwiseLinear(5, 2).double().eval(), torch.randn(35, 5, dtype=torch.float64, requires_grad=True)
+    layer(x).square().sum().backward()
+    found, x.grad = x.grad, None
+    F.linear(x, layer.weight, layer.bias).square().sum().backward()
+    torch.testing.assert_close(found, x.grad)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5,), (2, 3, 5)])
+def test_other_shapes_are_computed_as_by_torch(shape):
+    layer, x = RowwiseLinear(5, 2).eval(), torch.randn(shape)
+    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_layers_of_every_network_are_replaced_with_their_weights():
+    network = build("plain-linear", seed=3)
+    torch.manual_seed(3)
+    expected = nn.Linear(3 * 224 * 224, 2)
+    assert type(network.body[1]) is RowwiseLinear
+    assert type(network.body[2]) is Linear
+    assert torch.equal(network.body[1].weight, expected.weight)
+    multihead = build("cnnf-multihead").body
+    assert all(isinstance(head, RowwiseLinear) for head in multihead.out.heads)
+    assert isinstance(multihead.conv1, SlicewiseConv2d)

@@ -1,0 +1,55 @@
+"""Layers whose outputs for a slice, in evaluation mode, do not depend on the other slices of its batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+# Rows of a matrix product. With 32 rows, a product takes 1.2 times as long as with 16 rows, because reading the weights
+# of fc6 dominates; two products of 32 rows take 1.6 times as long as one of 64 (bench/NOTES.md).
+ROWS = 32
+
+
+class RowwiseLinear(nn.Linear):
+    """`nn.Linear` whose outputs for a row, in evaluation mode, have equal bits in every batch.
+
+    Matrix libraries choose the order of summation by the number of rows; the rounding errors differ by about 1e-6 of
+    the largest output. Here, inputs (b, d) are multiplied in blocks of `ROWS` rows, and the last block is padded with
+    zeros. In training mode, and for inputs with more dimensions, one product is computed as in `nn.Linear`.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training or x.ndim != 2 or len(x) == 0:
+            return F.linear(x, self.weight, self.bias)
+        blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
+        return torch.cat([F.linear(block, self.weight, self.bias) for block in blocks])[: len(x)]
+
+
+class SlicewiseConv2d(nn.Conv2d):
+    """`nn.Conv2d` that, on a CPU in evaluation mode, is always computed by oneDNN, which computes slices separately.
+
+    torch otherwise chooses another algorithm, with rounding errors of up to 2e-6 of the largest output, for a single
+    small map and, with one thread, for 1×1 convolutions of fewer than 16 slices. With oneDNN the outputs for a slice
+    have equal bits in every batch.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        by_torch = self.training or x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 4
+        if by_torch or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+            return super().forward(x)
+        if isinstance(self.padding, str) or self.padding_mode != "zeros":
+            return super().forward(x)
+        return torch.mkldnn_convolution(
+            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
+
+
+KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowwiseLinear, nn.Conv2d: SlicewiseConv2d}
+
+
+def make_independent(body: nn.Module) -> None:
+    """Changes every `nn.Linear` and `nn.Conv2d` of a network into these layers; instances of subclasses are kept."""
+    for module in body.modules():
+        if type(module) in KINDS:
+            module.__class__ = KINDS[type(module)]  # keeps the parameters, the hooks and the name in the network
