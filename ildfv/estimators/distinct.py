@@ -34,6 +34,8 @@ def distinct(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray | Weigh
     firsts = np.flatnonzero(new)
     if len(firsts) < len(rows):
         rows, weights = rows[firsts], np.add.reduceat(weights, firsts)
+    mixed = np.random.default_rng(0).permutation(len(rows))  # sorted rows would be thinned at even distances
+    rows, weights = rows[mixed], weights[mixed]
     return rows if (weights == 1).all() else Weighted(rows, weights)
 
 

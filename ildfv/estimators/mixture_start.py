@@ -85,9 +85,10 @@ def in_order(parameters: Parameters) -> Parameters:
 def smallest_variances(parameters: Parameters, share: float) -> np.ndarray:
     """The smallest variance of each dimension (d,): `share` of its variance in the mixture `parameters`.
 
-    A dimension without variance has `share` of the mean variance of the other dimensions.
+    A dimension without variance has `share` of the mean variance of the other dimensions. The result is positive also
+    if the squares of the values underflow.
     """
     means, overall = parameters.overall()
     overall = without_rounding(overall, means)  # (d,)
     typical = overall[overall > 0].mean() if (overall > 0).any() else 1.0
-    return share * np.where(overall > 0, overall, typical)
+    return np.maximum(share * np.where(overall > 0, overall, typical), np.finfo(np.float64).tiny)

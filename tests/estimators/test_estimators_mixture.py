@@ -189,7 +189,7 @@ def test_several_starts_are_at_least_as_likely_as_one_on_average():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        assert mean(4) >= mean(1) - 1e-3  # the best start on a part of the data may be worse on all of them
+        assert mean(4) >= mean(1)
 
 
 def test_blocks_of_rows_do_not_change_the_nearest_centre(monkeypatch):
@@ -245,14 +245,14 @@ def test_a_warning_names_means_init_if_its_variance_sets_the_floor():
         GaussianMixture(2, max_iter=3, tol=1e-9, **start).fit(x)
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [2, 5])
 def test_the_default_start_finds_separated_clusters_that_a_single_run_misses(seed):
     x = blobs(n=2500, d=8, k=32, seed=seed, spread=6.0)
     single, default = GaussianMixture(32, n_init=1).fit(x).score(x), GaussianMixture(32).fit(x).score(x)
     assert default > single + 0.1
 
 
-@pytest.mark.parametrize("seed", [0, 2])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_default_start_finds_separated_clusters_that_scikit_learn_misses(seed):
     x = blobs(n=2500, d=8, k=32, seed=seed, spread=6.0)
     default = GaussianMixture(32).fit(x).score(x)
