@@ -122,9 +122,9 @@ def _lost(one: Lost, root: Path) -> Candidate:
 
 def _scan_of(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
     """The index of the scan of a label map, or None; and why the scan or the label map is refused, or ""."""
-    named = [uid for uid in uids(label.path.name) if uid in by_series]
-    if len(named) == 1:
-        return _of_series(label, scans, by_series[named[0]])
+    known = [uid for uid in uids(label.path.name) if uid in by_series]
+    if len(known) == 1:
+        return _of_series(label, scans, by_series[known[0]])
     named = label_name(label.path.relative_to(root), label.folder)
     for rule in (_same_name, _named_like_folder, _nearby, _only_scan_below):
         found = rule(label, named, candidates)

@@ -123,7 +123,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "", checksums: bool
 
 def image_checksums(images: np.ndarray) -> np.ndarray:
     """The CRC-32 of each slice's images, uint32 (m,). `find_duplicates` compares it instead of the images."""
-    return np.array([zlib.crc32(np.ascontiguousarray(one)) for one in images], np.uint32)
+    return np.array([zlib.crc32(one.tobytes()) for one in images], np.uint32)
 
 
 def _content(scan: ScanSlices) -> str:

@@ -261,7 +261,8 @@ def in_lung(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
     smaller area. positions: increasing along the scan, (m,). lung: area of lung on each slice, in any unit, (m,).
     """
     inside = lung >= EDGE * lung.max()
-    return np.logical_and(positions >= positions[inside].min(), positions <= positions[inside].max())
+    within: np.ndarray = (positions >= positions[inside].min()) & (positions <= positions[inside].max())
+    return within
 
 
 def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:

@@ -272,7 +272,7 @@ class Predictor:
         """
         from ildfv.inference.predict import predict_scan
 
-        return predict_scan(self, Path(scan), series=series, lung_mask=lung_mask and Path(lung_mask))
+        return predict_scan(self, Path(scan), series=series, lung_mask=None if lung_mask is None else Path(lung_mask))
 
     @staticmethod
     def batches(m: int) -> Iterator[slice]:
