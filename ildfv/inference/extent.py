@@ -1,4 +1,4 @@
-"""Location of a pattern in the lung: the slices to look at first, thirds of the lung's height, and sides.
+"""The extent of the lung, and where a pattern is in it: slices to look at first, thirds of the height, and sides.
 
 A score is for a whole slice. The sides (left and right, ventral and dorsal) are therefore computed from contribution
 maps: the positive part of the smoothed map inside the lung, summed over the slices where the pattern is present. They
@@ -10,12 +10,34 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from ildfv.inference.prediction import lung_height
-
+EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
 MAX_FIRST = 3  # maximum number of slices to look at first
 MIN_DISTANCE = 10.0  # mm between these slices; closer slices look almost the same
 SMOOTHING = 2.0  # pixels of a prepared slice; reduces steps between pixels that are in different numbers of fields
 ZONES = ("lower", "middle", "upper")
+
+
+def in_lung(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """Whether each slice is between the first and the last slice with lung, bool (m,).
+
+    A slice shows lung if its lung area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a
+    smaller area. positions: increasing along the scan, (m,). lung: area of lung on each slice, in any unit, (m,).
+    """
+    inside = lung >= EDGE * lung.max()
+    within: np.ndarray = (positions >= positions[inside].min()) & (positions <= positions[inside].max())
+    return within
+
+
+def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
+    """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
+
+    It is NaN for slices outside the lung (`in_lung`), and for all slices if only one slice shows lung.
+    """
+    inside = in_lung(positions, lung)
+    low, high = positions[inside].min(), positions[inside].max()
+    if high <= low:
+        return np.full(len(positions), np.nan)
+    return np.where(inside, (positions - low) / (high - low), np.nan)
 
 
 def first_slices(scores: np.ndarray, positions: np.ndarray) -> list[int]:

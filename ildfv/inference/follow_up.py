@@ -19,10 +19,11 @@ from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
 from ildfv.inference.chosen_series import choose, identity_of
+from ildfv.inference.extent import lung_height
 from ildfv.inference.markup import page_environment
 from ildfv.inference.outputs import write_prediction
 from ildfv.inference.predict import predicted
-from ildfv.inference.prediction import HeadAnswer, Prediction, lung_height
+from ildfv.inference.prediction import HeadAnswer, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.score_lines import lines

@@ -8,10 +8,10 @@ from ildfv.estimators.bags import pooled
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.conformal import ABSENT, Conformal
-from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.extent import first_slices, in_lung, sides, zones
 from ildfv.inference.heads import conformal_of, decisions_of, estimated_pixels, sigmoids_of
 from ildfv.inference.model_card import against_baselines
-from ildfv.inference.prediction import HeadAnswer, in_lung
+from ildfv.inference.prediction import HeadAnswer
 from ildfv.inference.schema import Head
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID

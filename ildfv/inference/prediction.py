@@ -12,13 +12,13 @@ import numpy as np
 
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.conformal import SETS
+from ildfv.inference.extent import lung_height
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.pixel_size import Field
 
 KIND = "ildfv prediction"
 VERSION = 1
 ANSWER = "prediction.json"  # written last: a folder without this file is unfinished
-EDGE = 0.02  # minimum lung area of a slice in the lung, as a fraction of the largest lung area on a slice
 
 
 @dataclass(frozen=True)
@@ -252,29 +252,6 @@ class Prediction:
         from ildfv.inference.page import prediction_page
 
         return prediction_page(self, standalone=False)
-
-
-def in_lung(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """Whether each slice is between the first and the last slice with lung, bool (m,).
-
-    A slice shows lung if its lung area is at least 2 % of the largest lung area of a slice. Gas in the bowel covers a
-    smaller area. positions: increasing along the scan, (m,). lung: area of lung on each slice, in any unit, (m,).
-    """
-    inside = lung >= EDGE * lung.max()
-    within: np.ndarray = (positions >= positions[inside].min()) & (positions <= positions[inside].max())
-    return within
-
-
-def lung_height(positions: np.ndarray, lung: np.ndarray) -> np.ndarray:
-    """The height of each slice in the lung, (m,): 0 for the lowest slice with lung, 1 for the highest.
-
-    It is NaN for slices outside the lung (`in_lung`), and for all slices if only one slice shows lung.
-    """
-    inside = in_lung(positions, lung)
-    low, high = positions[inside].min(), positions[inside].max()
-    if high <= low:
-        return np.full(len(positions), np.nan)
-    return np.where(inside, (positions - low) / (high - low), np.nan)
 
 
 def _known(rows: list[list[Any]], labelled: list[bool]) -> list[list[Any]]:

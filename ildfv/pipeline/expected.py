@@ -19,8 +19,8 @@ from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.inference import schema
 from ildfv.inference.conformal import Conformal, fewest_patients
+from ildfv.inference.extent import in_lung
 from ildfv.inference.heads import estimated_pixels
-from ildfv.inference.prediction import in_lung
 from ildfv.patterns import PRESENT, Threshold
 from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.pipeline.scored import Scored, current_results, predictions_of

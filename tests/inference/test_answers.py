@@ -17,12 +17,11 @@ from ildfv.cli.app import app
 from ildfv.evaluation.thresholds import Sigmoid
 from ildfv.inference import schema
 from ildfv.inference.anonymous import without_names
-from ildfv.inference.extent import first_slices, sides, zones
+from ildfv.inference.extent import first_slices, in_lung, sides, zones
 from ildfv.inference.head_answers import grid_pixels, head_answer
 from ildfv.inference.heads import sigmoids_of
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
-from ildfv.inference.prediction import in_lung
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
 from ildfv.pipeline.expected import count_curves
