@@ -1,11 +1,11 @@
 """AUC of `ildfv fit --recipe few` on several sets of hard phantoms, pooled over the sets, with intervals by patient.
 
-    python -m bench.bench_few FOLDER [--seeds 21 22 23] [--patients 40] [--slices 3] [--images] [--network] [--out FILE]
+    python -m bench.bench_few FOLDER [--seeds 21 22 23] [--patients 40] [--slices 3] [--images] [--network] [--paper] [--out FILE]
 
 Each seed is one set of labelled slices. All of its folds are fitted and scored as by `ildfv fit`. With --images, the
 slices are 8-bit JPEG files (window −1350 … 150 HU) with a CSV file of labels, read by `prepare --grey`. A run that was
 interrupted resumes; sets that were fitted are fitted again only with --fit. --network: whether the systems with the
-frozen network are included.
+frozen network are included. --paper: whether a CNN and the conv1 Fisher vectors of the whole slice are included.
 
 An AUC counts only pairs of slices of the same fold of the same set. Patients are resampled over all sets. "supported"
 is the mean AUC of the patterns with at least five comparable patients. The tables show the AUCs, the difference from
@@ -44,6 +44,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.grey import Grey
 
 WINDOW = (-1350, 150)  # HU
+EPOCHS = 4  # of the recipe paper, as in bench/NOTES.md
 QUALITY = 92  # of JPEG
 MEASURES = ("mean_auc", SUPPORTED, *(f"{pattern}/auc" for pattern in PATTERNS))
 HEADER = "| system | mean | supported | " + " | ".join(PATTERNS) + " |\n|---|---|---|---|---|---|---|"
@@ -58,6 +59,7 @@ def main() -> None:
     options.add_argument("--threshold", type=int, default=6000)
     options.add_argument("--images", action="store_true")
     options.add_argument("--network", action="store_true")
+    options.add_argument("--paper", action="store_true", help="also fit the recipe paper, with 4 epochs")
     options.add_argument("--fit", action="store_true", help="fit all sets again, as after a change of the code")
     options.add_argument("--out", type=Path, help="JSON file of the tables")
     given = options.parse_args()
@@ -70,6 +72,9 @@ def main() -> None:
         if given.fit or not (study / "fitted").exists():
             recipes.fit(study, recipe="few", device="cpu")
             (study / "fitted").touch()
+        if given.paper and (given.fit or not (study / "fitted-paper").exists()):
+            recipes.fit(study, recipe="paper", epochs=EPOCHS, device="cpu")
+            (study / "fitted-paper").touch()
         print(f"seed {seed}: {time.process_time() - began:.0f} s of CPU time", flush=True)
         for name, parts in scored(study, seed).items():
             systems.setdefault(name, []).extend(parts)
