@@ -1,6 +1,7 @@
 """AUC of `ildfv fit --recipe few` on several sets of hard phantoms, pooled over the sets, with intervals by patient.
 
-    python -m bench.bench_few FOLDER [--seeds 21 22 23] [--patients 40] [--slices 3] [--images] [--network] [--paper] [--out FILE]
+    python -m bench.bench_few FOLDER [--seeds 21 22 23] [--patients 40] [--slices 3] [--images]
+        [--network] [--paper] [--out FILE]
 
 Each seed is one set of labelled slices. All of its folds are fitted and scored as by `ildfv fit`. With --images, the
 slices are 8-bit JPEG files (window −1350 … 150 HU) with a CSV file of labels, read by `prepare --grey`. A run that was
