@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_scores(result: Results | None, as_json: bool) -> None:
-    """Prints a results document as a table: F and AUC per pattern with intervals from resampled patients.
+    """Prints a results document as a table: F and AUC per pattern and on average, with intervals by patient.
 
     result: None on ranks other than 0.
     """
@@ -29,11 +29,10 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     overall = result.overall
     defined = all(row.f is not None and row.auc is not None for row in result.per_pattern.values())
     mean = (
-        f"mean of {len(rows)} patterns" if defined else "mean where defined",
+        f"mean of {len(rows)}" if defined else "mean where defined",
         "",
         "",
-        output.cell(overall.macro_f),
-        output.cell(overall.mean_auc),
+        *(output.with_interval(*overall.estimate(measure)) for measure in ("macro_f", "mean_auc")),
     )
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     by_scan = result.unit == SCAN
