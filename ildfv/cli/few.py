@@ -21,10 +21,10 @@ def baselines(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Score the baselines on held-out folds: LAA-950, P15, mean density, high-attenuation area, histogram, lung area.
+    """Score the baselines on held-out folds, such as LAA-950, P15, mean density, high-attenuation area and histogram.
 
-    Each baseline is computed from the HU inside the lung. Whether high or low values indicate a pattern is determined
-    on training patients.
+    All baselines except the prevalence (a constant) are computed from the lung of each slice. Whether high or low
+    values indicate a pattern is determined on training patients.
 
     Example: `ildfv baselines --fold 0`
     """

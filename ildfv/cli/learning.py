@@ -114,7 +114,7 @@ def regress(
             autocompletion=completion.joined_layers,
         ),
     ] = None,
-    region: o.Region = "slice",
+    region: o.EncodedRegion = "slice",
     fold: o.OwnFold = None,
     target: Annotated[
         str | None,
@@ -140,7 +140,7 @@ def regress(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Fit the regression on the newest encoding and evaluate it on the held-out fold.
+    """Fit a regression on an encoding, by default the newest, and evaluate it on the held-out fold.
 
     The name of the system contains every choice that is not the default, such as fv-conv1-ridge-density-off.
 

@@ -52,6 +52,7 @@ Patience = Annotated[
 Workers = Annotated[int | None, typer.Option(help="Number of worker processes.", min=1, show_default="all cores")]
 HERE = Path(".")
 Region = Annotated[str, typer.Option(help="Region whose descriptors are pooled: slice, body or lung.")]
+EncodedRegion = Annotated[str, typer.Option("--region", help="Region of the layer in --layer: slice, body or lung.")]
 Series = Annotated[
     str | None,
     typer.Option(
@@ -72,7 +73,7 @@ Bags = Annotated[
 def present_from(default: str) -> Any:
     """Option for T, the extent from which a pattern is present. The help shows `default` as its default."""
     return typer.Option(
-        help="T that a pattern must cover to count as present: a number of pixels, or a percentage of the lung "
+        help="Minimum extent T of a pattern that counts as present: a number of pixels, or a percentage of the lung "
         "pixels of the slice, such as 5%.",
         metavar="T",
         show_default=default,

@@ -34,7 +34,7 @@ def export(
             autocompletion=completion.encoded_layers,
         ),
     ] = None,
-    region: o.Region = "slice",
+    region: o.EncodedRegion = "slice",
     head: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,7 +108,7 @@ def predict(
     scans: Annotated[
         list[str],
         typer.Argument(
-            help="Scans: DICOM folders, zip archives, DICOM, NIfTI or NRRD files, or "
+            help="Scans: DICOM folders, zip archives, DICOM, NIfTI, NRRD or MetaImage files, or "
             "dicomweb://host/path/studies/UID, with or without /series/UID. With a predictor trained on images: PNG, "
             "JPEG or TIFF files, or folders of them.",
             show_default=False,

@@ -35,7 +35,9 @@ def prepare(
     ] = None,
     grey: Annotated[
         str | None,
-        typer.Option(help="Read PNG, JPEG and TIFF images; LOW,HIGH are the HU of the darkest and brightest grey."),
+        typer.Option(
+            help="Read PNG, JPEG and TIFF; LOW,HIGH are the HU of the smallest and largest value of the pixel type."
+        ),
     ] = None,
     lung_masks: Annotated[
         Path | None,
@@ -56,11 +58,13 @@ def prepare(
         typer.Option(help="Normalise HU by values measured in the scan: `air` (around the body) or `air,tissue`."),
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option(help="Resample slices to 512×512 pixels of this size in mm.", metavar="MM")
+        float | None, typer.Option(help="Resample slices to 512×512 pixels of this size, in mm.", metavar="MM")
     ] = None,
     noise_level: Annotated[
         float | None,
-        typer.Option(help="Reduce the noise in soft tissue of noisier scans to this level, HU.", metavar="HU"),
+        typer.Option(
+            help="Reduce the noise of noisier scans to this level in HU, measured in soft tissue.", metavar="HU"
+        ),
     ] = None,
     table: Annotated[
         Path | None,
@@ -74,7 +78,7 @@ def prepare(
         str | None,
         typer.Option(
             help="Published data set whose folders determine scans, label maps and patients: hug-ild, medseg or ltrc.",
-            show_default="files are searched",
+            show_default="found by names and headers",
         ),
     ] = None,
     dry_run: Annotated[
@@ -102,11 +106,13 @@ def prepare(
     ] = False,
     threshold: Annotated[str | None, o.present_from("6000")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the workspace.", min=0, max=o.MOST, show_default="0")
+        int | None, typer.Option(help="Random seed of the workspace.", min=0, max=o.MOST, show_default="0")
     ] = None,
     patient_from: Annotated[
         str,
-        typer.Option(help="Patient of a DICOM series: id (PatientID), folder (the first below SCANS) or study."),
+        typer.Option(
+            help="What identifies a patient of DICOM series: id (PatientID), folder (first below SCANS) or study."
+        ),
     ] = "id",
     workers: o.Workers = None,
     no_paths: Annotated[

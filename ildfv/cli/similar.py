@@ -30,7 +30,7 @@ def similar(
         int | None, typer.Option(help="Maximum number of slices per patient.", min=1, show_default="no limit")
     ] = None,
     layer: o.EncodedLayer = None,
-    region: o.Region = "slice",
+    region: o.EncodedRegion = "slice",
     fold: o.OwnFold = None,
     series: o.Series = None,
     out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
@@ -86,7 +86,7 @@ def similar(
 def components(
     workspace: o.Workspace = o.HERE,
     layer: o.EncodedLayer = None,
-    region: o.Region = "slice",
+    region: o.EncodedRegion = "slice",
     fold: o.OwnFold = None,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
     slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,

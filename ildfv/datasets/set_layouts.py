@@ -45,7 +45,7 @@ def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedSc
         The folder does not have the layout at all. A fault of a single scan is in `ListedScan.fault`.
     """
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
-    check(folder.is_dir(), f"--layout {name} requires the folder of the set, got {folder}, which is not a folder")
+    check(folder.is_dir(), f"--layout {name} requires the folder of the data set, got {folder}, which is not a folder")
     rows = LAYOUTS[name](folder, found)
     check(bool(rows), f"--layout {name} must find at least one scan, got none in {folder}: see docs/layouts.md")
     return rows

@@ -47,7 +47,7 @@ def predict_scan(
     Parameters
     ----------
     path : path
-        A DICOM folder, or a DICOM, NIfTI or NRRD file.
+        A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
     series : str, optional
         The series to use if there are several: its number in the message that lists the series, or its
         SeriesInstanceUID. By default the series with the most slices is used.

@@ -255,9 +255,9 @@ class Predictor:
         Parameters
         ----------
         scan : path
-            A DICOM folder, or a DICOM, NIfTI or NRRD file.
+            A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
         series : str, optional
-            SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
+            Number or SeriesInstanceUID of the series to use if there are several; by default that with most slices.
         lung_mask : path, optional
             A lung mask on the grid of the scan; by default, the lung is found as on the training slices.
 

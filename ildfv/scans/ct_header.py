@@ -30,7 +30,8 @@ def ct_header(path: Path, dataset, series: str, pixel_bytes: int) -> Header:
         raise InputError("Modality must be CT, got none")
     if mark := contradiction(dataset):
         raise InputError(
-            f"an image with ImageType ORIGINAL must be described as a slice, got {mark}: correct one of the two tags"
+            f"the description of an image with ImageType ORIGINAL must be that of a slice, got {mark}: "
+            "correct one of the two tags"
         )
     try:
         patient, fault = patient_id(dataset), ""

@@ -98,7 +98,7 @@ def _stream_of(dataset, index: int) -> dict:
     if shape != (dataset.Rows, dataset.Columns, 1):
         declared = "no size" if shape is None else f"{shape[0]} × {shape[1]} × {shape[2]}"
         raise InputError(
-            f"a compressed slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {declared}"
+            f"the compressed data of a slice must declare {dataset.Rows} × {dataset.Columns} × 1 pixels, got {declared}"
         )
     precision, signed = _stream_bits(stream)
     return {"precision": precision, "signed_stream": signed}

@@ -60,9 +60,9 @@ def check_folder(folder: Path) -> None:
         existing = existing.parent
     where = "" if existing == Path(folder).absolute() else f" ({existing})"
     rule = f"{folder} must be a folder or a new path"
-    check(existing.is_dir(), f"{rule}, got a path that is not a folder{where}: name another folder")
+    check(existing.is_dir(), f"{rule}, got a path that is not a folder{where}: choose another folder")
     allowed = os.access(existing, os.W_OK | os.X_OK)
-    check(allowed, f"{folder} must be writable, got no write permission{where}: name another folder")
+    check(allowed, f"{folder} must be writable, got no write permission{where}: choose another folder")
 
 
 def write_output(path: Path, data: bytes, marker: bytes, kind: str) -> None:

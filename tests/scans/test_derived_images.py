@@ -90,8 +90,8 @@ def test_a_description_marks_a_derived_image_and_contradicts_an_original_one(tmp
     assert original.ignored is None
     assert (
         original.problem
-        == f"an image with ImageType ORIGINAL must be described as a slice, got {tag} with the word {word}: "
-        "correct one of the two tags"
+        == f"the description of an image with ImageType ORIGINAL must be that of a slice, got {tag} with the word "
+        f"{word}: correct one of the two tags"
     )
 
 
