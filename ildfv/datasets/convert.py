@@ -35,6 +35,7 @@ from ildfv.scans.series_slices import FractionalHounsfieldError, SeriesSlices
 from ildfv.scans.technique import UNKNOWN, Technique
 from ildfv.scans.volume import Volume
 from ildfv.scans.volumefiles import read_file
+from ildfv.scans.windows import GRID
 from ildfv.store.parts import Parts, Row
 from ildfv.streaming.prefetch import prefetch
 
@@ -92,10 +93,11 @@ def convert_scan(task: Task) -> Outcome:
 def _restored(task: Task, scan: ScanSlices) -> Row | None:
     """The part as an earlier version wrote it, if the replaced part is of an earlier version.
 
-    Earlier versions stored neither checksums nor, before them, the technique. The same bytes keep encodings and models
-    of the workspace up to date.
+    Earlier versions stored neither checksums nor the grid nor, before them, the technique. The same bytes keep
+    encodings and models of the workspace up to date.
     """
-    for earlier in (scan, replace(scan, technique=UNKNOWN)):
+    without_grid = replace(scan, grid=GRID)
+    for earlier in (without_grid, replace(without_grid, technique=UNKNOWN)):
         row = write_scan(task.out, earlier, key=task.key, checksums=False)
         if row.sha256 == task.sha256:
             return row
@@ -205,6 +207,7 @@ def _stored_slices(
         series=hashed(scan.series, salt),
         labelled=labels.any,
         pixel_area=area,
+        grid=max(source.grid.shape[1:]),
         phantom=_is_phantom(scan),
         grey=scan.grey,
         given_masks=scan.mask is not None,

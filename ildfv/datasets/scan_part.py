@@ -17,7 +17,7 @@ from ildfv.scans.density import COLUMNS
 from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import PLAIN, Preparation
 from ildfv.scans.technique import UNKNOWN, Technique
-from ildfv.scans.windows import NORMAL
+from ildfv.scans.windows import GRID, NORMAL
 from ildfv.store.parts import Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
@@ -51,6 +51,7 @@ class ScanSlices:
     given_masks: bool = False  # whether the lung masks are the user's
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
     technique: Technique = UNKNOWN  # the known values are attributes
+    grid: int = GRID  # rows or columns of the original grid, whichever are more
 
     def __post_init__(self):
         m = len(self.images)
@@ -115,6 +116,8 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "", checksums: bool
         attributes["grey"] = [scan.grey.low, scan.grey.high, scan.grey.field]
     if scan.given_masks:
         attributes["given_masks"] = True
+    if scan.grid != GRID:
+        attributes["grid"] = int(scan.grid)
     if scan.resampled:
         attributes["resampled"] = scan.resampled
     attributes |= {name: value for name, value in asdict(scan.technique).items() if value not in (None, "")}

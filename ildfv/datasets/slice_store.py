@@ -21,6 +21,7 @@ from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.technique import Technique
+from ildfv.scans.windows import GRID
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts
@@ -35,7 +36,7 @@ SCHEMA = Schema(  # schema of a part written by `write_scan`
         "positions": ("f", ()),
     },
     attributes={"patient": "S", "series": "S", "labelled": "b", "pixel_area": "f", "phantom": "b"},
-    optional={"thickness": "f", "air": "f", "kernel": "S", "manufacturer": "S"},
+    optional={"thickness": "f", "air": "f", "kernel": "S", "manufacturer": "S", "grid": "i"},
 )
 SCAN = ("patient", "series", "labelled", "pixel_area", "phantom")  # attributes of a part, equal for all its slices
 
@@ -73,6 +74,7 @@ class Slices:
         self._masked: list[bool] = []
         self._with_hu: list[bool] = []
         self._given_masks: list[bool] = []
+        self._grids: list[int] = []
         self._greys: list[Grey | None] = []
         preparations: dict[str, str] = {}  # one part for each preparation
         scans: dict[str, list] = {name: [] for name in SCAN}
@@ -83,6 +85,7 @@ class Slices:
                 check(series == name, f"{rule}, got {series}: {MEND}")
                 part_format = int(file.attrs.get("format", 1))
                 self.techniques.append(stored_technique(file.attrs))
+                self._grids.append(int(file.attrs.get("grid", GRID)))
                 self._masked.append("lung_masks" in file)
                 self._with_hu.append("hu" in file)
                 self._greys.append(Grey(*file.attrs["grey"].tolist()) if "grey" in file.attrs else None)
@@ -143,6 +146,14 @@ class Slices:
     def pixel_area(self) -> np.ndarray:
         """mm² of one pixel on the original grid, (N,)."""
         return self._each("pixel_area")
+
+    @property
+    def grids(self) -> np.ndarray:
+        """Rows or columns of the original grid of each slice, whichever are more, int (N,).
+
+        It is 512 if unknown, as in parts of earlier versions.
+        """
+        return np.repeat(self._grids, self.sizes)
 
     @property
     def data(self) -> Literal["phantom", "user"]:

@@ -25,6 +25,7 @@ from ildfv.patterns import PRESENT, Threshold
 from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
 from ildfv.pipeline.workspace import Workspace
+from ildfv.scans.windows import GRID
 
 COUNTS, SCALED = "counts", "scaled counts"  # targets of heads
 KNOTS = 33  # maximum number of points of a curve from score to pixels
@@ -32,13 +33,16 @@ FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
 SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
 
 
-def head_target(target: str, unit: Threshold, threshold: Threshold) -> str:
+def head_target(target: str, unit: Threshold, threshold: Threshold, grids: np.ndarray) -> str:
     """The target of an exported head. unit: T of the regression targets. threshold: T of the results.
 
-    "counts" means that the scores estimate pixels in units of `threshold`. Scores in other units, or in percent of the
-    lung, are "scaled counts": as for the other targets, a curve converts them to pixels.
+    grids: original grids of the slices (`Slices.grids`).
+
+    "counts" means that the scores estimate pixels of a 512×512 grid in units of `threshold`. Scores in other units, for
+    other grids, or in percent of the lung, are "scaled counts": as for the other targets, a curve converts them to
+    pixels.
     """
-    in_pixels = unit == threshold and not isinstance(threshold, str)
+    in_pixels = unit == threshold and not isinstance(threshold, str) and bool((grids == GRID).all())
     return SCALED if target == COUNTS and not in_pixels else target
 
 
@@ -127,6 +131,7 @@ class HeldOut:
         scores = np.concatenate([self.scored[results.system, fold][1].scores for fold in calibrated])
         presence = np.concatenate([np.asarray(self.scored[results.system, f][1].presence) for f in calibrated])
         counts, series, inside = self.slices.counts[indices], self.slices.series[indices], self._in_lung(indices)
+        counts = on_paper_grid(counts, self.slices.grids[indices])
         curves = [] if target == COUNTS else count_curves(counts, scores)
         predictions = [self.scored[results.system, fold][1] for fold in tested]
         return {
@@ -197,6 +202,15 @@ class HeldOut:
             )
             for one in verdicts(every, tests)
         ]
+
+
+def on_paper_grid(counts: np.ndarray, grids: np.ndarray) -> np.ndarray:
+    """Numbers of pixels (n, C) of the original grids as numbers of pixels of a 512×512 grid of the same square.
+
+    Predictions estimate the latter (`grid_scale`). Unknown numbers, and presence without a number, are unchanged.
+    """
+    known = (counts >= 0) & (counts < PRESENT)
+    return np.where(known, np.round(counts * (GRID / grids[:, None]) ** 2), counts).astype(np.int64)
 
 
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:

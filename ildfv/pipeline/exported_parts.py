@@ -61,7 +61,7 @@ class Export:
         same = results.settings.get("regress") == recorded
         check(same, f"{system.model} must be the scored model of {system.name}, got another: run `{system.how}`")
         unit = self.workspace.settings.threshold
-        target = head_target(recorded["target"], unit, results.threshold)
+        target = head_target(recorded["target"], unit, results.threshold, self.slices.grids)
         found = (
             self.held_out.of_fold(results, target)
             if self.everyone is None
@@ -133,7 +133,7 @@ class Export:
             results = self.held_out.of(system, self.split.fold, f"ildfv train --fold {self.split.fold} --name {name}")
             self.networks.keep_whole(name)
             trained_for = results.settings["train"]
-            target = head_target(trained_for["target"], trained_for["threshold"], results.threshold)
+            target = head_target(trained_for["target"], trained_for["threshold"], results.threshold, self.slices.grids)
             found = self.held_out.of_fold(results, target)
             self.heads.append(
                 Head(name=system, kind=CNN, target=target, network=name, unlabelled=self._unlabelled, **found)

@@ -11,6 +11,7 @@ from ildfv.datasets import convert
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.scans.technique import LONGEST, UNKNOWN, Technique, name
+from ildfv.scans.windows import GRID
 
 SALT = "0123456789abcdef"
 
@@ -34,6 +35,14 @@ def test_the_technique_of_a_dicom_series_is_recorded(files, tmp_path):
     assert technique == Technique(5.0, "B70f", "SIEMENS", technique.air)
     assert technique.air == pytest.approx(-970, abs=30)  # a generated slice is 3 HU denser than the one below it
     assert attributes(tmp_path / "out")["format"] == 2  # earlier versions can read the part
+
+
+def test_a_grid_other_than_that_of_the_paper_is_recorded(files, tmp_path):
+    hu = files.chest(4)
+    files.series(tmp_path / "in", hu)
+    prepare(tmp_path / "in", tmp_path / "out", salt=SALT)
+    assert max(hu.shape[1:]) != 512
+    assert Slices(tmp_path / "out").grids.tolist() == [max(hu.shape[1:])] * 4
 
 
 def test_a_volume_file_has_only_a_level_of_air(files, tmp_path):
@@ -63,11 +72,13 @@ def test_names_are_short_and_without_special_characters():
 
 @pytest.mark.parametrize("with_technique", [True, False])
 def test_a_corrupt_part_of_an_earlier_version_is_restored_with_its_bytes(files, tmp_path, monkeypatch, with_technique):
-    """Earlier versions stored no checksums of images; versions before them did not store the technique either."""
+    """Earlier versions stored neither checksums nor grid; versions before them did not store the technique either."""
     files.series(tmp_path / "in", files.chest(), ConvolutionKernel="B70f")
     now, write = convert.scan_slices, convert.write_scan
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "write_scan", lambda *a, **k: write(*a, **k, checksums=False))
+        patch.setattr(
+            convert, "write_scan", lambda out, one, key: write(out, replace(one, grid=GRID), key=key, checksums=False)
+        )
         if not with_technique:
             patch.setattr(convert, "scan_slices", lambda *a, **k: replace(now(*a, **k), technique=UNKNOWN))
         prepare(tmp_path / "in", tmp_path / "out", salt=SALT)

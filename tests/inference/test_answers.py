@@ -24,7 +24,8 @@ from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
-from ildfv.pipeline.expected import count_curves
+from ildfv.patterns import PRESENT
+from ildfv.pipeline.expected import count_curves, head_target, on_paper_grid
 from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.volume import Volume
@@ -273,3 +274,11 @@ def test_a_slice_outside_the_lung_shows_no_pattern_whatever_its_score(folder):
     assert (found.area <= lung[:, None]).all()
     within = head_answer(head, np.full((m, 4), 2.0), volume, lung, has_size=True)
     np.testing.assert_array_equal(found.scan_probability, within.scan_probability)
+
+
+def test_counts_of_other_grids_are_converted_to_the_grid_of_predictions():
+    counts = np.array([[900, 0], [PRESENT, -1], [800, 7]])
+    found = on_paper_grid(counts, np.array([768, 768, 512]))
+    assert found.tolist() == [[400, 0], [PRESENT, -1], [800, 7]]
+    assert head_target("counts", 6000, 6000, np.full(3, 512)) == "counts"
+    assert head_target("counts", 6000, 6000, np.array([512, 768])) == "scaled counts"  # a curve converts the scores
