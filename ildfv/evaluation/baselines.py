@@ -125,7 +125,8 @@ def statement(system: str, found: Sequence[Verdict]) -> str:
 
 
 def _listed(found: Sequence[Verdict]) -> str:
-    return ", ".join("mean AUC" if v.measure == MEAN else v.measure for v in found)
+    *most, last = ("mean AUC" if v.measure == MEAN else v.measure for v in found)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:

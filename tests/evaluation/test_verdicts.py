@@ -28,7 +28,7 @@ def test_a_difference_that_rounds_to_zero_has_no_minus_sign():
 
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
-    assert line == "cnn cannot be compared with the best baseline in emphysema, honeycomb (no interval)."
+    assert line == "cnn cannot be compared with the best baseline in emphysema and honeycomb (no interval)."
     assert "does not beat" not in line
 
 
@@ -46,7 +46,7 @@ def test_a_system_that_beats_the_best_baseline_everywhere_has_no_label():
 
 def test_the_sentence_on_a_system_that_beats_the_best_baseline_lists_where():
     found = statement("cnn", [verdict(interval=(0.01, 0.05)), verdict("mean_auc", (0.1, 0.2))])
-    assert found == "cnn beats the best baseline in emphysema, mean AUC."
+    assert found == "cnn beats the best baseline in emphysema and mean AUC."
 
 
 def test_without_baselines_the_sentence_names_the_command():
