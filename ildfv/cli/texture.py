@@ -120,6 +120,8 @@ def classify(
         check_page(page)
     if model is not None:
         check_folder(model)
+        inside = model.resolve().is_relative_to(images.resolve())
+        check(not inside, f"--model must be outside the folder of the images, got {model}: choose another folder")
     check_kind(head)
     factors = _numbers(scales)
     given = train_per_class is not None or leave_one_group_out or folds is not None

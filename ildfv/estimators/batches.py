@@ -21,7 +21,7 @@ RUN_ROWS = 16  # consecutive rows per read when sampling an array: well spread, 
 def is_stream(x) -> bool:
     """Whether `x` yields batches when iterated (or called), as opposed to an array or nested numbers."""
     if isinstance(x, (list, tuple)):
-        return len(x) > 0 and all(is_array(item) and item.ndim >= 2 for item in x)
+        return len(x) > 0 and all((is_array(item) or isinstance(item, Weighted)) and item.ndim >= 2 for item in x)
     return callable(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__") and not hasattr(x, "shape"))
 
 

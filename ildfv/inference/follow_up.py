@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from markupsafe import Markup
 from scipy.stats import t
 
@@ -34,6 +35,7 @@ from ildfv.store.atomic import write_bytes
 from ildfv.store.lock import writing
 
 VERSION = 1
+DATES = ("SeriesDate", "StudyDate")  # used in this order if there is no date of acquisition
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 NO_AREAS = (
     "--follow-up needs a predictor with a head that estimates areas, got no such head: export one from slices with "
@@ -210,18 +212,23 @@ def days_between(before: Scan, after: Scan) -> int | None:
 def _identity_notes(before: Scan, after: Scan) -> list[str]:
     if before.dicom is None or after.dicom is None:
         return ["Volume files do not state the patient or the date. Both scans are assumed to be of the same patient."]
+    if _date(before) is None or _date(after) is None:
+        return ["A scan does not state its date. The first scan is assumed to be the earlier one."]
     return []
 
 
 def _date(scan: Scan) -> date | None:
-    """The date of acquisition in the header of the first slice; None if the header has none."""
+    """The date of acquisition, series or study in the header of the first slice; None if the header has none."""
     assert scan.dicom is not None
     values = scan.dicom.frames[0][1].acquisition
-    text = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""
-    try:
-        return datetime.strptime(text[:8], "%Y%m%d").date()
-    except ValueError:
-        return None
+    acquired = values[ACQUISITION_TAGS.index("AcquisitionTime")] if values else ""
+    header = pydicom.dcmread(scan.files[0], stop_before_pixels=True, specific_tags=list(DATES), force=True)
+    for text in (acquired, *(str(header.get(name) or "") for name in DATES)):
+        try:
+            return datetime.strptime(text[:8], "%Y%m%d").date()
+        except ValueError:
+            continue
+    return None
 
 
 def _profile(prediction: Prediction, answer: HeadAnswer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

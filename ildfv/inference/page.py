@@ -170,5 +170,5 @@ def _percent(value: float) -> str:
 
 
 def _area(answer: HeadAnswer, c: int) -> str:
-    area = answer.area[answer.presence[:, c], c]
-    return "–" if not len(area) or not np.isfinite(area).all() else f"{area.sum():.0f} cm²"
+    area = answer.on_present_slices(answer.area, c)
+    return f"{area:.0f} cm²" if np.isfinite(area) else "–"

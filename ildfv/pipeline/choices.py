@@ -10,6 +10,7 @@ from ildfv.errors import check
 SLICE, BODY, LUNG = "slice", "body", "lung"
 REGIONS = (SLICE, BODY, LUNG)  # where descriptors are pooled
 PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
+FROZEN = ", frozen"  # suffix of the name of a frozen network in the inputs of an encoding
 LINEAR, RIDGE, LOGISTIC = "linear", "ridge", "logistic"
 HEADS = (LINEAR, RIDGE, LOGISTIC)
 COUNTS, STEP, FRACTION = "counts", "step", "fraction"

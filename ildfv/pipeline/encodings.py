@@ -18,7 +18,7 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.errors import InputError, check
-from ildfv.pipeline.choices import REGIONS, SLICE
+from ildfv.pipeline.choices import FROZEN, REGIONS, SLICE
 from ildfv.pipeline.order import finished_last
 from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
@@ -92,8 +92,12 @@ def _read(parts: Parts, name: str) -> np.ndarray:
         return array[()]
 
 
-def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, region: str) -> Encoding:
+def encoding_of(
+    workspace: Workspace, fold: int | None, layer: str | None, region: str, *, frozen: bool = True
+) -> Encoding:
     """The newest encoding of the layer and region that the user gave, or of any layer if `layer` is None.
+
+    frozen: whether encodings of frozen networks are considered if `layer` is None.
 
     Raises
     ------
@@ -102,7 +106,8 @@ def encoding_of(workspace: Workspace, fold: int | None, layer: str | None, regio
     """
     check_region(region, "rule")
     check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
-    return newest(workspace, fold, None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name)
+    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
+    return newest(workspace, fold, name, frozen=frozen or layer is not None)
 
 
 def _command(name: str) -> str:
@@ -115,8 +120,10 @@ def _command(name: str) -> str:
     )
 
 
-def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None) -> Encoding:
+def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None, *, frozen: bool = True) -> Encoding:
     """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
+
+    frozen: whether encodings of frozen networks are considered.
 
     Raises
     ------
@@ -126,6 +133,8 @@ def newest(workspace: Workspace, fold: int | None = None, layer: str | None = No
     folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
     found = sorted(folder.glob(pattern))
+    if not frozen:
+        found = [one for one in found if not str(Encoding(one.parent).inputs.get("model", "")).endswith(FROZEN)]
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.windows import GRID
 
 COUNTS, SCALED = "counts", "scaled counts"  # targets of heads
+FOLD = re.compile(r"--fold \d+")
 KNOTS = 33  # maximum number of points of a curve from score to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
 SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
@@ -90,7 +92,8 @@ class HeldOut:
         check(
             not missing,
             f"--all-patients needs results of {system} for every fold, got none for {', '.join(map(str, missing))}: "
-            f"run `{how}` for each of these folds",
+            f"run `{FOLD.sub(f'--fold {missing[0] if missing else 0}', how)}`"
+            + (", and likewise for the others" if len(missing) > 1 else ""),
         )
         predictions = [self.scored[system, fold][1] for fold in folds]
         presence = np.concatenate([np.asarray(p.presence) for p in predictions])

@@ -12,8 +12,9 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference import schema
+from ildfv.pipeline.choices import FROZEN
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.frozen import FROZEN, frozen_name, frozen_network
+from ildfv.pipeline.frozen import frozen_name, frozen_network
 from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress

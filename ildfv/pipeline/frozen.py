@@ -9,11 +9,11 @@ import numpy as np
 
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
+from ildfv.pipeline.choices import FROZEN
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 from ildfv.store.tensors import read_tensors
 
-FROZEN = ", frozen"  # suffix of the network's name in the inputs of an encoding
 OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
 COUNTERS = "num_batches_tracked"  # suffix of counters of batch normalisation, which frozen networks do not need
 

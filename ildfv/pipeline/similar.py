@@ -75,7 +75,7 @@ def similar_slices(
     per_patient : int, optional
         Maximum number of results per patient.
     layer, region, fold : optional
-        Select the encoding; by default the newest.
+        Select the encoding; by default the newest that is not of a frozen network.
     series : str, optional
         SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
 
@@ -88,7 +88,7 @@ def similar_slices(
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = encoding_of(workspace, fold, layer, region)
+    encoding = encoding_of(workspace, fold, layer, region, frozen=False)
     check(
         encoding.inputs["slices"] == slices.key,
         f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",

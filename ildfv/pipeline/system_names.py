@@ -48,15 +48,15 @@ class Choices:
 
     @property
     def label(self) -> str:
-        """The head and its choices except for the pooling, such as "linear" or "ridge-density-off"."""
-        return "-".join((self.head, *self._further))
+        """The head and its choices as in the name of the system, such as "linear" or "ridge-density-off"."""
+        return self.suffix.removeprefix("-") if self.head != LINEAR else f"{LINEAR}{self.suffix}"
 
     @property
     def _further(self) -> list[str]:
         parts = [
             self.target if self.target not in (None, USUAL_TARGET[self.head]) else None,
             f"density-{OFF}" if self.density == OFF and self.head != LINEAR else None,
-            f"penalty-{float(self.penalty):g}" if self.penalty != AUTO else None,
+            f"penalty-{_number(float(self.penalty))}" if self.penalty != AUTO else None,
         ]
         return [part for part in parts if part]
 
@@ -71,6 +71,11 @@ class Choices:
             "ridge": self.penalty if self.penalty != AUTO else None,
         }
         return "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+
+
+def _number(value: float) -> str:
+    """The shortest text of a number that is read back exactly, such as 1000 or 0.5."""
+    return repr(value).removesuffix(".0")
 
 
 def system_name(model: Path) -> str:

@@ -71,7 +71,7 @@ def chosen(
     newest encoding. poolings: with labels of scans, the values of `Choices.bags` to consider.
     """
     for head in heads:
-        known = head.split("-")[0] in HEADS
+        known = _kind(head) in HEADS
         check(known, f'head must be {", ".join(HEADS)}, or one of these with its choices, got "{head}"')
     named = [workspace.encoding_dir(layer.split(JOINED)[0], 0, region).parent.name for layer in layers]
     last = newest(workspace, fold, named[0] if named else None)
@@ -86,6 +86,12 @@ def chosen(
     ]
 
 
+def _kind(head: str) -> str:
+    """The kind of regression in a text such as "ridge-density-off" or in the name of a system."""
+    parts = head.split("-")
+    return next((part for part in parts if part in HEADS), LINEAR if head.startswith("fv-") else parts[0])
+
+
 Fitted = tuple[Path, Choices]  # the folder of a regression, and its choices
 
 
@@ -94,15 +100,16 @@ def _selected(
 ) -> list[Fitted]:
     """The regressions on a layer that `heads` and `poolings` name, see `chosen`."""
     home = workspace.encoding_dir(layer, fold, region)
-    fitted = [one for one in _fitted(home) if one[1].bags in poolings]
+    every = _fitted(home)
+    fitted = [one for one in every if one[1].bags in poolings]
     found: list[Fitted] = [] if heads else fitted
     for head in heads or ([] if fitted else [LINEAR]):
-        kind = head.split("-")[0]
-        named = [one for one in fitted if one[1].label == head]
+        named = [one for one in every if head in (one[1].label, system_name(one[0]))]
         named = named or [one for one in fitted if one[1].head == head]
-        got = ", ".join(choices.label for _, choices in fitted) or "none"
-        how = _command(layer, region, Choices(kind, bags=poolings[0]), fold)
-        check(bool(named), f"{home} must have a fitted {head} regression, got {got}: run `{how}`")
+        got = ", ".join(choices.label for _, choices in every) or "none"
+        how = _command(layer, region, Choices(_kind(head), bags=poolings[0]), fold)
+        with_choices = "" if head in HEADS else ", with the options of its name"
+        check(bool(named), f"{home} must have a fitted {head} regression, got {got}: run `{how}`{with_choices}")
         found += [one for one in named if one not in found]
     return found
 

@@ -80,7 +80,7 @@ def extract(archive: Path, folder: Path) -> None:
     except InputError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:  # "a" and "a/b", or "a" and "A"
-        raise InputError(f"{archive.name} must contain each path once, got {_inside(error, folder)} twice") from error
+        raise InputError(f"{archive.name} must contain each path once, got two entries with one path") from error
     except Exception as error:  # the parser can raise any exception for a corrupt archive
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a disk error
             raise
@@ -90,13 +90,15 @@ def extract(archive: Path, folder: Path) -> None:
 def _checked(archive: Path, opened: zipfile.ZipFile, folder: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """The files of the archive by path. Raises `InputError` unless all of them may be unpacked."""
     entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
-    for entry in opened.infolist():
-        inside = _path(archive, entry)
+    for number, entry in enumerate(opened.infolist(), start=1):
+        inside = _path(archive, entry, number)
         mode = entry.external_attr >> 16
         if entry.is_dir() or stat.S_ISDIR(mode):
             continue
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            raise InputError(f"{archive.name} must contain only files and folders, got a link or device: {inside}")
+            raise InputError(
+                f"{archive.name} must contain only files and folders, got a link or device (entry {number})"
+            )
         if entry.flag_bits & ENCRYPTED:
             raise InputError(f"{archive.name} must not be encrypted, got an encrypted file: unpack it into a folder")
         if entry.compress_type not in METHODS:
@@ -105,18 +107,23 @@ def _checked(archive: Path, opened: zipfile.ZipFile, folder: Path) -> dict[PureP
                 "unpack it into a folder"
             )
         if inside in entries:
-            raise InputError(f"{archive.name} must contain each path once, got {inside} twice")
+            raise InputError(f"{archive.name} must contain each path once, got two entries with one path")
         entries[inside] = entry
     _check_size(archive, list(entries.values()), folder)
     return entries
 
 
-def _path(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
-    """The path of an entry, which is below the folder that it is unpacked to."""
+def _path(archive: Path, entry: zipfile.ZipInfo, number: int) -> PurePosixPath:
+    """The path of an entry, which is below the folder that it is unpacked to.
+
+    Messages state the number of the entry, because names of files may identify the patient.
+    """
     name = entry.orig_filename.replace("\\", "/")  # some writers on Windows use backslashes
     inside = PurePosixPath(name)
     if not name.strip("/") or "\0" in name or inside.is_absolute() or ".." in inside.parts or DRIVE.match(name):
-        raise InputError(f"{archive.name}: paths must stay inside the archive's folder, got {name!r}")
+        raise InputError(
+            f"{archive.name}: paths must stay inside the archive's folder, got a path that leaves it (entry {number})"
+        )
     return inside
 
 
@@ -137,9 +144,3 @@ def _check_size(archive: Path, entries: list[zipfile.ZipInfo], folder: Path) -> 
         raise InputError(
             f"{archive.name} needs {size:,} free bytes in {folder.parent}, got {free:,}: set TMPDIR to another disk"
         )
-
-
-def _inside(error: OSError, folder: Path) -> str:
-    """The path within the archive of the file that an error names."""
-    path = Path(str(error.filename))
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

@@ -41,12 +41,20 @@ class Range:
 
 
 def common_range(pictures: Iterable[Picture]) -> Range:
-    """0 … 255 if all images are 8-bit, otherwise the smallest and the largest of the images' percentiles TAILS."""
-    low, high, eight_bit = np.inf, -np.inf, True
+    """0 … 255 if all images are 8-bit, otherwise the smallest and the largest of the images' percentiles TAILS.
+
+    InputError: only some images are 8-bit. The others may have another unit, and classes could then be distinguished by
+    the type of their files.
+    """
+    low, high, first = np.inf, -np.inf, None
     for picture in pictures:
         a, b = np.percentile(picture.values, TAILS)
-        low, high, eight_bit = min(low, float(a)), max(high, float(b)), eight_bit and picture.eight_bit
-    if eight_bit:
+        low, high, first = min(low, float(a)), max(high, float(b)), first or picture
+        if picture.eight_bit != first.eight_bit:
+            eight, other = (picture, first) if picture.eight_bit else (first, picture)
+            rule = "all images must be 8-bit (uint8), or none, because types of files differ in units"
+            raise InputError(f"{rule}, got {eight.name} with 8 bits and {other.name} with another type: convert them")
+    if first is not None and first.eight_bit:
         return Range(*EIGHT_BIT)
     return Range(low, high if high > low else low + 1.0)
 

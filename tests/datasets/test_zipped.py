@@ -106,7 +106,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
 def test_archives_in_a_folder_are_reported_and_not_read_without_the_option(tmp_path, cohort):
     archive = zipped(cohort / "anna")
     (unused,) = [one for one in discover(cohort).quarantined if one.source == archive]
-    assert unused.reason.startswith("a zip archive in a folder is read only with `prepare --packed`")
+    assert "one in a folder only with `prepare --packed`" in unused.reason
 
 
 def test_a_preview_shows_pairs_in_archives_and_leaves_nothing_behind(tmp_path, cohort, monkeypatch):
@@ -143,7 +143,7 @@ def test_an_archive_inside_an_archive_is_reported(tmp_path, cohort):
     with unpacked(archive, packed=True) as view:
         found = discover(view.folder, ScanSettings(packed=True), known=view.found)
         reasons = {view.original(one.source): one.reason for one in found.quarantined}
-    assert "a nested archive is never read" in reasons[archive / "anna.zip"]
+    assert "a zip archive inside another is never read" in reasons[archive / "anna.zip"]
 
 
 @pytest.mark.parametrize("name", ["notes.docx", "table.XLSX", "features.npz"])

@@ -149,3 +149,10 @@ def test_sample_weight_of_a_stream_is_refused_with_the_remedy():
     x = clusters(100)
     with pytest.raises(InputError, match=r"let the stream yield ildfv\.weighted\.Weighted"):
         GaussianMixture(2).fit(lambda: iter([x]), sample_weight=np.ones(100))
+
+
+def test_a_list_of_weighted_batches_equals_one_weighted_array():
+    x, weights = np.random.default_rng(0).normal(size=(300, 3)), np.random.default_rng(1).random(300)
+    parts = [Weighted(x[:100], weights[:100]), Weighted(x[100:], weights[100:])]
+    one, two = (GaussianMixture(2, random_state=0).fit(data) for data in (Weighted(x, weights), parts))
+    np.testing.assert_allclose(two.means_, one.means_, rtol=1e-6)

@@ -246,6 +246,8 @@ def test_patterns_are_sought_between_the_first_and_the_last_slice_with_lung():
     lung = np.array([0.0, 1.0, 50.0, 0.5, 80.0, 1.0, 0.0])  # cm²; the mask of slice 3 failed
     assert in_lung(np.arange(7.0), lung).tolist() == [False, False, True, True, True, False, False]
     assert in_lung(np.arange(3.0), np.zeros(3)).all()  # a mask that found nothing excludes nothing
+    bowel = np.array([20.0, 13.0, 150.0, 245.0, 6.0, 3.0])  # gas below the lung, apex, trachea
+    assert in_lung(np.arange(6.0), bowel).tolist() == [False, False, True, True, True, False]
 
 
 def test_a_slice_outside_the_lung_shows_no_pattern_whatever_its_score(folder):

@@ -112,10 +112,11 @@ def test_the_command_writes_a_page_and_json_without_identity(folder, tmp_path):
     assert SECRET not in result.output
 
 
-def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path):
+@pytest.mark.parametrize("tag", ["AcquisitionDate", "SeriesDate", "StudyDate"])
+def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path, tag):
     loaded = Predictor.load(folder)
     for name, patient, date in (("a", "P", "20210101"), ("b", "P", "20200101"), ("c", "Q", "20220101")):
-        ScanFiles.series(tmp_path / name, ScanFiles.chest(2), patient=patient, AcquisitionDate=date)
+        ScanFiles.series(tmp_path / name, ScanFiles.chest(2), patient=patient, **{tag: date})
     with pytest.raises(InputError, match="needs the earlier scan first, got the later scan first: swap"):
         compare_scans([tmp_path / "a", tmp_path / "b"], loaded)
     with pytest.raises(InputError, match="needs two scans of one patient, got two patients"):

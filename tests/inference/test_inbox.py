@@ -126,7 +126,7 @@ def test_archives_in_a_folder_are_predicted_and_archives_in_archives_are_failure
     answers, failed = predict_all([tmp_path / "all.zip"], loaded)
     assert len(answers) == 1
     assert len(failed) == 1
-    assert "(5 files): a zip archive in a folder is read only with `prepare --packed`" in failed[0]["reason"]
+    assert "(5 files): a zip archive inside another is never read" in failed[0]["reason"]
 
 
 def test_a_folder_of_archives_only_is_predicted(loaded, tmp_path):

@@ -88,3 +88,10 @@ def test_names_are_read_from_the_metadata_of_a_regression(study):
     for name in VARIANTS:
         folder = workspace.encoding_dir("filters", 0) / f"regression{name.removeprefix('fv-filters')}"
         assert f"fv-filters{Choices.recorded(load_info(folder)['regress']).suffix}" == name
+
+
+def test_labels_contain_every_choice_and_penalties_are_exact():
+    assert Choices("logistic", bags="max").label == "logistic-max"
+    assert Choices("linear", target="ramp").label == "linear-ramp"
+    assert Choices("linear", "counts", penalty="1e3").suffix == "-penalty-1000"
+    assert Choices("linear", "counts", penalty="1000.0004").suffix == "-penalty-1000.0004"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
-from ildfv.texture.images import as_pictures, read_image
+from ildfv.texture.features import Range, common_range
+from ildfv.texture.images import Picture, as_pictures, read_image
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -107,3 +108,11 @@ def test_a_single_image_is_refused_with_a_remedy():
         as_pictures(np.zeros((8, 8)))
     with pytest.raises(InputError, match="at least one image, got none"):
         as_pictures([])
+
+
+def test_a_fit_refuses_images_of_which_only_some_are_8_bit():
+    values = np.full((4, 4), 7, np.float32)
+    one, other = Picture(values, True, "a"), Picture(values, False, "b")
+    assert common_range([one, one]) == Range(0, 255)
+    with pytest.raises(InputError, match=r"all images must be 8-bit .uint8., or none, .* got a with 8 bits and b with"):
+        common_range([other, one])
