@@ -157,7 +157,8 @@ def classify(
     output.table("Confusion: images by predicted class", columns, rows)
     for one in found.duplicates:
         names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
-        output.out.print(f"duplicates: {names} (in training and test images of {counted(both, 'split')})")
+        classes = f", with different classes: {', '.join(one['classes'])}" if len(one["classes"]) > 1 else ""
+        output.out.print(f"duplicates: {names} (in training and test images of {counted(both, 'split')}){classes}")
 
 
 def predict(

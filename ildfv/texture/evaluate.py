@@ -68,7 +68,7 @@ def evaluate(
     splits = protocol.splits(collection)
     labels, paths = np.asarray(collection.labels), collection.paths
     groups = None if collection.groups is None else np.asarray(collection.groups)
-    duplicates = [_duplicate(indices, splits, paths, named) for indices in collection.duplicates()]
+    duplicates = [_duplicate(indices, splits, labels, paths, named) for indices in collection.duplicates()]
     classes = collection.classes
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     accuracies, misclassified, heads, fitted, test = [], [], [], None, np.empty(0, int)
@@ -92,7 +92,8 @@ def evaluate(
     )  # fmt: skip
 
 
-def _duplicate(indices: list[int], splits: list, paths, named) -> dict:
-    """The paths of equal images, and the number of splits with some of them in both training and test images."""
+def _duplicate(indices: list[int], splits: list, labels: np.ndarray, paths, named) -> dict:
+    """Paths and classes of equal images, and the number of splits that have some in both training and test images."""
     across = sum(bool(set(indices) & set(train)) and bool(set(indices) & set(test)) for train, test in splits)
-    return {"paths": [named(paths[i]) for i in indices], "splits_with_both_sides": across}
+    classes = sorted({str(labels[i]) for i in indices})
+    return {"paths": [named(paths[i]) for i in indices], "classes": classes, "splits_with_both_sides": across}

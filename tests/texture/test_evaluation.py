@@ -84,6 +84,7 @@ def test_duplicates_across_splits_are_reported(folder):
     found = evaluate(by_folder(folder / "set"), TextureClassifier(**SMALL), Protocol(folds=4), named=lambda p: p.name)
     assert [sorted(one["paths"]) for one in found.duplicates] == [sorted([first.name, "copy.npy"])]
     assert found.duplicates[0]["splits_with_both_sides"] in (0, 2)
+    assert len(found.duplicates[0]["classes"]) == 1
 
 
 def test_accuracy_confusion_and_misclassified_agree(folder):
