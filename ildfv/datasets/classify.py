@@ -11,6 +11,7 @@ from ildfv.errors import InputError, MissingPackageError, explained, linked
 from ildfv.scans.archives import SUFFIX
 from ildfv.scans.dicomfile import is_dicom, packing_of, start_of
 from ildfv.scans.headers import Header
+from ildfv.scans.images import is_image
 from ildfv.scans.itksnap import is_description, label_names
 from ildfv.scans.libraries import quiet
 from ildfv.scans.read_header import read_header
@@ -97,6 +98,8 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
         return Unused(path, ZIPPED)
     if name.endswith(DATA_FILES):
         return Unused(path, "must have a readable .hdr header file in the same folder, got none")
+    if is_image(path):
+        return Unused(path, "an image is read only with `prepare --grey LOW,HIGH`", quarantined=False)
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 
