@@ -55,6 +55,7 @@ def assign_masks(found: Discovery, folder: Path, base: Path, *, named: bool) -> 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
     """The lung mask of a scan of this kind, bool (z, y, x). Raises `InputError` if its grid differs or it is empty."""
+    check(path.is_file(), f"lung mask {path} must be a file, got no such file")
     try:
         if kind == "image":
             mask = mask_values(path)[None]

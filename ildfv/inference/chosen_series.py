@@ -8,7 +8,7 @@ from ildfv.counted import counted
 from ildfv.datasets.records import Discovery, Scan
 from ildfv.errors import InputError, check
 
-LISTED = 5  # maximum number of series in a message
+LISTED = 40  # maximum number of series in a message
 
 
 def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:

@@ -270,7 +270,10 @@ def _answer(
 def _finished(path: Path, predictor: Predictor, options: Options, scan: Scan) -> dict:
     """The finished prediction in a file. InputError: it is not of this scan, this predictor and these options."""
     instead = "give another --out, or replace it with --fresh"
-    answer = read_json(path)
+    try:
+        answer = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}: {instead}") from error
     known = isinstance(answer, dict) and answer.get("kind") == KIND
     check(known, f"{path} must be a prediction, got another document: {instead}")
     same = answer.get("predictor", {}).get("checksum") == predictor.checksum

@@ -46,6 +46,8 @@ def scan(tmp_path):
 
 def test_the_lung_of_a_new_scan_is_that_of_its_mask(loaded, scan):
     rule = loaded.predict(scan.path)
+    with pytest.raises(InputError, match=r"lung mask .*nope.nii.gz must be a file, got no such file"):
+        loaded.predict(scan.path, lung_mask=scan.path / "nope.nii.gz")
     given = loaded.predict(scan.path, lung_mask=scan.mask)
     assert 0.4 < scan.share < 0.6
     assert given.lung.sum() == pytest.approx(scan.share * rule.lung.sum(), rel=0.05)

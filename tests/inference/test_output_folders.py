@@ -60,7 +60,10 @@ def test_a_killed_run_is_resumed_and_its_unfinished_files_are_removed(loaded, sc
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "must be JSON"), ("[]", "must be a prediction, got another document: give another --out, or replace it")],
+    [
+        ("{", "line 1 column 2 (char 1): give another --out"),
+        ("[]", "must be a prediction, got another document: give another --out, or replace it"),
+    ],
 )
 def test_a_damaged_prediction_is_named(loaded, scan, tmp_path, text, message):
     answer, folder = predicted(loaded, scan, tmp_path / "out")
