@@ -190,4 +190,5 @@ def test_predictions_note_that_training_slices_had_given_masks(tmp_path, inline)
     assert info.training["given_lung_masks"] == 18
     path = Large.nifti(tmp_path / "ct.nii.gz", Large.chest(seed=77))
     notes = Predictor.load(tmp_path / "predictor").predict(path).notes
-    assert "18 training slices have given lung masks; the lung of this scan was found by the built-in rule" in notes
+    (note,) = [one for one in notes if "lung masks were given for 18 training slices" in one]
+    assert "but not for this scan, whose lung was found by the built-in rule: use --lung-masks" in note

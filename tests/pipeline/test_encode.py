@@ -101,7 +101,7 @@ def test_validation_slices_change_nothing_that_is_fitted(root, tmp_path):
     fitted = {p: Workspace.open(p).encoding_dir("conv1", 0) for p in (root, other.root)}
     for place in fitted:  # the penalty is given, because "auto" depends on validation slices
         regress_encoding(place, ridge=1.0)
-    for model in ("mixture", "pca", "regression"):
+    for model in ("mixture", "pca", "regression-penalty-1"):
         one, two = (load_model(folder / model)[0] for folder in fitted.values())
         for name, value in one.items():
             np.testing.assert_array_equal(value, two[name], err_msg=f"{model}: {name}")
