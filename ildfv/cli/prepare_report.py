@@ -17,8 +17,8 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) -> None:
     """Prints the report of `prepare`: unused files, notes, removed scans, and the content of the workspace.
 
-    workspace: its name in the last line. paths: whether to print paths and reasons. every_file: whether to list each
-    ignored file.
+    workspace: the workspace's name, as printed in the last line. paths: whether to print paths and reasons.
+    every_file: whether to list each ignored file.
     """
     if paths:
         nothing = not report["scans"] and not report["quarantined"]
@@ -49,7 +49,7 @@ def _print_counts(report: dict) -> None:
 
 def _files(unused: list[dict]) -> int:
     """The number of files in entries of the report."""
-    return sum(max(1, one["files"]) for one in unused)  # an entry of a link to a folder has 0 files
+    return sum(max(1, one["files"]) for one in unused)  # an entry for a link to a folder has 0 files
 
 
 def show_preview(preview: dict, *, every_file: bool) -> None:
@@ -75,7 +75,7 @@ def _show_unused(report: dict, every_file: bool) -> None:
         by_reason.setdefault(unused["reason"], []).append(unused)
     for reason, entries in by_reason.items():
         names = [Path(unused["source"]).name for unused in entries]
-        which = _names_or_count(names, f"{len(names)} paths")
+        which = _names_or_count(names, f"{len(names)} paths, the first is {names[0]}")
         output.out.print(printable(f"{counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
 
 
@@ -87,15 +87,16 @@ def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for found in kinds.values():
         texts = Counter(note for _, note in found)
-        which = _names_or_count([name for name, _ in found], counted(len(found), "scan"))
-        others = f" (and {counted(len(texts) - 1, 'other value')})" if len(texts) > 1 else ""
+        names = [name for name, _ in found]
+        which = _names_or_count(names, f"{counted(len(found), 'scan')} (the first: {names[0]})")
+        others = f" ({counted(len(texts) - 1, 'other value')} in some of these scans)" if len(texts) > 1 else ""
         lines.append(f"{which}: {texts.most_common(1)[0][0]}{others}")
     return lines
 
 
 def _names_or_count(names: list[str], count: str) -> str:
-    """The names if there are at most three, otherwise the count and the first name."""
-    return ", ".join(names) if len(names) <= 3 else f"{count}, the first is {names[0]}"
+    """The names if there are at most three, otherwise the count."""
+    return ", ".join(names) if len(names) <= 3 else count
 
 
 def _contents(counts: dict) -> str:

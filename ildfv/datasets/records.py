@@ -27,7 +27,10 @@ class VolumeFile:
 
 @dataclass(frozen=True)
 class Label:
-    """A label map: a volume file with its canonical grid or its fault, or a DICOM object that references its scan."""
+    """A label map: a volume file, or a DICOM object that references its scan.
+
+    A volume file has its canonical grid, or the reason why it cannot be read.
+    """
 
     path: Path
     kind: str  # a format of `scans.volumefiles`, "dicom" (SEG), "contours" (RT Structure Set) or "regions" (HUG-ILD)
@@ -37,7 +40,7 @@ class Label:
     frames: tuple[int, ...] | None = None  # indices of the frames of a DICOM SEG that are on this scan; None: all
     names: tuple[tuple[int, str], ...] = ()  # (value, name) from a label description of ITK-SNAP
     description: Path | None = None  # file of the label description
-    structure: str = ""  # the structure that the file name states; all nonzero voxels have its meaning
+    structure: str = ""  # the structure named in the file name; all nonzero voxels belong to it
     fault: str = ""  # why it cannot be read
     folder: str = ""  # the folder on its path that names the structure, as in GGO/anna.nii.gz
 
@@ -67,14 +70,14 @@ class Scan:
     dicom: Series | None = None
     labels: tuple[Label, ...] = ()
     patients_in_study: int = 1
-    unreadable: int = 0  # quarantined files in the series' folders, which may be slices at its ends
+    unreadable: int = 0  # number of quarantined files in the folders of the series; they may be slices at its ends
     grey: Grey | None = None  # HU of the grey levels of an image
     mask: Path | None = None  # the user's lung mask
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A scan that was found and cannot be used."""
+    """A scan that was found but cannot be used."""
 
     source: Path
     reason: str

@@ -155,7 +155,7 @@ def assign_scan_labels(
         check(len(names) == 1, f"{several}: name each scan in a column series or scan")
         (series,) = names
         first = lines.setdefault(series, row.line)
-        rule = f"{where}: a scan must have one row, got a second row after line {first}"
+        rule = f"{where}: a scan must have only one row, got a second row (the first is line {first})"
         check(first == row.line, f"{rule}: to label single slices, add a column position or instance")
         mapped = bool(slices.scans("labelled")[slices.names.index(series)])
         rule = f"{where}: a scan with a scan label must have no label map, got one: remove the row or the label map"

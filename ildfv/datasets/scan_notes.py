@@ -1,4 +1,4 @@
-"""Notes of the report on prepared scans."""
+"""The notes on prepared scans in the report of `prepare`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections import defaultdict
 from ildfv.datasets.image_files import image_note
 from ildfv.datasets.records import Scan
 
-GRID = 512  # rows and columns of the slices in the paper; with another number, a threshold in pixels means another area
+# Rows and columns of the slices in the paper. On slices of another size, a threshold in pixels means another area.
+GRID = 512
 
 
 def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
-    """Number of studies by patient. All series of a patient without a StudyInstanceUID count as one study."""
+    """Number of studies by patient. The series of a patient that lack a StudyInstanceUID count as one study."""
     studies: dict[str, set[str]] = defaultdict(set)
     for scan in scans:
         if scan.dicom is not None:
@@ -27,24 +28,29 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
     notes = []
     if studies > 1:
         notes.append(
-            f"its PatientID is in {studies} studies, which count as one patient: if they are of different people, "
+            f"the PatientID is in {studies} studies, which count as one patient: if they are of different people, "
             "pass --patient-from folder or --patient-from study"
         )
     if scan.dicom is not None and scan.dicom.acquisition:
-        notes.append("its series has several acquisitions that interleave or repeat positions: each of them is a scan")
+        notes.append(
+            "the series has several acquisitions that interleave or repeat positions: each is a scan of its own"
+        )
     if scan.dicom is not None and scan.dicom.unnamed:
         notes.append(f"files without a SOPInstanceUID, identified by a checksum of their content: {scan.dicom.unnamed}")
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
-        notes.append("its lung is taken from the given mask")
+        notes.append("the lung is taken from the given mask")
     if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         size = f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}"
-        notes.append(f"{size}: if T is in pixels, check it with `ildfv stats`")
+        notes.append(f"{size}: if the threshold T is in pixels, check it with `ildfv stats`")
     if scan.patients_in_study > 1:
-        notes.append(f"its study has scans of {scan.patients_in_study} patients: one person must have one PatientID")
+        notes.append(
+            f"the study has scans of {scan.patients_in_study} different patients: if they are the same person, give "
+            "them one PatientID (with --patient-from folder: one folder)"
+        )
     if scan.unreadable:
-        notes.append(f"slices at its ends may be missing, because its folder has unreadable files: {scan.unreadable}")
+        notes.append(f"slices at the ends may be missing, because the folder has unreadable files: {scan.unreadable}")
     names = ", ".join(label.path.name for label in scan.labels)
     if names and not labelled:
         notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")

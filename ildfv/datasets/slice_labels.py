@@ -21,7 +21,7 @@ from ildfv.store.atomic import key_of
 
 @dataclass
 class SliceLabels:
-    """Counts (4,) of labelled slices by series (salted hash) and index of the slice in its scan."""
+    """Pixel counts per pattern (4,) of labelled slices, by series (salted hash) and index of the slice in its scan."""
 
     counts: dict[str, dict[int, list[int]]] = field(default_factory=dict)
 
@@ -67,21 +67,24 @@ def assign_labels(
     original: Callable[[Path], Path] = lambda source: source,
     is_refused: Callable[[Path | str], bool] = lambda name: False,
 ) -> tuple[SliceLabels, int]:
-    """The labels of a file, assigned to prepared slices, and the number of rows of scans that were refused.
+    """The labels of a file, assigned to prepared slices, and the number of rows that were skipped.
+
+    A row is skipped if its scan is quarantined.
 
     Parameters
     ----------
     labels : LabelFile
     slices : Slices or PlannedSlices
-        The prepared slices, or those expected from the headers, whose size is known and limits the counts.
+        The prepared slices, or the slices expected from the headers. The latter have a known size, and pixel counts
+        above it are refused.
     sources : mapping
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str
         The workspace's salt.
     original : callable
-        The path of a source as given by the user.
+        Returns the path that the user gave for a source.
     is_refused : callable
-        Whether a path or series belongs to a quarantined scan, which cannot be labelled.
+        Returns whether a path or series belongs to a quarantined scan, which cannot be labelled.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def assign_labels(
             series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
             first = lines.setdefault((series, index), row.line)
-            check(first == row.line, f"a slice must have one row, got a second row after line {first}")
+            check(first == row.line, f"a slice must have only one row, got a second row (the first is line {first})")
             finder.check_counts(row, series)
             rows[index] = row.counts
         except InputError as error:
@@ -111,7 +114,7 @@ def assign_labels(
 
 
 class _Finder:
-    """Finds the slices that the rows of a label file name."""
+    """Finds the slice to which each row of a label file refers."""
 
     def __init__(self, labels: LabelFile, slices, sources: Mapping[str, Path], salt: str, original: Callable):
         self.labels, self.slices, self.sources, self.salt = labels, slices, sources, salt
@@ -137,7 +140,8 @@ class _Finder:
             return
         rows, columns = self.slices.areas[series]
         for pattern, count in zip(PATTERNS, row.counts, strict=True):
-            rule = f"{pattern} pixels must be at most the pixels of the slice ({rows} × {columns} = {rows * columns})"
+            size = f"{rows} × {columns} = {rows * columns}"
+            rule = f"the number of {pattern} pixels must not exceed the size of the slice ({size})"
             check(count == PRESENT or count <= rows * columns, f"{rule}, got {count}")
 
     def slice_of(self, row: LabelRow) -> tuple[str, int]:
@@ -175,7 +179,7 @@ class _Finder:
             return position_of_file(self.labels.named(row)).position
         check(
             self.labels.where != "",
-            f"a row must name a slice by position, instance or file, got {row.name!r}, a scan of several slices",
+            f"a row must also state the position, instance or file of the slice, got {row.name!r} with several slices",
         )
         if self.labels.where == INSTANCE:
             if series not in self.instances:

@@ -18,7 +18,7 @@ def partition(
     weights: Sequence[float] | None = None,
     seed: int | Sequence[int] = 0,
 ) -> np.ndarray:
-    """The number of each patient's part, int, shape (P,). Part f has exactly `sizes[f]` patients.
+    """The index of the part to which each patient is assigned, int, (P,). Part f has exactly `sizes[f]` patients.
 
     amounts (P, Q): amount of each quantity that each patient has. weights (Q,): importance of each quantity. The
     partition minimises Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)². From several random starts, patients
@@ -31,7 +31,7 @@ def partition(
     total = amounts.sum(0)
     there = total > 0
     scale = np.sqrt(np.ones(len(total)) if weights is None else np.asarray(weights, dtype=float))[there]
-    x = amounts[:, there] / total[there] * scale  # (P, Q): weighted shares of a whole
+    x = amounts[:, there] / total[there] * scale  # (P, Q): each patient's weighted share of the total of each quantity
     room = np.array(sizes)  # (F,)
     target = (room / room.sum())[:, None] * scale  # (F, Q)
 
@@ -68,7 +68,8 @@ def _partition_once(
 def _exchange(i: int, x: np.ndarray, part: np.ndarray, excess: np.ndarray) -> bool:
     """Exchanges patient i with the patient of another part that lowers the cost most. False: no exchange lowers it."""
     a = part[i]
-    step = x - x[i]  # (P, Q): change of part a if i is exchanged for each patient; that patient's part changes by −step
+    # (P, Q). If i and p are exchanged, the shares of part a change by step[p], and those of p's part by −step[p].
+    step = x - x[i]
     gain = 2 * np.einsum("pq,pq->p", step, step) + 2 * np.einsum("pq,pq->p", step, excess[a] - excess[part])
     gain[part == a] = np.inf
     j = int(np.argmin(gain))

@@ -72,7 +72,7 @@ def read_region_file(path: Path) -> RegionFile:
         if not line:
             continue
         name, colon, value = (part.strip() for part in line.partition(":"))
-        check(bool(colon), f"line {number} must be a name with a colon and a value, got {line[:40]!r}")
+        check(bool(colon), f'line {number} must have the form "name: value", got {line[:40]!r}')
         values[name.casefold()] = value
         if name.casefold() == "label":
             values.pop("slice_number", None)

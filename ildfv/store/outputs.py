@@ -33,7 +33,7 @@ def check_output(path: Path, marker: bytes, kind: str) -> None:
         The path is another file, or its folder does not exist.
     """
     path = Path(path)
-    check(path.parent.is_dir(), f"{path} must be in a folder that exists, got {path.parent}")
+    check(path.parent.is_dir(), f"the folder of {path} must exist, got no folder {path.parent}")
     if not path.exists():  # a broken link is replaced
         return
     mode = path.stat().st_mode

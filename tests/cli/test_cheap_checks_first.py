@@ -36,7 +36,7 @@ CASES = [
     ("similar missing:3 -w study", "scans must be an existing folder or file, got missing, which does not exist"),
     ("similar scan -w study --out letter.html", "letter.html must be a new file or a page of `ildfv similar`"),
     ("similar scan -w missing", "missing is not a workspace"),
-    ("components -w study --out no/page.html", "must be in a folder that exists"),
+    ("components -w study --out no/page.html", "must exist, got no folder"),
     ("encode -w missing", "missing is not a workspace, because workspace.toml is missing"),
     ("encode -w study --method em", 'method must be stepwise or exact, got "em"'),
     ("encode -w study --region heart", 'region must be slice, body or lung, got "heart"'),

@@ -108,7 +108,11 @@ def test_two_patients_of_one_study_are_reported(tmp_path, files, inline):
         hu = files.chest(seed=number)
         files.series(tmp_path / f"scans/{number}", hu, patient=f"P-{number}", StudyInstanceUID=study)
     notes = [[note for note in scan.notes if "study" in note] for scan in run(tmp_path).prepared]
-    assert notes == [["its study has scans of 2 patients: one person must have one PatientID"]] * 2 + [[]] * 2
+    text = (
+        "the study has scans of 2 different patients: if they are the same person, give them one PatientID (with "
+        "--patient-from folder: one folder)"
+    )
+    assert notes == [[text]] * 2 + [[]] * 2
 
 
 @pytest.mark.parametrize(("checksums", "compared"), [(True, 1), (False, 5)])

@@ -46,7 +46,7 @@ def test_area_densities_and_region_are_those_of_the_mask(tmp_path):
         tmp_path / "scans", tmp_path / "study", lung_masks=tmp_path / "masks", salt="0123456789abcdef", workers=1
     )
     assert report["scans"] == 2
-    assert all("its lung is taken from the given mask" in one["notes"] for one in report["prepared"])
+    assert all("the lung is taken from the given mask" in one["notes"] for one in report["prepared"])
     slices = Workspace.open(tmp_path / "study").slices()
     assert slices.lung.tolist() == [8 * 24] * 6
     assert slices.densities()[:, SCALARS.index("mean-density")] == pytest.approx(-860, abs=5)

@@ -29,7 +29,7 @@ def test_a_patient_id_of_several_studies_is_reported_with_the_remedy(tmp_path, f
         report = run(tmp_path)
         assert len({scan.patient for scan in report.prepared}) == 1
         for (note,) in notes(report):
-            assert note.startswith("its PatientID is in 3 studies, which count as one patient")
+            assert note.startswith("the PatientID is in 3 studies, which count as one patient")
             assert "--patient-from folder" in note
 
 

@@ -128,7 +128,7 @@ def test_unreadable_slices_are_noted_with_the_series_in_their_folder(tmp_path, f
     report = run(tmp_path)
     assert [scan.slices for scan in report.prepared] == [6]
     assert len(report.quarantined) == 2
-    note = "slices at its ends may be missing, because its folder has unreadable files: 2"
+    note = "slices at the ends may be missing, because the folder has unreadable files: 2"
     assert report.prepared[0].notes[-1] == note
 
 

@@ -117,11 +117,11 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ("series,emphysema\n{s},2\n", "line 2: emphysema must be 0, 1 or empty, got '2'"),
         (
             "series,emphysema\n{s},1\n{s},1\n",
-            "line 3: a scan must have one row, got a second row after line 2: to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
         ),
         (
             "series,emphysema\n{s},1\n{s},0\n",
-            "line 3: a scan must have one row, got a second row after line 2: to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
         ),
         ("series,emphysema\n{s},1\n1.2.3,1\n", "line 3: series must name a prepared scan, got '1.2.3'$"),
         (

@@ -118,7 +118,7 @@ def test_regions_follow_the_pixels_of_a_prone_patient(tmp_path, files, inline):
         (lambda text: text + "nb_points_on_contour: 9\n", "the number of points that it states, got a file of"),
         (lambda text: text.replace("ground_glass", "healthy") + regions(("emphysema", 2, (10, 20), (20, 30))),
          "must not contradict each other"),
-        (lambda text: "a table of results", "line 1 must be a name with a colon"),
+        (lambda text: "a table of results", 'line 1 must have the form "name: value", got'),
         (lambda text: "SpacingX: 4\nSpacingY: 4\n", "at least one nb_points_on_contour"),
         (lambda text: None, "one text file of regions, got 0"),
     ],

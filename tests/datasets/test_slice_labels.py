@@ -105,7 +105,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ("series,position,emphysema\n{s},{z},2\n", "line 2: emphysema must be 0, 1 or empty, got '2'"),
         (
             "series,position,emphysema\n{s},{z},1\n{s},{z},1\n",
-            "line 3: a slice must have one row, got a second row after",
+            "line 3: a slice must have only one row, got a second row",
         ),
         ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be the position of a slice"),
         ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must name a prepared scan"),
@@ -122,7 +122,10 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice or scan"),
         ("file,emphysema\nmissing.dcm,1\n", "line 2: file must exist, got 'missing.dcm'; paths are relative to"),
-        ("series,position,emphysema pixels\n{s},{z},99999999\n", "line 2: emphysema pixels must be at most .*9999"),
+        (
+            "series,position,emphysema pixels\n{s},{z},99999999\n",
+            "line 2: the number of emphysema pixels must not exceed .*9999",
+        ),
         ("series,position,emphysema\n{s},{z},nan\n", "must label at least one slice or scan, got no known label"),
         ("series,position,emphysema\n{s},{z},\0\n", "got a NUL byte in line 2"),
         ("series,position,emphysema,comment\n{s},{z},1,x\n", 'got "comment": delete the column'),

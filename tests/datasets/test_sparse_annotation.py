@@ -84,6 +84,6 @@ def test_a_split_contains_labelled_slices_only(tmp_path, files, inline):
 def test_notes_that_differ_in_numbers_are_printed_once():
     notes = [(f"ct{i}.nii", f"slices are {i}×64, not 512×512") for i in (60, 64, 64, 64)] + [("a", "other")]
     assert grouped_notes(notes) == [
-        "4 scans, the first is ct60.nii: slices are 64×64, not 512×512 (and 1 other value)",
+        "4 scans (the first: ct60.nii): slices are 64×64, not 512×512 (1 other value in some of these scans)",
         "a: other",
     ]

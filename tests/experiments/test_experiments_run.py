@@ -147,7 +147,7 @@ def test_without_a_workspace_phantoms_are_created(tmp_path, monkeypatch):
     assert run_module.phantoms(TINY, "easy", run_module.SILENT) == root
     other = run_module.phantoms(TINY, "easy", run_module.SILENT, seed=run_module.OTHER_SEED)
     assert not set(Context(other, TINY, device="cpu").slices.patients) & set(slices.patients)
-    with pytest.raises(InputError, match="must be in a folder that exists"):
+    with pytest.raises(InputError, match="must exist, got no folder"):
         run_experiments(["statistics"], preset=TINY, workspace=tmp_path / "nowhere")
 
 

@@ -81,7 +81,7 @@ def test_a_link_is_not_written_through(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match="must be in a folder that exists"):
+    with pytest.raises(InputError, match="must exist, got no folder"):
         check_output(tmp_path / "nowhere" / "page", MARKER, KIND)
 
 
