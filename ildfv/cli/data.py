@@ -22,7 +22,7 @@ def phantom(
     slices: Annotated[int, typer.Option(help="Number of slices per scan.", min=3)] = 24,
     difficulty: Annotated[
         str,
-        typer.Option(help="easy, or hard: early and mixed disease, other findings that look alike, several scanners."),
+        typer.Option(help="easy, or hard: early and mixed disease, similar-looking findings, several scanners."),
     ] = "easy",
     seed: o.Seed = 0,
     workers: o.Workers = None,

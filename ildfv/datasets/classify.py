@@ -22,7 +22,10 @@ from ildfv.streaming.processes import Died, as_completed
 SYSTEM_FILE = "a file of the operating system"
 ARCHIVE = "an archive of this kind is not searched: unpack it into a folder"
 KILLED = linked("the process that read the file was killed (out of memory?)", "out-of-memory")
-ZIPPED = "a zip archive inside another is never read, and one in a folder only with `prepare --packed`: unpack it"
+ZIPPED = (
+    "a zip archive inside another is never read, and a zip archive in a folder is read only with `prepare --packed`: "
+    "unpack it"
+)
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task; for fewer files, starting a worker process takes longer than it saves

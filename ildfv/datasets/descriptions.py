@@ -33,7 +33,7 @@ def described(labels: Sequence[Label], found: Sequence[LabelNames]) -> tuple[lis
         used.update(one.path for one in own)
         if len(own) > 1:
             files = " and ".join(sorted(one.path.name for one in own)[:2])
-            fault = f"a label map must have one label description, got {files}: give one the name of the label map"
+            fault = f"a label map must have one label description, got {files}: name one of them like the label map"
             result.append(replace(label, geometry=None, fault=fault))
         elif own and own[0].fault:
             result.append(replace(label, geometry=None, fault=own[0].fault))

@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
 RUN = 3  # images are compared if this many consecutive slices have the same prints in two scans
-REPEATS = 8  # runs with equal prints that are compared per scan; all slices of a cylinder are equal
+REPEATS = 8  # runs with equal prints that are compared per scan; all slices of a cylindrical phantom are equal
 
 
 @dataclass(frozen=True, order=True)
@@ -26,9 +26,9 @@ class _Part:
     prints: (m, 2), lung pixels and checksum of the images of each slice; (m, 1) without checksums.
     """
 
-    unlabelled: bool  # a labelled copy comes first
-    in_input: bool  # then a copy that only an earlier run prepared
-    volume_file: bool  # then a DICOM series, because the patient of a volume file is only a folder name
+    unlabelled: bool  # labelled copies come first
+    in_input: bool  # then copies that were prepared by an earlier run only
+    volume_file: bool  # then DICOM series, because the patient of a volume file is only a folder name
     source: str
     name: str
     patient: str = field(compare=False)
@@ -81,8 +81,8 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
         if part.patient in same_person:
             source = same_person[part.patient]
             reason = (
-                f"its patient must have one identity, got a duplicate of {source}, which has another patient: "
-                "give both the same patient with --table"
+                f"its patient must have one identity, but a scan of this patient duplicates {source}, which has "
+                "another patient: give both the same patient with --table"
             )
             reasons.setdefault(part.name, reason)
     return reasons

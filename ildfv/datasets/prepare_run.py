@@ -105,7 +105,7 @@ class PrepareRun:
             return unused
         if self.parts.intact(row):
             return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES}: {row.count}")
-        self._report_removal(row.name, f"its part was corrupt, and its scan is refused: {unused.reason}")
+        self._report_removal(row.name, f"its part was corrupt, and its scan cannot be prepared again: {unused.reason}")
         self.parts.drop(row.name)
         return unused
 

@@ -69,7 +69,7 @@ def _hug_ild(folder: Path, found: Discovery) -> list[ListedScan]:
         found.ignored.append(Unused(path, reason, len(dicom[path]), quarantined=False))
     rows = []
     for path in sorted(set(dicom) - set(pilot)):
-        check(path != top, f"--layout hug-ild must have a folder per patient, got DICOM files directly in {top}")
+        check(path != top, f"--layout hug-ild requires one folder per patient, got DICOM files directly in {top}")
         patient, own = path.relative_to(top).parts[0], texts.get(path, [])
         fault = "" if len(own) == 1 else f"a series must have one text file of regions, got {len(own)}"
         rows.append(ListedScan(f"patient {patient}", path, tuple(own[:1]), patient, fault=fault))
@@ -79,7 +79,7 @@ def _hug_ild(folder: Path, found: Discovery) -> list[ListedScan]:
 def _medseg(folder: Path, found: Discovery) -> list[ListedScan]:
     images, masks, lungs = (folder / name for name in ("rp_im", "rp_msk", "rp_lung_msk"))
     for path in (images, masks):
-        check(path.is_dir(), f"--layout medseg must have the folder {path.name}, got none in {folder}")
+        check(path.is_dir(), f"--layout medseg requires the folder {path.name}, got none in {folder}")
     rows = []
     for path in sorted(path for path in images.iterdir() if _is_nifti(path)):
         case = stem(path.name)
@@ -110,7 +110,7 @@ def _ltrc(folder: Path, found: Discovery) -> list[ListedScan]:
     for path in files:
         inside = path.relative_to(folder)
         if path.name.lower().endswith(SUFFIXES):
-            check(len(inside.parts) > 1, f"--layout ltrc must have a folder per patient, got {path.name} in {folder}")
+            check(len(inside.parts) > 1, f"--layout ltrc requires one folder per patient, got {path.name} in {folder}")
             (maps if is_label_map(inside) else volumes).setdefault(path.parent, []).append(path)
     rows = []
     for home, own in sorted(maps.items()):

@@ -1,4 +1,4 @@
-"""Samples with weights: each distinct descriptor once, in an order that does not depend on the order of the data."""
+"""Weighted samples that contain each distinct descriptor once, in an order independent of that of the data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def distinct(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray | Weigh
     firsts = np.flatnonzero(new)
     if len(firsts) < len(rows):
         rows, weights = rows[firsts], np.add.reduceat(weights, firsts)
-    mixed = np.random.default_rng(0).permutation(len(rows))  # sorted rows would be thinned at even distances
+    # The rows are shuffled, because `thinned` takes evenly spaced rows, which are a random sample only then.
+    mixed = np.random.default_rng(0).permutation(len(rows))
     rows, weights = rows[mixed], weights[mixed]
     return rows if (weights == 1).all() else Weighted(rows, weights)
 

@@ -120,7 +120,7 @@ def _check_bags(kind: str, bags: Bags, y: np.ndarray, groups: np.ndarray) -> Non
     same = np.flatnonzero(np.diff(bags.of) == 0)  # rows that are in the same bag as the next row
     check(bool((groups[same] == groups[same + 1]).all()), "a bag must be in one group, got a bag in two groups")
     equal = np.array_equal(y[same], y[same + 1], equal_nan=True)
-    check(equal, "y must be the label of the bag in all its rows, got rows that differ")
+    check(equal, "y must be equal in all rows of a bag, got different labels")
 
 
 def _fit_output(

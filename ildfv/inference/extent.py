@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 # Minimum lung area of the lowest and the highest slice in the lung, as a fraction of the largest lung area of a slice.
-# Gas in the bowel, which the lung masks may include, reached 9 % on a real scan; there is none above the lung.
+# Lung masks may include gas in the bowel, which reached 9 % on a real scan; there is no such gas above the lung.
 LOWEST, HIGHEST = 0.1, 0.02
 MAX_FIRST = 3  # maximum number of slices to look at first
 MIN_DISTANCE = 10.0  # mm between these slices; closer slices look almost the same
@@ -83,7 +83,7 @@ def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, flo
     Returns
     -------
     dict of str to float or None
-        "left" and "right" add up to 1; "ventral" and "dorsal" add up to 1. None: there is no evidence inside the lung.
+        "left" and "right" add up to 1, and so do "ventral" and "dorsal". None if there is no evidence inside the lung.
     """
     left, ventral, total = 0.0, 0.0, 0.0
     for contribution, inside, person in zip(maps, lung, body, strict=True):

@@ -1,4 +1,4 @@
-"""The position of a file in a folder, by which a user finds the file although its name is not printed."""
+"""The position of a file in a folder, with which users can find the file if its name is not printed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class FilePositions:
-    """The positions of the files of folders, each of which is listed once."""
+    """The positions of files in their folders. Each folder is listed only once."""
 
     def __init__(self) -> None:
         self._files: dict[Path, list[Path]] = {}

@@ -19,7 +19,7 @@ def check_masks(predictor: Predictor, masks: Path | None) -> None:
     check(
         masks is None or lungs == RULE,
         f"lung masks must be omitted with a predictor whose training scans were prepared with --lungs {lungs}, got "
-        "lung masks: the lung of new scans is found in the same way",
+        f"lung masks: omit them, and the lung is found by {lungs} as on the training scans",
     )
 
 
@@ -35,6 +35,6 @@ def lung_notes(training: dict, lungs: str, *, given: bool) -> list[str]:
         slices = counted(masks, "training slice")
         return [
             f"lung masks were given for {slices}, but not for this scan, whose lung was found by the built-in rule: "
-            "use --lung-masks"
+            "give its mask with --lung-masks"
         ]
     return []

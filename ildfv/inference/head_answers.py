@@ -16,17 +16,17 @@ from ildfv.inference.schema import Head
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
 
-EARLIER = "the predictor was exported by a version that does not state the reason"
+EARLIER = "the predictor was exported by an earlier version, which did not record the reason"
 
 
 def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
     """The results of a head for the scores (m, C) of a volume's slices.
 
-    Patterns of the lung are sought in the lung only: a slice outside it (`in_lung`) shows none, is not among the slices
-    to look at first, and does not contribute to the scan's probability; and no pattern covers more than the lung. The
-    neck and the abdomen may have high scores, because there are few such slices in the training data. Heads that pool
-    slice scores are an exception, because their scan scores must equal those that were calibrated: the score of the
-    scan and its presence then depend on all slices.
+    Patterns can be present in the lung only. A slice outside the lung (`in_lung`) therefore shows no pattern, is not
+    among the slices to look at first, and does not contribute to the scan's probability. The area of a pattern is at
+    most that of the lung. Slices of the neck and the abdomen may have high scores, because the training data contain
+    few of them. Heads that pool slice scores are an exception: their scan scores must equal those that were calibrated,
+    so the score of the scan and its presence depend on all slices.
 
     lung: area of lung on each slice, cm², (m,). has_size: whether the pixel size is known.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FOR, AGAINST = (230, 97, 1), (44, 123, 182)  # orange and blue, distinguishable with colour vision deficiency
 OPACITY = 0.75
-CLIP = 99.5  # percentile of the absolute contributions from which they are drawn in full colour
+CLIP = 99.5  # percentile of absolute contributions; larger ones are drawn in full colour
 SMOOTHING = 2.0  # pixels, standard deviation
 PLAIN = {EITHER: "cannot be decided"}  # words for conformal sets on pages
 COLUMNS = [PLAIN.get(words, words) for words in SETS]
@@ -51,7 +51,7 @@ def prediction_page(prediction: Prediction, *, standalone: bool = True) -> str:
 
 
 def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
-    """The results of a head as text, by name of the place in the template."""
+    """The results of a head as text, by variable of the template."""
     patterns = range(len(prediction.patterns))
     return {
         "name": answer.name,

@@ -18,7 +18,10 @@ def sentence(note: str) -> str:
 
 
 def no_probability(reasons: Mapping[str, str | None]) -> list[str]:
-    """A sentence for each reason why patterns have no probability on the scan. reasons: None for a pattern with one."""
+    """A sentence for each reason why patterns have no probability on the scan.
+
+    reasons: by pattern; None if the pattern has a probability.
+    """
     patterns: dict[str, list[str]] = {}
     for pattern, reason in reasons.items():
         if reason is not None:

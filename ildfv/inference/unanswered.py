@@ -37,7 +37,7 @@ def notes_on_unused(quarantined: Sequence[Unused], scan: Scan, *, alone: bool) -
     series = [unused for unused in quarantined if alone and is_of_patient(unused, scan)]
     notes = []
     if series:
-        notes.append(f"{len(series)} other series cannot be used; the first: {series[0].reason}")
+        notes.append(f"{len(series)} other series cannot be used; reason for the first: {series[0].reason}")
     if nearby:
         files = counted(sum(unused.files for unused in nearby), "file")
         notes.append(f"{files} in the folder of the scan cannot be used, so slices may be missing: {nearby[0].reason}")

@@ -97,7 +97,8 @@ def fit(
     progress.note(f"recipe {chosen}: {what}")
     unused = [f"--{name}" for name, value in (("epochs", epochs), ("patience", patience)) if value is not None]
     if chosen == FEW and unused:
-        progress.note(f"recipe few trains no network and does not use {' and '.join(unused)}, as --recipe paper does")
+        options = " and ".join(unused)
+        progress.note(f"recipe few trains no network, so {options} had no effect: use --recipe paper to train one")
     score_baselines(root, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:

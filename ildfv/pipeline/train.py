@@ -24,7 +24,7 @@ from ildfv.store.models import TENSORS, load_info
 if TYPE_CHECKING:
     from ildfv.train.trainer import TrainResult, TrainSettings
 
-ENOUGH = 2000  # with fewer labelled slices, a trained network is usually worse than descriptors without training
+ENOUGH = 2000  # with fewer labelled slices, a trained network is usually worse than descriptors that need no training
 
 
 def train_network(
@@ -88,8 +88,8 @@ def _few_slices(n: int) -> str:
     if n >= ENOUGH:
         return ""
     return (
-        f"training on {counted(n, 'slice')}: with fewer than about {ENOUGH:,} slices, descriptors without training are "
-        "usually better. Compare with `ildfv fit --recipe few` and the baselines"
+        f"training on {counted(n, 'slice')}: with fewer than about {ENOUGH:,} slices, descriptors that need no "
+        "training are usually better. Compare with `ildfv fit --recipe few` and the baselines"
     )
 
 

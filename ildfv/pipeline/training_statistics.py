@@ -64,7 +64,10 @@ class TrainingStatistics:
         """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians)."""
         rows = _spaced(self.fit, REFERENCE_SLICES)
         values = self._texture(predictor, encoding, rows).likelihood
-        check(bool(np.isfinite(values).any()), f"training slices must have descriptors in the region of {encoding}")
+        check(
+            bool(np.isfinite(values).any()),
+            f"training slices must have descriptors in the region of {encoding}, got none",
+        )
         return _quantiles(values), _range(self._medians(values, rows))
 
     def residuals(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float] | None] | None:

@@ -49,7 +49,10 @@ def writing(folder: Path, *, patience: float = 0.0) -> Iterator[Path]:
 
 
 def _remove_unused(new: list[Path], holder: Path, lock: Path) -> None:
-    """Removes the folders if the first, the lowest, has only the files of the lock, which this process must hold."""
+    """Removes new folders, deepest first, if the deepest contains only the files of the lock.
+
+    This process must hold the lock.
+    """
     folder = new[0]
     if set(folder.iterdir()) <= {holder, lock}:
         for path in (holder, lock):

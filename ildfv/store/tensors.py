@@ -26,7 +26,9 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     except SafetensorError as error:
         raise InputError(f"weights must be a safetensors file, got {path}: {error}") from error
     except TypeError as error:  # NumPy has no such type
-        raise InputError(f"weights must be float32 or another type of NumPy, got {path}: {error}") from error
+        raise InputError(
+            f"weights must have a data type that NumPy supports, such as float32, got {path}: {error}"
+        ) from error
     check_finite(found, path, USE_OTHERS)
     return found
 

@@ -52,7 +52,7 @@ def common_range(pictures: Iterable[Picture]) -> Range:
         low, high, first = min(low, float(a)), max(high, float(b)), first or picture
         if picture.eight_bit != first.eight_bit:
             eight, other = (picture, first) if picture.eight_bit else (first, picture)
-            rule = "all images must be 8-bit (uint8), or none, because types of files differ in units"
+            rule = "either all images or none must be 8-bit (uint8), because other types have other units"
             raise InputError(f"{rule}, got {eight.name} with 8 bits and {other.name} with another type: convert them")
     if first is not None and first.eight_bit:
         return Range(*EIGHT_BIT)

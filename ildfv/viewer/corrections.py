@@ -55,7 +55,7 @@ class Corrections:
         if values is not None:
             check(
                 len(values) == len(PATTERNS) and all(type(v) in (int, type(None)) and v in CELLS for v in values),
-                f"values must be {len(PATTERNS)} values 1, 0 or null, got {values}",
+                f"values must be a list of {len(PATTERNS)} values, each 1, 0 or null, got {values}",
             )
         key = self._key(number, z)
         with self._lock:

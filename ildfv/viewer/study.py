@@ -98,7 +98,7 @@ def open_study(
     """
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:
-        check(len(paths) == 1, f"a workspace must be the only path, got {len(paths)} paths")
+        check(len(paths) == 1, f"a workspace must be given without other paths, got {len(paths)} paths")
         check(codes is None, f"--codes needs a scan, got the workspace {paths[0]}")
         return _workspace_study(paths[0], corrections, predictor)
     rule = "--predictor needs a workspace: for a scan, run `ildfv predict --out` and view the result"

@@ -54,7 +54,9 @@ def test_scans_of_a_person_with_two_identities_are_kept_under_one_of_them_only(t
         assert [scan.source.name for scan in report.prepared] == ["case17.nii.gz", "PAT2"]
         reasons = {left.source.name: left.reason for left in report.quarantined}
         assert reasons["series1"].endswith("case17.nii.gz, which has another patient")
-        assert reasons["series2"].startswith("its patient must have one identity, got a duplicate of ")
+        assert reasons["series2"].startswith(
+            "its patient must have one identity, but a scan of this patient duplicates "
+        )
         assert len(Parts(tmp_path / "out").rows) == 2
     assert len(Slices(tmp_path / "out")) == 12
 

@@ -199,7 +199,7 @@ def test_the_single_slices_of_medseg_are_refused_because_their_patients_are_unkn
     files.nifti(tmp_path / "covid/tr_im.nii.gz", files.chest())
     result, _ = prepare(tmp_path / "covid", tmp_path / "study", "--layout", "medseg")
     assert isinstance(result.exception, InputError)
-    assert "--layout medseg must have the folder rp_im, got none in" in str(result.exception)
+    assert "--layout medseg requires the folder rp_im, got none in" in str(result.exception)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_bags_that_break_a_rule_are_refused():
     with pytest.raises(InputError, match="a bag must be in one group"):
         fit_head("logistic", x, y, np.arange(len(of)) % 7, bags=Bags(MAX, of))
     y[0] = 1 - y[0]
-    with pytest.raises(InputError, match="y must be the label of the bag in all its rows"):
+    with pytest.raises(InputError, match="y must be equal in all rows of a bag"):
         fit_head("logistic", x, y, of // 6, bags=Bags(MAX, of))
     with pytest.raises(InputError, match="bags must have 480 rows, got 479"):
         fit_head("logistic", x, y, of // 6, bags=Bags(MAX, of[1:]))

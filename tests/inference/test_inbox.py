@@ -88,7 +88,7 @@ def test_an_uneven_series_of_another_patient_is_a_failure_and_of_the_same_patien
         uneven[3].unlink()
     (answer,), failed = predict_all([tmp_path / "same"], loaded)
     assert failed == []
-    assert any(note.startswith("1 other series cannot be used; the first: ") for note in answer["notes"])
+    assert any(note.startswith("1 other series cannot be used; reason for the first: ") for note in answer["notes"])
     answers, (failure,) = predict_all([tmp_path / "other"], loaded)
     assert len(answers) == 1
     assert "a scan has no prediction" in failure["reason"]

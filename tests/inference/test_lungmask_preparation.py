@@ -191,4 +191,4 @@ def test_predictions_note_that_training_slices_had_given_masks(tmp_path, inline)
     path = Large.nifti(tmp_path / "ct.nii.gz", Large.chest(seed=77))
     notes = Predictor.load(tmp_path / "predictor").predict(path).notes
     (note,) = [one for one in notes if "lung masks were given for 18 training slices" in one]
-    assert "but not for this scan, whose lung was found by the built-in rule: use --lung-masks" in note
+    assert "but not for this scan, whose lung was found by the built-in rule: give its mask with --lung-masks" in note

@@ -76,7 +76,10 @@ def test_auto_states_that_options_of_training_are_not_used(study, monkeypatch):
         monkeypatch.setattr(recipes, name, lambda *arguments, **options: None)
     monkeypatch.setattr(recipes, "summary", lambda workspace, slices: {})
     assert fit(study.root, patience=3, epochs=2, progress=progress)["recipe"] == "few"
-    assert "recipe few trains no network and does not use --epochs and --patience, as --recipe paper does" in found
+    assert (
+        "recipe few trains no network, so --epochs and --patience had no effect: use --recipe paper to train one"
+        in found
+    )
     found.clear()
     fit(study.root, progress=progress)
     assert not any("trains no network" in text for text in found)

@@ -27,7 +27,7 @@ class Notes:
 def test_training_on_few_slices_is_noted_before_it_starts(root):
     notes = Notes()
     result = train_network(root, name="new", epochs=1, progress=notes, **GIVEN)
-    rule = f"with fewer than about {ENOUGH:,} slices, descriptors without training are usually better"
+    rule = f"with fewer than about {ENOUGH:,} slices, descriptors that need no training are usually better"
     assert notes.found[0].startswith(f"training on 30 slices: {rule}")
     assert result.settings["train"]["epochs"] == 1
     assert "early stopping" not in result.settings

@@ -143,5 +143,5 @@ def test_paths_without_a_scan_are_refused(paths, reason, tmp_path, monkeypatch):
 
 
 def test_a_workspace_is_viewed_alone(workspace, scan):
-    with pytest.raises(InputError, match="a workspace must be the only path, got 2 paths"):
+    with pytest.raises(InputError, match="a workspace must be given without other paths, got 2 paths"):
         open_study([workspace, scan])
