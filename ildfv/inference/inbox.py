@@ -25,7 +25,7 @@ from ildfv.inference.predict import predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
-from ildfv.inference.unanswered import explained_unused, named, notes_on_unused, unanswered
+from ildfv.inference.unanswered import explained_unused, named, notes_on_ignored, notes_on_unused, unanswered
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
@@ -138,6 +138,8 @@ class _Source:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             if self.options.lung_masks is not None:
                 assign_masks(found, self.options.lung_masks, folder, named=self.options.keep_identity)
+            for note in notes_on_ignored(found.ignored):
+                self.progress.note(note)
             chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
                 with self.reported(failed, path, folder, scan):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from ildfv.counted import counted
 from ildfv.datasets.records import Scan, Unused
 from ildfv.inference.pseudonym import pseudonym, pseudonym_of_series
+from ildfv.scans.read_header import NOT_CT
 from ildfv.scans.volumefiles import SUFFIXES
 
 
@@ -29,6 +31,15 @@ def unanswered(quarantined: Iterable[Unused], chosen: Sequence[Scan], *, alone: 
         for unused in quarantined
         if not any(is_nearby(unused, scan) or (alone and is_of_patient(unused, scan)) for scan in chosen)
     ]
+
+
+def notes_on_ignored(ignored: Iterable[Unused]) -> list[str]:
+    """One note for each kind of DICOM object that is not CT, with the number of its files."""
+    files: Counter[str] = Counter()
+    for unused in ignored:
+        if unused.reason.startswith(NOT_CT):
+            files[unused.reason] += unused.files
+    return [f"{counted(number, 'file')} ignored: {reason}" for reason, number in files.items()]
 
 
 def notes_on_unused(quarantined: Sequence[Unused], scan: Scan, *, alone: bool) -> list[str]:

@@ -29,6 +29,7 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
 CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set
+NOT_CT = "not CT: "  # start of the reason why another kind of image is ignored
 DICOM_ROOT = "1.2.840.10008."  # prefix of all UIDs that DICOM defines
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax
 
@@ -141,14 +142,14 @@ def _classified(path: Path, dataset, pixel_bytes: int) -> Header:
             problem = f"RT Structure Set must be valid DICOM, got {format_error(error)}"
             return Header(path, "contours", series, problem=problem)
     if kind not in CT and kind not in SEGMENTATION:
-        return Header(path, "other", ignored=f"not CT: {_class_name(kind)}")
+        return Header(path, "other", ignored=f"{NOT_CT}{_class_name(kind)}")
     if kind in CT and (reason := no_slice(dataset)):
         return Header(path, "other", series, ignored=f"not a slice of a scan: {reason}")
     if not series and kind in CT:
         raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
-        return Header(path, "other", series, ignored=f"not CT: Modality {modality}")
+        return Header(path, "other", series, ignored=f"{NOT_CT}Modality {modality}")
     what, read = ("segmentation", segmentation_header) if kind in SEGMENTATION else ("ct", ct_header)
     try:
         return read(path, dataset, series, pixel_bytes)

@@ -13,6 +13,7 @@ from scan_files import ScanFiles
 
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.predictor import Predictor
+from ildfv.progress import Lines
 
 
 def refused(folder, *sources: Path) -> list[str]:
@@ -136,3 +137,14 @@ def test_an_unexpected_error_is_reported_and_the_next_scan_is_answered(folder, t
     answers, failed = predict_all([tmp_path / "a", tmp_path / "b"], folder)
     assert len(answers) == 1
     assert failed[0]["reason"].startswith("unexpected RuntimeError: broken lines (")
+
+
+def test_images_that_are_not_ct_are_counted_in_a_note(folder, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ildfv")
+    for number in range(2):
+        ScanFiles.series(tmp_path / "in" / f"p{number}", ScanFiles.chest(3, seed=number), patient=f"P-{number}")
+    mr = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"}
+    ScanFiles.series(tmp_path / "in" / "mr", ScanFiles.chest(3), patient="P-7", **mr)
+    answers, failed = predict_all([tmp_path / "in"], folder, progress=Lines())
+    assert (len(answers), failed) == (2, [])
+    assert "3 files ignored: not CT: MR Image Storage" in caplog.text
