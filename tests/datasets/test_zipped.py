@@ -106,7 +106,7 @@ def test_the_same_path_in_another_archive_is_another_scan(tmp_path, files, inlin
 def test_archives_in_a_folder_are_reported_and_not_read_without_the_option(tmp_path, cohort):
     archive = zipped(cohort / "anna")
     (unused,) = [one for one in discover(cohort).quarantined if one.source == archive]
-    assert "one in a folder only with `prepare --packed`" in unused.reason
+    assert "in a folder is read only with `prepare --packed`" in unused.reason
 
 
 def test_a_preview_shows_pairs_in_archives_and_leaves_nothing_behind(tmp_path, cohort, monkeypatch):

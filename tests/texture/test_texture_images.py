@@ -114,5 +114,5 @@ def test_a_fit_refuses_images_of_which_only_some_are_8_bit():
     values = np.full((4, 4), 7, np.float32)
     one, other = Picture(values, True, "a"), Picture(values, False, "b")
     assert common_range([one, one]) == Range(0, 255)
-    with pytest.raises(InputError, match=r"all images must be 8-bit .uint8., or none, .* got a with 8 bits and b with"):
+    with pytest.raises(InputError, match=r"all images or none must be 8-bit .uint8., .* got a with 8 bits and b with"):
         common_range([other, one])
