@@ -27,7 +27,8 @@ def lung_notes(training: dict, lungs: str, *, given: bool) -> list[str]:
     """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
     if given:
         before = training.get("given_lung_masks", 0)
-        return [f"the lung was taken from the given mask, as on {counted(before, 'training slice')}"]
+        how = f"as on {counted(before, 'training slice')}" if before else "but by the built-in rule on training slices"
+        return [f"the lung was taken from the given mask, {how}"]
     if lungs != RULE:
         return [f"the lung was found by {lungs}, as on the training slices"]
     masks = training.get("given_lung_masks")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,6 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.windows import GRID
 
 COUNTS, SCALED = "counts", "scaled counts"  # targets of heads
-FOLD = re.compile(r"--fold \d+")
 KNOTS = 33  # maximum number of points of a curve from score to pixels
 FEWEST_SCANS = 5  # minimum number of scans for an estimate of the error
 SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients with a pattern; 0.9 would need 9
@@ -86,13 +84,16 @@ class HeldOut:
             results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]
         )
 
-    def pooled(self, system: str, folds: Sequence[int], target: str, how: str) -> dict[str, Any]:
-        """The fields of a head that is fitted on all patients, from the cross-validation scores of all folds."""
+    def pooled(self, system: str, folds: Sequence[int], target: str, how: Callable[[int], str]) -> dict[str, Any]:
+        """The fields of a head that is fitted on all patients, from the cross-validation scores of all folds.
+
+        how: from a fold to the command that scores the system on this fold, for the error.
+        """
         missing = sorted(set(folds) - set(self.folds(system)))
         check(
             not missing,
             f"--all-patients needs results of {system} for every fold, got none for {', '.join(map(str, missing))}: "
-            f"run `{FOLD.sub(f'--fold {missing[0] if missing else 0}', how)}`"
+            f"run `{how(missing[0] if missing else 0)}`"
             + (", and likewise for the others" if len(missing) > 1 else ""),
         )
         predictions = [self.scored[system, fold][1] for fold in folds]

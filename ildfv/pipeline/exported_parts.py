@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Export:
         found = (
             self.held_out.of_fold(results, target)
             if self.everyone is None
-            else self.held_out.pooled(system.name, every, target, system.how)
+            else self.held_out.pooled(system.name, every, target, lambda fold: replace(system, fold=fold).how)
         )
         for encoding in system.encodings:
             self._add_encoding(encoding)

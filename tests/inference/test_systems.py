@@ -169,7 +169,7 @@ def test_export_fits_all_patients_and_takes_decisions_from_cross_validation(few,
 
 
 def test_export_of_all_patients_requires_every_fold(few, tmp_path):
-    with pytest.raises(InputError, match=r"needs results of .*-ridge for every fold, got none for 0: run `ildfv reg"):
+    with pytest.raises(InputError, match=r"-ridge for every fold, got none for 0: run `ildfv reg.* --fold 0`"):
         export_predictor(few.root, tmp_path / "p", layer=FEW, region="lung", head=["ridge"], all_patients=True)
 
 

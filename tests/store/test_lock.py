@@ -7,7 +7,7 @@ from ildfv.store.lock import writing
 
 
 def refused(folder, written=""):
-    """Locks a folder, writes a path beside its content and fails."""
+    """Raises InputError while the folder is locked. written: a folder to create first, relative to that folder."""
 
     def fail():
         if written:
