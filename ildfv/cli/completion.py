@@ -51,6 +51,12 @@ def joined_layers(context: typer.Context, incomplete: str) -> list[str]:
     return _joined(encoded_layers(context, ""), incomplete)
 
 
+def systems(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the systems with results in the workspace, without baselines."""
+    names = (path.stem.rpartition("-fold-")[0] for path in sorted(_workspace(context).glob("results/*-fold-*.json")))
+    return _beginning((name for name in names if name.startswith(("fv-", "cnn-"))), incomplete)
+
+
 def _joined(names: Iterable[str], incomplete: str) -> list[str]:
     """The names that complete the last name of `incomplete`, which may follow other names and a plus sign."""
     before, plus, last = incomplete.rpartition("+")

@@ -11,7 +11,7 @@ from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 
-NUMBERS = compile(r"([-+−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation or p; or –
+NUMBERS = compile(r"([-+*−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation, p or star; or –
 GAP = 2  # characters between columns, including one for the border of rich
 WORD = 24  # characters; longer words are broken
 LONG = 16  # characters; longer words may be broken after a separator

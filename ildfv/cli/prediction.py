@@ -26,10 +26,18 @@ NOT_PREDICTED = 1  # exit code if a scan could not be predicted
 def export(
     workspace: o.Workspace = o.HERE,
     out: Annotated[Path, typer.Option(help="Folder for the predictor.")] = Path("predictor"),
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of a system as printed by fit or regress; repeat the option to export several heads.",
+            show_default="systems on the newest encoding",
+            autocompletion=completion.systems,
+        ),
+    ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Layer; repeat the option to export several heads.",
+            help="Instead of --system: layer; repeat the option to export several heads.",
             show_default="layer of the newest encoding",
             autocompletion=completion.encoded_layers,
         ),
@@ -72,7 +80,7 @@ def export(
 ) -> None:
     """Export trained and scored systems as a predictor: a folder without patient data.
 
-    Example: `ildfv export -w study --layer conv1 --layer fc6 --cnn --out my-predictor`
+    Example: `ildfv export -w study --system fv-filters+patches-lung-ridge --all-patients --out my-predictor`
     """
     check_study(workspace)
     check_region_name(region)
@@ -82,6 +90,7 @@ def export(
         workspace,
         out,
         fold=fold,
+        system=system or (),
         layer=layer,
         region=region,
         head=head or (),

@@ -17,7 +17,8 @@ from ildfv.pipeline.expected import HeldOut
 from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.exported_parts import Export
 from ildfv.pipeline.split import load_folds, split_slices
-from ildfv.pipeline.systems import chosen
+from ildfv.pipeline.system_names import CNN_PREFIX
+from ildfv.pipeline.systems import by_name, chosen
 from ildfv.pipeline.training_statistics import how_prepared
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -28,6 +29,7 @@ def export_predictor(
     out: Path,
     *,
     fold: int | None = None,
+    system: Sequence[str] = (),
     layer: str | Sequence[str] | None = None,
     region: str = "slice",
     head: Sequence[str] = (),
@@ -50,6 +52,9 @@ def export_predictor(
         The workspace, and the folder of the predictor: new, empty, or a predictor that is replaced.
     fold : int, optional
         The held-out fold; by default the fold of the newest encoding. With `all_patients`, the fold of the network.
+    system : sequence of str
+        Names of systems as in the results, such as "fv-filters-lung-ridge" or "cnn-cnnf". Excludes `layer`, `head`,
+        `bags` and `cnn`.
     layer : str or sequence of str, optional
         Layers whose Fisher vectors are exported, each with one or more heads. "filters+patches" concatenates two
         layers. By default the layer of the newest encoding.
@@ -84,8 +89,19 @@ def export_predictor(
     slices, folds = workspace.slices(), load_folds(workspace)
     preparation = how_prepared(slices)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
+    check(
+        not system or not (layers or head or bags or cnn is not None),
+        "system must be given without layer, head, bags and cnn, which its name contains: omit them",
+    )
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
-    systems = [] if only_network else chosen(workspace, layers, region, head, fold, poolings_of(slices, bags))
+    networks = [name.removeprefix(CNN_PREFIX) for name in system if name.startswith(CNN_PREFIX)]
+    regressions = [name for name in system if not name.startswith(CNN_PREFIX)]
+    if system:
+        systems = by_name(workspace, regressions, fold) if regressions else []
+    elif only_network:
+        systems = []
+    else:
+        systems = chosen(workspace, layers, region, head, fold, poolings_of(slices, bags))
     held_out_fold = systems[0].fold if systems else fold or 0
     export = Export(
         workspace,
@@ -100,6 +116,10 @@ def export_predictor(
     )
     for one in systems:
         export.add(one)
-    export.add_networks(cnn)
-    info, tensors = export.finished(primary)
+    if system:
+        for name in networks:
+            export.add_network(name)
+    else:
+        export.add_networks(cnn)
+    info, tensors = export.finished(primary or (system[0] if system else None))
     return write_predictor(out, info, tensors, model_card)

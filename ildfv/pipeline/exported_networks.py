@@ -106,6 +106,11 @@ class Networks:
 
         return Activations(self._networks[name], layer)
 
+    def add_trained(self, fold: int, name: str) -> None:
+        """Adds the trained network of this name, unless it is already added."""
+        if name not in self.found:
+            self._add_trained(name, newest_model(self.workspace, fold, name))
+
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
         """Names of the added networks that were trained in the workspace.
 

@@ -24,6 +24,7 @@ from ildfv.pipeline.expected import HeldOut, head_target
 from ildfv.pipeline.exported_models import estimators_of, name_of, tensors_of
 from ildfv.pipeline.exported_networks import Networks
 from ildfv.pipeline.split import Split
+from ildfv.pipeline.system_names import CNN_PREFIX
 from ildfv.pipeline.systems import System
 from ildfv.pipeline.training_statistics import TrainingStatistics
 from ildfv.pipeline.units import labelled_patterns, units_of
@@ -125,19 +126,22 @@ class Export:
         """Adds the outputs of the trained networks as heads. With cnn=None, only scored networks are added."""
         if cnn is False:
             return
-        trained = self.networks.trained(self.split.fold, wanted=bool(cnn))
-        for name in trained:
-            system = f"cnn-{name}"
-            if cnn is None and self.split.fold not in self.held_out.folds(system):
-                continue
-            results = self.held_out.of(system, self.split.fold, f"ildfv train --fold {self.split.fold} --name {name}")
-            self.networks.keep_whole(name)
-            trained_for = results.settings["train"]
-            target = head_target(trained_for["target"], trained_for["threshold"], results.threshold, self.slices.grids)
-            found = self.held_out.of_fold(results, target)
-            self.heads.append(
-                Head(name=system, kind=CNN, target=target, network=name, unlabelled=self._unlabelled, **found)
-            )
+        for name in self.networks.trained(self.split.fold, wanted=bool(cnn)):
+            if cnn or self.split.fold in self.held_out.folds(f"{CNN_PREFIX}{name}"):
+                self.add_network(name)
+
+    def add_network(self, name: str) -> None:
+        """Adds the outputs of the trained network of this name as a head."""
+        fold, system = self.split.fold, f"{CNN_PREFIX}{name}"
+        results = self.held_out.of(system, fold, f"ildfv train --fold {fold} --name {name}")
+        self.networks.add_trained(fold, name)
+        self.networks.keep_whole(name)
+        trained_for = results.settings["train"]
+        target = head_target(trained_for["target"], trained_for["threshold"], results.threshold, self.slices.grids)
+        found = self.held_out.of_fold(results, target)
+        self.heads.append(
+            Head(name=system, kind=CNN, target=target, network=name, unlabelled=self._unlabelled, **found)
+        )
 
     def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
         """(the content of predictor.json without the checksum, the tensors)."""

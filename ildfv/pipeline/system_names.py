@@ -15,6 +15,7 @@ from typing import Any
 from ildfv.estimators.bags import NOISY_OR
 from ildfv.pipeline.choices import AUTO, LINEAR, OFF, USUAL_TARGET
 
+CNN_PREFIX = "cnn-"  # of the names of systems that are the outputs of a network
 FOLDER = "regression"  # name of the folder of a regression with default choices, and start of all other names
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ildfv.errors import check
-from ildfv.pipeline.choices import HEADS, LINEAR, SLICE
+from ildfv.pipeline.choices import HEADS, LINEAR, REGIONS, SLICE
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED
 from ildfv.pipeline.system_names import FOLDER, Choices, system_name
@@ -84,6 +84,30 @@ def chosen(
         for layer, where in pairs
         for model, choices in _selected(workspace, layer, where, last.fold, heads, poolings)
     ]
+
+
+def by_name(workspace: Workspace, names: Sequence[str], fold: int | None) -> list[System]:
+    """The systems of the given names, in this order. InputError: one is not fitted, or is out of date.
+
+    fold: by default the fold of the newest encoding.
+    """
+    fold = newest(workspace, fold).fold
+    models = {system_name(model): model for model in sorted(workspace.encodings_dir.glob(f"*/fold-{fold}/{FOLDER}*"))}
+    found = []
+    for name in names:
+        fitted = name in models and has_model(models[name]) and "regress" in load_info(models[name])
+        known = ", ".join(models) or "none"
+        check(fitted, f'system must be a fitted regression of fold {fold}, got "{name}": choose one of {known}')
+        layer, region = _layer_and_region(models[name].parent.parent.name)
+        choices = Choices.recorded(load_info(models[name])["regress"])
+        found.append(_current(workspace, layer, region, fold, models[name], choices))
+    return found
+
+
+def _layer_and_region(folder: str) -> tuple[str, str]:
+    """("filters+patches", "lung") of the name of a folder such as filters+patches-lung."""
+    region = next((one for one in REGIONS if folder.endswith(f"-{one}")), SLICE)
+    return folder.removesuffix(f"-{region}"), region
 
 
 def _kind(head: str) -> str:

@@ -16,6 +16,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.order import finished_last, record
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, load_folds, split_slices
+from ildfv.pipeline.system_names import CNN_PREFIX
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of
@@ -76,7 +77,7 @@ def train_network(
         workspace,
         slices,
         split,
-        system=f"cnn-{name}",
+        system=f"{CNN_PREFIX}{name}",
         validation_scores=scores["validation"],
         test_scores=scores["test"],
         settings=_recorded(chosen, trained),

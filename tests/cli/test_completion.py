@@ -98,6 +98,14 @@ def test_layers_of_later_commands_are_those_that_are_encoded(completed, folder):
     assert completed("ildfv similar scan -w study --layer fi", folder) == ["filters"]
 
 
+def test_systems_are_those_with_results_except_baselines(completed, folder):
+    for name in ("fv-conv1-fold-0", "fv-conv1-fold-1", "fv-conv1-lung-ridge-fold-0", "cnn-cnnf-fold-0"):
+        touch(folder / f"study/results/{name}.json")
+    touch(folder / "study/results/baseline-p15-fold-0.json")
+    assert completed("ildfv export -w study --system ", folder) == ["cnn-cnnf", "fv-conv1", "fv-conv1-lung-ridge"]
+    assert completed("ildfv export -w study --system fv-conv1-", folder) == ["fv-conv1-lung-ridge"]
+
+
 def test_completion_loads_neither_torch_nor_numpy():
     code = "import sys; from ildfv.cli import app, completion; print({'torch', 'numpy', 'pydicom'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,107 @@
+"""Tables of `fit`: the AUC of each system over all folds, and its difference from the best baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ildfv.cli import output
+from ildfv.counted import counted
+from ildfv.evaluation.baselines import BEATS, MEAN, PREFIX, is_baseline
+from ildfv.pipeline.used_inputs import described
+
+
+def show(result: dict, *, with_inputs: bool) -> str | None:
+    """Prints the result of `pipeline.recipes.fit`. Returns the name of the system with the highest mean AUC, or None.
+
+    with_inputs: whether to print the inputs that each head used.
+    """
+    systems = sorted(result["systems"].items(), key=_rank)
+    patterns = list(next(iter(result["systems"].values()))["auc"])
+    by_scan = " per scan" if result.get("unit") == "scan" else ""
+    data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
+    output.table(
+        f"Recipe {result['recipe']}, AUC{by_scan} (95 %): {data}",
+        ["system", *map(stacked, patterns), "mean"],
+        [(name, *auc_cells(one)) for name, one in systems],
+        caption=_tested(result),
+    )
+    if result["supported"] and not any(one["mean_auc_interval"] for _, one in systems):
+        output.table(
+            f"Mean AUC (95 %) of the patterns with enough patients: {', '.join(result['supported'])}",
+            ["system", "mean"],
+            [
+                (name, output.above_interval(one["supported_mean_auc"], one["supported_mean_auc_interval"]))
+                for name, one in systems
+            ],
+        )
+    against = result["against_baseline"]
+    if against:
+        output.table(
+            "AUC minus that of the best baseline (95 %, paired by patient)",
+            ["system", *map(stacked, patterns), "mean"],
+            difference_rows(against, [name for name, _ in systems if not is_baseline(name)], [*patterns, MEAN]),
+            caption="* The system beats the best baseline: the whole interval is above 0. The best baseline has the "
+            f"highest AUC on these slices: {best_baselines(against)}.",
+        )
+    if with_inputs:
+        for name, inputs in result["inputs"].items():
+            output.out.print(f"inputs of {name}: {described(inputs)}")
+    return next((name for name, _ in systems if not is_baseline(name)), None)
+
+
+def auc_cells(system: dict) -> list[str]:
+    """The AUC of each pattern and the mean AUC of a system, each above its interval."""
+    rows = [(system["auc"][pattern], system["auc_interval"][pattern]) for pattern in system["auc"]]
+    return [output.above_interval(*row) for row in (*rows, (system["mean_auc"], system["mean_auc_interval"]))]
+
+
+def difference_rows(against: Sequence[dict], systems: Sequence[str], measures: Sequence[str]) -> list[list[str]]:
+    """One row per system, with a cell per measure.
+
+    against: `against_baseline` of `pipeline.recipes.fit`. A measure without a difference has the cell "–".
+    """
+    cells = {(one["system"], one["measure"]): _difference(one) for one in against}
+    return [[name, *(cells.get((name, measure), "–") for measure in measures)] for name in systems]
+
+
+def best_baselines(against: Sequence[dict]) -> str:
+    """Such as "histogram (ground glass, emphysema), haa (honeycomb), mean-density (mean)"."""
+    measures: dict[str, list[str]] = {}
+    for measure, baseline in {one["measure"]: one["baseline"] for one in against}.items():
+        measures.setdefault(baseline.removeprefix(PREFIX), []).append("mean" if measure == MEAN else measure)
+    return ", ".join(f"{baseline} ({', '.join(names)})" for baseline, names in measures.items())
+
+
+def stacked(pattern: str) -> str:
+    """The name of a pattern with one word per line, for narrow columns."""
+    return pattern.replace(" ", "\n")
+
+
+def _difference(one: dict) -> str:
+    """Such as "*+0.199" above "+.11,+.31"; the star marks a system that beats the baseline."""
+    if one["difference"] is None:
+        return "–"
+    star = "*" if one["outcome"] == BEATS else ""
+    interval = (
+        "" if one["interval"] is None else "\n" + ",".join(_signed(x, 2).replace("0.", ".") for x in one["interval"])
+    )
+    return f"{star}{_signed(one['difference'], 3)}{interval}"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0: no "-0.00"
+
+
+def _rank(item: tuple[str, dict]) -> tuple[bool, float]:
+    """Systems before baselines, and each of them by decreasing mean AUC."""
+    name, one = item
+    mean = one["mean_auc"] if one["mean_auc"] is not None else one["supported_mean_auc"]
+    return is_baseline(name), -(mean if mean is not None else -1.0)
+
+
+def _tested(result: dict) -> str:
+    by_scan = result.get("unit") == "scan"
+    tested = counted(result["scans"], "scan") if by_scan else counted(result["slices"], "slice")
+    rule = "labels of scans, measures per scan" if by_scan else f"T = {result['threshold']}"
+    folds, patients = counted(len(result["folds"]), "fold"), counted(result["patients"], "patient")
+    return f"{folds} pooled: {tested} of {patients}, {rule}; intervals are from resampled patients"
