@@ -15,7 +15,7 @@ def show(result: dict, *, with_inputs: bool) -> str | None:
 
     with_inputs: whether to print the inputs that each head used.
     """
-    systems = sorted(result["systems"].items(), key=_rank)
+    systems = list(result["systems"].items())  # by decreasing mean AUC, then the baselines
     patterns = list(next(iter(result["systems"].values()))["auc"])
     by_scan = " per scan" if result.get("unit") == "scan" else ""
     data = "PHANTOM data, not clinical" if result["data"] == "phantom" else "user data"
@@ -90,13 +90,6 @@ def _difference(one: dict) -> str:
 
 def _signed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0: no "-0.00"
-
-
-def _rank(item: tuple[str, dict]) -> tuple[bool, float]:
-    """Systems before baselines, and each of them by decreasing mean AUC."""
-    name, one = item
-    mean = one["mean_auc"] if one["mean_auc"] is not None else one["supported_mean_auc"]
-    return is_baseline(name), -(mean if mean is not None else -1.0)
 
 
 def _tested(result: dict) -> str:

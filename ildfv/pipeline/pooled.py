@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.baselines import worth_comparing
+from ildfv.evaluation.baselines import is_baseline, worth_comparing
 from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.results import evaluate
@@ -40,12 +40,19 @@ def pool(scored: list[Scored]) -> Pool:
 
 
 def pooled_results(workspace: Workspace, slices: Slices, systems: Pool) -> list[Results]:
-    """The results of each system over all its folds."""
+    """The results of each system over all its folds, by decreasing mean AUC, and the baselines after the systems."""
     settings = workspace.settings
-    return [
+    results = [
         evaluate([p for _, p in parts], data=slices.data, threshold=settings.threshold, seed=settings.seed, settings={})
         for parts in systems.values()
     ]
+    return sorted(results, key=_rank)
+
+
+def _rank(results: Results) -> tuple[bool, float]:
+    overall = results.overall
+    mean = overall.mean_auc if overall.mean_auc is not None else overall.supported_mean_auc
+    return is_baseline(results.system), 0.0 if mean is None else -mean
 
 
 def pooled_comparisons(systems: Pool, seed: int) -> list[Comparison]:

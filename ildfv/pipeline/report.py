@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,8 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         comparisons=[*comparisons, *(c for tests in single.values() for c in tests)],
         examples=_examples(workspace, slices, current, scored),
         experiments=documents,
-        settings={
-            "workspace": public_settings(workspace),
-            "systems": {name: _settings(results) for name, results in current.items()},
-        },
+        settings={"workspace": public_settings(workspace)},
+        system_settings=_by_system(current.values()),
         versions=versions(),
         seconds=seconds or {},
         notes=notes,
@@ -101,9 +99,14 @@ def public_settings(workspace: Workspace) -> dict:
     return workspace.settings.model_dump(exclude={"salt", "folds"})
 
 
-def _settings(results: Results) -> dict:
-    """The settings of a system, without those that the page shows in other tables."""
-    return {name: value for name, value in results.settings.items() if name not in ("versions", "slices")}
+def _by_system(results: Iterable[Results]) -> dict[str, dict[int, dict]]:
+    """By system and fold, the settings of the results, without those that the page shows in other tables."""
+    found: dict[str, dict[int, dict]] = {}
+    for one in results:
+        settings = {name: value for name, value in one.settings.items() if name not in ("versions", "slices")}
+        for fold in one.folds:
+            found.setdefault(one.system, {})[fold] = settings
+    return found
 
 
 def _examples(

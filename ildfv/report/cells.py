@@ -133,6 +133,29 @@ def groups(settings: Mapping) -> list[tuple[str, dict]]:
     return tables
 
 
+def over_folds(settings: Mapping[int, Mapping]) -> dict[str, list[tuple[str, object]]]:
+    """By dotted name of a setting, its values, each with the folds that have it; "" if all folds have the same value.
+
+    settings: by fold, the nested settings of one system.
+    """
+    by_fold = {fold: dict(flat(one)) for fold, one in settings.items()}
+    names = dict.fromkeys(name for one in by_fold.values() for name in one)
+    return {name: _values({fold: one[name] for fold, one in by_fold.items() if name in one}) for name in names}
+
+
+def _values(by_fold: Mapping[int, object]) -> list[tuple[str, object]]:
+    distinct: list[tuple[list[int], object]] = []
+    for fold, value in by_fold.items():
+        same = next((folds for folds, known in distinct if known == value), None)
+        if same is None:
+            distinct.append(([fold], value))
+        else:
+            same.append(fold)
+    if len(distinct) == 1:
+        return [("", distinct[0][1])]
+    return [(f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}", value) for folds, value in distinct]
+
+
 def flat(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
     """(dotted name, value) of each of the nested settings, in their order."""
     for key, value in settings.items():

@@ -142,8 +142,9 @@ class ReportContent:
     `evaluation.statistics`. folds: rows of `Folds.table()`. results: of any number of systems and folds. examples_rule:
     how `examples` were selected; "" if by RULE. figures: shown below the experiments. label_maps_note: how the slices
     of `label_maps` were selected, and where the label maps of all slices are stored. settings: nested mappings of plain
-    values. seconds: wall time of each step. notes: sentences. made: date and time as text. unit: "scan" if scans are
-    labelled as a whole, otherwise "slice".
+    values. system_settings: by system and fold, the settings of each result, as nested mappings. seconds: wall time of
+    each step. notes: sentences. made: date and time as text. unit: "scan" if scans are labelled as a whole, otherwise
+    "slice".
     """
 
     data: str
@@ -159,6 +160,7 @@ class ReportContent:
     label_maps_note: str = ""
     experiments: Sequence[TableDocument] = ()
     settings: Mapping = field(default_factory=dict)
+    system_settings: Mapping[str, Mapping[int, Mapping]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()

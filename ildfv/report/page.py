@@ -30,6 +30,7 @@ from ildfv.report.cells import (
     extent,
     groups,
     measure_name,
+    over_folds,
     p_value,
     paired_rows,
     percent,
@@ -88,6 +89,7 @@ def render(content: ReportContent) -> str:
             rule=content.examples_rule or RULE,
             verdicts=VERDICTS,
             tables=[*groups(content.settings), ("Versions", content.versions)],
+            system_tables={name: over_folds(folds) for name, folds in content.system_settings.items()},
             measure=measure_name,
             mark=mark,
         )
