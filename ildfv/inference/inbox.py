@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from ildfv.counted import counted
 from ildfv.datasets.classify import ZIPPED
 from ildfv.datasets.lung_masks import assign_masks, check_folder_of_masks
-from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.datasets.records import Scan, Unused
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
-from ildfv.inference.chosen_series import choose, identity_of
+from ildfv.inference.chosen_series import identity_of, jobs
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.file_position import FilePositions
 from ildfv.inference.given_masks import check_masks
@@ -25,7 +25,7 @@ from ildfv.inference.predict import predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
-from ildfv.inference.unanswered import explained_unused, named, notes_on_ignored, notes_on_unused, unanswered
+from ildfv.inference.unanswered import explained_unused, named, notes_on_ignored
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
@@ -138,11 +138,12 @@ class _Source:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             if self.options.lung_masks is not None:
                 assign_masks(found, self.options.lung_masks, folder, named=self.options.keep_identity)
-            for note in notes_on_ignored(found.ignored):
+            chosen, lost = jobs(found, path, self.options.series, alone=not archives)
+            for note in notes_on_ignored(found.ignored, lost):
                 self.progress.note(note)
-            chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
                 with self.reported(failed, path, folder, scan):
+                    check(not scan.no_mask, scan.no_mask)
                     shown = str(scan.source).replace(str(folder), self.options.shown or str(path), 1)
                     notes = [*self.options.notes, *notes]
                     answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
@@ -216,21 +217,6 @@ def _unexpected(error: Exception) -> str:
     """The message for an unexpected error, with the line of code that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
-
-
-def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
-    """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`."""
-    unused = found.quarantined
-    if all(scan.grey is not None for scan in found.scans) and found.scans:
-        check(series is None, f"--series must be omitted for images, got {series}")
-        return [(scan, []) for scan in found.scans], unused
-    if len({scan.patient for scan in found.scans}) > 1 and series is None:
-        every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
-        return every, unanswered(unused, found.scans, alone=False)
-    scan, notes = choose(found, series, path)
-    if series is not None:  # the user wants this series only
-        return [(scan, notes)], []
-    return [(scan, [*notes, *notes_on_unused(unused, scan, alone=True)])], unanswered(unused, [scan], alone=True)
 
 
 def _answer(
