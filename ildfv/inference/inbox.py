@@ -161,6 +161,7 @@ class _Source:
 
         folder: the folder with the unpacked files of `path`. scan: the scan that is predicted.
         """
+        missing = None
         try:
             yield
         except (InputError, MissingPackageError) as error:
@@ -171,12 +172,12 @@ class _Source:
                 "out-of-memory",
             )
         except Exception as error:  # one scan must not end the run
-            reason = _of_file(error) or _unexpected(error)
+            reason, missing = _of_file(error) or _unexpected(error), getattr(error, "filename", None)
         else:
             return
         input_ = Unused(path, reason) if scan is None and path != self.given else scan  # an archive has no pseudonym
         name = {} if input_ is None else self.name(input_, path, folder or path, failed)
-        failed.append(self.failure(reason, path, folder or path, **name))
+        failed.append(self.failure(reason, path, folder or path, missing=missing, **name))
 
     def name(self, input_: Scan | Unused, path: Path, folder: Path, failed: Sequence[dict]) -> dict[str, Any]:
         """The fields of an entry of `failed` that identify the input, also without `keep_identity`.
@@ -189,15 +190,16 @@ class _Source:
         position = self.positions.of(*inside)
         return named(input_, failed) | ({} if position is None else {"position": position})
 
-    def failure(self, reason: str, path: Path, folder: Path, **name: Any) -> dict:
+    def failure(self, reason: str, path: Path, folder: Path, *, missing: str | None = None, **name: Any) -> dict:
         """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `named`.
 
-        Without `keep_identity`, the names of files are removed, because they may identify the patient.
+        missing: a file in the reason that may no longer exist. Without `keep_identity`, the names of files are removed,
+        because they may identify the patient.
         """
         shown = self.options.shown or str(self.given)
-        reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         if not self.options.keep_identity:
-            reason = without_names(reason, folder, self.given, self.options.lung_masks or folder)
+            reason = without_names(reason, folder, self.given, self.options.lung_masks or folder, missing=missing)
+        reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         return {"source": shown, **name, "reason": reason}
 
 

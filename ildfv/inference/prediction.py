@@ -165,12 +165,11 @@ class Prediction:
         found = self.predictor
         return f"ildfv {found['ildfv']}, predictor {found['checksum'][:12]}, {found['data']} data"
 
-    def extent_cm2(self, answer: HeadAnswer) -> tuple[float, float] | None:
+    def extent_cm2(self, answer: HeadAnswer) -> list[float] | None:
         """The smallest and largest area of `extent` on the training slices; None if it is not an area."""
         if self.training_pixel is None or not isinstance(answer.extent, int) or answer.pooling:
             return None
-        low, high = (answer.extent * side**2 / 100 for side in self.training_pixel)
-        return low, high
+        return [answer.extent * side**2 / 100 for side in self.training_pixel]
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON values; undefined numbers are None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ildfv.patterns import extent_text
 
@@ -43,7 +43,7 @@ def no_area(reasons: Mapping[str, str | None]) -> list[str]:
     return [f"No area of {enumerated(names)}: {reason}." for reason, names in _by_reason(reasons).items()]
 
 
-def present_means(extent: int | str | None, cm2: tuple[float, float] | None) -> str:
+def present_means(extent: int | str | None, cm2: Sequence[float] | None) -> str:
     """A sentence on the extent T with which a pattern was present on a training slice; "" if it is unknown."""
     if extent is None:
         return ""
