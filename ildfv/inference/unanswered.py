@@ -42,8 +42,8 @@ def other_images(found: Discovery) -> list[Unused]:
 
     For a patient with a CT scan, they are not missed: a PET/CT study also contains PET images, for example.
     """
-    patients = {one.patient for one in (*found.scans, *found.quarantined) if one.patient}
-    return [unused for unused in found.ignored if unused.other_image and unused.patient not in patients]
+    patients = {scan.patient for scan in found.scans} | {unused.patient for unused in found.quarantined}
+    return [unused for unused in found.ignored if unused.other_image and unused.patient not in patients - {""}]
 
 
 def several(unused: Sequence[Unused]) -> bool:
