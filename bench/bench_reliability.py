@@ -78,7 +78,7 @@ def judged(predictor: Predictor, volume: Volume) -> tuple[str, list[str]]:
         check_lung(lung, volume.pixel_area)
     except InputError as error:
         return "refused", [str(error)]
-    slices = SliceBatch(np.stack([windowed(volume.hu[z]) for z in rows]), volume.pixel_area)
+    slices = SliceBatch(np.stack([windowed(volume.hu[z]) for z in rows]), volume.paper_pixel_area)
     found = statements(predictor, volume, slices, lung * volume.pixel_area / 100)
     return ("warned" if found[0].startswith("The scan differs") else "accepted"), found
 

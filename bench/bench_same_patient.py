@@ -74,7 +74,7 @@ def prints(volume: Volume) -> np.ndarray:
     """The prints of at most SLICES slices that show lung, (m, 4096)."""
     rows = np.unique(np.linspace(0, len(volume.hu) - 1, SLICES).astype(int))
     images = np.stack([windowed(volume.hu[z]) for z in rows])
-    found = lung_prints(images, lungs_of(images, np.full(len(images), volume.pixel_area)))
+    found = lung_prints(images, lungs_of(images, np.full(len(images), volume.paper_pixel_area)))
     return found[found.any(axis=1)]
 
 

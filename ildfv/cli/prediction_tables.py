@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ildfv.cli import output
 from ildfv.counted import counted
-from ildfv.inference.sentences import answered, no_probability, sentence
+from ildfv.inference.sentences import answered, no_area, no_probability, sentence
 
 HEADINGS = ("pattern", "present", "slices", "probability", "highest\non a slice", "area,\ncm²", "look first\nat slices")
 
@@ -31,6 +31,8 @@ def print_answer(answer: dict) -> None:
         if missing := [pattern for pattern, row in answers if row["present"] is None]:
             notes.append(f"The training data have no labels of {', '.join(missing)}.")
         notes += no_probability({p: row.get("no_probability") for p, row in answers if row["present"] is not None})
+        if answer.get("spacing_mm") is not None:  # the notes of an image state that areas are unknown
+            notes += no_area({p: row.get("no_area") for p, row in answers if row["present"] is not None})
         if poolings := {row["pooling"] for row in head["scan"].values() if row.get("pooling")}:
             what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
             notes.append(

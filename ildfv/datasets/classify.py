@@ -26,6 +26,7 @@ ZIPPED = (
     "a zip archive inside another is never read, and a zip archive in a folder is read only with `prepare --packed`: "
     "unpack it"
 )
+PICTURE = "an image is read only with `prepare --grey LOW,HIGH`"
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task; for fewer files, starting a worker process takes longer than it saves
@@ -102,7 +103,7 @@ def _classify_one(path: Path, inside: Path, packed: bool) -> Header | VolumeFile
     if name.endswith(DATA_FILES):
         return Unused(path, "must have a readable .hdr header file in the same folder, got none")
     if is_image(path):
-        return Unused(path, "an image is read only with `prepare --grey LOW,HIGH`", quarantined=False)
+        return Unused(path, PICTURE, quarantined=False)
     return Unused(path, "not DICOM, NIfTI, NRRD or MetaImage", quarantined=False)
 
 

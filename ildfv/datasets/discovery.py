@@ -87,6 +87,7 @@ def assign(
     volumes: list[VolumeFile] = []
     descriptions: list[LabelNames] = []
     unused_objects: list[Unused] = []  # SEG and RT Structure Set objects, which `lost_scans` must not count as scans
+    images: dict[tuple[str, str], list[Header]] = defaultdict(list)  # by series and reason
     structures = Structures(settings.codes if labels else None)
     with progress.task("Reading headers", total=len(files)) as advance:
         for item in classified(files, base, packed=settings.packed, workers=workers, advance=advance):
@@ -110,6 +111,8 @@ def assign(
                 case Header(kind="contours"):
                     found.ignored += structures.unnamed_contours(item)
                     label_maps.append(dicom_label(item))
+                case Header(other_image=True, ignored=str(reason)):
+                    images[item.series or str(item.path.parent), reason].append(item)
                 case Header(ignored=str(reason)):
                     found.ignored.append(Unused(item.path, reason, quarantined=False))
                 case Header(kind="segmentation", problem=str(reason)):
@@ -128,6 +131,7 @@ def assign(
     with quiet():
         for uid, members in series.items():
             _add_series(found, uid, members, unreadable, base, settings)
+    found.ignored += _other_images(images, found.scans)
     found.scans = _with_study_patients(found.scans) + [volume_scan(base, volume) for volume in volumes]
     claimed = {path for scan in found.scans for path in scan.files}
     claimed |= {path for label in label_maps if label.geometry for path in label_files(label)}
@@ -148,9 +152,9 @@ def _by_folder(entries: list[Unused], *, few: int = 1) -> list[Unused]:
     for entry in entries:
         groups[entry.source.parent, entry.reason, entry.series].append(entry)
     merged = []
-    for (folder, reason, series), group in groups.items():
+    for (folder, *_), group in groups.items():
         files = sum(one.files for one in group)
-        merged += group if len(group) <= few else [Unused(folder, reason, files, series, group[0].patient)]
+        merged += group if len(group) <= few else [replace(group[0], source=folder, files=files)]
     return merged
 
 
@@ -213,6 +217,20 @@ def _refused_series(series: str, members: list[Header], error: Exception) -> Unu
         reason = f"must be readable, got {error.strerror or error}"
         return Unused(_source(members), reason, len(members), patient=members[0].patient)
     return Unused(_source(members), explained(error), len(members), series, members[0].patient)
+
+
+def _other_images(images: dict[tuple[str, str], list[Header]], scans: list[Scan]) -> list[Unused]:
+    """An entry for each series of images that are not slices of a CT scan.
+
+    Without a PatientID, its patient is that of a scan of the same study.
+    """
+    patients = {scan.dicom.study: scan.patient for scan in scans if scan.dicom and scan.dicom.study}
+    found = []
+    for (_, reason), members in images.items():
+        patient = members[0].patient or patients.get(members[0].study, "")
+        source, series = _source(members), members[0].series
+        found.append(Unused(source, reason, len(members), series, patient, quarantined=False, other_image=True))
+    return found
 
 
 def _with_study_patients(scans: list[Scan]) -> list[Scan]:

@@ -31,6 +31,10 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
         f"lung masks must be outside the folder of scans, where they would be read as scans, got {folder}: move them",
     )
     assign_masks(found, folder, base, named=True)
+    found.quarantined += [
+        Unused(scan.source, scan.no_mask, len(scan.files), scan.series) for scan in found.scans if scan.no_mask
+    ]
+    found.scans = [scan for scan in found.scans if not scan.no_mask]
 
 
 def check_folder_of_masks(folder: Path) -> None:
@@ -39,18 +43,19 @@ def check_folder_of_masks(folder: Path) -> None:
 
 
 def assign_masks(found: Discovery, folder: Path, base: Path, *, named: bool) -> None:
-    """Like `with_masks`, without its checks of the folders. named: whether reasons contain the names of masks.
+    """Adds to each scan of `found` its mask, named as for `with_masks`, or the reason why it has none.
 
-    base: the folder in which the scans were found, or a file.
+    base: the folder in which the scans were found, or a file. named: whether reasons contain the names of masks.
     """
     base = base if base.is_dir() else base.parent
-    kept = []
-    for scan in found.scans:
+
+    def with_mask(scan: Scan) -> Scan:
         try:
-            kept.append(replace(scan, mask=_mask_of(scan, folder, base, named)))
+            return replace(scan, mask=_mask_of(scan, folder, base, named))
         except InputError as error:
-            found.quarantined.append(Unused(scan.source, explained(error), len(scan.files), scan.series))
-    found.scans = kept
+            return replace(scan, no_mask=explained(error))
+
+    found.scans = [with_mask(scan) for scan in found.scans]
 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
@@ -87,7 +92,7 @@ def _mask_of(scan: Scan, folder: Path, base: Path, named: bool) -> Path:
     ]
     found = sorted(set(here))
     expected = " or ".join(name for name in names if name != ".") if named else "like the scan"
-    check(len(found) > 0, f"a scan must have a lung mask, got none named {expected} in {folder}")
+    check(len(found) > 0, f"a scan must have a lung mask, got none named {expected} in {folder}: add it")
     several = ", ".join(path.name for path in found) if named else len(found)
-    check(len(found) == 1, f"a scan must have one lung mask, got {several}")
+    check(len(found) == 1, f"a scan must have one lung mask, got {several}: keep one")
     return found[0]

@@ -73,6 +73,7 @@ class Scan:
     unreadable: int = 0  # number of quarantined files in the folders of the series; they may be slices at its ends
     grey: Grey | None = None  # HU of the grey levels of an image
     mask: Path | None = None  # the user's lung mask
+    no_mask: str = ""  # why it has no lung mask, although masks are given
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Unused:
     series: str = ""  # raw identifier, if known
     patient: str = ""  # raw PatientID of a DICOM series, if known
     quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
+    other_image: bool = False  # whether it is a DICOM series of images that are not slices of a CT scan
 
     def __post_init__(self):
         object.__setattr__(self, "reason", printable(self.reason))

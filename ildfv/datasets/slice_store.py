@@ -21,7 +21,7 @@ from ildfv.scans.grey import Grey
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
 from ildfv.scans.technique import Technique
-from ildfv.scans.windows import GRID
+from ildfv.scans.windows import GRID, paper_pixel_area
 from ildfv.store.atomic import MEND, key_of
 from ildfv.store.hdf5 import Schema
 from ildfv.store.parts import DAMAGE, Parts
@@ -103,6 +103,7 @@ class Slices:
                 for attribute, values in scans.items():
                     values.append(_text(file.attrs[attribute]))
         self._scans = {attribute: np.array(values) for attribute, values in scans.items()}
+        self._scans["paper_pixel_area"] = paper_pixel_area(self._scans["pixel_area"], np.array(self._grids))
         ways = [Preparation.of_text(text) for text in preparations]
         for one in ways[1:]:
             check_same(ways[0], one, f"all slices of {folder} must be prepared like the first scan,")
@@ -114,7 +115,7 @@ class Slices:
         return int(self.starts[-1])
 
     def scans(self, attribute: str) -> np.ndarray:
-        """An attribute of each scan, (parts,): "patient", "series", "labelled", "pixel_area" or "phantom"."""
+        """An attribute of each scan, (parts,): "patient", "labelled", "pixel_area", "phantom" …"""
         return self._scans[attribute]
 
     def of_scans(self, scans: np.ndarray) -> np.ndarray:
@@ -146,6 +147,11 @@ class Slices:
     def pixel_area(self) -> np.ndarray:
         """mm² of one pixel on the original grid, (N,)."""
         return self._each("pixel_area")
+
+    @property
+    def paper_pixel_area(self) -> np.ndarray:
+        """mm² of one pixel of a 512×512 grid of the square around a slice, which prepared slices show, (N,)."""
+        return self._each("paper_pixel_area")
 
     @property
     def grids(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from ildfv.inference.outputs import squares_of
 from ildfv.inference.page import SMOOTHING
 from ildfv.inference.prediction import Prediction
 from ildfv.scans.prepared_lungs import lungs_of
-from ildfv.scans.windows import GRID, SIZE
+from ildfv.scans.windows import SIZE, paper_pixel_area
 
 MARGIN = 3  # pixels of 224 around the lung mask, which misses dense disease at the border of the lung
 RULE = (
@@ -50,7 +50,7 @@ def regions(prediction: Prediction) -> np.ndarray:
 def near_lung(prediction: Prediction, z: int) -> np.ndarray:
     """The lung of a slice and `MARGIN` pixels around it, bool (224, 224)."""
     _, dy, dx = prediction.geometry.spacing
-    area = dy * dx * (max(prediction.shape) / GRID) ** 2  # mm² as if the slice had 512×512 pixels
+    area = paper_pixel_area(dy * dx, max(prediction.shape))
     if prediction.pixel_size is not None:
         area = prediction.pixel_size**2
     given = prediction.lung_masks

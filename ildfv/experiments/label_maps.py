@@ -184,7 +184,7 @@ def _path(place: Path, context: Context, indices: np.ndarray, kind: str) -> Path
 def _write(place: Path, context: Context, indices: np.ndarray, maps: np.ndarray) -> None:
     """Writes the three volumes of a scan."""
     slices = context.slices
-    affine = slice_affine(slices.pixel_area[indices[0]], slices.positions[indices])
+    affine = slice_affine(slices.paper_pixel_area[indices[0]], slices.positions[indices])
     description = MARK if slices.data == "phantom" else ""
     for kind, volume in zip(KINDS, (hounsfield(slices.images(indices)), slices.label_maps(indices), maps), strict=True):
         write_volume(_path(place, context, indices, kind), volume, affine, description)

@@ -40,7 +40,7 @@ def run(context: Context) -> Findings:
     fold = context.held_out()[0]
     test = context.split(fold).test
     indices = test[: context.preset.timed_slices]
-    images, areas = context.slices.images(indices), context.slices.pixel_area[indices]
+    images, areas = context.slices.images(indices), context.slices.paper_pixel_area[indices]
     masks = lungs_of(images, areas, patches.lungs)
     window = load(fitted.patch_network(context, patches, fold), context.device)
     network = load(fitted.network(context, whole, fold), context.device)

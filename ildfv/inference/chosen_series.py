@@ -1,14 +1,38 @@
-"""The series that is predicted from a folder of one patient, and its identifiers."""
+"""The scans of a source that are predicted, the series of a folder of one patient, and its identifiers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ildfv.counted import counted
-from ildfv.datasets.records import Discovery, Scan
+from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.errors import InputError, check
+from ildfv.inference.unanswered import notes_on_unused, reason_of, several, unanswered
 
 LISTED = 40  # maximum number of series in a message
+
+
+def jobs(
+    found: Discovery, path: Path, series: str | None, *, alone: bool
+) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
+    """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`.
+
+    alone: whether the source contains nothing else, such as archives. InputError: there is no scan in it, and it is not
+    input of several patients, each of which has a reason of its own.
+    """
+    unused = found.quarantined
+    if not found.scans and (not alone or several(unanswered(found, [], alone=False))):
+        return [], unanswered(found, [], alone=False)
+    if all(scan.grey is not None for scan in found.scans) and found.scans:
+        check(series is None, f"--series must be omitted for images, got {series}")
+        return [(scan, []) for scan in found.scans], unused
+    if len({scan.patient for scan in found.scans}) > 1 and series is None:
+        every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
+        return every, unanswered(found, found.scans, alone=False)
+    scan, notes = choose(found, series, path)
+    if series is not None:  # the user wants this series only
+        return [(scan, notes)], []
+    return [(scan, [*notes, *notes_on_unused(unused, scan, alone=True)])], unanswered(found, [scan], alone=True)
 
 
 def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:
@@ -17,7 +41,8 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
     InputError: there is no scan, there are several patients, or the series is unknown.
     """
     if not found.scans:
-        reasons = [unused.reason for unused in [*found.quarantined, *found.ignored]]
+        images = sorted(found.ignored, key=lambda unused: not unused.other_image)
+        reasons = [reason_of(unused) for unused in [*found.quarantined, *images]]
         got = reasons[0] if reasons else "no file that can be read"
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise InputError(f"{path} must contain a CT scan, got none: {got}{more}")
@@ -28,7 +53,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         f"{path} must contain one patient, got {len(patients)}: give the folder of one patient, or --series with a "
         "SeriesInstanceUID",
     )
-    ranked = sorted(found.scans, key=lambda scan: (-scan.geometry.shape[0], scan.series))
+    ranked = sorted(found.scans, key=lambda scan: (bool(scan.no_mask), -scan.geometry.shape[0], scan.series))
     if series is not None:
         matching = [scan for scan in ranked if scan.series == series]
         if series.isdecimal() and 1 <= int(series) <= len(ranked):
@@ -38,9 +63,10 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         return matching[0], []
     if len(ranked) == 1:
         return ranked[0], []
+    of = " of those with a lung mask" if any(scan.no_mask for scan in ranked) and not ranked[0].no_mask else ""
     return ranked[0], [
-        f"{len(ranked)} series were found: {_listed(ranked)}. Series 1, with the most slices, is used; choose another "
-        "with --series NUMBER"
+        f"{len(ranked)} series were found: {_listed(ranked)}. Series 1, with the most slices{of}, is used; choose "
+        "another with --series NUMBER"
     ]
 
 

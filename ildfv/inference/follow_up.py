@@ -19,6 +19,7 @@ from ildfv.counted import counted
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.records import Scan
 from ildfv.errors import check, printable_page
+from ildfv.inference.anonymous import errors_of
 from ildfv.inference.chosen_series import choose, identity_of
 from ildfv.inference.extent import lung_height
 from ildfv.inference.markup import page_environment
@@ -146,10 +147,10 @@ def compare_scans(
     check(any(head.estimates_areas for head in predictor.info.heads), NO_AREAS)
     with ExitStack() as stack:
         folders = [stack.enter_context(unpacked(source)) for source in sources]
-        chosen = [
-            choose(discover(folder, labels=False, workers=1), series, source)
-            for folder, source in zip(folders, sources, strict=True)
-        ]
+        chosen = []
+        for folder, source in zip(folders, sources, strict=True):
+            with errors_of(source, folder, keep_identity=keep_identity):
+                chosen.append(choose(discover(folder, labels=False, workers=1), series, source))
         scans = [scan for scan, _ in chosen]
         same = f"--follow-up needs two different scans, got the same scan in {sources[0]} and {sources[1]}"
         check(pseudonym(scans[0]) != pseudonym(scans[1]), same)
@@ -160,7 +161,9 @@ def compare_scans(
             progress.note(f"{source}: {counted(m, 'slice')}")
             shown = str(scan.source).replace(str(folder), str(source), 1)
             identity = identity_of(scan, shown) if keep_identity else None
-            predictions.append(predicted(predictor, scan, notes, contributions=out is not None, identity=identity))
+            with errors_of(source, folder, keep_identity=keep_identity):
+                maps = out is not None
+                predictions.append(predicted(predictor, scan, notes, contributions=maps, identity=identity))
     found = compare(*predictions, days=days, notes=identity_notes)
     if out is not None:
         for prediction in predictions:

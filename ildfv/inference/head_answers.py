@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ildfv.estimators.bags import pooled
@@ -19,7 +21,9 @@ from ildfv.scans.windows import GRID
 EARLIER = "the predictor was exported by an earlier version, which did not record the reason"
 
 
-def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool) -> HeadAnswer:
+def head_answer(
+    head: Head, patterns: Sequence[str], scores: np.ndarray, volume: Volume, lung: np.ndarray, *, has_size: bool
+) -> HeadAnswer:
     """The results of a head for the scores (m, C) of a volume's slices.
 
     Patterns can be present in the lung only. A slice outside the lung (`in_lung`) therefore shows no pattern, is not
@@ -30,7 +34,7 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
 
     lung: area of lung on each slice, cm², (m,). has_size: whether the pixel size is known.
     """
-    decisions, patterns = decisions_of(head), range(scores.shape[1])
+    decisions = decisions_of(head)
     inside = in_lung(volume.positions, lung)
     rows = np.flatnonzero(inside)
     pixels = np.minimum(grid_pixels(head, scores, volume), (100 * lung / volume.pixel_area)[:, None])
@@ -49,11 +53,15 @@ def head_answer(head: Head, scores: np.ndarray, volume: Volume, lung: np.ndarray
         area=area,
         thresholds=list(head.thresholds),
         best=rows[scores[rows].argmax(axis=0)],
+        no_area=_no_area(head, area, has_size=has_size),
+        extent=head.threshold,
         no_probability=_no_probability(head, probability),
         scan_probability=probability,
-        first=[[int(rows[i]) for i in first_slices(scores[rows, c], volume.positions[rows])] for c in patterns],
-        zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in patterns],
-        auc=[_auc(head, pattern) for pattern in head.performance.patterns],
+        first=[
+            [int(rows[i]) for i in first_slices(scores[rows, c], volume.positions[rows])] for c in range(len(patterns))
+        ],
+        zones=[zones(presence[:, c], area[:, c], volume.positions, lung) for c in range(len(patterns))],
+        auc=[_auc(head, pattern) for pattern in patterns],
         performance=against_baselines(head),
         mean_error=_mean_errors(head, volume) if has_size else [],
         sets=_sets(conformal, scores, inside) if conformal else None,
@@ -70,6 +78,17 @@ def _no_probability(head: Head, probability: np.ndarray) -> list[str | None]:
     return [None if np.isfinite(p) else reason or EARLIER for p, reason in zip(probability, reasons, strict=True)]
 
 
+def _no_area(head: Head, area: np.ndarray, *, has_size: bool) -> list[str | None]:
+    """For each pattern, the reason why its areas are unknown; None if they are known."""
+    if head.bags is not None:
+        reason = "the head was fitted to labels of scans, which do not state areas"
+    elif not has_size:
+        reason = "the pixel size of an image is unknown"
+    else:
+        reason = "the labels of the held-out slices do not state numbers of pixels of this pattern"
+    return [None if known else reason for known in np.isfinite(area).all(axis=0)]
+
+
 def _sets(conformal: Conformal, scores: np.ndarray, inside: np.ndarray) -> list[list[str]]:
     """The conformal set of every slice and pattern; "absent" outside the lung."""
     outside = [ABSENT] * scores.shape[1]
@@ -78,8 +97,8 @@ def _sets(conformal: Conformal, scores: np.ndarray, inside: np.ndarray) -> list[
 
 def _auc(head: Head, pattern: str) -> tuple[float, tuple[float, float] | None] | None:
     """The AUC of a pattern on held-out patients and its 95 % interval; None if it is undefined."""
-    found = head.performance.patterns[pattern]
-    return None if found.auc is None else (found.auc, found.auc_interval)
+    found = head.performance.patterns.get(pattern)
+    return None if found is None or found.auc is None else (found.auc, found.auc_interval)
 
 
 def grid_pixels(head: Head, scores: np.ndarray, volume: Volume) -> np.ndarray:

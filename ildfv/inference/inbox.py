@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from ildfv.counted import counted
 from ildfv.datasets.classify import ZIPPED
 from ildfv.datasets.lung_masks import assign_masks, check_folder_of_masks
-from ildfv.datasets.records import Discovery, Scan, Unused
+from ildfv.datasets.records import Scan, Unused
 from ildfv.errors import InputError, MissingPackageError, check, explained, linked
 from ildfv.inference.anonymous import without_names
-from ildfv.inference.chosen_series import choose, identity_of
+from ildfv.inference.chosen_series import identity_of, jobs
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.file_position import FilePositions
 from ildfv.inference.given_masks import check_masks
@@ -25,7 +25,7 @@ from ildfv.inference.predict import predicted
 from ildfv.inference.prediction import ANSWER, KIND, Prediction
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym
-from ildfv.inference.unanswered import explained_unused, named, notes_on_ignored, notes_on_unused, unanswered
+from ildfv.inference.unanswered import explained_unused, named, notes_on_ignored
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.archives import is_archive, unpacked
 from ildfv.scans.libraries import format_error
@@ -138,11 +138,12 @@ class _Source:
                 found.quarantined = [unused for unused in found.quarantined if unused.reason != ZIPPED]
             if self.options.lung_masks is not None:
                 assign_masks(found, self.options.lung_masks, folder, named=self.options.keep_identity)
-            for note in notes_on_ignored(found.ignored):
+            chosen, lost = jobs(found, path, self.options.series, alone=not archives)
+            for note in notes_on_ignored(found.ignored, lost):
                 self.progress.note(note)
-            chosen, lost = jobs(found, path, self.options.series) if found.scans or not archives else ([], [])
             for scan, notes in chosen:
                 with self.reported(failed, path, folder, scan):
+                    check(not scan.no_mask, scan.no_mask)
                     shown = str(scan.source).replace(str(folder), self.options.shown or str(path), 1)
                     notes = [*self.options.notes, *notes]
                     answered.append(_answer(self.predictor, scan, notes, shown, self.options, self.progress))
@@ -160,6 +161,7 @@ class _Source:
 
         folder: the folder with the unpacked files of `path`. scan: the scan that is predicted.
         """
+        missing = None
         try:
             yield
         except (InputError, MissingPackageError) as error:
@@ -170,12 +172,12 @@ class _Source:
                 "out-of-memory",
             )
         except Exception as error:  # one scan must not end the run
-            reason = _of_file(error) or _unexpected(error)
+            reason, missing = _of_file(error) or _unexpected(error), getattr(error, "filename", None)
         else:
             return
         input_ = Unused(path, reason) if scan is None and path != self.given else scan  # an archive has no pseudonym
         name = {} if input_ is None else self.name(input_, path, folder or path, failed)
-        failed.append(self.failure(reason, path, folder or path, **name))
+        failed.append(self.failure(reason, path, folder or path, missing=missing, **name))
 
     def name(self, input_: Scan | Unused, path: Path, folder: Path, failed: Sequence[dict]) -> dict[str, Any]:
         """The fields of an entry of `failed` that identify the input, also without `keep_identity`.
@@ -188,15 +190,16 @@ class _Source:
         position = self.positions.of(*inside)
         return named(input_, failed) | ({} if position is None else {"position": position})
 
-    def failure(self, reason: str, path: Path, folder: Path, **name: Any) -> dict:
+    def failure(self, reason: str, path: Path, folder: Path, *, missing: str | None = None, **name: Any) -> dict:
         """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `named`.
 
-        Without `keep_identity`, the names of files are removed, because they may identify the patient.
+        missing: a file in the reason that may no longer exist. Without `keep_identity`, the names of files are removed,
+        because they may identify the patient.
         """
         shown = self.options.shown or str(self.given)
-        reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         if not self.options.keep_identity:
-            reason = without_names(reason, folder, self.given, self.options.lung_masks or folder)
+            reason = without_names(reason, folder, self.given, self.options.lung_masks or folder, missing=missing)
+        reason = reason.replace(str(folder), str(path)).replace(str(self.given), shown)
         return {"source": shown, **name, "reason": reason}
 
 
@@ -216,21 +219,6 @@ def _unexpected(error: Exception) -> str:
     """The message for an unexpected error, with the line of code that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"unexpected {format_error(error)} ({Path(where.filename).name}:{where.lineno})"
-
-
-def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
-    """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`."""
-    unused = found.quarantined
-    if all(scan.grey is not None for scan in found.scans) and found.scans:
-        check(series is None, f"--series must be omitted for images, got {series}")
-        return [(scan, []) for scan in found.scans], unused
-    if len({scan.patient for scan in found.scans}) > 1 and series is None:
-        every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
-        return every, unanswered(unused, found.scans, alone=False)
-    scan, notes = choose(found, series, path)
-    if series is not None:  # the user wants this series only
-        return [(scan, notes)], []
-    return [(scan, [*notes, *notes_on_unused(unused, scan, alone=True)])], unanswered(unused, [scan], alone=True)
 
 
 def _answer(

@@ -31,7 +31,7 @@ class LabelledSlices:
     """m prepared slices with label maps.
 
     images: uint8 (m, 3, 224, 224). labels: uint8 (m, 224, 224), 0 or pattern index + 1. patients: (m,). pixel_area:
-    area of a pixel on the original grid, mm², (m,). lung: bool (m, 224, 224).
+    area of a pixel of a 512×512 grid, mm², (m,). lung: bool (m, 224, 224).
     """
 
     images: np.ndarray
@@ -44,7 +44,7 @@ class LabelledSlices:
     def read(cls, slices, indices, *, lungs: str = "rule") -> LabelledSlices:
         """The given slices of a workspace (`datasets.slice_store.Slices`). lungs: method of `scans.prepared_lungs`."""
         indices = np.asarray(indices)
-        images, area = slices.images(indices), np.asarray(slices.pixel_area)[indices]
+        images, area = slices.images(indices), np.asarray(slices.paper_pixel_area)[indices]
         labels = slices.label_maps(indices)
         return cls(images, labels, slices.patients[indices], area, lungs_of(images, area, lungs))
 

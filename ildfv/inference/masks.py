@@ -12,8 +12,8 @@ from ildfv.scans.windows import NORMAL, WINDOWS
 class Masks:
     """The masks of prepared slices, uint8 (m, 3, 224, 224), of one scan. A mask is computed when it is first used.
 
-    pixel_area: area of a pixel of the scan, mm². lung: masks of the lung, bool (m, 224, 224), which replace the masks
-    of the method "rule".
+    pixel_area: area of a pixel of a 512×512 grid, mm². lung: masks of the lung, bool (m, 224, 224), which replace the
+    masks of the method "rule".
     """
 
     def __init__(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None):

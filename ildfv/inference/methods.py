@@ -6,6 +6,7 @@ from ildfv.counted import counted
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.schema import CNN, Head, PredictorInfo
 from ildfv.patterns import extent_text
+from ildfv.scans.windows import GRID
 
 
 def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | None = None) -> str:
@@ -49,7 +50,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | 
             f"On {p.slices} {p.unit}s of {p.patients} held-out patients the area under the ROC curve of "
             f"{primary.name} was " + ", ".join(aucs) + "."
         )
-    sentences.append(_presence(primary))
+    sentences.append(_presence(primary, info.reference.grid or (GRID, GRID)))
     if cnn_maps is not None:
         sentences.append(cnn_maps.methods)
     return " ".join(sentences)
@@ -84,8 +85,10 @@ def _slices(info: PredictorInfo, data: str) -> str:
     return f"{data} slices of labelled scans" if of_scans else f"labelled {data} slices"
 
 
-def _presence(head: Head) -> str:
-    """A sentence on when a pattern counted as present."""
+def _presence(head: Head, grid: tuple[int, int]) -> str:
+    """A sentence on when a pattern counted as present. grid: see `Reference`."""
+    low, high = grid
+    of = f"a {low} × {low} grid" if low == high else f"a grid of {low} to {high} rows or columns"
     if head.bags is not None:
         pooled = "noisy-or, 1 − Π (1 − p)" if head.bags == "noisy-or" else "maximum"
         return (
@@ -97,7 +100,7 @@ def _presence(head: Head) -> str:
         "of a 512 × 512 grid."
         if head.target == "counts"
         else "Reference presence was defined as at least "
-        f"{extent_text(head.threshold, ' on a 512 × 512 grid')}{' of the slice' * isinstance(head.threshold, str)}."
+        f"{extent_text(head.threshold, f' on {of}')}{' of the slice' * isinstance(head.threshold, str)}."
     )
 
 

@@ -19,7 +19,7 @@ from ildfv.store.atomic import replacing
 def slice_affine(pixel_area: float, positions: np.ndarray) -> np.ndarray:
     """The affine matrix from (column, row, slice) to RAS+ coordinates in mm, (4, 4).
 
-    pixel_area: area of a pixel on the original grid, mm². positions: positions of the slices along the body's axis, mm,
+    pixel_area: area of a pixel of a 512×512 grid, mm². positions: positions of the slices along the body's axis, mm,
     (m,), in slice order.
     """
     side = float(np.sqrt(pixel_area)) * GRID / SIZE

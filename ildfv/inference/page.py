@@ -13,7 +13,7 @@ from ildfv.inference.conformal import EITHER, SETS
 from ildfv.inference.markup import page_environment
 from ildfv.inference.png import png_uri
 from ildfv.inference.score_lines import score_line
-from ildfv.inference.sentences import answered, no_probability
+from ildfv.inference.sentences import answered, no_area, no_probability, present_means
 from ildfv.scans.windows import NORMAL
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
         "level": None if answer.sets_level is None else _percent(answer.sets_level),
         "no_sets": answer.no_sets,
         "pooling": answer.pooling,
-        "no_probability": no_probability(
-            {prediction.patterns[c]: why for c, why in enumerate(answer.no_probability) if answer.labelled[c]}
-        ),
+        "no_probability": no_probability(_labelled(prediction, answer, answer.no_probability)),
+        "no_area": no_area(_labelled(prediction, answer, answer.no_area)) if prediction.has_size else [],
+        "present_means": "" if answer.pooling else present_means(answer.extent, prediction.extent_cm2(answer)),
         "rows": [_row(prediction, answer, c) for c in patterns],
         "sets": [{"pattern": prediction.patterns[c], "numbers": _sets(answer, c)} for c in patterns],
         "profiles": [
@@ -74,6 +74,11 @@ def _head(prediction: Prediction, answer: HeadAnswer) -> dict:
             if answer.labelled[c] and len(answer.scores) > 1
         ],
     }
+
+
+def _labelled(prediction: Prediction, answer: HeadAnswer, values: list[str | None]) -> dict[str, str | None]:
+    """The values of the patterns with labels in the training data, by pattern."""
+    return {prediction.patterns[c]: value for c, value in enumerate(values) if answer.labelled[c]}
 
 
 def _row(prediction: Prediction, answer: HeadAnswer, c: int) -> dict:

@@ -130,7 +130,7 @@ def predict_volume(
     preparation, scan_grid = predictor.info.preparation.options, volume.geometry
     volume, onto_grid, changes = applied(volume, preparation)
     masks = None if masks is None else onto_grid(masks, 0)
-    m, area = len(volume.hu), volume.pixel_area
+    m, area = len(volume.hu), volume.paper_pixel_area
     scores = {head.name: np.empty((m, len(predictor.patterns))) for head in predictor.info.heads}
 
     def score(rows: slice, batch: SliceBatch, inputs: dict[str, np.ndarray]) -> None:
@@ -151,7 +151,10 @@ def predict_volume(
     given = {"hu": batch.hu, "lung": batch.lung}
     maps = None if explained is None else predictor.contributions(images, area, explained, dtype=np.float32, **given)
     info = predictor.info
-    answers = {h.name: head_answer(h, scores[h.name], volume, slices.lung, has_size=has_size) for h in info.heads}
+    answers = {
+        h.name: head_answer(h, predictor.patterns, scores[h.name], volume, slices.lung, has_size=has_size)
+        for h in info.heads
+    }
     if maps is not None and explained is not None:
         answers[explained] = replace(answers[explained], shares=shares_of(answers[explained], maps, batch))
     return Prediction(
@@ -172,6 +175,7 @@ def predict_volume(
         images=images,
         geometry=scan_grid,
         stored=volume.stored,
+        training_pixel=info.reference.pixel_side if has_size else None,
         pixel_size=preparation.pixel_size,
         lung_masks=batch.lung,
         lung_mask=lung_mask,

@@ -13,6 +13,7 @@ import numpy as np
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
 from ildfv.inference.conformal import SETS
 from ildfv.inference.extent import lung_height
+from ildfv.patterns import Threshold
 from ildfv.scans.geometry import Geometry
 from ildfv.scans.pixel_size import Field
 
@@ -54,6 +55,8 @@ class HeadAnswer:
     best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the slice with the highest score
     scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
     no_probability: list[str | None] = field(default_factory=list)  # why scan_probability is NaN; None: it is known
+    no_area: list[str | None] = field(default_factory=list)  # why areas are NaN; None: they are known
+    extent: Threshold | None = None  # T: the smallest extent with which a pattern was present on a training slice
     first: list[list[int]] = field(default_factory=list)
     zones: list[dict[str, float] | None] = field(default_factory=list)
     shares: list[dict[str, float] | None] = field(default_factory=list)
@@ -130,6 +133,7 @@ class Prediction:
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
     lung_mask: str | None = None  # SHA-256 of the user's file from which `lung_masks` were taken
     has_size: bool = True  # whether the pixel size is known; for images it is assumed, and areas in cm² are undefined
+    training_pixel: tuple[float, float] | None = None  # mm, smallest and largest pixel of the training slices
     pixel_size: float | None = None  # mm, of the common grid; None: slices were not resampled
     contributions: np.ndarray | None = None
     contributions_head: str | None = None
@@ -160,6 +164,12 @@ class Prediction:
         """Version, checksum and training data of the predictor, for file headers."""
         found = self.predictor
         return f"ildfv {found['ildfv']}, predictor {found['checksum'][:12]}, {found['data']} data"
+
+    def extent_cm2(self, answer: HeadAnswer) -> list[float] | None:
+        """The smallest and largest area of `extent` on the training slices; None if it is not an area."""
+        if self.training_pixel is None or not isinstance(answer.extent, int) or answer.pooling:
+            return None
+        return [answer.extent * side**2 / 100 for side in self.training_pixel]
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as JSON values; undefined numbers are None."""
@@ -199,6 +209,7 @@ class Prediction:
                 "slices": int(answer.presence[:, c].sum()),
                 "probability": _of(answer.scan_probability, c),
                 "no_probability": answer.no_probability[c] if answer.no_probability else None,
+                "no_area": answer.no_area[c] if answer.no_area else None,
                 "highest_probability": _number(answer.highest_probability(c)),
                 "pixels_present_slices": _number(answer.on_present_slices(answer.pixels, c)),
                 "area_cm2_present_slices": _number(answer.on_present_slices(answer.area, c)),
@@ -221,7 +232,14 @@ class Prediction:
             "set": None if answer.sets is None else _known(answer.sets, answer.labelled),
         }
         sets = {"level": answer.sets_level, "missing": answer.no_sets or None}
-        return {"scan": scan, "per_slice": per_slice, "sets": sets, "performance": answer.performance}
+        return {
+            "scan": scan,
+            "per_slice": per_slice,
+            "sets": sets,
+            "performance": answer.performance,
+            "extent": None if answer.pooling else answer.extent,
+            "extent_cm2": self.extent_cm2(answer),
+        }
 
     def to_json(self) -> str:
         """The JSON text of `to_dict`."""

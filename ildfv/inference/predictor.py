@@ -150,7 +150,7 @@ class Predictor:
         images : ndarray of shape (m, 3, 224, 224), uint8
             Prepared slices, as returned by `scans.windows.windowed`.
         pixel_area : float
-            Area of a pixel of the scan, mm².
+            Area of a pixel of a 512×512 grid of the slice, mm² (`Volume.paper_pixel_area`).
         inputs : mapping of str to ndarray of shape (m,)
             The additional inputs named in the attribute `inputs`, if there are any.
         hu : ndarray of shape (m, 1, 224, 224), int16, optional

@@ -66,7 +66,7 @@ def prepared(
     lung = np.empty(m)
     densities = np.full((m, len(COLUMNS)), np.nan)
     hu = np.empty((m, 1, SIZE, SIZE), np.int16) if hounsfield else None
-    batch = SliceBatch(images, volume.pixel_area, hu, None if masks is None else nearest(masks))
+    batch = SliceBatch(images, volume.paper_pixel_area, hu, None if masks is None else nearest(masks))
 
     def prepare(z: int) -> None:
         images[z] = windowed(volume.hu[z])

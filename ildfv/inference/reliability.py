@@ -13,6 +13,7 @@ from ildfv.inference.batch import SliceBatch
 from ildfv.inference.sentences import enumerated, sentence
 from ildfv.scans.normalise import air_of
 from ildfv.scans.volume import Volume
+from ildfv.scans.windows import GRID
 
 if TYPE_CHECKING:
     from ildfv.inference.predictor import Predictor
@@ -72,6 +73,14 @@ def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator
         float(np.sqrt(volume.pixel_area)),
         reference.pixel_side,
         "Pixels are {} mm wide; the training scans have pixels of {} mm.",
+    )
+    yield _within(
+        "field of view",
+        GRID * float(np.sqrt(volume.paper_pixel_area)),
+        reference.field,
+        "The field of view is {} mm; that of the training scans is {} mm. Slices are scaled to one size, so scores and "
+        "areas are not reliable.",
+        digits=0,
     )
     yield _within(
         "slice spacing",

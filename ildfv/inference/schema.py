@@ -214,7 +214,9 @@ class Reference(Part):
     (`FisherEncoding.residuals`), on validation patients, because it is smaller on the slices that the PCA was fitted
     on; scan_residual only with five or more validation scans. pixel_side, spacing, thickness: smallest and largest
     value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most lung,
-    cm². air: smallest and largest HU of the air around the body. kernels, manufacturers: numbers of scans by name.
+    cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest number of rows or
+    columns, whichever are more. air: smallest and largest HU of the air around the body. kernels, manufacturers:
+    numbers of scans by name.
     Fields about the technique are None or empty if it is unknown for all training scans (`scans.technique`).
     """
 
@@ -223,6 +225,8 @@ class Reference(Part):
     spacing: tuple[float, float] | None
     scan_log_likelihood: dict[str, tuple[float, float]] = {}
     lung_area: tuple[float, float] | None = None
+    field: tuple[float, float] | None = None
+    grid: tuple[int, int] | None = None
     thickness: tuple[float, float] | None = None
     air: tuple[float, float] | None = None
     kernels: dict[str, int] = {}

@@ -8,36 +8,61 @@ from pathlib import Path
 from typing import Any
 
 from ildfv.counted import counted
-from ildfv.datasets.records import Scan, Unused
+from ildfv.datasets.classify import PICTURE
+from ildfv.datasets.records import Discovery, Scan, Unused
 from ildfv.inference.pseudonym import pseudonym, pseudonym_of_series
 from ildfv.scans.read_header import NOT_CT
 from ildfv.scans.volumefiles import SUFFIXES
 
+INSTEAD = "give the CT slices of this patient, because a predictor applies only to them"
 
-def unanswered(quarantined: Iterable[Unused], chosen: Sequence[Scan], *, alone: bool) -> list[Unused]:
-    """The input that may be a scan without a prediction.
+
+def unanswered(found: Discovery, chosen: Sequence[Scan], *, alone: bool) -> list[Unused]:
+    """The input that may be a scan without a prediction: input that fails a check, and `other_images`.
 
     Parameters
     ----------
-    quarantined : iterable of Unused
-        Input of the source that fails a check.
+    found : Discovery
+        The input of the source.
     chosen : sequence of Scan
         The scans to predict.
     alone : bool
         Whether one series of a single patient is predicted. Other series of this patient are then not missed.
     """
-    return [
+    failed = [
         unused
-        for unused in quarantined
+        for unused in found.quarantined
         if not any(is_nearby(unused, scan) or (alone and is_of_patient(unused, scan)) for scan in chosen)
     ]
+    return failed + other_images(found)
 
 
-def notes_on_ignored(ignored: Iterable[Unused]) -> list[str]:
-    """One note for each kind of DICOM object that is not CT, with the number of its files."""
+def other_images(found: Discovery) -> list[Unused]:
+    """The series of images such as MR, and of derived CT images, of patients without a CT scan.
+
+    For a patient with a CT scan, they are not missed: a PET/CT study also contains PET images, for example.
+    """
+    patients = {scan.patient for scan in found.scans} | {unused.patient for unused in found.quarantined}
+    return [unused for unused in found.ignored if unused.other_image and unused.patient not in patients - {""}]
+
+
+def several(unused: Sequence[Unused]) -> bool:
+    """Whether the input is known to be of several patients. Every volume file counts as a patient."""
+    patients = {one.patient for one in unused if one.patient}
+    patients |= {str(one.source) for one in unused if one.source.name.lower().endswith(SUFFIXES)}
+    return len(patients) > 1
+
+
+def reason_of(unused: Unused) -> str:
+    """The reason why the input is not used, for images with the remedy."""
+    return f"{unused.reason}; {INSTEAD}" if unused.other_image else unused.reason
+
+
+def notes_on_ignored(ignored: Iterable[Unused], lost: Sequence[Unused]) -> list[str]:
+    """One note for each kind of ignored image and DICOM object, with the number of its files. lost: not ignored."""
     files: Counter[str] = Counter()
     for unused in ignored:
-        if unused.reason.startswith(NOT_CT):
+        if unused not in lost and (unused.other_image or unused.reason.startswith((NOT_CT, PICTURE))):
             files[unused.reason] += unused.files
     return [f"{counted(number, 'file')} ignored: {reason}" for reason, number in files.items()]
 
@@ -71,7 +96,7 @@ def explained_unused(unused: Unused, folder: Path) -> str:
     """The reason of one entry on one line, with its path below `folder` and its number of files."""
     inside = unused.source.relative_to(folder) if unused.source != folder else Path(unused.source.name)
     files = f" ({counted(unused.files, 'file')})" if unused.files > 1 else ""
-    return f"{inside}{files}: {unused.reason}"
+    return f"{inside}{files}: {reason_of(unused)}"
 
 
 def named(input_: Scan | Unused, failed: Sequence[dict]) -> dict[str, Any]:

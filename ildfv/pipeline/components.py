@@ -71,7 +71,7 @@ def describe_components(
     g = np.asarray(regression.coef_, np.float64) @ np.asarray(project.pca.components_, np.float64)
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     chosen = fit[np.unique(np.linspace(0, len(fit) - 1, slices_read).astype(int))]
-    areas, owners = np.asarray(slices.pixel_area), slices.patients[chosen].tolist()
+    areas, owners = np.asarray(slices.paper_pixel_area), slices.patients[chosen].tolist()
     mixture = project.fisher.fitted_mixture()
 
     def weights(indices: np.ndarray) -> np.ndarray | None:

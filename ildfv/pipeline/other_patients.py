@@ -36,7 +36,8 @@ class Query:
         """The query for slice z of a scan. Prints are computed for slices that are at least 2.5 mm apart."""
         step = max(1, int(np.ceil(APART / volume.spacing[0] - 1e-3)))
         images = np.stack([windowed(one) for one in volume.hu[z % step :: step]])
-        return cls(image, vector, lung_prints(images, lungs_of(images, np.full(len(images), volume.pixel_area), RULE)))
+        area = np.full(len(images), volume.paper_pixel_area)
+        return cls(image, vector, lung_prints(images, lungs_of(images, area, RULE)))
 
     def shows(self, images: np.ndarray, lung: np.ndarray) -> np.ndarray:
         """Whether each of these prepared slices shows the anatomy of the query's scan, bool (n,)."""

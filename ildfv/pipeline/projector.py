@@ -72,7 +72,7 @@ class Projector:
     ) -> np.ndarray:
         """Projections, float32 (m, p), of prepared slices, uint8 (m, 3, 224, 224).
 
-        pixel_area: area of a pixel of the scan, mm². hu: the slices in HU, int16 (m, 1, 224, 224), needed if
+        pixel_area: area of a pixel of a 512×512 grid, mm². hu: the slices in HU, int16 (m, 1, 224, 224), needed if
         `reads_hounsfield` is true. lung: as for `weights`.
         """
         read = hu if self.reads_hounsfield else images

@@ -114,7 +114,7 @@ def similar_slices(
     lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None
     if grey is not None:
         lung = nearest(image_lungs(volume.hu[z], volume.pixel_area)[None])
-    query = project(image[None], volume.pixel_area, hu, lung)[0]
+    query = project(image[None], volume.paper_pixel_area, hu, lung)[0]
     index = NearestRows(encoding.projections())
     own = own_slices(slices, chosen, workspace.settings.salt)
     asked = Query.of(volume, z, image, query)

@@ -17,6 +17,7 @@ from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import HowPrepared, Images, Reference
 from ildfv.inference.stored_lung import stored_lung
 from ildfv.progress import Progress
+from ildfv.scans.windows import GRID
 
 REFERENCE_SLICES = 512  # maximum number of training slices whose likelihood is computed; they are evenly spaced
 QUANTILES = 101
@@ -46,6 +47,8 @@ class TrainingStatistics:
             pixel_side=_pixel_sides(self.slices, self.fit),
             spacing=_spacings(self.slices, self.fit),
             lung_area=_lung_areas(self.slices, self.fit),
+            field=_fields(self.slices, self.fit),
+            grid=_grids(self.slices, self.fit),
             **_techniques(self.slices, self.fit),
         )
 
@@ -53,7 +56,7 @@ class TrainingStatistics:
         """The floor of the contribution maps; 0 if vectors are not normalised."""
         if not predictor.info.encodings[encoding].improved:
             return 0.0
-        areas, rows = np.asarray(self.slices.pixel_area), _spaced(self.fit, FLOOR_SLICES)
+        areas, rows = np.asarray(self.slices.paper_pixel_area), _spaced(self.fit, FLOOR_SLICES)
         found = [
             predictor.raw_sizes(self._read(predictor, rows[areas[rows] == area], float(area)), encoding)
             for area in np.unique(areas[rows])
@@ -84,7 +87,7 @@ class TrainingStatistics:
 
     def _texture(self, predictor: Predictor, encoding: str, rows: np.ndarray) -> Texture:
         """The texture of these slices under an encoding of a predictor."""
-        areas, found = np.asarray(self.slices.pixel_area)[rows], Texture(*np.full((2, len(rows)), np.nan))
+        areas, found = np.asarray(self.slices.paper_pixel_area)[rows], Texture(*np.full((2, len(rows)), np.nan))
         with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
             for area in np.unique(areas):
                 same = np.flatnonzero(areas == area)
@@ -149,6 +152,18 @@ def _pixel_sides(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
     """(smallest, largest) side of a pixel, mm."""
     sides = np.sqrt(np.asarray(slices.pixel_area)[fit])
     return float(sides.min()), float(sides.max())
+
+
+def _fields(slices: Slices, fit: np.ndarray) -> tuple[float, float]:
+    """(smallest, largest) side of the square around a slice, mm."""
+    sides = GRID * np.sqrt(np.asarray(slices.paper_pixel_area)[fit])
+    return float(sides.min()), float(sides.max())
+
+
+def _grids(slices: Slices, fit: np.ndarray) -> tuple[int, int]:
+    """(smallest, largest) number of rows or columns of a slice, whichever are more."""
+    grids = slices.grids[fit]
+    return int(grids.min()), int(grids.max())
 
 
 def _lung_areas(slices: Slices, fit: np.ndarray) -> tuple[float, float]:

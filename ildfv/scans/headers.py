@@ -68,5 +68,6 @@ class Header:
     segmented: SegReference | None = None  # the scan that a segmentation or structure set refers to
     patient_fault: str = ""  # why the PatientID cannot be used
     unnamed: bool = False  # `instance` is a checksum, because the file has no SOPInstanceUID
+    other_image: bool = False  # whether an ignored file is an image of a patient, such as MR, and not a report
     ignored: str | None = None
     problem: str | None = None

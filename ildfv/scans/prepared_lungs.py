@@ -23,11 +23,11 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
     window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
     """
     indices = np.asarray(indices)
-    return lungs_of(slices.images(indices), np.asarray(slices.pixel_area)[indices], method)
+    return lungs_of(slices.images(indices), np.asarray(slices.paper_pixel_area)[indices], method)
 
 
 def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -> np.ndarray:
-    """Lung of images (m, 3, 224, 224), bool (m, 224, 224). pixel_area: mm² on the original grid, (m,)."""
+    """Lung of images (m, 3, 224, 224), bool (m, 224, 224). pixel_area: mm² of a pixel of a 512×512 grid, (m,)."""
     low, high = WINDOWS[NORMAL]
     hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)  # (m, 224, 224)
     refuse_unknown_lungs(method)

@@ -14,7 +14,7 @@ from ildfv.scans.ct_header import ct_header
 from ildfv.scans.derived import TEXT_TAGS, no_slice
 from ildfv.scans.dicomfile import START, is_dicom, open_dicom, read_dicom, size_of
 from ildfv.scans.headers import Header, Words
-from ildfv.scans.identifiers import SOURCE_TAGS
+from ildfv.scans.identifiers import SOURCE_TAGS, patient_id
 from ildfv.scans.libraries import format_error
 from ildfv.scans.plain_header import BUFFER, PlainHeader, plain_header
 from ildfv.scans.segmentation_headers import segmentation_header, structure_set
@@ -29,6 +29,16 @@ SEGMENTATION = {
     "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
 }
 CONTOURS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set
+# Images that are drawn or computed instead of acquired. Secondary captures are often pages of a report.
+NO_ACQUISITION = {
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.1": "Multi-frame Single Bit Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.30": "Parametric Map",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RT Dose",
+}
 NOT_CT = "not CT: "  # start of the reason why another kind of image is ignored
 DICOM_ROOT = "1.2.840.10008."  # prefix of all UIDs that DICOM defines
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax
@@ -142,14 +152,16 @@ def _classified(path: Path, dataset, pixel_bytes: int) -> Header:
             problem = f"RT Structure Set must be valid DICOM, got {format_error(error)}"
             return Header(path, "contours", series, problem=problem)
     if kind not in CT and kind not in SEGMENTATION:
-        return Header(path, "other", ignored=f"{NOT_CT}{_class_name(kind)}")
+        other_image = pixel_bytes > 0 and dataset.get("Rows") is not None and kind not in NO_ACQUISITION
+        modality = f", Modality {dataset.get('Modality')}" if other_image and dataset.get("Modality") else ""
+        return _ignored(path, dataset, f"{NOT_CT}{_class_name(kind)}{modality}", other_image=other_image)
     if kind in CT and (reason := no_slice(dataset)):
-        return Header(path, "other", series, ignored=f"not a slice of a scan: {reason}")
+        return _ignored(path, dataset, f"not a slice of a scan: {reason}", other_image=True)
     if not series and kind in CT:
         raise InputError("must have a SeriesInstanceUID, got none (truncated file?)")
     modality = str(dataset.get("Modality") or "")
     if kind in CT and modality not in ("", "CT"):
-        return Header(path, "other", series, ignored=f"{NOT_CT}Modality {modality}")
+        return _ignored(path, dataset, f"{NOT_CT}Modality {modality}", other_image=True)
     what, read = ("segmentation", segmentation_header) if kind in SEGMENTATION else ("ct", ct_header)
     try:
         return read(path, dataset, series, pixel_bytes)
@@ -157,6 +169,16 @@ def _classified(path: Path, dataset, pixel_bytes: int) -> Header:
         return Header(path, what, series, problem=str(error))
     except Exception as error:  # a value that its VR does not allow
         return Header(path, what, series, problem=f"header must be valid DICOM, got {format_error(error)}")
+
+
+def _ignored(path: Path, dataset, reason: str, *, other_image: bool) -> Header:
+    """The header of a file that is not a slice of a CT scan. other_image: see `Header`."""
+    try:
+        patient = patient_id(dataset)
+    except InputError:  # only whether two files have the same patient is needed
+        patient = ""
+    series, study = (str(dataset.get(name) or "") for name in ("SeriesInstanceUID", "StudyInstanceUID"))
+    return Header(path, "other", series, patient=patient, study=study, other_image=other_image, ignored=reason)
 
 
 def _class_name(kind: str) -> str:

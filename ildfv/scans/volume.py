@@ -11,6 +11,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_TILT, Geometry, reordered, to_canonical
 from ildfv.scans.shifted import check_slices
 from ildfv.scans.technique import UNKNOWN, Technique
+from ildfv.scans.windows import paper_pixel_area
 
 MAX_SIDE = 4096  # rows and columns of a slice: CT has 512, rarely 2048
 MAX_VOXELS = 1 << 30  # per scan (2 GiB as int16): 4096 slices of 512×512
@@ -63,6 +64,11 @@ class Volume:
     def pixel_area(self) -> float:
         """mm² of one pixel."""
         return self.geometry.pixel_area
+
+    @property
+    def paper_pixel_area(self) -> float:
+        """mm² of one pixel of a 512×512 grid of the square around a slice, which prepared slices show."""
+        return paper_pixel_area(self.pixel_area, max(self.geometry.shape[1:]))
 
 
 def canonical_volume(

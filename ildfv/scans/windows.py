@@ -17,6 +17,14 @@ SIZE = 224  # pixels along a side of a prepared slice, the input of the paper's 
 GRID = 512  # pixels along a side of the paper's slices, to which its pixel thresholds refer
 
 
+def paper_pixel_area(pixel_area, side):
+    """mm² of a pixel of a 512×512 grid of the square around a slice, which the prepared slice shows.
+
+    pixel_area: mm² of a pixel of the scan. side: its rows or columns, whichever are more. Numbers or arrays.
+    """
+    return pixel_area * (side / GRID) ** 2
+
+
 def windowed(hu, size: int = SIZE):
     """The three windows of each slice, uint8 (…, 3, size, size), from HU (…, h, w); NumPy, CuPy or torch.
 

@@ -87,7 +87,7 @@ class ComputedMaps:
 
     def _computed(self, part: int) -> list[tuple[float, list[bytes]]]:
         first, last = int(self._slices.starts[part]), int(self._slices.starts[part + 1])
-        area = float(self._slices.scans("pixel_area")[part])
+        area = float(self._slices.scans("paper_pixel_area")[part])
         per_cm2 = np.float32(100 / (area * (GRID / SIZE) ** 2))
         quantisers = [Quantiser() for _ in PATTERNS]
         for start in range(first, last, AT_ONCE):

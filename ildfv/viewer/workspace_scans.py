@@ -86,7 +86,7 @@ def workspace_scans(
                 patterns=PATTERNS,
                 positions=slices.positions[rows],
                 shape=(SIZE, SIZE),
-                pixel=float(np.sqrt(slices.scans("pixel_area")[part])) * GRID / SIZE,
+                pixel=float(np.sqrt(slices.scans("paper_pixel_area")[part])) * GRID / SIZE,
                 images=PreparedImages(slices, rows.start),
                 systems=[
                     System(

@@ -24,7 +24,7 @@ from ildfv.inference.inbox import predict_all
 from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
-from ildfv.patterns import PRESENT
+from ildfv.patterns import PATTERNS, PRESENT
 from ildfv.pipeline.expected import count_curves, head_target, on_paper_grid
 from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.scans.geometry import Geometry
@@ -218,7 +218,7 @@ def test_several_heads_are_all_shown_and_the_primary_one_first(prediction):
     first, others = page.split("<h2>Other systems</h2>")
     assert "<summary>cnn-other</summary>" in others
     for part in (first, others):
-        assert part.count("Look first at slices") == 1  # the table of a head
+        assert part.count("<th>Look first at slices</th>") == 1  # the table of a head
         assert part.count("<svg") == 4
     assert list(both.to_dict()["heads"]) == ["fv-conv1", "cnn-other"]
 
@@ -268,13 +268,13 @@ def test_a_slice_outside_the_lung_shows_no_pattern_whatever_its_score(folder):
     volume = Volume(np.zeros(grid.shape, np.int16), grid, "P", "S", Path("scan"))
     lung, scores = np.array([0.0, 0.0, 60.0, 80.0, 0.0]), np.full((m, 4), 2.0)
     scores[[0, 4]] = 1000.0
-    found = head_answer(head, scores, volume, lung, has_size=True)
+    found = head_answer(head, PATTERNS, scores, volume, lung, has_size=True)
     assert found.presence.any(axis=1).tolist() == [False, False, True, True, False]
     assert {z for first in found.first for z in first} == {2, 3}
     assert np.isnan(found.probability[[0, 1, 4]]).all()
     assert [row[0] for row in found.sets] == ["absent", "absent", "present", "present", "absent"]
     assert (found.area <= lung[:, None]).all()
-    within = head_answer(head, np.full((m, 4), 2.0), volume, lung, has_size=True)
+    within = head_answer(head, PATTERNS, np.full((m, 4), 2.0), volume, lung, has_size=True)
     np.testing.assert_array_equal(found.scan_probability, within.scan_probability)
 
 

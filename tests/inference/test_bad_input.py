@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from pydicom import dcmread
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -13,6 +15,7 @@ from scan_files import ScanFiles
 
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.predictor import Predictor
+from ildfv.inference.pseudonym import pseudonym_of_series
 from ildfv.progress import Lines
 
 
@@ -139,12 +142,86 @@ def test_an_unexpected_error_is_reported_and_the_next_scan_is_answered(folder, t
     assert failed[0]["reason"].startswith("unexpected RuntimeError: broken lines (")
 
 
-def test_images_that_are_not_ct_are_counted_in_a_note(folder, tmp_path, caplog):
-    caplog.set_level("INFO", logger="ildfv")
+OTHER_IMAGES = {
+    "MR Image Storage, Modality MR": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"},
+    "Positron Emission Tomography Image Storage, Modality PT": {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.128",
+        "Modality": "PT",
+    },
+    "Computed Radiography Image Storage, Modality CR": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": "CR"},
+    "Modality PT": {"Modality": "PT"},
+    "ImageType MIP": {"ImageType": ["DERIVED", "SECONDARY", "MIP"]},
+}
+
+
+@pytest.mark.parametrize("image", OTHER_IMAGES)
+def test_images_of_a_patient_without_ct_are_a_failed_scan(folder, tmp_path, image):
     for number in range(2):
         ScanFiles.series(tmp_path / "in" / f"p{number}", ScanFiles.chest(3, seed=number), patient=f"P-{number}")
-    mr = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4", "Modality": "MR"}
-    ScanFiles.series(tmp_path / "in" / "mr", ScanFiles.chest(3), patient="P-7", **mr)
+    ScanFiles.series(
+        tmp_path / "in" / "canary", ScanFiles.chest(3), patient="P-7", series="1.2.7", **OTHER_IMAGES[image]
+    )
+    answers, (failure,) = predict_all([tmp_path / "in"], folder)
+    assert len(answers) == 2
+    assert (failure["scan"], failure["files"], failure["position"]) == (pseudonym_of_series("1.2.7"), 3, 1)
+    assert failure["reason"].startswith("a scan has no prediction: … (3 files): not ")
+    assert f"{image}; give the CT slices of this patient" in failure["reason"]
+    (reason,) = refused(folder, tmp_path / "in" / "canary")
+    assert "must contain a CT scan, got none: not " in reason
+    assert f"{image}; give the CT slices of this patient" in reason
+    (reason,) = refused(folder, zipped(tmp_path / "in" / "canary", tmp_path / "other.zip"))
+    assert image in reason
+
+
+def test_other_images_of_a_patient_with_ct_are_counted_in_a_note(folder, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ildfv")
+    for number in range(2):
+        one = tmp_path / "in" / f"p{number}"
+        ScanFiles.series(one / "ct", ScanFiles.chest(3, seed=number), patient=f"P-{number}", series=f"1.2.{number}")
+        # The PatientID of the second patient is missing from the PET series, which is in the study of the CT scan.
+        pet = {"patient": f"P-{number}"} if number == 0 else {"PatientID": None, "StudyInstanceUID": "1.2.1.1"}
+        ScanFiles.series(
+            one / "pet", ScanFiles.chest(3), **pet, SOPClassUID="1.2.840.10008.5.1.4.1.1.128", Modality="PT"
+        )
     answers, failed = predict_all([tmp_path / "in"], folder, progress=Lines())
     assert (len(answers), failed) == (2, [])
-    assert "3 files ignored: not CT: MR Image Storage" in caplog.text
+    assert "6 files ignored: not CT: Positron Emission Tomography Image Storage" in caplog.text
+
+
+def test_objects_and_pictures_that_are_not_scans_are_counted_in_notes(folder, tmp_path, caplog):
+    caplog.set_level("INFO", logger="ildfv")
+    files = ScanFiles.series(tmp_path / "in" / "p0", ScanFiles.chest(3))
+    page = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "OT"}
+    ScanFiles.series(tmp_path / "in" / "pages", ScanFiles.chest(2), patient="P-7", **page)
+    for number, uid in enumerate(("1.2.840.10008.5.1.4.1.1.88.33", "1.2.840.10008.5.1.4.1.1.11.1")):  # SR, GSPS
+        report = dcmread(files[0])
+        for name in ("PixelData", "Rows", "Columns"):
+            delattr(report, name)
+        report.SOPClassUID, report.SeriesInstanceUID, report.PatientID = uid, f"1.2.88.{number}", "P-8"
+        report.save_as(tmp_path / "in" / f"report{number}.dcm")
+    ScanFiles.contours(tmp_path / "in" / "rtstruct.dcm", tmp_path / "in" / "p0", {"lung": []})
+    Image.new("L", (64, 64)).save(tmp_path / "in" / "screen.png")
+    answers, failed = predict_all([tmp_path / "in"], folder, progress=Lines())
+    assert (len(answers), failed) == (1, [])
+    assert "2 files ignored: not CT: Secondary Capture Image Storage" in caplog.text
+    assert "1 file ignored: not CT: Comprehensive SR Storage" in caplog.text
+    assert "1 file ignored: an image is read only with" in caplog.text
+
+
+def test_every_patient_of_a_folder_without_any_ct_has_a_failure(folder, tmp_path):
+    for number, image in enumerate(OTHER_IMAGES.values()):
+        ScanFiles.series(tmp_path / "in" / f"p{number}", ScanFiles.chest(3), patient=f"P-{number}", **image)
+    ScanFiles.series(tmp_path / "in" / "bad", ScanFiles.chest(3), patient="P-9", RescaleSlope=None)
+    answers, failed = predict_all([tmp_path / "in"], folder)
+    assert answers == []
+    assert len({one["scan"] for one in failed}) == len(OTHER_IMAGES) + 1
+
+
+def test_a_bad_scan_next_to_archives_is_a_failure(folder, tmp_path):
+    ScanFiles.series(tmp_path / "scan", ScanFiles.chest())
+    (tmp_path / "in").mkdir()
+    zipped(tmp_path / "scan", tmp_path / "in" / "scan.zip")
+    (tmp_path / "in" / "bad.nii").write_bytes(b"broken")
+    answers, (failure,) = predict_all([tmp_path / "in"], folder)
+    assert len(answers) == 1
+    assert failure["reason"].startswith("a scan has no prediction: …: … must be NIfTI")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from scan_files import ScanFiles
 
 from ildfv.cli.app import app
 from ildfv.errors import InputError
+from ildfv.inference import follow_up
 from ildfv.inference.follow_up import compare, compare_scans, interval_of
 from ildfv.inference.predictor import Predictor
 from ildfv.pipeline.expected import scan_errors
@@ -125,6 +127,29 @@ def test_scans_that_cannot_be_compared_are_refused(folder, tmp_path, tag):
         compare_scans([tmp_path / "a"], loaded)
     with pytest.raises(InputError, match="got the same scan in "):
         compare_scans([tmp_path / "a", tmp_path / "a"], loaded)
+
+
+@pytest.mark.parametrize("fault", ["header", "pixels", "missing file"])
+def test_errors_of_a_scan_name_the_source_and_no_file(folder, tmp_path, monkeypatch, fault):
+    loaded = Predictor.load(folder)
+    for name, seed in (("a", 0), ("b", 1)):
+        files = ScanFiles.series(tmp_path / name / SECRET, ScanFiles.chest(2, seed=seed))
+    broken = files[0].rename(files[0].with_name(f"{SECRET}-1.dcm"))
+    if fault == "header":
+        broken.write_bytes(broken.read_bytes()[:3000])
+    elif fault == "pixels":
+        slice_ = pydicom.dcmread(broken)
+        slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 12, 11, 0
+        slice_.PixelData = b"\xfc\xff" * 4096
+        slice_.save_as(broken)
+    else:
+        real = follow_up.predicted
+        monkeypatch.setattr(follow_up, "predicted", lambda *a, **k: (broken.unlink(missing_ok=True), real(*a, **k))[1])
+    sources = [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(InputError) as found:
+        compare_scans(sources, loaded)
+    assert str(tmp_path / "b") in str(found.value)
+    assert SECRET not in str(found.value)
 
 
 def test_scans_that_cannot_be_compared_are_found_before_the_first_is_predicted(folder, tmp_path, monkeypatch):

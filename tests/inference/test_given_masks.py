@@ -104,6 +104,8 @@ def test_a_scan_without_a_usable_mask_is_a_failure_without_names(loaded, scan, f
     answers, (failure,) = predict_all([scan.inbox], loaded, lung_masks=scan.masks)
     assert answers == []
     assert reason in failure["reason"]
+    assert "must contain a CT scan" not in failure["reason"]
+    assert failure["scan"] == loaded.predict(scan.path).scan
     assert "canary" not in str(failure)
     _, (named,) = predict_all([scan.inbox], loaded, lung_masks=scan.masks, keep_identity=True)
     assert "canary" in named["reason"]
@@ -120,6 +122,26 @@ def test_the_mask_of_a_series_is_named_after_its_uid(loaded, tmp_path):
     (tmp_path / "masks" / "1.2.3.nii.gz").rename(tmp_path / "masks" / "1.2.4.nii.gz")
     _, (failure,) = predict_all([tmp_path / "in"], loaded, lung_masks=tmp_path / "masks")
     assert "1.2.3" not in str(failure)
+
+
+def test_only_the_scan_without_a_mask_fails(loaded, scan):
+    ScanFiles.nifti(scan.inbox / "second" / "ct.nii.gz", ScanFiles.chest(seed=1))
+    ((_,), (failure,)) = predict_all([scan.inbox], loaded, lung_masks=scan.masks)
+    assert failure["reason"].startswith("a scan must have a lung mask, got none named like the scan in")
+    assert failure["scan"] == loaded.predict(scan.inbox / "second").scan
+
+
+def test_a_series_with_a_mask_is_chosen_before_a_longer_one_without(loaded, tmp_path):
+    for m in (3, 4):
+        ScanFiles.series(tmp_path / "in" / str(m), ScanFiles.chest(m), series=f"1.2.{m}")
+    ScanFiles.nifti(tmp_path / "masks" / "1.2.3.nii.gz", (ScanFiles.chest(3) < -500).astype(np.uint8))
+    (answer,), failed = predict_all([tmp_path / "in"], loaded, lung_masks=tmp_path / "masks")
+    assert (answer["slices"], failed) == (3, [])
+    assert "Series 1, with the most slices of those with a lung mask, is used" in answer["notes"][0]
+    (tmp_path / "masks" / "1.2.3.nii.gz").unlink()
+    answers, (failure,) = predict_all([tmp_path / "in"], loaded, lung_masks=tmp_path / "masks")
+    assert answers == []
+    assert failure["reason"].startswith("a scan must have a lung mask, got none")
 
 
 def test_masks_are_refused_where_they_cannot_be_used(folder, loaded, scan, monkeypatch):

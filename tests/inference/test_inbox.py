@@ -198,3 +198,19 @@ def test_gzipped_dicom_is_a_failure_with_a_remedy(loaded, tmp_path):
     answers, (failure,) = predict_all([tmp_path / "ct"], loaded)
     assert answers == []
     assert "read only with `prepare --packed`" in failure["reason"]
+
+
+def test_the_name_of_a_file_that_is_deleted_during_the_run_is_not_printed(loaded, tmp_path, monkeypatch):
+    ScanFiles.series(tmp_path / "in" / "p1", ScanFiles.chest(), patient="P-1")
+    path = tmp_path / "in" / "canary-2.nii.gz"
+    ScanFiles.nifti(path, ScanFiles.chest())
+
+    def removed(*arguments, **options):
+        path.unlink(missing_ok=True)
+        path.stat()
+
+    monkeypatch.setattr("ildfv.inference.inbox.predicted", removed)
+    answers, failed = predict_all([tmp_path / "in"], loaded)
+    assert answers == []
+    assert all("No such file" in one["reason"] for one in failed)
+    assert "canary" not in str(failed)

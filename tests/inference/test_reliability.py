@@ -27,6 +27,7 @@ REFERENCE = Reference(
     spacing=(1.0, 2.5),
     scan_log_likelihood={"conv1": (-22, -18)},
     lung_area=(150, 300),
+    field=(307.2, 409.6),
     thickness=(1.25, 1.25),
     air=(-1003, -996),
     kernels={"B30f": 12, "STANDARD": 3},
@@ -35,8 +36,8 @@ REFERENCE = Reference(
 )
 KNOWN = Technique(1.25, "B30f")
 ALIKE = (
-    "Pixel size, slice spacing, slice thickness, convolution kernel, HU of air, lung area, texture likelihood and PCA "
-    "residual are within the range of the training slices."
+    "Pixel size, field of view, slice spacing, slice thickness, convolution kernel, HU of air, lung area, "
+    "texture likelihood and PCA residual are within the range of the training slices."
 )
 
 
@@ -47,6 +48,7 @@ def judged(
     residual=0.4,
     lung=200.0,
     side=0.7,
+    field=358.4,
     spacing=1.25,
     technique=KNOWN,
     air=-1000,
@@ -56,7 +58,13 @@ def judged(
         info=SimpleNamespace(reference=reference),
         texture=lambda slices, encoding: Texture(*(np.full(len(slices), value) for value in (likelihood, residual))),
     )
-    volume = SimpleNamespace(pixel_area=side**2, spacing=(spacing, side, side), hu=chest(air), technique=technique)
+    volume = SimpleNamespace(
+        pixel_area=side**2,
+        paper_pixel_area=(field / 512) ** 2,
+        spacing=(spacing, side, side),
+        hu=chest(air),
+        technique=technique,
+    )
     return statements(predictor, volume, SliceBatch(np.empty((9, 1, 1, 1)), side**2), np.array([0.0] * 8 + [lung]))
 
 
@@ -78,6 +86,7 @@ def test_a_scan_like_the_training_scans_is_reported_as_similar():
         ({"lung": 11}, "shows 11 cm² of lung; on the training scans, the corresponding slices show 150 to 300 cm²."),
         ({"lung": 500}, "The slice with the most lung shows 500 cm² of lung"),
         ({"side": 1.5}, "Pixels are 1.50 mm wide"),
+        ({"field": 512}, "The field of view is 512 mm; that of the training scans is 307 to 410 mm. Slices are scaled"),
         ({"spacing": 10}, "Slices are 10.00 mm apart"),
         (
             {"technique": replace(KNOWN, thickness=10)},
@@ -123,18 +132,18 @@ def test_values_a_little_outside_the_range_are_accepted():
 def test_what_the_scan_does_not_state_is_not_compared():
     (summary,) = judged(technique=UNKNOWN, air=None)
     assert summary == (
-        "Pixel size, slice spacing, lung area, texture likelihood and PCA residual are within the range of the "
-        "training slices. Slice thickness, convolution kernel and HU of air were not compared, because they are "
-        "unknown for this scan."
+        "Pixel size, field of view, slice spacing, lung area, texture likelihood and PCA residual are within the "
+        "range of the training slices. Slice thickness, convolution kernel and HU of air were not compared, "
+        "because they are unknown for this scan."
     )
 
 
 def test_earlier_predictors_compare_what_they_have():
     old = Reference(log_likelihood=REFERENCE.log_likelihood, pixel_side=(0.6, 0.8), spacing=(1.0, 2.5))
     assert judged(old, lung=11, likelihood=-17.0, residual=0.9) == [
-        "Pixel size, slice spacing and texture likelihood are within the range of the training slices. Slice "
-        "thickness, convolution kernel, HU of air, lung area and PCA residual were not compared, because they are "
-        "unknown for the training scans."
+        "Pixel size, slice spacing and texture likelihood are within the range of the training slices. Field of "
+        "view, slice thickness, convolution kernel, HU of air, lung area and PCA residual were not compared, "
+        "because they are unknown for the training scans."
     ]
     assert "less likely" in judged(old, likelihood=-35)[1]
 
@@ -151,6 +160,8 @@ def test_export_stores_the_ranges_of_the_training_scans(folder):
     reference = Predictor.load(folder).info.reference
     low, high = reference.lung_area
     assert low == high == pytest.approx(60000 * 0.5 / 100)  # of the generated slices
+    assert reference.field == pytest.approx((512 * 0.5**0.5,) * 2)
+    assert reference.grid == (512, 512)
     (low, high), quantiles = reference.scan_log_likelihood["conv1"], reference.log_likelihood["conv1"]
     assert quantiles[0] < low < high < quantiles[-1]
     quantiles = reference.residual["conv1"]  # of validation slices

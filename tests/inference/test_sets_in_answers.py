@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ildfv.inference.conformal import Conformal, fewest_patients
 from ildfv.inference.model_card import model_card
-from ildfv.inference.page import prediction_page
+from ildfv.inference.page import PLAIN, prediction_page
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import INFO
 from ildfv.inference.schema import ConformalSets
@@ -91,7 +91,10 @@ def test_the_page_says_what_cannot_be_decided(with_sets):
     columns = re.findall(r'<th class="n">([^<]+)</th>', page)
     assert columns == ["present", "absent", "cannot be decided", "unlike both"]
     for number, pattern in enumerate(with_sets.patterns):  # each pattern has another set on all slices
-        cells = "".join(f'<td class="n">{m * (WORDS[number] == words)}</td>' for words in WORDS)
+        cells = "".join(
+            f'<td class="n" data-label="{PLAIN.get(words, words)}">{m * (WORDS[number] == words)}</td>'
+            for words in WORDS
+        )
         assert f"<tr><td>{pattern}</td>{cells}</tr>" in page
 
 

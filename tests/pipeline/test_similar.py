@@ -164,7 +164,7 @@ COPIES = {
 
 def prints_of(hu: np.ndarray) -> np.ndarray:
     images = np.stack([windowed(np.rint(one).astype(np.int16)) for one in hu])
-    return lung_prints(images, lungs_of(images, np.full(len(images), (256 / hu.shape[1]) ** 2)))
+    return lung_prints(images, lungs_of(images, np.full(len(images), 0.25)))
 
 
 @pytest.mark.parametrize("copy", COPIES)

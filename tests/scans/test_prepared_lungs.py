@@ -19,7 +19,7 @@ def slices():
     wall = np.ones((224, 224), bool)
     wall[80:-80, 80:-80] = False
     pixels[..., wall] = 230  # 43 HU in the normal window
-    return SimpleNamespace(images=lambda indices: pixels[indices], pixel_area=np.full(6, 0.5))
+    return SimpleNamespace(images=lambda indices: pixels[indices], paper_pixel_area=np.full(6, 0.5))
 
 
 def test_lungs_are_inside_the_chest(slices):
