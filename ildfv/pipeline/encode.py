@@ -20,6 +20,7 @@ from ildfv.errors import InputError, check
 from ildfv.kernels.cuda.oom import batch_size
 from ildfv.pipeline import projection as projection_step
 from ildfv.pipeline.choices import LUNG, PASSES, SLICE, check_method
+from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
 from ildfv.pipeline.descriptors import UNTRAINED, InHounsfield, descriptors, fields_of, prepare_descriptors
 from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encoders import Training, kind
@@ -34,7 +35,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, sha256, sweep
 from ildfv.store.checksummed import write_checksummed
-from ildfv.store.fingerprint import match_fingerprint
+from ildfv.store.fingerprint import FINGERPRINT, empty, match_fingerprint
 from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
@@ -271,8 +272,12 @@ def _weights(
 def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
     """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
 
-    Yields the stored values of `measured`.
+    Yields the stored values of `measured`. If the block raises InputError before a model of the encoder is saved, the
+    fingerprint that this run wrote and all other content are removed: there is nothing to resume, and the fingerprint
+    would refuse the corrected settings.
     """
+    path = folder / FINGERPRINT
+    earlier = path.read_bytes() if path.exists() else None
     with writing(folder) if distributed.is_main() else nullcontext():
         stored: dict | InputError = {}
         if distributed.is_main():
@@ -284,4 +289,15 @@ def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterat
         stored = distributed.from_main(stored)
         if isinstance(stored, InputError):
             raise stored
-        yield stored
+        try:
+            yield stored
+        except InputError:
+            if distributed.is_main() and path.read_bytes() != earlier and not _is_started(folder):
+                empty(folder)
+                path.unlink()
+            raise
+
+
+def _is_started(folder: Path) -> bool:
+    """Whether the folder has a model or parts, apart from the parameters of the descriptors, which are soon fitted."""
+    return any(any(child.iterdir()) for child in folder.iterdir() if child.is_dir() and child.name != DESCRIPTORS)

@@ -21,6 +21,7 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
+from ildfv.pipeline.kept import Kept
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
@@ -50,7 +51,8 @@ def fit(
 ) -> dict:
     """Fits and scores the systems of a recipe on all folds and returns their pooled results.
 
-    Folds are created if there are none. The baselines are scored with both recipes.
+    Folds are created if there are none. The baselines are scored with both recipes. Finished encodings, networks and
+    results are kept if their settings and inputs are unchanged.
 
     Parameters
     ----------
@@ -99,12 +101,17 @@ def fit(
     if chosen == FEW and unused:
         options = " and ".join(unused)
         progress.note(f"recipe few trains no network, so {options} had no effect: use --recipe paper to train one")
-    score_baselines(root, progress=progress)
+    kept = Kept()
+    score_baselines(root, kept=kept, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:
-            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, progress)
+            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, kept, progress)
         else:
-            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, progress)
+            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, kept, progress)
+    if kept.kept:
+        known, number = len(kept.kept), len(kept.kept) + len(kept.computed)
+        which = "all" if known == number else f"{known} of"
+        progress.note(f"{which} {counted(number, 'result')} were kept: their settings and inputs are unchanged")
     return {"recipe": chosen, **summary(workspace, slices)}
 
 
@@ -138,7 +145,9 @@ def _numbers(slices: Slices, systems: Pool, results: list[Results]) -> dict:
     return {"unit": SCAN, "scans": len(tested), "slices": int(slices.sizes[tested].sum())}
 
 
-def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, progress: Progress) -> None:
+def _few(
+    root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, kept: Kept, progress: Progress
+) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
@@ -156,6 +165,7 @@ def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | N
                 fold=fold,
                 head=head,
                 bags=bags,
+                kept=kept,
                 progress=progress,
             )
 
@@ -167,11 +177,11 @@ def network_available() -> bool:
     return is_available(FEW_NETWORK)
 
 
-def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], progress: Progress) -> None:
+def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], kept: Kept, progress: Progress) -> None:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    train_network(root, fold=fold, device=device, progress=progress, **given)
+    train_network(root, fold=fold, device=device, kept=kept, progress=progress, **given)
     encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
-    regress_encoding(root, layer=PAPER_LAYER, fold=fold, progress=progress)
+    regress_encoding(root, layer=PAPER_LAYER, fold=fold, kept=kept, progress=progress)
 
 
 def _system(one: Results) -> dict:

@@ -14,6 +14,7 @@ from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.pipeline.by_scan import unit_of
+from ildfv.pipeline.kept import FINGERPRINT
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
@@ -103,7 +104,7 @@ def public_settings(workspace: Workspace) -> dict:
 
 def _settings(results: Results) -> dict:
     """The settings of a system, without those that the page shows in other tables."""
-    return {name: value for name, value in results.settings.items() if name not in ("versions", "slices")}
+    return {name: value for name, value in results.settings.items() if name not in ("versions", "slices", FINGERPRINT)}
 
 
 def _examples(

@@ -64,7 +64,9 @@ def test_the_newest_encoding_of_the_current_slices_is_searched(workspace):
     assert (found.encoding.layer, notes) == ("filters", [])
     found, notes = similar_of(root, [], "1" * 64)
     assert found is None
-    assert notes == ["Similar slices are not available: conv1 was encoded from other slices: run `ildfv encode --fresh`"]
+    assert notes == [
+        "Similar slices are not available: conv1 was encoded from other slices: run `ildfv encode --fresh`"
+    ]
 
 
 def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):
