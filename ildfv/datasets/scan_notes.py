@@ -20,10 +20,11 @@ def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
     return {patient: len(found) for patient, found in studies.items()}
 
 
-def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
+def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_counts: bool = False) -> list[str]:
     """The notes on a prepared scan: properties of its files that the user should check.
 
     slices, labelled: numbers of slices and of labelled slices. studies: number of studies with the scan's PatientID.
+    pixel_counts: whether labels that are not label maps are pixel counts.
     """
     notes = []
     if studies > 1:
@@ -41,7 +42,8 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
         notes.append(image_note(scan))
     if scan.mask is not None:
         notes.append("the lung is taken from the given mask")
-    if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
+    counted = pixel_counts or bool(scan.labels)  # labels 0 and 1 do not depend on T
+    if counted and (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         size = f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}"
         notes.append(f"{size}: if the threshold T is in pixels, check it with `ildfv stats`")
     if scan.patients_in_study > 1:

@@ -131,6 +131,7 @@ def prepare_scans(
             codes=codes,
             table=table,
             patients=patients,
+            pixel_counts=labelled is not None and labelled.has_counts,
             packed=packed,
             unlabelled_is_negative=unlabelled_is_negative,
             resample=resample,

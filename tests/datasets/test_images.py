@@ -232,3 +232,41 @@ def test_options_that_need_the_hu_of_a_scan_are_refused_before_a_workspace_is_cr
     with pytest.raises(InputError, match=r"need the HU of a scan, got --pixel-size 0\.8: omit them"):
         prepare_scans(tmp_path / "scans", tmp_path / "study", grey=WINDOW, pixel_size=0.8, workers=1)
     assert not (tmp_path / "study").exists()  # its settings would bind the next run
+
+
+def prepared_with(folder, header, rows, **options):
+    """The report of `prepare` for images in `folder`/scans and a table of labels."""
+    with (folder / "slices.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    with in_this_process():
+        return prepare_scans(
+            folder / "scans", folder / "study", grey=WINDOW, labels=folder / "slices.csv", salt="ab" * 8, **options
+        )
+
+
+@pytest.mark.parametrize(("column", "notes"), [("emphysema", 0), ("emphysema pixels", 1)])
+def test_the_threshold_is_mentioned_only_if_labels_are_pixel_counts(tmp_path, column, notes):
+    rows = []
+    for number in range(3):
+        save(tmp_path / f"scans/{number}.png", grey(chest(number)))
+        rows.append([f"scans/{number}.png", number % 2])
+    report = prepared_with(tmp_path, ["file", column], rows)
+    for scan in report["prepared"]:
+        assert sum("threshold T" in note for note in scan["notes"]) == notes
+
+
+def test_the_remedy_for_one_image_of_two_patients_names_the_option_with_the_patients(tmp_path):
+    rows = []
+    for number in range(4):
+        save(tmp_path / f"scans/{number}.png", grey(chest(min(number, 2))))  # 3 is a copy of 2
+        rows.append([f"scans/{number}.png", ["A", "A", "A", "B"][number], 1])
+    report = prepared_with(tmp_path, ["file", "patient", "emphysema"], rows)
+    reasons = {one["source"][-5:]: one["reason"] for one in report["quarantined"]}
+    assert reasons["3.png"].endswith("2.png, which has another patient")
+    rows[2][1], rows[3][1] = "B", "A"  # the copy that is kept is of B, so the other images of A are removed
+    report = prepared_with(tmp_path, ["file", "patient", "emphysema"], rows)
+    reasons = {one["source"][-5:]: one["reason"] for one in report["quarantined"]}
+    assert len(reasons) == 3
+    assert reasons["0.png"].endswith(
+        "which has another patient: give both the same patient in the column patient of --labels"
+    )
