@@ -270,3 +270,36 @@ def test_the_remedy_for_one_image_of_two_patients_names_the_option_with_the_pati
     assert reasons["0.png"].endswith(
         "which has another patient: give both the same patient in the column patient of --labels"
     )
+
+
+def two_images(folder, name):
+    """Two images below `folder`/scans, of which `name` names the first, and the labelled patterns of the first."""
+    save(folder / "scans" / "a" / "slice1.tiff", grey(chest(1)))
+    save(folder / "scans" / "b" / "slice2.tiff", grey(chest(2)))
+    report = prepared_with(folder, ["FILE", "Emphysema"], [[name, "Yes"], ["scans/b/slice2.tiff", "FALSE"]])
+    assert report["labelled_slices"] == 2
+    slices = Workspace.open(folder / "study").slices()
+    return presence(slices.counts)[:, PATTERNS.index("emphysema")].tolist()
+
+
+@pytest.mark.parametrize(
+    "name", ["scans/a/slice1.tiff", "a/slice1.tiff", "slice1.tiff", "slice1", "a\\slice1", "./A/SLICE1.TIFF"]
+)
+def test_an_image_is_named_by_its_path_or_by_its_name(tmp_path, name):
+    assert sorted(two_images(tmp_path, name)) == [0, 1]
+
+
+def test_a_name_of_several_images_is_refused(tmp_path):
+    save(tmp_path / "scans" / "c" / "slice1.png", grey(chest(3)))
+    with pytest.raises(
+        InputError, match=r"line 2: file must name one path, got 'slice1', which may be a/slice1.tiff, c/"
+    ):
+        two_images(tmp_path, "slice1")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_file_that_does_not_exist_is_refused_although_no_image_has_a_patient(tmp_path):
+    """Images without a row with a patient are quarantined, so here every image is."""
+    save(tmp_path / "scans" / "slice1.tiff", grey(chest(1)))
+    with pytest.raises(InputError, match=r"line 2: file must exist, got 'slice01'; paths are relative to .* or to the"):
+        prepared_with(tmp_path, ["file", "patient", "emphysema"], [["slice01", "A", 1]])
