@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from ildfv.datasets.image_files import image_note
 from ildfv.datasets.records import Scan
 
 # Rows and columns of the slices in the paper. On slices of another size, a threshold in pixels means another area.
 GRID = 512
+
+
+def axial_note(missing: Sequence[str]) -> str:
+    """The note on a slice without these tags of position and orientation."""
+    taken = ": it is taken as axial, in the usual orientation" if "ImageOrientationPatient" in missing else ""
+    return f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need{taken}"
 
 
 def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
@@ -38,6 +45,8 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
         )
     if scan.dicom is not None and scan.dicom.unnamed:
         notes.append(f"files without a SOPInstanceUID, identified by a checksum of their content: {scan.dicom.unnamed}")
+    if scan.dicom is not None and scan.dicom.missing:
+        notes.append(axial_note(scan.dicom.missing))
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:

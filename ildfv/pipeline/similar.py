@@ -14,7 +14,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.chosen_series import choose
 from ildfv.inference.gallery import Group, Picture, gallery
-from ildfv.inference.input import notes_on_image, scans_in
+from ildfv.inference.input import notes_on_source, scans_in
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
@@ -107,7 +107,7 @@ def similar_slices(
     chosen, notes = choose(available, series, path)
     with quiet():
         volume, _, changes = applied(read_volume(chosen), slices.preparation)
-    notes += [*changes, *notes_on_image(chosen)]
+    notes += [*changes, *notes_on_source(chosen)]
     z = _slice(volume, number, path, lung_mask if grey is None else image_lungs)
     if number is None:
         notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]
