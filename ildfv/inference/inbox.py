@@ -93,8 +93,8 @@ def predict_all(
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
 
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
-    with several patients, every series is predicted. A source may be a zip archive. The other parameters are described
-    in `Options` and `Predictor.load`.
+    with several patients, or in which all series have one slice, every series is predicted. A source may be a zip
+    archive. The other parameters are described in `Options` and `Predictor.load`.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)
@@ -224,7 +224,10 @@ def jobs(found: Discovery, path: Path, series: str | None) -> tuple[list[tuple[S
     if all(scan.grey is not None for scan in found.scans) and found.scans:
         check(series is None, f"--series must be omitted for images, got {series}")
         return [(scan, []) for scan in found.scans], unused
-    if len({scan.patient for scan in found.scans}) > 1 and series is None:
+    several_patients = len({scan.patient for scan in found.scans}) > 1
+    # Series of one slice are separate slices, not reconstructions of one scan of which the largest is used.
+    only_slices = len(found.scans) > 1 and all(scan.geometry.shape[0] == 1 for scan in found.scans)
+    if (several_patients or only_slices) and series is None:
         every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
         return every, unanswered(unused, found.scans, alone=False)
     scan, notes = choose(found, series, path)

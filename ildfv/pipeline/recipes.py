@@ -27,6 +27,7 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
 from ildfv.pipeline.train import ENOUGH, train_network
+from ildfv.pipeline.units import fold_notes, has_pixel_counts
 from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -81,9 +82,9 @@ def fit(
         {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc", "mean_auc_interval",
         "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns of the latter mean, whose AUC
         depends on at least five patients. against_baseline: one dict per system and measure. comparisons: `Comparison`
-        documents. inputs: the inputs of each head (`used_inputs`). notes: sentences. Also data, threshold and folds.
-        AUCs are over all folds; undefined values are None. With labels of scans, also unit, "scan", and scans: all
-        measures are then per scan.
+        documents. inputs: the inputs of each head (`used_inputs`). notes: sentences. pixel_counts: whether labels are
+        pixel counts, which the threshold is applied to. Also data, threshold and folds. AUCs are over all folds;
+        undefined values are None. With labels of scans, also unit, "scan", and scans: all measures are then per scan.
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)
@@ -93,6 +94,8 @@ def fit(
     if recipe == PAPER:
         refuse_scan_labels(slices, "recipe paper", "use --recipe few")
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
+    for note in fold_notes(slices, folds):
+        progress.note(note)
     n_labelled, of_scans = int(slices.labelled.sum()), slices.scan_labels is not None
     chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH or of_scans else PAPER
     what = f"{counted(n_labelled, 'slice')} of labelled scans" if of_scans else counted(n_labelled, "labelled slice")
@@ -125,6 +128,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
     return {
         "data": slices.data,
         "threshold": workspace.settings.threshold,
+        "pixel_counts": has_pixel_counts(slices),
         **_numbers(slices, systems, results),
         "patients": results[0].n_patients if results else 0,
         "folds": results[0].folds if results else [],

@@ -20,6 +20,7 @@ from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
 from ildfv.pipeline.split import load_folds
 from ildfv.pipeline.tables import slice_statistics
+from ildfv.pipeline.units import fold_notes
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
@@ -49,7 +50,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         "Score it again."
         for name in stale
     ]
-    notes += [] if split is None else [f"{line}." for line in split.warnings(unit_of(slices))]
+    notes += [] if split is None else [f"{line}." for line in fold_notes(slices, split)]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
