@@ -70,8 +70,8 @@ def _show_unused(report: dict, every_file: bool, full_list: str) -> None:
     full_list: where all quarantined files are listed.
     """
     if report["quarantined"]:
-        entries = [(one["source"], one["reason"]) for one in report["quarantined"]]
-        output.lines("Quarantined", entries if every_file else grouped_reasons(entries, full_list))
+        reasons = [(one["source"], one["reason"]) for one in report["quarantined"]]
+        output.lines("Quarantined", reasons if every_file else grouped_reasons(reasons, full_list))
     if report["ignored"] and every_file:
         output.lines("Ignored files", [(one["source"], one["reason"]) for one in report["ignored"]])
         return

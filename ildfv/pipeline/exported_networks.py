@@ -14,7 +14,8 @@ from ildfv.errors import check
 from ildfv.inference import schema
 from ildfv.pipeline.choices import FROZEN
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.frozen import frozen_layer, frozen_name, frozen_network, recorded_weights
+from ildfv.pipeline.frozen import frozen_layer, frozen_name, frozen_network
+from ildfv.pipeline.recorded_weights import recorded_weights
 from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress

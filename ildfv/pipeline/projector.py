@@ -17,7 +17,8 @@ from ildfv.estimators.pca import PCA
 from ildfv.pipeline.choices import BODY, FROZEN, SLICE
 from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.frozen import frozen_layer, frozen_network, recorded_weights
+from ildfv.pipeline.frozen import frozen_layer, frozen_network
+from ildfv.pipeline.recorded_weights import recorded_weights
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress

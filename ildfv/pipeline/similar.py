@@ -20,10 +20,10 @@ from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.choices import LUNG, SLICE
 from ildfv.pipeline.encodings import Encoding, encoding_of
-from ildfv.pipeline.frozen import has_weights
 from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.other_patients import Query, own_slices, search_others
 from ildfv.pipeline.projector import Projector, projector
+from ildfv.pipeline.recorded_weights import has_weights
 from ildfv.pipeline.training_statistics import how_prepared
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
