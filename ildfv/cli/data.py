@@ -120,12 +120,13 @@ def folds(
         check_study(workspace)
     from ildfv.pipeline.by_scan import unit_of
     from ildfv.pipeline.split import check_folds, open_workspace, write_folds
+    from ildfv.pipeline.units import fold_notes
 
     space = open_workspace(workspace, slices)
     split = check_folds(space) if check else write_folds(space, n_folds=number, seed=seed, fresh=fresh)
     unit = unit_of(space.slices())
     result: dict = {"folds": split.table(), "unlabelled_patients": len(split.unlabelled)}
-    result["warnings"] = split.warnings(unit)
+    result["warnings"] = fold_notes(space.slices(), split)
     if output.emit(result, as_json=as_json):
         return
     columns = ["fold", "patients", f"{unit}s", *PATTERNS]

@@ -64,7 +64,8 @@ def fit(
 ) -> None:
     """Fit and evaluate all systems of a recipe on all folds, with the baselines, and print pooled results.
 
-    Creates the folds if there are none, and resumes an interrupted run.
+    Creates the folds if there are none. An interrupted run is resumed, and finished results are kept if their settings
+    and inputs are unchanged.
 
     Example: `ildfv fit -w study --recipe few`
     """

@@ -61,6 +61,14 @@ Series = Annotated[
     ),
 ]
 RIDGE_PENALTY = "a number, or auto to choose it on validation patients"  # values of --ridge, for the help
+FrozenWeights = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--weights",
+        help="Safetensors file with the weights of the frozen network of the encoding. Not needed for "
+        "efficientnet-lite0 with `ildfv[pretrained]`.",
+    ),
+]
 Bags = Annotated[
     str | None,
     typer.Option(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ildfv.cli import output
 from ildfv.counted import counted
 from ildfv.evaluation.baselines import BEATS, MEAN, PREFIX, is_baseline
+from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.pipeline.used_inputs import described
 
 
@@ -42,6 +43,12 @@ def show(result: dict, *, with_inputs: bool) -> str | None:
             difference_rows(against, [name for name, _ in systems if not is_baseline(name)], [*patterns, MEAN]),
             caption="* The system beats the best baseline: the whole interval is above 0. The best baseline has the "
             f"highest AUC on these slices: {best_baselines(against)}.",
+        )
+    if any(one["interval"] is None for one in against):
+        output.out.print(
+            f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, or if few patients "
+            "show the pattern or few do not",
+            soft_wrap=True,
         )
     if with_inputs:
         for name, inputs in result["inputs"].items():
@@ -95,6 +102,7 @@ def _signed(value: float, digits: int) -> str:
 def _tested(result: dict) -> str:
     by_scan = result.get("unit") == "scan"
     tested = counted(result["scans"], "scan") if by_scan else counted(result["slices"], "slice")
-    rule = "labels of scans, measures per scan" if by_scan else f"T = {result['threshold']}"
+    labels = f"T = {result['threshold']}" if result["pixel_counts"] else "labels of presence"
+    rule = "labels of scans, measures per scan" if by_scan else labels
     folds, patients = counted(len(result["folds"]), "fold"), counted(result["patients"], "patient")
     return f"{folds} pooled: {tested} of {patients}, {rule}; intervals are from resampled patients"

@@ -11,6 +11,7 @@ from ildfv.cli import output
 from ildfv.counted import counted
 from ildfv.errors import printable
 
+LISTED = 3  # maximum number of names, or of entries with the same reason, that are printed
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -22,7 +23,7 @@ def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) 
     """
     if paths:
         nothing = not report["scans"] and not report["quarantined"]
-        _show_unused(report, every_file or nothing)
+        _show_unused(report, every_file or nothing, f"in {Path(workspace) / 'prepare.json'}")
     else:
         _print_counts(report)
     notes = [(Path(scan["source"]).name, note) for scan in report["prepared"] for note in scan.get("notes", ())]
@@ -57,16 +58,20 @@ def show_preview(preview: dict, *, every_file: bool) -> None:
     for scan in preview["scans"]:
         what = f"patient {scan['patient']}, {counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
         output.out.print(printable(f"{scan['source']}: {what}"), soft_wrap=True)
-    _show_unused(preview, every_file)
+    _show_unused(preview, every_file, "by --json")
     labelled = sum(scan["label"] is not None for scan in preview["scans"])
     found = counted(len(preview["scans"]), "scan")
     output.out.print(f"{found}, {labelled} with label maps; nothing was written.", soft_wrap=True)
 
 
-def _show_unused(report: dict, every_file: bool) -> None:
-    """Prints all quarantined files, and the ignored files: grouped by reason, or each of them if `every_file`."""
+def _show_unused(report: dict, every_file: bool, full_list: str) -> None:
+    """Prints the quarantined and the ignored files: grouped by reason, or each of them if `every_file`.
+
+    full_list: where all quarantined files are listed.
+    """
     if report["quarantined"]:
-        output.lines("Quarantined", [(one["source"], one["reason"]) for one in report["quarantined"]])
+        reasons = [(one["source"], one["reason"]) for one in report["quarantined"]]
+        output.lines("Quarantined", reasons if every_file else grouped_reasons(reasons, full_list))
     if report["ignored"] and every_file:
         output.lines("Ignored files", [(one["source"], one["reason"]) for one in report["ignored"]])
         return
@@ -77,6 +82,33 @@ def _show_unused(report: dict, every_file: bool) -> None:
         names = [Path(unused["source"]).name for unused in entries]
         which = _names_or_count(names, f"{len(names)} paths, the first is {names[0]}")
         output.out.print(printable(f"{counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
+
+
+def grouped_reasons(entries: Iterable[tuple[str, str]], full_list: str) -> list[tuple[str, str]]:
+    """(source, reason) of each entry, or one entry for more than `LISTED` sources with the same kind of reason.
+
+    Reasons of one kind differ only in numbers and in the name of their source. full_list: where all are listed.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for source, reason in entries:
+        kinds.setdefault(NUMBER.sub("#", _without_source(source, reason)), []).append((source, reason))
+    lines = []
+    for found in kinds.values():
+        if len(found) <= LISTED:
+            lines += found
+            continue
+        names = ", ".join(Path(source).name for source, _ in found[:LISTED])
+        others = len({_without_source(*one) for one in found}) - 1
+        values = f" ({counted(others, 'other value')} in some of them)" if others else ""
+        which = f"{len(found):,} scans or files (the first: {names}; all are listed {full_list})"
+        lines.append((which, found[0][1] + values))
+    return lines
+
+
+def _without_source(source: str, reason: str) -> str:
+    """The reason without the path and the name of its source."""
+    name = Path(source).name
+    return reason.replace(source, "#").replace(name, "#") if name else reason
 
 
 def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -95,8 +127,8 @@ def grouped_notes(notes: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _names_or_count(names: list[str], count: str) -> str:
-    """The names if there are at most three, otherwise the count."""
-    return ", ".join(names) if len(names) <= 3 else count
+    """The names if there are at most `LISTED`, otherwise the count."""
+    return ", ".join(names) if len(names) <= LISTED else count
 
 
 def _contents(counts: dict) -> str:

@@ -34,6 +34,7 @@ def similar(
     fold: o.OwnFold = None,
     series: o.Series = None,
     out: Annotated[Path | None, typer.Option(help="HTML page with thumbnails.", show_default="not written")] = None,
+    weights: o.FrozenWeights = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -59,6 +60,7 @@ def similar(
         region=region,
         fold=fold,
         series=series,
+        weights=weights or (),
         device=resolve(device),
         progress=output.progress(verbose),
     )
@@ -78,6 +80,8 @@ def similar(
         f"{counted(searched['slices'], 'slice')} of "
         f"{counted(searched['patients'], 'other patient')}"
     )
+    encoding = found.document["encoding"]
+    title += f" (layer {encoding['layer']}, region {encoding['region']}, fold {encoding['fold']})"
     output.table(title, ["", "distance", "labels", "patient", "slice"], rows)
     if out is not None:
         output.out.print(f"Page: {out}. Research use only.")
@@ -91,6 +95,7 @@ def components(
     count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
     slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,
     out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
+    weights: o.FrozenWeights = None,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -114,6 +119,7 @@ def components(
         count=count,
         slices_read=slices,
         out=out,
+        weights=weights or (),
         device=resolve(device),
         progress=output.progress(verbose),
     )

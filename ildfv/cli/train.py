@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -104,7 +104,7 @@ def train(
     check_study(workspace, device)
     from ildfv.pipeline.train import train_network
 
-    given = {
+    given: dict[str, Any] = {
         "network": network,
         "loss": loss,
         "target": _target(loss, target, ramp),

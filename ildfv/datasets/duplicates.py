@@ -15,6 +15,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
+REMEDY = "give both the same patient in the column patient of --table or --labels"
 RUN = 3  # images are compared if this many consecutive slices have the same prints in two scans
 REPEATS = 8  # runs with equal prints that are compared per scan; all slices of a cylindrical phantom are equal
 
@@ -46,7 +47,9 @@ class _Part:
                 yield prints, run
 
 
-def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> dict[str, str]:
+def find_duplicates(
+    parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None], remedy: str = REMEDY
+) -> dict[str, str]:
     """The parts that must be removed from the store: the reason, by name of the part.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
@@ -62,6 +65,8 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
         Path of each scan of the current input, by name of its part. All other parts are from earlier runs.
     warn : callable
         Called with one line for each part that cannot be compared because it is corrupt.
+    remedy : str
+        How to give two scans the same patient.
     """
     found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
@@ -82,7 +87,7 @@ def find_duplicates(parts: Parts, sources: Mapping[str, str], warn: Callable[[st
             source = same_person[part.patient]
             reason = (
                 f"its patient must have one identity, but a scan of this patient duplicates {source}, which has "
-                "another patient: give both the same patient with --table"
+                f"another patient: {remedy}"
             )
             reasons.setdefault(part.name, reason)
     return reasons

@@ -9,8 +9,9 @@ A row names a slice in one of two ways:
 Without `position` and `instance`, a row with `scan` or `series`, or with `patient` only, labels a scan of several
 slices as a whole (`scan_labels`).
 
-Paths are relative to the CSV file. A pattern has a column with 1 (shown), 0 (not shown) or nothing (unknown; also NaN,
-NA, <NA>), or a column "<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
+Paths are relative to the CSV file or to the scans; a file name can be sufficient (`label_paths`). A pattern has a
+column with 1, yes or true (shown), 0, no or false (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column
+"<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
 If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ POSITION, INSTANCE, FILE = "position", "instance", "file"
 SERIES, SCAN = "series", "scan"
 PATIENT = "patient"
 WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
-VALUES = {"": UNLABELLED, "0": ABSENT, "1": PRESENT, "0.0": ABSENT, "1.0": PRESENT}
+# Values of a column of presence, compared regardless of case. "True" and "1.0" are written by pandas.
+VALUES = {"": UNLABELLED, **dict.fromkeys(("0", "0.0", "no", "false"), ABSENT)}
+VALUES |= dict.fromkeys(("1", "1.0", "yes", "true"), PRESENT)
 UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; compared regardless of case
 
 
@@ -53,7 +56,7 @@ class LabelFile:
 
     scan: the column that names the scan: "series", "scan", "file" or "patient". where: "position", "instance", or "" if
     rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a
-    column has pixel counts.
+    column has pixel counts. paths: the paths of names that are not relative to the file (`label_paths.located`).
     """
 
     path: Path
@@ -62,6 +65,7 @@ class LabelFile:
     has_patients: bool
     rows: tuple[LabelRow, ...]
     has_counts: bool = False
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -70,7 +74,7 @@ class LabelFile:
 
     def named(self, row: LabelRow) -> Path:
         """The resolved path that a row of a `file` or `scan` column names."""
-        return (self.folder / row.name).resolve()
+        return self.paths.get(row.name) or (self.folder / row.name).resolve()
 
     def patients(self) -> dict[Path | str, str]:
         """The patient by path of a file or scan, or by series. Raises `InputError` unless each has one patient."""
@@ -194,6 +198,6 @@ def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) 
             counts[k] = int(number(value, column, integer=True))
             check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
         else:
-            check(value in VALUES, f"{column} must be 0, 1 or empty, got {value!r}")
-            counts[k] = VALUES[value]
+            check(value.casefold() in VALUES, f"{column} must be 0, 1 or empty, got {value!r}")
+            counts[k] = VALUES[value.casefold()]
     return counts

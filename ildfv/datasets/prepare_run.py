@@ -83,7 +83,7 @@ class PrepareRun:
         prepared = {scan.series: scan for scan in self.report.prepared}
         by_name = {self._name(scan): scan for scan in scans}
         sources = {name: str(scan.source) for name, scan in prepared.items()}
-        reasons = find_duplicates(self.parts, sources, self.progress.note)
+        reasons = find_duplicates(self.parts, sources, self.progress.note, self.settings.same_patient)
         for name, reason in reasons.items():
             if name not in prepared or prepared[name].kept:  # parts that this run added are not reported as removed
                 self._report_removal(name, reason)
@@ -170,7 +170,16 @@ class PrepareRun:
                 labels=tuple(label.path for label in scan.labels),
                 kept=kept,
                 resampled=how,
-                notes=(*scan_notes(scan, row.count, labelled_slices, self._studies(scan)), *notes),
+                notes=(
+                    *scan_notes(
+                        scan,
+                        row.count,
+                        labelled_slices,
+                        self._studies(scan),
+                        pixel_counts=self.settings.pixel_counts,
+                    ),
+                    *notes,
+                ),
             )
         )
 

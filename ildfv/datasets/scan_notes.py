@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from ildfv.datasets.image_files import image_note
 from ildfv.datasets.records import Scan
 
 # Rows and columns of the slices in the paper. On slices of another size, a threshold in pixels means another area.
 GRID = 512
+
+
+def axial_note(missing: Sequence[str]) -> str:
+    """The note on a slice without these tags of position and orientation."""
+    taken = ": it is taken as axial, in the usual orientation" if "ImageOrientationPatient" in missing else ""
+    return f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need{taken}"
 
 
 def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
@@ -20,10 +27,11 @@ def studies_of_patients(scans: list[Scan]) -> dict[str, int]:
     return {patient: len(found) for patient, found in studies.items()}
 
 
-def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str]:
+def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_counts: bool = False) -> list[str]:
     """The notes on a prepared scan: properties of its files that the user should check.
 
     slices, labelled: numbers of slices and of labelled slices. studies: number of studies with the scan's PatientID.
+    pixel_counts: whether labels that are not label maps are pixel counts.
     """
     notes = []
     if studies > 1:
@@ -37,11 +45,14 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int) -> list[str
         )
     if scan.dicom is not None and scan.dicom.unnamed:
         notes.append(f"files without a SOPInstanceUID, identified by a checksum of their content: {scan.dicom.unnamed}")
+    if scan.dicom is not None and scan.dicom.missing:
+        notes.append(axial_note(scan.dicom.missing))
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
         notes.append("the lung is taken from the given mask")
-    if (grid := scan.geometry.shape[1:]) != (GRID, GRID):
+    counted = pixel_counts or bool(scan.labels)  # labels 0 and 1 do not depend on T
+    if counted and (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         size = f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}"
         notes.append(f"{size}: if the threshold T is in pixels, check it with `ildfv stats`")
     if scan.patients_in_study > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ildfv.datasets.duplicates import REMEDY
 from ildfv.datasets.identity import LISTED
 from ildfv.scans.grey import Grey
 from ildfv.scans.labels import Codes
@@ -39,6 +40,8 @@ class ScanSettings:
         Read only images (PNG, JPEG, TIFF), with these HU of their grey levels.
     patients : mapping, optional
         The patient by path of a file or scan, or by series. It replaces `patient_from`; other scans are quarantined.
+    pixel_counts : bool
+        The table of labels has pixel counts. Otherwise only label maps have them.
     lung_masks : path, optional
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     hu : bool
@@ -56,6 +59,7 @@ class ScanSettings:
     patient_from: str = "id"
     grey: Grey | None = None
     patients: Mapping[Path | str, str] | None = None
+    pixel_counts: bool = False
     lung_masks: Path | None = None
     hu: bool = False
     preparation: Preparation = PLAIN
@@ -64,6 +68,19 @@ class ScanSettings:
     def patient_source(self) -> str:
         """`patient_from`, or `LISTED` if `patients` replaces it."""
         return self.patient_from if self.patients is None else LISTED
+
+    @property
+    def same_patient(self) -> str:
+        """How the user gives two scans the same patient with the options that were used, as a remedy in messages."""
+        if self.layout is not None:
+            return f"list both with the same patient in --table instead of --layout {self.layout}"
+        if self.table is not None:
+            return "give both the same patient in the column patient of --table"
+        if self.patients is not None:
+            return "give both the same patient in the column patient of --labels"
+        if self.grey is not None:
+            return "give both the same patient in a column patient of --labels"
+        return REMEDY
 
 
 DEFAULTS = ScanSettings()

@@ -149,7 +149,10 @@ class _Finder:
         series = self.series_of(row)
         if series is None and self.labels.scan == FILE:
             path = self.labels.named(row)
-            check(path.is_file(), f"file must exist, got {row.name!r}; paths are relative to {self.labels.folder}")
+            check(
+                path.is_file(),
+                f"file must exist, got {row.name!r}; paths are relative to {self.labels.folder} or to the scans",
+            )
             rule = "file must be an image that `prepare` read"
             check(not is_image(path), f"{rule}, got {row.name!r}: check that it is in the scan folder")
             position_of_file(path)  # raises a specific error for a file that is not a slice

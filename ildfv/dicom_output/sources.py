@@ -19,6 +19,7 @@ from ildfv.scans.geometry import to_canonical
 from ildfv.scans.headers import Frame
 
 NEEDED = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+PLACE = ("ImagePositionPatient", "ImageOrientationPatient")  # of a single-frame file
 IDENTITY = (  # present in every object, empty if unknown (type 2)
     "PatientID",
     "PatientName",
@@ -67,7 +68,7 @@ class Source:
         for path in dict.fromkeys(path for path, _ in series.frames):
             with open_dicom(path) as file:
                 header = headers[path] = read_dicom(file, stop_before_pixels=True)
-            for name in NEEDED:
+            for name in (*NEEDED, *(() if PER_FRAME in header else PLACE)):
                 if not header.get(name):
                     raise InputError(f"{path.name} must have a {name} for --dicom, got none: use --out alone")
         images: list[Dataset] = []

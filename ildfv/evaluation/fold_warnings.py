@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ildfv.counted import counted
@@ -13,24 +14,33 @@ if TYPE_CHECKING:
 InnerSplits = list[tuple[list[str], list[str]]]  # (fit patients, validation patients) of each fold
 
 
-def fold_warnings(folds: Folds, fraction: float, unit: str) -> list[str]:
-    """The lines of `Folds.warnings`. fraction: requested fraction of validation patients. unit: slice or scan."""
+def fold_warnings(
+    folds: Folds, fraction: float, unit: str, *, pixel_counts: bool, unlabelled: Sequence[str]
+) -> list[str]:
+    """The lines of `Folds.warnings`, whose parameters are described there.
+
+    fraction: requested fraction of validation patients.
+    """
     inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
-    return [*_absent(folds, unit), *_absent_inside(folds, inner, unit), *_large_validation(inner, fraction)]
+    absent = _absent(folds, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)
+    return [*absent, *_absent_inside(folds, inner, unit), *_large_validation(inner, fraction)]
 
 
-def _absent(folds: Folds, unit: str) -> list[str]:
+def _absent(folds: Folds, unit: str, *, pixel_counts: bool, unlabelled: Sequence[str]) -> list[str]:
     """A line for each pattern that is absent from a fold, and one for the patterns that no slice or scan shows."""
     lines, never, rows = [], [], folds.table()
+    if unlabelled:
+        lines.append(f"no {unit} has a label of {', '.join(unlabelled)}, so these are neither learned nor evaluated")
     for pattern in folds.labels:
+        if pattern in unlabelled:
+            continue
         empty = [str(row["fold"]) for row in rows if row["patients_with"][pattern] == 0]
         if len(empty) == folds.n_folds:
             never.append(pattern)
         elif empty:
             lines.append(f"no {unit} of fold {' or '.join(empty)} shows {pattern}: too few patients have it")
     if never:
-        # T is not applied to labels of scans
-        rule = f" (T = {extent_text(folds.threshold)})" if unit == "slice" else ""
+        rule = f" (T = {extent_text(folds.threshold)})" if unit == "slice" and pixel_counts else ""
         lines.append(f"no {unit} shows {', '.join(never)}{rule}: recall, F and AUC are undefined")
     return lines
 

@@ -26,7 +26,10 @@ def jobs(
     if all(scan.grey is not None for scan in found.scans) and found.scans:
         check(series is None, f"--series must be omitted for images, got {series}")
         return [(scan, []) for scan in found.scans], unused
-    if len({scan.patient for scan in found.scans}) > 1 and series is None:
+    several_patients = len({scan.patient for scan in found.scans}) > 1
+    # Series of one slice are separate slices, not reconstructions of one scan of which the largest is used.
+    only_slices = len(found.scans) > 1 and all(scan.geometry.shape[0] == 1 for scan in found.scans)
+    if (several_patients or only_slices) and series is None:
         every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
         return every, unanswered(found, found.scans, alone=False)
     scan, notes = choose(found, series, path)

@@ -93,8 +93,8 @@ def predict_all(
     """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
 
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
-    with several patients, every series is predicted. A source may be a zip archive. The other parameters are described
-    in `Options` and `Predictor.load`.
+    with several patients, or in which all series have one slice, every series is predicted. A source may be a zip
+    archive. The other parameters are described in `Options` and `Predictor.load`.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ildfv.datasets.discovery import discover
 from ildfv.datasets.image_files import image_note, image_scans
 from ildfv.datasets.records import Discovery, Scan
+from ildfv.datasets.scan_notes import axial_note
 from ildfv.errors import InputError, check
 from ildfv.scans.grey import Grey
 from ildfv.scans.images import is_image
@@ -46,6 +47,7 @@ def check_kind(found: Discovery, folder: Path, grey: Grey | None) -> None:
     )
 
 
-def notes_on_image(scan: Scan) -> list[str]:
-    """The notes on the limitations of an image; none for a scan in HU."""
-    return [] if scan.grey is None else [f"{image_note(scan)}; {NO_AREAS}"]
+def notes_on_source(scan: Scan) -> list[str]:
+    """The notes on the limitations of an image, and of a slice without a position; none for other scans."""
+    notes = [] if scan.grey is None else [f"{image_note(scan)}; {NO_AREAS}"]
+    return notes + ([axial_note(scan.dicom.missing)] if scan.dicom is not None and scan.dicom.missing else [])

@@ -17,7 +17,7 @@ from ildfv.inference.chosen_series import choose, identity_of
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.given_masks import check_masks, lung_notes
 from ildfv.inference.head_answers import head_answer, shares_of
-from ildfv.inference.input import check_kind, notes_on_image, scans_in
+from ildfv.inference.input import check_kind, notes_on_source, scans_in
 from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.prediction import Prediction
 from ildfv.inference.prepared import lung_masks, prepared
@@ -95,7 +95,7 @@ def predicted(
         predictor,
         volume,
         scan=pseudonym(scan),
-        notes=[*notes, *notes_on_image(scan)],
+        notes=[*notes, *notes_on_source(scan)],
         masks=masks,
         lung_mask=None if scan.mask is None else sha256(scan.mask),
         contributions=contributions,

@@ -12,6 +12,7 @@ from ildfv.estimators.heads import Head, fit_head
 from ildfv.evaluation.baselines import PREFIX
 from ildfv.evaluation.documents import Results
 from ildfv.pipeline.baseline_features import HISTOGRAM, features, scan_features
+from ildfv.pipeline.kept import FINGERPRINT, Kept, fingerprint_of
 from ildfv.pipeline.labels import as_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, load_folds, split_slices
@@ -22,14 +23,17 @@ from ildfv.progress import SILENT, Progress
 WEAK = (1e-3,)  # one fixed penalty: with a single feature, it changes the scale of the scores but not their order
 
 
-def score_baselines(root: Path, *, fold: int | None = None, progress: Progress = SILENT) -> list[Results]:
+def score_baselines(
+    root: Path, *, fold: int | None = None, kept: Kept | None = None, progress: Progress = SILENT
+) -> list[Results]:
     """The results of all baselines on one held-out fold, or on every fold. They are also written to results/.
 
     The scores are computed by logistic regression from a single number, and by ridge regression from the histogram.
     Both are fitted on the training patients of the fold. A slice without lung gets the mean of the training slices.
     With labels of scans, the features and scores are those of scans (see `baseline_features`). Decision thresholds
     are fitted on scores of held-out training patients. If the slices have format 1, which has no densities, only lung
-    area and prevalence are scored, and a note states the remedy.
+    area and prevalence are scored, and a note states the remedy. kept: if given, finished results with the same inputs
+    are returned and added to it instead of fitting the baselines again.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)
@@ -42,7 +46,7 @@ def score_baselines(root: Path, *, fold: int | None = None, progress: Progress =
         for one in wanted:
             split = split_slices(slices, folds, one)
             for name, values in found.items():
-                results.append(_score(workspace, slices, split, name, values))
+                results.append(_score(workspace, slices, split, name, values, kept))
                 advance(1)
     return results
 
@@ -78,7 +82,14 @@ def ranked(values: np.ndarray, fit: np.ndarray) -> np.ndarray:
     return np.interp(values, known, middle) + beyond
 
 
-def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray) -> Results:
+def _score(
+    workspace: Workspace, slices: Slices, split: Split, name: str, values: np.ndarray, kept: Kept | None
+) -> Results:
+    system = PREFIX + name
+    fingerprint = fingerprint_of(workspace, slices, split, {"baseline": name})
+    finished = None if kept is None else kept.finished(workspace, split, system, fingerprint)
+    if finished is not None:
+        return finished
     train, test = units_of(slices, split.train), units_of(slices, split.test)
     truth = as_targets(presence_of(slices, train, workspace.settings.threshold))
     filled = inputs(name, values, train)
@@ -87,10 +98,13 @@ def _score(workspace: Workspace, slices: Slices, split: Split, name: str, values
         workspace,
         slices,
         replace(split, validation=split.train),  # thresholds: from scores of held-out training patients
-        system=PREFIX + name,
+        system=system,
         validation_scores=head.held_out,
         test_scores=head.predict(filled[test]),
-        settings={"baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]}},
+        settings={
+            "baseline": {"name": name, "penalties": [_number(p) for p in head.penalties]},
+            FINGERPRINT: fingerprint,
+        },
     )
 
 

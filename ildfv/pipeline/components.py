@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def describe_components(
     fold: int | None = None,
     count: int = COUNT,
     slices_read: int = SLICES,
+    weights: Sequence[Path] = (),
     out: Path | None = None,
     device: str = "cpu",
     progress: Progress = SILENT,
@@ -52,6 +54,8 @@ def describe_components(
         Maximum number of patches per component. At most one is from each patient.
     slices_read : int
         Number of training slices from which patches and contributions are computed.
+    weights : sequence of path
+        Files with the weights of a frozen network, from which the encoding was made.
     out : path, optional
         Path of the HTML page, which contains images of patients.
     """
@@ -66,7 +70,7 @@ def describe_components(
         has_model(encoding.folder / "regression"),
         f"{encoding.folder} must have a linear regression, got none: run `ildfv regress --layer {encoding.layer}`",
     )
-    project = projector(workspace, encoding, device)
+    project = projector(workspace, encoding, device, weights, progress)
     regression = MultivariateRegression.from_tensors(*load_model(encoding.folder / "regression"))
     g = np.asarray(regression.coef_, np.float64) @ np.asarray(project.pca.components_, np.float64)
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
@@ -74,7 +78,7 @@ def describe_components(
     areas, owners = np.asarray(slices.paper_pixel_area), slices.patients[chosen].tolist()
     mixture = project.fisher.fitted_mixture()
 
-    def weights(indices: np.ndarray) -> np.ndarray | None:
+    def region_weights(indices: np.ndarray) -> np.ndarray | None:
         if encoding.region == SLICE:
             return None
         lung = stored_lung(slices, indices)
@@ -88,7 +92,7 @@ def describe_components(
     progress.note(f"reading {counted(len(chosen), 'training slice')}")
     read = images_of(encoding, slices).images
     patches = nearest_patches(mixture, project.maps, project.fields, read, chosen, owners, count=count)
-    means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, weights)
+    means, deviations = mean_component_scores(project.fisher, g, project.maps, read, chosen, region_weights)
     order = np.argsort(-mixture.weights_, kind="stable").tolist()
     if out is not None:
         groups = [_group(slices, k, float(mixture.weights_[k]), means[:, k], patches[k]) for k in order]

@@ -8,8 +8,6 @@ therefore resumed at the step, or the part of a step, that is not finished.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +25,14 @@ from ildfv.pipeline.encodings import FINISHED, Encoding
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.frozen import frozen_inputs, frozen_name, frozen_network, weights_of
 from ildfv.pipeline.order import record
+from ildfv.pipeline.owned import owned
 from ildfv.pipeline.regions import Region, Weights, check_region
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.train import check_trained_on, newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import key_of, sha256, sweep
+from ildfv.store.atomic import key_of, sha256
 from ildfv.store.checksummed import write_checksummed
-from ildfv.store.fingerprint import match_fingerprint
-from ildfv.store.lock import writing
 from ildfv.store.models import TENSORS
 from ildfv.streaming.maps import BATCH_SIZE
 from ildfv.streaming.memory import MapMemory
@@ -203,7 +200,7 @@ def encode(
         rule = f"--components must be at most {descriptors}, the number of descriptors of the fit slices"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.fitted(activations).batch_size
-    with _owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
+    with owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # The stored batch size is used, because the bytes of the results depend on it and free GPU memory may change.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
@@ -265,23 +262,3 @@ def _weights(
     region = Region(root, windowed, settings.region, settings.lungs)
     region.write(progress)
     return region.weights(fields_of(activations))
-
-
-@contextmanager
-def _owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
-    """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
-
-    Yields the stored values of `measured`.
-    """
-    with writing(folder) if distributed.is_main() else nullcontext():
-        stored: dict | InputError = {}
-        if distributed.is_main():
-            try:
-                sweep(folder)
-                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
-            except InputError as error:
-                stored = error
-        stored = distributed.from_main(stored)
-        if isinstance(stored, InputError):
-            raise stored
-        yield stored

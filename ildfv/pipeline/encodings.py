@@ -10,7 +10,7 @@ encodings/<layer>/fold-<k>/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from glob import escape
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.errors import InputError, check
-from ildfv.pipeline.choices import FROZEN, REGIONS, SLICE
+from ildfv.pipeline.choices import REGIONS, SLICE
 from ildfv.pipeline.order import finished_last
 from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
@@ -93,11 +93,16 @@ def _read(parts: Parts, name: str) -> np.ndarray:
 
 
 def encoding_of(
-    workspace: Workspace, fold: int | None, layer: str | None, region: str, *, frozen: bool = True
+    workspace: Workspace,
+    fold: int | None,
+    layer: str | None,
+    region: str,
+    *,
+    usable: Callable[[Encoding], bool] | None = None,
 ) -> Encoding:
     """The newest encoding of the layer and region that the user gave, or of any layer if `layer` is None.
 
-    frozen: whether encodings of frozen networks are considered if `layer` is None.
+    usable: as for `newest`, if `layer` is None.
 
     Raises
     ------
@@ -106,8 +111,9 @@ def encoding_of(
     """
     check_region(region, "rule")
     check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
-    name = None if layer is None else workspace.encoding_dir(layer, 0, region).parent.name
-    return newest(workspace, fold, name, frozen=frozen or layer is not None)
+    if layer is None:
+        return newest(workspace, fold, usable=usable)
+    return newest(workspace, fold, workspace.encoding_dir(layer, 0, region).parent.name)
 
 
 def _command(name: str) -> str:
@@ -120,10 +126,16 @@ def _command(name: str) -> str:
     )
 
 
-def newest(workspace: Workspace, fold: int | None = None, layer: str | None = None, *, frozen: bool = True) -> Encoding:
+def newest(
+    workspace: Workspace,
+    fold: int | None = None,
+    layer: str | None = None,
+    *,
+    usable: Callable[[Encoding], bool] | None = None,
+) -> Encoding:
     """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
 
-    frozen: whether encodings of frozen networks are considered.
+    usable: function of an encoding. Encodings for which it returns false are considered only if there are no others.
 
     Raises
     ------
@@ -133,10 +145,10 @@ def newest(workspace: Workspace, fold: int | None = None, layer: str | None = No
     folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
     found = sorted(folder.glob(pattern))
-    if not frozen:
-        found = [one for one in found if not str(Encoding(one.parent).inputs.get("model", "")).endswith(FROZEN)]
     if not found:
         what = f" of layer {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
         raise InputError(f"{folder} has no finished encoding{what}: run `{_command(layer or 'conv1')}`")
+    if usable is not None:
+        found = [path for path in found if usable(Encoding(path.parent))] or found
     return Encoding(finished_last(workspace, found, "choose one with --layer and --fold").parent)

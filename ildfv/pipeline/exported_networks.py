@@ -14,7 +14,8 @@ from ildfv.errors import check
 from ildfv.inference import schema
 from ildfv.pipeline.choices import FROZEN
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.frozen import frozen_name, frozen_network
+from ildfv.pipeline.frozen import frozen_layer, frozen_name, frozen_network
+from ildfv.pipeline.recorded_weights import recorded_weights
 from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Progress
@@ -70,24 +71,15 @@ class Networks:
         self.found[name] = schema.Network(architecture=info["network"], n_outputs=info["n_outputs"], layer=None)
 
     def _add_frozen(self, encoding: Encoding, architecture: str, digest: str, fit: np.ndarray) -> tuple[str, str]:
-        from ildfv.train.pretrained import PRETRAINED, packaged_weights
-
         name = frozen_name(architecture, digest[:8])
         if name not in self.found:
-            files = {sha256(path): Path(path) for path in self.weights}
-            if architecture in PRETRAINED:  # the weights are installed with a package
-                packaged = packaged_weights(architecture)
-                files.setdefault(sha256(packaged), packaged)
+            file = recorded_weights(architecture, digest, self.weights, encoding.folder)
             check(
-                digest in files,
-                f"encoding {encoding.layer} needs weights with SHA-256 {digest}, got none: give them with --weights",
-            )
-            check(
-                self.included or files[digest].suffix == ".safetensors",
+                self.included or file.suffix == ".safetensors",
                 f"weights of {architecture} that are not included must be a safetensors file, got "
-                f"{files[digest].name}: add --include-weights",
+                f"{file.name}: add --include-weights",
             )
-            network = frozen_network(architecture, files[digest], self.slices, fit, "cpu", self.progress)
+            network = frozen_network(architecture, file, self.slices, fit, "cpu", self.progress)
             self._networks[name] = network
             self.found[name] = schema.Network(
                 architecture=architecture,
@@ -96,9 +88,7 @@ class Networks:
                 trained=False,
                 weights_sha256=None if self.included else digest,
             )
-        layers = [one for one in self._networks[name].layers if frozen_name(architecture, one) == encoding.layer]
-        check(len(layers) == 1, f"{encoding.layer} must name one layer of {architecture}, got {layers}")
-        return name, layers[0]
+        return name, frozen_layer(architecture, self._networks[name].layers, encoding.layer)
 
     def activations(self, name: str, layer: str) -> Activations:
         """The activations of a layer of an added network."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,13 @@ def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
 def frozen_name(network: str, layer: str) -> str:
     """The name of the encoding of a frozen network's layer, such as "timm-resnet18-layer3"."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", f"{network}-{layer}")
+
+
+def frozen_layer(network: str, layers: Iterable[str], name: str) -> str:
+    """The layer of a network whose encoding has this name. layers: the layers of the network."""
+    found = [one for one in layers if frozen_name(network, one) == name]
+    check(len(found) == 1, f"{name} must name one layer of {network}, got {found}")
+    return found[0]
 
 
 def frozen_inputs(network: str, weights: Path) -> dict:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -31,10 +32,11 @@ from ildfv.pipeline.by_scan import bag_targets, bags_of, refuse_scan_labels
 from ildfv.pipeline.choices import AUTO, LOGISTIC
 from ildfv.pipeline.density_inputs import NONE, Standard, candidates, densities_of
 from ildfv.pipeline.encodings import Encoding
+from ildfv.pipeline.kept import FINGERPRINT
 from ildfv.pipeline.labels import presence_labels, regression_targets
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.system_names import Choices, regression_folder, system_name
+from ildfv.pipeline.system_names import system_name
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import COLUMNS
@@ -131,13 +133,15 @@ def regress_head(
     target: str,
     density: str = AUTO,
     bags: str | None = None,
+    folder: Path,
+    fingerprint: str,
     progress: Progress = SILENT,
 ) -> Results:
     """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
-    The model is written to the folder of the encoding or, for several encodings, to a folder named after them. bags: as
-    for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training patients, so no patients need
-    to be reserved for them.
+    folder: where the model is written, see `regression_folder`. fingerprint: of the settings and inputs, see
+    `pipeline.kept`. bags: as for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training
+    patients, so no patients need to be reserved for them.
     """
     found = fit_on_encodings(
         kind,
@@ -174,8 +178,6 @@ def regress_head(
         "density": [] if found.standard is None else list(COLUMNS),
     }
     tensors = found.head.to_tensors() | ({} if found.standard is None else found.standard.to_tensors())
-    home = workspace.encoding_dir(layer, split.fold, region)
-    folder = regression_folder(home, Choices(kind, target, bags, density))
     with writing(folder):
         sweep(folder)
         save_model(folder, tensors, {"estimator": "Head", "inputs": inputs, **settings})
@@ -186,5 +188,5 @@ def regress_head(
         system=system_name(folder),
         validation_scores=found.held_out,
         test_scores=found.test,
-        settings=settings,
+        settings=settings | {FINGERPRINT: fingerprint},
     )

@@ -11,6 +11,7 @@ import numpy as np
 from ildfv.datasets.image_files import IMAGE
 from ildfv.datasets.input import check_sources
 from ildfv.datasets.label_file import read_label_file
+from ildfv.datasets.label_paths import located
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.records import Discovery
@@ -123,7 +124,7 @@ def prepare_scans(
     if lungs == RULE and (Path(root) / SETTINGS).exists():
         used = Workspace.open(root).settings.preparation.lungs
         check(used == RULE, f"lungs must be {used} as in {Path(root) / SETTINGS}, got {lungs}: use another workspace")
-    labelled = None if labels is None else read_label_file(labels)  # checked before anything is written
+    labelled = None if labels is None else located(read_label_file(labels), scans)  # checked before anything is written
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
@@ -131,6 +132,7 @@ def prepare_scans(
             codes=codes,
             table=table,
             patients=patients,
+            pixel_counts=labelled is not None and labelled.has_counts,
             packed=packed,
             unlabelled_is_negative=unlabelled_is_negative,
             resample=resample,

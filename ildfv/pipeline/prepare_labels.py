@@ -8,6 +8,7 @@ from pathlib import Path
 from ildfv.counted import counted
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.label_file import PATIENT, LabelFile
+from ildfv.datasets.label_paths import check_named
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport
@@ -70,6 +71,8 @@ def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSetti
         assigned, _ = _assigned(labels, planned, sources, salt, view, _refused(found.quarantined, view, salt))
         if isinstance(assigned, ScanLabels) and settings.codes is not None:
             _check_no_label_maps(assigned, sum(bool(scan.labels) for scan in found.scans))
+    elif view.scans == view.folder:  # not files in archives
+        check_named(labels)
 
 
 def check_no_scan_labels(workspace: Workspace, settings: ScanSettings, found: Discovery) -> None:

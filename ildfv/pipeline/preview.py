@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ildfv.datasets.input import find_scans
 from ildfv.datasets.label_file import read_label_file
+from ildfv.datasets.label_paths import located
 from ildfv.datasets.report import joined, unused_dict
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.unpacked import unpacked
@@ -41,7 +42,7 @@ def preview_scans(
     """
     scans = Path(scans)
     check_scans(scans)
-    labelled = None if labels is None else read_label_file(labels)
+    labelled = None if labels is None else located(read_label_file(labels), scans)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
             view,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +14,18 @@ from ildfv.errors import InputError, check
 from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
-from ildfv.pipeline.choices import BODY, SLICE
+from ildfv.pipeline.choices import BODY, FROZEN, SLICE
 from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
 from ildfv.pipeline.encodings import Encoding
+from ildfv.pipeline.frozen import frozen_layer, frozen_network
+from ildfv.pipeline.recorded_weights import recorded_weights
+from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
+from ildfv.progress import SILENT, Progress
 from ildfv.scans.body import body_mask
 from ildfv.scans.prepared_lungs import lungs_of
 from ildfv.scans.windows import NORMAL, WINDOWS
-from ildfv.store.atomic import sha256
+from ildfv.store.atomic import key_of, sha256
 from ildfv.store.models import TENSORS, has_model, load_model
 
 if TYPE_CHECKING:
@@ -88,17 +94,29 @@ class Projector:
         return np.concatenate(found)
 
 
-def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> Projector:
-    """The projector of an encoding by Fisher vectors of the layer "filters", "patches" or one of a trained network.
+def projector(
+    workspace: Workspace,
+    encoding: Encoding,
+    device: str = "cpu",
+    weights: Sequence[Path] = (),
+    progress: Progress = SILENT,
+) -> Projector:
+    """The projector of an encoding by Fisher vectors.
 
-    InputError: the encoding has another encoder or a frozen network, or its network was trained again.
+    weights: files with the weights of frozen networks. Weights that are installed with a package need not be given.
+
+    Raises
+    ------
+    InputError
+        The encoding has another encoder, its network was trained again, or no given file has the weights of its frozen
+        network.
     """
     name = encoding.info.get("encoder", "fisher")
     check(
         name == "fisher" and has_model(encoding.folder / "mixture"),
         f"{encoding.folder} must be an encoding by Fisher vectors, got {name}: choose another with --layer",
     )
-    maps = _maps(workspace, encoding, device)
+    maps = _maps(workspace, encoding, device, weights, progress)
     mixture = GaussianMixture.from_tensors(*load_model(encoding.folder / "mixture"))
     return Projector(
         encoding,
@@ -109,15 +127,21 @@ def projector(workspace: Workspace, encoding: Encoding, device: str = "cpu") -> 
     )
 
 
-def _maps(workspace: Workspace, encoding: Encoding, device: str) -> Activations | Descriptors:
+def _maps(
+    workspace: Workspace, encoding: Encoding, device: str, weights: Sequence[Path], progress: Progress
+) -> Activations | Descriptors:
     from ildfv.train.activations import Activations
     from ildfv.train.networks import load
 
+    made_by = str(encoding.inputs.get("model", ""))
+    if made_by.endswith(FROZEN):
+        return _frozen(workspace, encoding, made_by.removesuffix(FROZEN), device, weights, progress)
+    rule = f"{encoding.folder} is of no frozen network and needs no weights"
+    check(not weights, f"{rule}, got {', '.join(map(str, weights))}: omit --weights")
     if encoding.layer in UNTRAINED:
         maps = descriptors(encoding.layer, device)
         maps.prepare(encoding.folder / FOLDER, _nothing_to_sample, 0)
         return maps
-    made_by = encoding.inputs["model"]
     folder = workspace.models_dir / made_by
     check(
         (folder / TENSORS).exists(),
@@ -126,6 +150,20 @@ def _maps(workspace: Workspace, encoding: Encoding, device: str) -> Activations 
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
     check(same, f"{encoding.folder} must be made with {folder}, which was trained again: run `ildfv encode --fresh`")
     return Activations(load(folder, device), encoding.layer)
+
+
+def _frozen(
+    workspace: Workspace, encoding: Encoding, network: str, device: str, weights: Sequence[Path], progress: Progress
+) -> Activations:
+    from ildfv.train.activations import Activations
+
+    file = recorded_weights(network, encoding.inputs["model_sha256"], weights, encoding.folder)
+    slices = workspace.slices()
+    fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
+    same = encoding.inputs["fit"] == key_of(fit.tolist())
+    check(same, f"{encoding.folder} was made from other fit slices than the current ones: run `ildfv encode --fresh`")
+    frozen = frozen_network(network, file, slices, fit, device, progress)
+    return Activations(frozen, frozen_layer(network, frozen.layers, encoding.layer))
 
 
 def _nothing_to_sample(size: int) -> np.ndarray:

@@ -21,11 +21,13 @@ from ildfv.pipeline.devices import resolve
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.frozen import frozen_name
 from ildfv.pipeline.heads import JOINED
+from ildfv.pipeline.kept import Kept
 from ildfv.pipeline.pooled import Pool, pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.scored import current_results, predictions_of
 from ildfv.pipeline.split import load_folds, write_folds
 from ildfv.pipeline.train import ENOUGH, train_network
+from ildfv.pipeline.units import fold_notes, has_pixel_counts
 from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -50,7 +52,8 @@ def fit(
 ) -> dict:
     """Fits and scores the systems of a recipe on all folds and returns their pooled results.
 
-    Folds are created if there are none. The baselines are scored with both recipes.
+    Folds are created if there are none. The baselines are scored with both recipes. Finished encodings, networks and
+    results are kept if their settings and inputs are unchanged.
 
     Parameters
     ----------
@@ -79,9 +82,10 @@ def fit(
         the order of `pooled_results`, {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc",
         "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns of the latter
         mean, whose AUC depends on at least five patients. against_baseline: one dict per system and measure.
-        comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes: sentences. Also
-        data, threshold and folds. AUCs are over all folds; undefined values are None. With labels of scans, also unit,
-        "scan", and scans: all measures are then per scan.
+        comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes: sentences.
+        pixel_counts: whether labels are pixel counts, which the threshold is applied to. Also data, threshold and
+        folds. AUCs are over all folds; undefined values are None. With labels of scans, also unit, "scan", and scans:
+        all measures are then per scan.
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)
@@ -91,6 +95,8 @@ def fit(
     if recipe == PAPER:
         refuse_scan_labels(slices, "recipe paper", "use --recipe few")
     folds = load_folds(workspace) if workspace.folds_file.exists() else write_folds(workspace)
+    for note in fold_notes(slices, folds):
+        progress.note(note)
     n_labelled, of_scans = int(slices.labelled.sum()), slices.scan_labels is not None
     chosen = recipe if recipe != AUTO else FEW if n_labelled < ENOUGH or of_scans else PAPER
     what = f"{counted(n_labelled, 'slice')} of labelled scans" if of_scans else counted(n_labelled, "labelled slice")
@@ -99,12 +105,17 @@ def fit(
     if chosen == FEW and unused:
         options = " and ".join(unused)
         progress.note(f"recipe few trains no network, so {options} had no effect: use --recipe paper to train one")
-    score_baselines(root, progress=progress)
+    kept = Kept()
+    score_baselines(root, kept=kept, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:
-            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, progress)
+            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, kept, progress)
         else:
-            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, progress)
+            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, kept, progress)
+    if kept.kept:
+        known, number = len(kept.kept), len(kept.kept) + len(kept.computed)
+        which = "all" if known == number else f"{known} of"
+        progress.note(f"{which} {counted(number, 'result')} were kept: their settings and inputs are unchanged")
     return {"recipe": chosen, **summary(workspace, slices)}
 
 
@@ -118,6 +129,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
     return {
         "data": slices.data,
         "threshold": workspace.settings.threshold,
+        "pixel_counts": has_pixel_counts(slices),
         **_numbers(slices, systems, results),
         "patients": results[0].n_patients if results else 0,
         "folds": results[0].folds if results else [],
@@ -138,7 +150,9 @@ def _numbers(slices: Slices, systems: Pool, results: list[Results]) -> dict:
     return {"unit": SCAN, "scans": len(tested), "slices": int(slices.sizes[tested].sum())}
 
 
-def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, progress: Progress) -> None:
+def _few(
+    root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, kept: Kept, progress: Progress
+) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
         encode_slices(root, settings, fold=fold, device=device, progress=progress)
@@ -156,6 +170,7 @@ def _few(root: Path, fold: int, device: str, heads: Sequence[str], bags: str | N
                 fold=fold,
                 head=head,
                 bags=bags,
+                kept=kept,
                 progress=progress,
             )
 
@@ -167,11 +182,11 @@ def network_available() -> bool:
     return is_available(FEW_NETWORK)
 
 
-def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], progress: Progress) -> None:
+def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], kept: Kept, progress: Progress) -> None:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    train_network(root, fold=fold, device=device, progress=progress, **given)
+    train_network(root, fold=fold, device=device, kept=kept, progress=progress, **given)
     encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
-    regress_encoding(root, layer=PAPER_LAYER, fold=fold, progress=progress)
+    regress_encoding(root, layer=PAPER_LAYER, fold=fold, kept=kept, progress=progress)
 
 
 def _system(one: Results) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
+from ildfv.pipeline.kept import FINGERPRINT, Kept, contents_of, fingerprint_of
 from ildfv.pipeline.labels import regression_targets, target_of
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, labelled_presence, load_folds, split_slices
@@ -48,6 +49,7 @@ def regress_encoding(
     head: str = LINEAR,
     density: str = AUTO,
     bags: str | None = None,
+    kept: Kept | None = None,
     progress: Progress = SILENT,
 ) -> Results | None:
     """Fits a regression on the newest encoding and returns its results on the held-out fold.
@@ -64,7 +66,8 @@ def regress_encoding(
     is a penalty as in `MultivariateRegression`. The other heads are fitted on all training patients and also take
     several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
     inputs, "auto" or "off". bags: with labels of scans, how slice scores are pooled into the score of a scan,
-    "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels.
+    "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels. kept: if given, a finished
+    result with the same settings and inputs is returned and added to it instead of fitting the regression again.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -86,9 +89,23 @@ def regress_encoding(
     split = split_slices(slices, load_folds(workspace), encoding.fold)  # raises before the checks below
     for one in encodings:
         _check_current(one, slices, split)
+    ranks = distributed.size()
+    check(
+        head == LINEAR or ranks == 1,
+        f'head "{head}" must run in one process, got {ranks} ranks: run it without torchrun',
+    )
+    asked = AUTO if ridge_penalty(ridge) is None else str(ridge)
+    joined = JOINED.join(one.layer for one in encodings)
+    home = workspace.encoding_dir(joined, encoding.fold, encoding.region)
+    choices = Choices(head, target, penalty=asked) if head == LINEAR else Choices(head, target, pooling, density)
+    folder = regression_folder(home, choices)
+    inputs = {"regress": asdict(choices), "encodings": contents_of(encodings)}
+    fingerprint = fingerprint_of(workspace, slices, split, inputs)
+    if kept is not None:
+        found = kept.finished(workspace, split, system_name(folder), fingerprint, folder)
+        if distributed.from_main(found is not None):
+            return found if distributed.is_main() else None
     if head != LINEAR:
-        ranks = distributed.size()
-        check(ranks == 1, f'head "{head}" must run in one process, got {ranks} ranks: run it without torchrun')
         return regress_head(
             workspace,
             slices,
@@ -98,9 +115,11 @@ def regress_encoding(
             target=target,
             density=density,
             bags=pooling,
+            folder=folder,
+            fingerprint=fingerprint,
             progress=progress,
         )
-    found = fit_regression(
+    fitted = fit_regression(
         encoding,
         slices,
         split,
@@ -116,24 +135,22 @@ def regress_encoding(
             "layer": encoding.layer,
             "region": encoding.region,
             "target": target,
-            "ridge": found.ridge,
+            "ridge": fitted.ridge,
             "ridge_asked": str(ridge),
         },
         "encode": encoding.info["inputs"],
     }
-    asked = AUTO if ridge_penalty(ridge) is None else str(ridge)
-    folder = regression_folder(encoding.folder, Choices(head, target, penalty=asked))
     with writing(folder):
         sweep(folder)
-        save_model(folder, found.model.to_tensors(), {**found.model.info(), **settings})
+        save_model(folder, fitted.model.to_tensors(), {**fitted.model.info(), **settings})
     return score(
         workspace,
         slices,
         split,
         system=system_name(folder),
-        validation_scores=found.validation,
-        test_scores=found.test,
-        settings=settings,
+        validation_scores=fitted.validation,
+        test_scores=fitted.test,
+        settings=settings | {FINGERPRINT: fingerprint},
     )
 
 

@@ -14,11 +14,13 @@ from ildfv.evaluation.baselines import labels, verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.pipeline.by_scan import unit_of
+from ildfv.pipeline.kept import FINGERPRINT
 from ildfv.pipeline.kinds import load_kinds
 from ildfv.pipeline.pooled import pool, pooled_comparisons, pooled_results
 from ildfv.pipeline.scored import Scored, baseline_notes, comparisons_by_fold, current_results, predictions_of
 from ildfv.pipeline.split import load_folds
 from ildfv.pipeline.tables import slice_statistics
+from ildfv.pipeline.units import fold_notes
 from ildfv.pipeline.workspace import Workspace
 from ildfv.report.content import Example, Prediction, ReportContent, choose_examples
 from ildfv.report.figures import number
@@ -48,7 +50,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
         "Score it again."
         for name in stale
     ]
-    notes += [] if split is None else [f"{line}." for line in split.warnings(unit_of(slices))]
+    notes += [] if split is None else [f"{line}." for line in fold_notes(slices, split)]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
@@ -102,8 +104,9 @@ def public_settings(workspace: Workspace) -> dict:
 def _by_system(results: Iterable[Results]) -> dict[str, dict[int, dict]]:
     """By system and fold, the settings of the results, without those that the page shows in other tables."""
     found: dict[str, dict[int, dict]] = {}
+    elsewhere = ("versions", "slices", FINGERPRINT)
     for one in results:
-        settings = {name: value for name, value in one.settings.items() if name not in ("versions", "slices")}
+        settings = {name: value for name, value in one.settings.items() if name not in elsewhere}
         for fold in one.folds:
             found.setdefault(one.system, {})[fold] = settings
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.chosen_series import choose
 from ildfv.inference.gallery import Group, Picture, gallery
-from ildfv.inference.input import notes_on_image, scans_in
+from ildfv.inference.input import notes_on_source, scans_in
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
@@ -23,6 +23,7 @@ from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.other_patients import Query, own_slices, search_others
 from ildfv.pipeline.projector import Projector, projector
+from ildfv.pipeline.recorded_weights import has_weights
 from ildfv.pipeline.training_statistics import how_prepared
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -58,6 +59,7 @@ def similar_slices(
     region: str = SLICE,
     fold: int | None = None,
     series: str | None = None,
+    weights: Sequence[Path] = (),
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Found:
@@ -75,9 +77,12 @@ def similar_slices(
     per_patient : int, optional
         Maximum number of results per patient.
     layer, region, fold : optional
-        Select the encoding; by default the newest that is not of a frozen network.
+        Select the encoding; by default the newest that needs no weights except those given and those that a package
+        installs.
     series : str, optional
         SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
+    weights : sequence of path
+        Files with the weights of a frozen network, from which the encoding was made.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def similar_slices(
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = encoding_of(workspace, fold, layer, region, frozen=False)
+    encoding = encoding_of(workspace, fold, layer, region, usable=lambda one: has_weights(one.inputs, weights))
     check(
         encoding.inputs["slices"] == slices.key,
         f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",
@@ -102,13 +107,13 @@ def similar_slices(
     chosen, notes = choose(available, series, path)
     with quiet():
         volume, _, changes = applied(read_volume(chosen), slices.preparation)
-    notes += [*changes, *notes_on_image(chosen)]
+    notes += [*changes, *notes_on_source(chosen)]
     z = _slice(volume, number, path, lung_mask if grey is None else image_lungs)
     if number is None:
         notes = [*notes, f"slice {z + 1} of {len(volume.hu)} is used, because it shows the most lung"]
     image = windowed(volume.hu[z])
     progress.note(f"encoding: {encoding.folder}")
-    project = projector(workspace, encoding, device)
+    project = projector(workspace, encoding, device, weights, progress)
     hu = mean_hounsfield(volume.hu[z])[None, None] if project.reads_hounsfield else None
     in_lung = encoding.region == LUNG and slices.preparation.lungs == LUNGMASK
     lung = nearest(scan_lungs(volume.hu)[[z]]) if in_lung else None

@@ -13,13 +13,14 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import Results
 from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.devices import resolve
+from ildfv.pipeline.kept import FINGERPRINT, Kept, fingerprint_of
 from ildfv.pipeline.order import finished_last, record
 from ildfv.pipeline.score import score
 from ildfv.pipeline.split import Split, load_folds, split_slices
 from ildfv.pipeline.system_names import CNN_PREFIX
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
-from ildfv.store.atomic import key_of
+from ildfv.store.atomic import key_of, sha256
 from ildfv.store.models import TENSORS, load_info
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def train_network(
     device: str = "auto",
     compile: bool | None = None,
     fresh: bool = False,
+    kept: Kept | None = None,
     progress: Progress = SILENT,
     **settings,
 ) -> Results | None:
@@ -43,7 +45,8 @@ def train_network(
 
     The model is written to models/<name>/fold-<k>. Interrupted training is resumed from the last epoch, and a finished
     model is only scored again. name: by default the name of the network. fresh: whether to replace a model of this name
-    that was trained with other settings or slices. compile: whether to use `torch.compile`, see `trainer.train`.
+    that was trained with other settings or slices. compile: whether to use `torch.compile`, see `trainer.train`. kept:
+    if given, a finished result of the same model is returned and added to it instead of scoring the model again.
     settings: fields of `TrainSettings`; the defaults of seed and threshold are those of the workspace.
     """
     distributed.start()
@@ -68,6 +71,12 @@ def train_network(
     if not distributed.is_main():
         return None
     record(workspace, folder / TENSORS)
+    fingerprint = fingerprint_of(
+        workspace, slices, split, {"train": chosen.recorded(), "model": sha256(folder / TENSORS)}
+    )
+    finished = None if kept is None else kept.finished(workspace, split, f"cnn-{name}", fingerprint)
+    if finished is not None:
+        return finished
     network = load(folder, device)
     scores = {}
     for part in ("validation", "test"):
@@ -80,7 +89,7 @@ def train_network(
         system=f"{CNN_PREFIX}{name}",
         validation_scores=scores["validation"],
         test_scores=scores["test"],
-        settings=_recorded(chosen, trained),
+        settings=_recorded(chosen, trained) | {FINGERPRINT: fingerprint},
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.patterns import Threshold
-from ildfv.pipeline.by_scan import scan_presence, scans_of
+from ildfv.evaluation.folds import Folds
+from ildfv.patterns import ABSENT, PATTERNS, PRESENT, Threshold
+from ildfv.pipeline.by_scan import scan_presence, scans_of, unit_of
 from ildfv.pipeline.split import labelled_presence
 
 
@@ -26,6 +27,18 @@ def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -
     """Whether each pattern has a label on any of these units, by default on any of the study, bool (C,)."""
     labels = slices.counts if slices.scan_labels is None else slices.scan_labels
     return np.logical_or.reduce(labels[units] >= 0, axis=0)
+
+
+def has_pixel_counts(slices: Slices) -> bool:
+    """Whether a label is a number of pixels. T is applied only to these, not to labels of presence."""
+    return slices.scan_labels is None and bool(((slices.counts > ABSENT) & (slices.counts < PRESENT)).any())
+
+
+def fold_notes(slices: Slices, folds: Folds) -> list[str]:
+    """The warnings about the folds of a study (`Folds.warnings`), in terms of its labels."""
+    known = labelled_patterns(slices)
+    unlabelled = [pattern for pattern, has_label in zip(PATTERNS, known.tolist(), strict=True) if not has_label]
+    return folds.warnings(unit_of(slices), pixel_counts=has_pixel_counts(slices), unlabelled=unlabelled)
 
 
 def patients_of(slices: Slices, units: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ GROUPS = (  # functional groups in the order of the arguments of `_frame`
     "PixelMeasuresSequence",
     "PixelValueTransformationSequence",
 )
+# Values if a single-frame file lacks the tag. A scan of one slice needs no position; a CT slice is usually axial.
+AXIAL = {"ImagePositionPatient": (0.0, 0.0, 0.0), "ImageOrientationPatient": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)}
 RECONSTRUCTION = "CTReconstructionSequence"  # the optional group with the kernel
 
 
@@ -101,10 +103,12 @@ def _frame(
     if (kind := str(rescale.get("RescaleType") or "").strip().upper()) not in HU_TYPES:
         raise InputError(f"RescaleType must be HU, US or absent, got {kind}")
     thick = thickness.get("SliceThickness")
+    is_single = plane is dataset
+    missing = tuple(name for name in AXIAL if is_single and dataset.get(name) in (None, ""))
     return Frame(
         index,
-        numbers(plane, "ImagePositionPatient", 3),
-        numbers(orientation, "ImageOrientationPatient", 6),
+        _placed(plane, "ImagePositionPatient", missing),
+        _placed(orientation, "ImageOrientationPatient", missing),
         numbers(measures, "PixelSpacing", 2),
         None if thick is None else float(thick),
         slope,
@@ -112,7 +116,13 @@ def _frame(
         acquisition,
         joined(made.get("ConvolutionKernel")),
         joined(dataset.get("Manufacturer")),
+        missing,
     )
+
+
+def _placed(dataset, name: str, missing: tuple[str, ...]) -> tuple:
+    """The numbers of a tag of position or orientation, or those of `AXIAL` if it is among `missing`."""
+    return AXIAL[name] if name in missing else numbers(dataset, name, len(AXIAL[name]))
 
 
 def _check_pixels(dataset, rows: int, columns: int, n_frames: int, pixel_bytes: int) -> None:

@@ -46,6 +46,11 @@ class Series:
         return technique_of([frame for _, frame in self.frames])
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Tags of position and orientation that the file of a single slice lacks."""
+        return self.frames[0][1].missing
+
+    @property
     def files(self) -> list[Path]:
         return sorted({path for path, _ in self.frames})
 
@@ -61,6 +66,11 @@ def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
         more = f" (and {counted(n, 'more file')} of the series)" if n else ""
         raise InputError(f"{bad[0].path.name}: {bad[0].problem}{more}")
     kept, copies = without_copies(headers)
+    frames = [(header.path.name, frame) for header in kept for frame in header.frames]
+    for name, frame in frames:
+        if frame.missing and len(frames) > 1:
+            missing = " and ".join(frame.missing)
+            raise InputError(f"{name}: {missing} must be present in a series of several slices, got none")
     return acquisitions(kept), copies
 
 

@@ -36,6 +36,7 @@ class Frame:
     acquisition: tuple[str, ...] = ()  # values of `ACQUISITION_TAGS`
     kernel: str = ""  # ConvolutionKernel
     manufacturer: str = ""
+    missing: tuple[str, ...] = ()  # tags that the file lacks; their values are those of `ct_header.AXIAL`
     words: Words | None = field(default=None, compare=False)  # None: pydicom must read the pixels
 
 

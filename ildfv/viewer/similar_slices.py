@@ -40,15 +40,19 @@ class Similar:
             nearest = int(distances.argmin())
             best[patient] = min(best.get(patient, (np.inf, 0, 0)), (float(distances[nearest]), other, nearest))
         results = [{"distance": d, "scan": i, "slice": slice_} for d, i, slice_ in sorted(best.values())[:COUNT]]
-        return {"layer": self.encoding.layer, "fold": self.encoding.fold, "results": results}
+        encoding = self.encoding
+        return {"layer": encoding.layer, "region": encoding.region, "fold": encoding.fold, "results": results}
 
 
 def similar_of(workspace: Workspace, scans: Sequence[ViewedScan], slices_key: str) -> tuple[Similar | None, list[str]]:
-    """The search in the newest encoding, or None if no encoding can be used, and notes for the user."""
+    """The search in the newest encoding of the current slices, or None if there is none, and notes for the user.
+
+    The stored projections of all slices are compared, so encodings of frozen networks need no weights.
+    """
     if not any(workspace.encodings_dir.glob(f"*/fold-*/{FINISHED}")):
         return None, []
     try:
-        encoding = newest(workspace)
+        encoding = newest(workspace, usable=lambda one: one.inputs["slices"] == slices_key)
         check(
             encoding.inputs["slices"] == slices_key,
             f"{encoding.folder.parent.name} was encoded from other slices: run `ildfv encode --fresh`",

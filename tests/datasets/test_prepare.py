@@ -225,3 +225,18 @@ def test_control_characters_of_a_header_are_shown_as_escapes(tmp_path, files, in
     files.nrrd(tmp_path / "scans" / "a.nrrd", files.chest(), **{"space units": ["m\x1b[2J"] * 3})
     (left,) = run(tmp_path).quarantined
     assert "m\\x1b[2J" in left.reason
+
+
+@pytest.mark.parametrize("missing", [["ImagePositionPatient"], ["ImagePositionPatient", "ImageOrientationPatient"]])
+def test_a_scan_of_one_slice_needs_no_position(tmp_path, files, inline, missing):
+    """The slices are those of the same file with a position, and a note states what is missing."""
+    hu = files.chest(1)
+    for name, without in (("with", []), ("without", missing)):
+        files.series(tmp_path / name / "scans", hu, **dict.fromkeys(without))
+    one, other = (run(tmp_path / name).prepared[0] for name in ("with", "without"))
+    assert not [note for note in one.notes if "ImagePositionPatient" in note]
+    (note,) = [note for note in other.notes if "ImagePositionPatient" in note]
+    assert note.startswith(f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need")
+    assert ("axial" in note) == (len(missing) == 2)
+    with_position, without_position = (Slices(tmp_path / name / "out").images([0]) for name in ("with", "without"))
+    assert np.array_equal(with_position, without_position)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from preparing import prepare
 
-from ildfv.cli.prepare_report import grouped_notes
+from ildfv.cli.prepare_report import grouped_notes, grouped_reasons
 from ildfv.datasets.slice_store import Slices
 from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
@@ -79,6 +79,21 @@ def test_a_split_contains_labelled_slices_only(tmp_path, files, inline):
         assert slices.labelled[split.train].all()
         assert slices.labelled[split.test].all()
         assert len(split.train) + len(split.test) == 24
+
+
+def test_quarantined_files_with_the_same_kind_of_reason_are_printed_once():
+    """Reasons of one kind differ in numbers and in the name of their file."""
+    entries = [(f"/data/p{n}/{n}.dcm", f"/data/p{n}/{n}.dcm must have 2 rows, got {min(n, 4)}") for n in range(2, 7)]
+    entries += [("/data/a.dcm", "other reason"), ("/data/b.dcm", "other reason")]
+    lines = grouped_reasons(entries, "in study/prepare.json")
+    assert lines == [
+        (
+            "5 scans or files (the first: 2.dcm, 3.dcm, 4.dcm; all are listed in study/prepare.json)",
+            "/data/p2/2.dcm must have 2 rows, got 2 (2 other values in some of them)",
+        ),
+        ("/data/a.dcm", "other reason"),
+        ("/data/b.dcm", "other reason"),
+    ]
 
 
 def test_notes_that_differ_in_numbers_are_printed_once():

@@ -218,6 +218,11 @@ def test_an_absent_pattern_gives_a_warning():
     ]
     scans = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings("scan")
     assert scans == ["no scan shows reticular, honeycomb, emphysema: recall, F and AUC are undefined"]
+    split = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
+    assert split.warnings(pixel_counts=False, unlabelled=["reticular", "emphysema"]) == [
+        "no slice has a label of reticular, emphysema, so these are neither learned nor evaluated",
+        "no slice shows honeycomb: recall, F and AUC are undefined",
+    ]
     counts[0, 1] = T
     first, second, *inner = make_folds(
         patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3

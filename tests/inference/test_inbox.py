@@ -42,6 +42,20 @@ def test_files_of_one_name_are_different_scans(loaded, tmp_path):
     assert len({answer["scan"] for answer in answers}) == len(set(scores)) == 3
 
 
+def test_series_of_one_slice_are_all_predicted(loaded, tmp_path):
+    """Slices of one patient, or of patients without a PatientID of their own, are not reconstructions of one scan."""
+    for seed in range(3):
+        ScanFiles.series(tmp_path / "in" / f"{seed}", ScanFiles.chest(1, seed=seed), patient="ANONYMOUS")
+    answers, failed = predict_all([tmp_path / "in"], loaded)
+    assert failed == []
+    assert len({answer["scan"] for answer in answers}) == 3
+    chosen, _ = predict_all([tmp_path / "in"], loaded, series="2")
+    assert len(chosen) == 1
+    ScanFiles.series(tmp_path / "in" / "scan", ScanFiles.chest(), patient="ANONYMOUS")
+    (answer,), _ = predict_all([tmp_path / "in"], loaded)
+    assert answer["slices"] == 6
+
+
 def test_a_replaced_file_is_predicted_again_and_a_moved_one_is_not(loaded, tmp_path):
     path = tmp_path / "ct.nii.gz"
     ScanFiles.nifti(path, ScanFiles.chest())

@@ -214,7 +214,9 @@ def test_layers_and_outputs_of_a_network_are_heads_of_one_predictor(networked, t
 def test_a_frozen_network_is_included_or_named_by_checksum(networked, tmp_path):
     workspace, weights = networked
     given = {"layer": "small-conv1", "cnn": False}
-    with pytest.raises(InputError, match=r"needs weights with SHA-256 .*: give them with --weights"):
+    with pytest.raises(
+        InputError, match=r"needs the weights of small with SHA-256 .*, got none: give the file with --weights"
+    ):
         export_predictor(workspace.root, tmp_path / "none", **given)
     export_predictor(workspace.root, tmp_path / "with", weights=[weights], **given)
     export_predictor(workspace.root, tmp_path / "without", weights=[weights], include_weights=False, **given)

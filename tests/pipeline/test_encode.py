@@ -7,19 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import PATIENTS, QUICK, SLICES
+from small import PATIENTS, QUICK, SLICES, scan
 
 from ildfv import PCA, FisherVector, GaussianMixture
+from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.regress import regress_encoding
-from ildfv.pipeline.split import load_folds, split_slices
+from ildfv.pipeline.split import load_folds, split_slices, write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import Silent
 from ildfv.store.checksummed import read_checksummed, write_checksummed
 from ildfv.store.models import TENSORS, load_model, save_model
+from ildfv.store.parts import writing_parts
 from ildfv.train.activations import Activations
 from ildfv.train.networks import load
 
@@ -248,3 +250,36 @@ def test_every_pass_counts_its_own_slices(root, method):
     passes = [task for task in tasks.ended if "EM pass" in task[0]]
     assert [label for label, *_ in passes] == [f"conv1: EM pass {number}" for number in (1, 2, 3)]
     assert all(done == total for _, total, done in tasks.ended), tasks.ended
+
+
+@pytest.fixture
+def without_lung(tmp_path):
+    """A workspace of slices without lung, on which no layer can be fitted in the lung."""
+    workspace = Workspace.open_or_create(tmp_path / "study", version="test", salt="0123456789abcdef", folds=4)
+    with writing_parts(workspace.slices_dir, workspace.slices_key) as parts:
+        for number in range(PATIENTS):
+            one = scan(number)
+            parts.add(write_scan(workspace.slices_dir, replace(one, images=np.full_like(one.images, 230))))
+    write_folds(workspace)
+    return workspace
+
+
+@pytest.mark.parametrize("layer", ["filters", "patches"])
+def test_nothing_is_left_of_an_encoding_that_is_refused_late(without_lung, layer):
+    with pytest.raises(InputError, match="slices must have descriptors in the region, got none"):
+        encode_slices(without_lung.root, replace(SETTINGS, layer=layer, region="lung"))
+    assert not without_lung.encodings_dir.exists()
+
+
+def test_an_encoding_that_is_refused_late_after_it_was_started_can_be_resumed(root, monkeypatch):
+    def refuse(*arguments):
+        raise InputError("refused")
+
+    monkeypatch.setattr("ildfv.pipeline.projection.fit", refuse)
+    with pytest.raises(InputError, match="refused"):
+        encode_slices(root, SETTINGS)
+    folder = Workspace.open(root).encoding_dir("conv1", 0)
+    fitted = (folder / "mixture" / TENSORS).read_bytes()
+    monkeypatch.undo()
+    encode_slices(root, SETTINGS)
+    assert (folder / "mixture" / TENSORS).read_bytes() == fitted

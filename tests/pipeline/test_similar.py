@@ -1,6 +1,7 @@
 """Similar slices equal those of a full search over other patients, whatever name the query's patient has."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from safetensors.numpy import save_file
 from scan_files import ScanFiles
 from scipy import ndimage
 from small import scan
@@ -128,6 +130,52 @@ def test_the_command_prints_json_and_writes_a_page_without_identity(study, tmp_p
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 0, shown.output
     assert "distance" in shown.output
+
+
+@pytest.fixture(scope="module")
+def frozen(study, tmp_path_factory):
+    """A workspace with the slices of `study`: an encoding of the layer "filters", then one of a frozen network."""
+    workspace, _ = study
+    root = shutil.copytree(workspace.root, tmp_path_factory.mktemp("frozen") / "study")
+    shutil.rmtree(root / "encodings")
+    weights = root.parent / "weights.safetensors"
+    values = networks.tensors(networks.build("small", seed=5))
+    save_file({name: value for name, value in values.items() if name not in ("mean", "std")}, weights)
+    encode_slices(root, replace(LUNG, layer="filters"))
+    encode_slices(root, LUNG, network="small", weights=weights)
+    return Workspace.open(root), weights
+
+
+def test_projections_of_a_frozen_network_are_those_of_the_encoding(frozen):
+    workspace, weights = frozen
+    encoding = Encoding(workspace.encoding_dir("small-conv1", 0, "lung"))
+    found = projector(workspace, encoding, weights=[weights])(workspace.slices().images(np.arange(12)), 16.0)
+    np.testing.assert_allclose(found, encoding.projections()[:12], atol=1e-5)
+
+
+def test_a_frozen_network_is_used_if_its_weights_are_given(frozen, tmp_path):
+    workspace, weights = frozen
+    ScanFiles.nifti(tmp_path / "ct.nii.gz", chest(99))
+
+    def used(**options) -> str:
+        return similar_slices(workspace.root, tmp_path / "ct.nii.gz", **options).document["encoding"]["layer"]
+
+    assert used() == "filters"  # the newest encoding of a network whose weights are available
+    assert used(weights=[weights]) == "small-conv1"
+    of_layer = {"layer": "small-conv1", "region": "lung"}
+    assert used(**of_layer, weights=[weights]) == "small-conv1"
+    with pytest.raises(InputError, match=r"needs the weights of small with SHA-256 \w+, got none: .* --weights"):
+        used(**of_layer)
+    other = tmp_path / "other.safetensors"
+    save_file({"body.conv1.weight": np.zeros(3, np.float32)}, other)
+    with pytest.raises(InputError, match=r"with SHA-256 \w+, got .*other.safetensors: give the file"):
+        used(**of_layer, weights=[other])
+    with pytest.raises(InputError, match="filters-lung/fold-0 is of no frozen network and needs no weights"):
+        used(layer="filters", region="lung", weights=[weights])
+    command = ["similar", str(tmp_path / "ct.nii.gz"), "-w", str(workspace.root), "--weights", str(weights)]
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0, shown.output
+    assert "layer small-conv1, region lung, fold 0" in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize(("number", "message"), [(0, "must be 1 to 6, got 0"), (7, "must be 1 to 6, got 7")])

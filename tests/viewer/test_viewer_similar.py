@@ -7,8 +7,12 @@ import pytest
 from viewer_support import client, start_of
 
 from ildfv.errors import InputError
+from ildfv.pipeline.encodings import FINISHED
+from ildfv.pipeline.order import record
+from ildfv.pipeline.workspace import Workspace
+from ildfv.store.checksummed import write_checksummed
 from ildfv.viewer.scan import ViewedScan
-from ildfv.viewer.similar_slices import Similar
+from ildfv.viewer.similar_slices import Similar, similar_of
 
 pytest.importorskip("httpx")  # needed by the test client of Starlette
 TestClient = pytest.importorskip("starlette.testclient").TestClient
@@ -17,7 +21,7 @@ TestClient = pytest.importorskip("starlette.testclient").TestClient
 class Encoded:
     """An encoding of three scans of two slices, in two dimensions."""
 
-    layer, fold = "conv1", 0
+    layer, region, fold = "conv1", "slice", 0
     rows: ClassVar = {
         "a": np.array([[0, 0], [9, 9]], np.float32),
         "b": np.array([[8, 9], [1, 0]], np.float32),
@@ -44,6 +48,25 @@ def test_a_workspace_without_encoding_has_no_similar_slices(workspace):
     with client(workspace) as one:
         assert start_of(one)["study"]["similar"] is False
         assert one.get("api/scan/0/similar/0").status_code == 404
+
+
+def test_the_newest_encoding_of_the_current_slices_is_searched(workspace):
+    """A newer encoding of other slices is not used."""
+    root = Workspace.open(workspace)
+    key = root.slices().key
+    for layer, made_from in (("filters", key), ("conv1", "0" * 64)):
+        path = root.encoding_dir(layer, 0) / FINISHED
+        path.parent.mkdir(parents=True)
+        info = {"layer": layer, "fold": 0, "folder": str(path.parent.relative_to(workspace))}
+        write_checksummed(path, info | {"inputs": {"slices": made_from}})
+        record(root, path)
+    found, notes = similar_of(root, [], key)
+    assert (found.encoding.layer, notes) == ("filters", [])
+    found, notes = similar_of(root, [], "1" * 64)
+    assert found is None
+    assert notes == [
+        "Similar slices are not available: conv1 was encoded from other slices: run `ildfv encode --fresh`"
+    ]
 
 
 def test_a_damaged_encoding_is_a_note_and_the_rest_is_shown(workspace):

@@ -70,7 +70,7 @@ export async function findSimilar() {
   list.replaceChildren();
   $("similar-note").textContent = "Searching …";
   try {
-    const { layer, results } = await json(`api/scan/${i}/similar/${z}`);
+    const { layer, region, fold, results } = await json(`api/scan/${i}/similar/${z}`);
     if (i !== state.number) return;
     for (const { scan: other, slice, distance } of results) {
       const one = study.scans[other];
@@ -87,7 +87,8 @@ export async function findSimilar() {
       });
     }
     $("similar-note").textContent = results.length
-      ? `Distances between the projected Fisher vectors (${layer}) of each slice and slice ${z + 1}. One slice per patient is listed.`
+      ? `Distances between the projected Fisher vectors (layer ${layer}, region ${region}, fold ${fold}) of each slice and ` +
+        `slice ${z + 1}. One slice per patient is listed.`
       : "There are no slices of other patients.";
   } catch (error) {
     $("similar-note").textContent = error.message;

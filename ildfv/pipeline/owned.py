@@ -1,0 +1,49 @@
+"""The folder of an encoding while it is written: locked, with its fingerprint, and without remains of a refused run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from ildfv import distributed
+from ildfv.errors import InputError
+from ildfv.pipeline.descriptors import FOLDER as DESCRIPTORS
+from ildfv.store.atomic import sweep
+from ildfv.store.fingerprint import FINGERPRINT, empty, match_fingerprint
+from ildfv.store.lock import writing
+
+
+@contextmanager
+def owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
+    """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
+
+    Yields the stored values of `measured`. If the block raises InputError before a model of the encoder is saved, the
+    fingerprint that this run wrote and all other content are removed: there is nothing to resume, and the fingerprint
+    would refuse the corrected settings.
+    """
+    path = folder / FINGERPRINT
+    earlier = path.read_bytes() if path.exists() else None
+    with writing(folder) if distributed.is_main() else nullcontext():
+        stored: dict | InputError = {}
+        if distributed.is_main():
+            try:
+                sweep(folder)
+                stored = match_fingerprint(folder, inputs, fresh=fresh, measured=measured)
+            except InputError as error:
+                stored = error
+        stored = distributed.from_main(stored)
+        if isinstance(stored, InputError):
+            raise stored
+        try:
+            yield stored
+        except InputError:
+            if distributed.is_main() and path.read_bytes() != earlier and not _is_started(folder):
+                empty(folder)
+                path.unlink()
+            raise
+
+
+def _is_started(folder: Path) -> bool:
+    """Whether the folder has a model or parts, apart from the parameters of the descriptors, which are soon fitted."""
+    return any(any(child.iterdir()) for child in folder.iterdir() if child.is_dir() and child.name != DESCRIPTORS)
