@@ -21,7 +21,7 @@ struct Constants {
     int64_t* used;    // (1,): few
     int number_mask;  // bits that encode a component's number
     real* centre;     // (d_padded,)
-    real* base;       // (d_padded,): subtracted from packed rows: zero or the centre
+    real* base;       // (d_padded,): zero or the centre; subtracted from rows when they are copied
     real* rest;       // (d_padded,): centre − base
     real* none;       // (d_padded,): zeros
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
@@ -47,7 +47,7 @@ struct Constants {
         // With fewer than 96 dimensions, 9/16 exclude too few components of mixtures for which 5/16 do not suffice.
         most = d < 96 ? fewest : smaller(round_up(9 * d / 16, 4), 1024);
         used = arena.take<int64_t>(1);
-        few = memory ? *used : most;  // `prepare` sets it
+        few = memory ? *used : most;  // `prepare` sets *used
         number_mask = 1;
         while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);
@@ -58,7 +58,7 @@ struct Constants {
         pairs = arena.take<real>(k_padded * d * 2);
         order = arena.take<int>(most);
         few_pairs = arena.take<real>(k_padded * most * 2);
-        c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // for `gather`
+        c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // `gather` reads at least 32 values
         few_c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
         exact = arena.take<double>(k);
@@ -83,9 +83,9 @@ struct Constants {
 
 constexpr double BOUND = 1e-3;  // relative error of a score that the bounds allow for
 constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
-constexpr double EXTREME = 1e12;  // 1/sd: beyond it squares of descriptors overflow float
+constexpr double EXTREME = 1e12;  // 1/sd: with a larger one, squares of descriptors overflow float
 constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
-constexpr double RAW = 1e10;      // largest Σ b² for which b may include the base; the bounds are then one nat higher
+constexpr double RAW = 1e10;      // largest Σ b² for which the base may be zero; the bounds are then one nat higher
 
 // Σ log variance of a component over the listed dimensions, with few logarithms.
 inline double sum_log_variances(const double* variances, const int* order, int64_t n) {
@@ -104,10 +104,10 @@ inline double sum_log_variances(const double* variances, const int* order, int64
     return sum;
 }
 
-constexpr double PASSING = 0.2;  // share of pairs up to which `fewest` dimensions are used for the bounds
+constexpr double PASSING = 0.2;  // fraction of passing pairs up to which `fewest` dimensions are used for the bounds
 
-// Expected share of the pairs that bounds over the first `few` dimensions do not exclude, estimated from a few pairs of
-// components i, j: for descriptors of i, Σ t² of j is approximately normal. exact: (k,), the constants of the scores.
+// Expected fraction of the pairs that bounds over the first `few` dimensions do not exclude. It is estimated from some
+// pairs of components i, j: for descriptors of i, Σ t² under j is approximately normal. exact: c, (k,).
 inline double passing(const Mixture& m, const View& view, const double* exact, int64_t few) {
     constexpr double DEPTH = 17;  // nats below the score of i, which is −d/2 on average
     const int64_t k = m.k, d = m.d;

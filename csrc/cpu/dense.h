@@ -1,4 +1,4 @@
-// For descriptors with many relevant components: all posteriors, and moments as matrix products.
+// For crowded shares: the posteriors of all components, and moments as matrix products.
 #pragma once
 
 #include "exponential.h"
@@ -8,7 +8,7 @@
 namespace ildfv {
 namespace {
 
-// Turns scores into posteriors, 0 below the threshold, and sets `top` and `sum` for the log likelihood. W rows at a
+// Replaces scores by posteriors, 0 below the threshold, and sets `top` and `sum` for the log likelihood. W rows at a
 // time.
 template <class real>
 __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows,
@@ -51,7 +51,7 @@ void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t fro
         }
 }
 
-// The posteriors above 0 in every fourth row of [from, to), as a share of all posteriors of these rows.
+// The fraction of posteriors above 0 in every fourth row of [from, to).
 template <class real>
 double density(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to) {
     constexpr int W = Lanes<real>::count;
@@ -62,8 +62,8 @@ double density(const Constants<real>& constants, const Scratch<real>& s, int64_t
     return (double)above / (double)(rows * constants.k);
 }
 
-// Lists these posteriors as entries of their components, in the order of the rows: W rows × W components are transposed
-// at a time, so that the posteriors of a component are the lanes of a vector.
+// Lists the posteriors above 0 as entries of their components, in the order of the rows. W rows × W components are
+// transposed at a time, so that the posteriors of a component are the lanes of a vector.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;

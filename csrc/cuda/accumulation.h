@@ -26,7 +26,7 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
-// Descriptors loaded together for a component with few active ones, because loads limit the speed.
+// Descriptors that are loaded together for a component with few posteriors > 0, because loads limit the speed.
 constexpr int AT_ONCE = 4;
 
 // s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
