@@ -98,7 +98,7 @@ def fisher_vectors(
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, and log likelihoods (b,), of b maps.
 
     Arguments, dtypes and errors are those of `moments`. The moments are computed in the memory of the result, so that
-    only k + 1 further numbers per map are allocated. The bits of a vector do not depend on the other maps.
+    only k + 1 further numbers per map are allocated. A vector is bitwise identical in any batch of maps.
     """
     mixture = check_mixture(weights, means, variances)
     weights, (k, d) = mixture[0], mixture[1].shape
@@ -121,7 +121,7 @@ def fisher_vectors(
 
 
 def _write_moments(given: Maps, mixture: tuple, addresses: tuple, *, threshold: float, **options) -> None:
-    """Write the moments to the addresses of s0, s1, s2 and log likelihood; InputError if a map is not finite."""
+    """Writes the moments to the addresses of s0, s1, s2 and log likelihood; InputError if a map is not finite."""
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     if len(given.table) == 0:
