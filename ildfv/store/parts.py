@@ -28,7 +28,7 @@ MANIFEST = "manifest.json"
 FORMATS = (1, 2)  # without and with "order"
 OVERHEAD = 64 << 10  # bytes of a part in addition to its arrays
 DAMAGE = (OSError, KeyError, RuntimeError)  # raised by h5py for damaged files
-FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadratic time
+FLUSH_SECONDS = 2.0  # between writes of the manifest; writing it after every part would take quadratic time
 
 
 @dataclass(frozen=True)

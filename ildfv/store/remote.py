@@ -54,7 +54,7 @@ class RemotePath:
         try:
             yield
         except FileNotFoundError as error:
-            # The HTTP file system also raises it if the server does not respond; its cause is then another error.
+            # The HTTP file system also raises FileNotFoundError if the server does not respond, with another cause.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error
