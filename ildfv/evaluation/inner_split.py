@@ -58,7 +58,7 @@ def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -
     """The best selection of exactly `size` patients, bool (P,). If P is large, it is only a local optimum."""
     n, total = len(amounts), amounts.sum(0)
     scale = np.sqrt(np.ones(len(total)) if weights is None else np.asarray(weights, dtype=float))
-    x = amounts / np.where(total > 0, total, 1) * scale  # (P, Q): weighted shares of a whole
+    x = amounts / np.where(total > 0, total, 1) * scale  # (P, Q): each patient's weighted share of each quantity
     target = np.where(total > 0, size / n, 0) * scale  # (Q,)
     if comb(n, size) <= EXHAUSTIVE:
         order = np.random.default_rng(seed).permutation(n)

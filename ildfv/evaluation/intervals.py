@@ -17,7 +17,7 @@ from ildfv.errors import check
 from ildfv.evaluation.documents import Interval, PairedTest
 from ildfv.evaluation.measures import Measure
 
-RESAMPLES = 2000  # bootstrap resamples, and random swaps of permutation tests; 2 of 2000 swaps are p = 0.001
+RESAMPLES = 2000  # bootstrap resamples; also random swaps of a permutation test, whose smallest p value is 1/2001
 LEVEL = 0.95
 METHOD = "patient bootstrap, logit t"
 MIN_PATIENTS = 5  # with fewer patients, no tested method has its nominal coverage, and t intervals are extremely wide
