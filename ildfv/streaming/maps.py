@@ -131,5 +131,5 @@ class MapStream:
                 take = min(available, -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False, p=shares)].T)
         check(len(drawn) > 0, f"slices must have descriptors in the region, got none in {len(chosen)} sampled slices")
-        rows = np.concatenate(drawn)  # slightly more than `size`, so some are dropped at even intervals
+        rows = np.concatenate(drawn)  # may have slightly more than `size` rows: some are omitted at even intervals
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]
