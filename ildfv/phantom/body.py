@@ -67,7 +67,7 @@ def skin_and_fat(chest: Chest, at: Section) -> tuple[np.ndarray, np.ndarray]:
 
 
 def organs(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
-    """Soft tissue inside the cage in drawing order: a box that contains it, the signed distance in the box, HU."""
+    """The organs inside the rib cage in drawing order: a box that contains it, signed distance in the box (mm), HU."""
     p, z, u, spine = chest.patient, at.z, at.z / chest.patient.height, chest.spine_y
 
     def disc(x: float, y: float, radius: float, origin: float = 0.0) -> tuple[Box, np.ndarray]:
@@ -109,7 +109,7 @@ def organs(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]
 
 
 def with_table(chest: Chest, hu: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """`hu` with the table behind the body, modified. skin: signed distance to the skin, mm, shaped like `hu`."""
+    """Draws the table behind the body into `hu` and returns it. skin: signed distance to the skin, mm, like `hu`."""
     p = chest.patient
     grid = p.grid
     curve = (grid.x / 42) ** 2 * 0.9

@@ -10,7 +10,7 @@ from ildfv.phantom.section import Section
 from ildfv.phantom.shapes import ellipse, superellipse
 
 MARROW, CARTILAGE, DISC = 190.0, 105.0, 85.0  # HU
-ELSEWHERE = 9.0  # mm; the distance of a bone where its formula does not apply
+ELSEWHERE = 9.0  # mm; used as the distance to a bone where its formula does not apply
 # Each bone is drawn in a box with a margin of at least this many mm. Distances outside the box are not needed, because
 # the surface affects only pixels within 2 mm.
 BEYOND = 15.0

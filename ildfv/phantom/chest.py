@@ -18,7 +18,7 @@ SHIFT = (6.0, 6.0, 0.0, 0.0, 4.0, 10.0, 15.0, 18.0, 18.0)
 CAGE = (0.96, 0.98, 1.00, 0.99, 0.95, 0.84, 0.74, 0.66, 0.60)  # half-width of the whole cage
 SHOULDER = (0.0, 0.0, 0.0, 0.0, 2.0, 14.0, 30.0, 42.0, 52.0)  # width added by the shoulder girdle, mm
 
-FAR = 99.0  # mm; stands for the distance from a structure where only the space near it is drawn
+FAR = 99.0  # mm; used as the distance from a structure that is far away, where the exact distance is not needed
 
 
 class Chest:
@@ -34,7 +34,7 @@ class Chest:
         self.tilt = rng.uniform(0.35, 0.55)  # slope of the ribs, which descend from back to front
 
     def along(self, z: float, values) -> float:
-        """The value at height z mm of a quantity with `values` at the relative heights `U`."""
+        """The quantity with the given `values` at the relative heights `U`, interpolated at height z mm."""
         return float(np.interp(z / self.patient.height, U, values))
 
     @property

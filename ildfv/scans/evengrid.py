@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may be off by the same amount
+POSITION_ROUNDING = 0.1  # mm; rounding changes positions by up to 0.05 mm, and the fitted line by the same amount
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 MIN_GAP = 0.01  # mm; slices closer than this have the same position
 

@@ -1,4 +1,4 @@
-"""How the grey levels and the pixels of an image are read as Hounsfield units and millimetres."""
+"""The assumed relation of the grey levels and pixels of an image to Hounsfield units and millimetres."""
 
 from __future__ import annotations
 

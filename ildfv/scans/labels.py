@@ -114,7 +114,7 @@ class Codes:
         return meaning
 
     def table(self, *, signed: bool) -> np.ndarray:
-        """The index into `MEANINGS`, or `UNKNOWN`, by 16-bit value, uint8 (65536,). signed: whether these are int16."""
+        """The index into `MEANINGS`, or `UNKNOWN`, of each 16-bit value, uint8 (65536,). signed: int16, not uint16."""
         known = np.full((MAX_LABEL >> self.shift) + 1, UNKNOWN, np.uint8)
         known[list(self.meanings)] = [MEANINGS.index(meaning) for meaning in self.meanings.values()]
         table = np.repeat(known, 1 << self.shift)

@@ -1,8 +1,8 @@
 """Slices resampled to a common grid of 512×512 pixels of one size, around the centre of the scan's slices.
 
-A prepared slice always has 224×224 pixels. With a common grid, they have the same size in mm on every scan, and a
-threshold in pixels is the same area. HU are interpolated linearly and averaged over coarser pixels (antialiased). Label
-maps take the value of the nearest pixel, so that pixel counts times the pixel area of the grid are areas.
+A prepared slice always has 224×224 pixels. With a common grid, these pixels have the same size in mm in every scan, and
+a threshold in pixels is the same area in every scan. HU are interpolated linearly, or averaged if the grid is coarser
+(antialiased). Labels are those of the nearest pixel, so that pixel counts times the pixel area of the grid are areas.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _is_number(element: Element) -> bool:
 
 
 def _is_plain_text(value: bytes) -> bool:
-    """Whether the text is equal in all character sets."""
+    """Whether the bytes are the same text in all character sets."""
     return value.isascii() and b"\x1b" not in value
 
 
@@ -168,7 +168,7 @@ def _sequence_end(data: bytes, at: int, explicit: bool, nested: int) -> int:
 
 @lru_cache(maxsize=4096)  # a series shares most values; each slice has about six of its own
 def _converted(tag: int, vr: bytes, value: bytes) -> Any:
-    """The value as pydicom converts it. Only for ASCII text, which is equal in all character sets."""
+    """The value as pydicom converts it. Text must be ASCII, because the character set is not known here."""
     from pydicom.dataelem import RawDataElement, convert_raw_data_element
     from pydicom.tag import BaseTag
 
