@@ -73,7 +73,7 @@ class _Served:
         return HTMLResponse(self.files["index.html"].replace(START, self._start(), 1))
 
     def _start(self) -> bytes:
-        """What the page shows first, as an element with JSON: the study and the first scan with predictions.
+        """The data that the page shows first, as an element with JSON: the study and the first scan with predictions.
 
         Without it, the page would have to make two requests, one after the other, before it can request a slice.
         """
