@@ -172,8 +172,9 @@ def share(items: Sequence[Item]) -> list[Item]:
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """This rank's contiguous share of the items. The shares of all ranks, joined in rank order, are the items in order.
 
-    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
-    are fewer items than ranks, the rank with the first item, modulo the number of ranks that can have it.
+    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: selects
+    the rank that has the first item if there are fewer items than ranks; 0: rank 0. Values beyond the last possible
+    rank start again at rank 0.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)
