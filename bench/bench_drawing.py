@@ -1,8 +1,9 @@
-"""CPU time per phantom slice and per patient. With --other, another checkout alternates and its bytes are compared.
+"""CPU time per phantom slice and per patient. With --other, the time and the bytes of another checkout are compared.
 
     OMP_NUM_THREADS=1 python bench/bench_drawing.py [--other ../before] [--patients 7] [--heights 6] [--seed 0]
 
-The time of a patient is that of drawing its anatomy, before any slice. Compiled parts must be built in each checkout.
+The time of a patient is that of drawing its anatomy, before any slice. The two checkouts take turns. Compiled parts
+must be built in each of them.
 """
 
 from __future__ import annotations
