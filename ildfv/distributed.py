@@ -84,7 +84,10 @@ def stop() -> None:
 
 
 def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The sum of each array over ranks in float64, equal on every rank."""
+    """The sum of each array over ranks, float64 and of the same shape; equal on every rank.
+
+    arrays: by name; names and shapes must be the same on every rank. Without torchrun, `arrays` itself is returned.
+    """
     if size() == 1:
         return arrays
     import numpy as np

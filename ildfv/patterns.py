@@ -51,7 +51,8 @@ def presence(counts, threshold: Threshold = THRESHOLD, lung=None) -> np.ndarray:
 
     counts: (N, 4) pixels of the scan's own grid, or `PRESENT` and `ABSENT` for labels that only state the presence.
     lung: (N,) lung pixels of the same grid, required if the threshold is a percentage. A percentage stands for at least
-    one pixel: on a slice without lung pixels, a pattern with any labelled pixel is present.
+    one pixel: on a slice without lung pixels, a pattern with any labelled pixel is present. InputError: the threshold
+    is a percentage, and `lung` is not given.
     """
     import numpy as np  # not above: the command line imports this module
 

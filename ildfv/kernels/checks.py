@@ -46,7 +46,10 @@ def check_dimensions(d: int, expected: int) -> None:
 
 
 def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
-    """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
+    """Weights of descriptors, float64 (n_i,) per map; InputError unless all are finite and ≥ 0.
+
+    counts: the number of descriptors of each map.
+    """
     check(len(weights) == len(counts), f"weights must have one entry per map ({len(counts)}), got {len(weights)}")
     checked = []
     for i, n in enumerate(counts):
@@ -61,7 +64,10 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
 
 
 def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps."""
+    """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps.
+
+    b: number of maps. shape: (k, d). InputError: other shapes, or values that are not finite.
+    """
     checked = []
     for name, a in (("first", first), ("second", second)):
         a = _float64(a, name)

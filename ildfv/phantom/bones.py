@@ -66,7 +66,10 @@ def each(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
 
 
 def arch(x: np.ndarray, y: np.ndarray, disc: bool) -> np.ndarray:
-    """Signed distance to the posterior part of a vertebra; y from the centre of the vertebra."""
+    """Signed distance to the posterior part of a vertebra, mm, in the shape of x and y.
+
+    x, y: mm from the centre of the vertebra. disc: whether the plane intersects an intervertebral disc.
+    """
     ring = np.minimum(np.abs(np.hypot(x, y - 19) - 11.5) - 3, ellipse(x, y - 38, 3.4, 14))
     if disc:
         return ring

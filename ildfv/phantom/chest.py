@@ -39,6 +39,7 @@ class Chest:
 
     @property
     def spine_y(self) -> float:
+        """The y coordinate of the spine, mm."""
         return 0.60 * self.patient.half_depth
 
     def skin_axes(self, z: float) -> tuple[float, float]:
@@ -66,7 +67,7 @@ class Chest:
         return self.lung_in(self.section(grid, z))
 
     def lung_in(self, at: Section) -> np.ndarray:
-        """Like `lung`, for the plane of a section."""
+        """Like `lung`, for the plane of a section, (size, size)."""
         lung = np.full((at.grid.size, at.grid.size), FAR)
         inside_cage = at.cage < 2 * at.grid.pixel
         if inside_cage.any():
@@ -75,7 +76,10 @@ class Chest:
         return lung
 
     def inside(self, x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray) -> np.ndarray:
-        """Signed distance to the surface of the lungs at the deformed coordinates x and y, negative inside."""
+        """Signed distance to the surface of the lungs at x and y, mm, in their shape; negative inside.
+
+        x, y: deformed coordinates, mm (`Section`). cage: signed distance to the rib cage there.
+        """
         p, u = self.patient, z / self.patient.height
         half = superellipse(
             # The shear 0.10·y extends the anterior lung to the sternum.
@@ -92,13 +96,13 @@ class Chest:
         return smooth_max(middle, self.diaphragm(x, y) - z, 9)
 
     def cage(self, x, y, z: float) -> np.ndarray:
-        """Signed distance to the inside of the whole rib cage."""
+        """Signed distance to the inner surface of the whole rib cage at x and y, mm, negative inside."""
         p = self.patient
         depth = 1.04 * max(self.along(z, DEPTH), 0.62) * p.half_depth
         return superellipse(x, y - self.along(z, SHIFT), self.along(z, CAGE) * p.half_width, depth, 2.3)
 
     def mediastinum(self, x, y, z: float) -> np.ndarray:
-        """Signed distance to heart, great vessels and spine together, negative inside."""
+        """Signed distance to the union of heart, great vessels and spine at x and y, mm, negative inside."""
         p, u = self.patient, z / self.patient.height
         width = np.interp(u, (0, 0.3, 0.5, 0.62, 0.8, 1), (24, 25, 27, 31, 29, 34))
         parts = [ellipse(x - 2, y - 2, width * p.heart, 0.74 * p.half_depth)]
@@ -118,7 +122,7 @@ class Chest:
         return union
 
     def diaphragm(self, x, y) -> np.ndarray:
-        """Height of the diaphragm above the lowest recess, mm: two domes, steep posteriorly and laterally."""
+        """Height of the diaphragm above the lowest recess at x and y, mm: domes, steep posteriorly and laterally."""
         p = self.patient
 
         def dome(side: int, top: float) -> np.ndarray:
@@ -128,7 +132,10 @@ class Chest:
         return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
-        """Depth below the costal and diaphragmatic pleura, mm; the mediastinal surface does not count as pleura."""
+        """Depth below the costal and diaphragmatic pleura, mm, 0 outside the lung, (size, size) float32.
+
+        The mediastinal surface does not count as pleura. lung: from `lung`.
+        """
         inside = lung < 0
         depth = np.zeros(lung.shape, np.float32)
         if inside.any():

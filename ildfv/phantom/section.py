@@ -24,7 +24,7 @@ class Section:
     x: np.ndarray
     y: np.ndarray
     sway: np.ndarray  # the deformation along y, without unit
-    cage: np.ndarray  # signed distance to the inside of the whole rib cage
+    cage: np.ndarray  # signed distance to the inner surface of the whole rib cage
 
     def box(self, x: Interval, y: Interval) -> Box:
         """A box that contains all pixels with coordinates in these intervals; empty if there are none."""

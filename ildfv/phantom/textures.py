@@ -146,6 +146,7 @@ class Noise:
         return self.textures.mottle(self.part, self.z)
 
     def at(self, pixels: Pixels) -> Places:
+        """The pixels with their coordinates and the values of the fields."""
         (rows, columns), x, y = pixels, self.part.x[0], self.part.y[:, 0]
         index = rows * len(x) + columns
         fields = (field.take(index) for field in (self.clouds, self.lobules, self.mottle))
@@ -172,5 +173,5 @@ def ascending(four: np.ndarray) -> np.ndarray:
 
 
 def step(distance: np.ndarray, softness: float) -> np.ndarray:
-    """A smooth step from 0 to 1 within about `softness` mm on either side of 0."""
+    """A smooth step from 0 to 1 within about `softness` mm on either side of distance 0, in the shape of `distance`."""
     return 0.5 + 0.5 * np.tanh(distance / softness)

@@ -30,7 +30,7 @@ class Grey:
 
     @classmethod
     def parse(cls, text: str) -> Grey:
-        """The window of a text "LOW,HIGH"."""
+        """The window of a text "LOW,HIGH". Raises `InputError` for another text."""
         try:
             low, high = (float(part) for part in text.split(","))
         except ValueError:

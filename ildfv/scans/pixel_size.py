@@ -107,7 +107,10 @@ class Field:
         return Geometry((scan.shape[0], GRID, GRID), origin, steps, scan.slices)
 
     def check_lung(self, hu: np.ndarray, pixel_area: float) -> None:
-        """Raises `InputError` unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm²."""
+        """Raises `InputError` unless the grid contains the lung, except for at most 1 cm² per slice.
+
+        hu: (z, y, x) on the scan's own grid. pixel_area: mm².
+        """
         cut = ~(self.rows.kept()[:, None] & self.columns.kept()[None, :])
         if not cut.any():
             return

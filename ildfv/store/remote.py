@@ -111,7 +111,7 @@ def absolute(folder: str) -> str:
 
 
 def place(folder: Path | str) -> Path:
-    """The folder as a `Path`, or a `RemotePath` for a URL."""
+    """The folder as a `Path`, or a `RemotePath` for a URL. Raises `InputError` for a URL that fsspec cannot read."""
     if isinstance(folder, (Path, RemotePath)):  # a local path may contain "::"
         return folder  # type: ignore[return-value]
     if not is_url(folder):

@@ -104,7 +104,10 @@ class Volumes:
 
 
 def averaged(hu: np.ndarray, step: int) -> np.ndarray:
-    """Means over step × step pixels, int16; pixels at the edges are repeated if the shape is not a multiple."""
+    """Means over step × step pixels of `hu` (rows, columns), int16.
+
+    If the shape is not a multiple of `step`, the last row and column are repeated.
+    """
     if step == 1:
         return hu
     rows, columns = (-(-n // step) for n in hu.shape)

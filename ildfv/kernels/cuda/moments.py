@@ -19,7 +19,10 @@ _variant: str | None = None
 
 
 def set_variant(name: str | None) -> None:
-    """Sets the kernel variant, one of `launches.VARIANTS`; None: by shape and device. For tests and benchmarks."""
+    """Sets the kernel variant, one of `launches.VARIANTS`; None: chosen by shape and device. For tests and benchmarks.
+
+    InputError: an unknown variant.
+    """
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
