@@ -35,8 +35,11 @@ class Checkout:
 
 
 def serve(folder: str) -> None:
-    """Answers requests for a patient (seed, number, difficulty) with the CPU time, and for a slice (share of the height
-    of the lung) with the CPU time and the checksum of its bytes."""
+    """Answers requests, lists in JSON, until the input ends.
+
+    A request [seed, number, difficulty] draws a patient; the answer is [CPU milliseconds]. A request [height], relative
+    to the height of the lung, draws a slice; the answer is [CPU milliseconds, checksum of its bytes].
+    """
     sys.path.insert(0, folder)
     from ildfv.phantom import difficulty, scanner
 

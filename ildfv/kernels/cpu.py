@@ -22,9 +22,9 @@ _isa = os.environ.get("ILDFV_ISA", "")
 
 
 def set_num_threads(n: int | None) -> None:
-    """Sets the number of threads, 1 to `MAX_THREADS`; None: OMP_NUM_THREADS if set, otherwise one per available core.
+    """Sets the number of threads; None: OMP_NUM_THREADS if set, otherwise one per available core.
 
-    InputError: another value.
+    InputError: `n` is neither None nor a positive integer.
     """
     global _threads
     _threads = None if n is None else check_integer(n, "n", 1)

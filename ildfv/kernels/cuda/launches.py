@@ -11,8 +11,8 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-# Minimum number of components for which tensor cores are used: for more, scores take most of the time (estimated in
-# bench/NOTES-cuda.md, not measured).
+# Minimum number of components for which tensor cores are used. From there on, the scores take most of the time
+# (estimated in bench/NOTES-cuda.md, not measured).
 TENSOR_K = 128
 SLACK = 2.0**-12  # as in screened.h: bound on the error of a score computed from split products, per unit of Σt² + Σb²
 # Maximum distance of a mean from the centre, in standard deviations, for moments as matrix products; beyond it, they
@@ -70,7 +70,7 @@ def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
 
 
 def padded(k: int) -> int:
-    """Row length of the posteriors: the smallest number above k that is 4 mod 8, which avoids bank conflicts."""
+    """Row length of the posteriors: k rounded up to a multiple of 8, plus 4, which avoids bank conflicts."""
     return -(-k // 8) * 8 + 4
 
 
