@@ -13,7 +13,8 @@ same start: 20 passes from equal parameters, which give equal likelihoods.
 encoding: Fisher vectors of all images with the mixture of scikit-learn; `improved` is off in all implementations.
 memory: peak of the allocations of Python and NumPy during the call (tracemalloc), in MB. The scratch memory of our C++
     kernels is not included: less than 1 MB per thread here.
-Goals: 5 times scikit-learn and scikit-image, half the memory. The exit status is 1 if a goal is missed.
+Goals: at least 5 times as fast as scikit-learn and scikit-image, with at most half of their memory. The exit status is
+1 if a goal is missed.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
 // Exact scores of the guesses: the rows of a panel with their first guess, then with their second guess.
 template <class real>
 __attribute__((noinline)) void guess_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
-                                           real* score) {
+                                            real* score) {
     constexpr int W = Lanes<real>::count, G = 2;  // G: rows that are computed together
     const int64_t d = constants.d_padded;
     for (int i = 0; i < PANEL; i += W) {

@@ -16,9 +16,9 @@ template <class real>
 struct Constants {
     static constexpr int W = Lanes<real>::count;
     int64_t k, d, k_padded, d_padded;
-    int64_t few;       // dimensions used for the bound: `fewest`, or `most` if these do not separate the components
+    int64_t few;  // number of dimensions used for bounds: `fewest`, or `most` if `fewest` exclude too few pairs
     int64_t fewest, most;
-    int64_t* used;    // (1,): few
+    int64_t* used;    // (1,): `few`, stored with the constants
     int number_mask;  // bits that encode a component's number
     real* centre;     // (d_padded,)
     real* base;       // (d_padded,): zero or the centre; subtracted from rows when they are copied
@@ -35,7 +35,7 @@ struct Constants {
     real* slack;     // (k_padded,): see candidates.h
     double* exact;   // (k,): c itself
     double* offset;  // (1,): the largest c − d/2, omitted from all scores to preserve their precision
-    bool* close;     // (1,): means are within CLOSE sd of the centre, and no sd is EXTREME
+    bool* close;     // (1,): means are within CLOSE sd of the centre, and 1/sd between 1/EXTREME and EXTREME
     bool* raw;       // (1,): the base is zero, so that bounds are computed from rows in memory
     bool* near;      // (1,): all scores are computed from rows in memory as well
     int64_t bytes;
@@ -81,10 +81,10 @@ struct Constants {
     }
 };
 
-constexpr double BOUND = 1e-3;  // relative error of a score that the bounds allow for
-constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
+constexpr double BOUND = 1e-3;    // relative error of a score that the bounds allow for
+constexpr double CLOSE = 4;       // sd; converting Σ γ y, Σ γ y² to Σ γ t, Σ γ t² has a relative error of (1 + b²)·ε
 constexpr double EXTREME = 1e12;  // 1/sd: with a larger one, squares of descriptors overflow float
-constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
+constexpr double NEAR = 4;        // sd from 0; without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
 constexpr double RAW = 1e10;      // largest Σ b² for which the base may be zero; the bounds are then one nat higher
 
 // Σ log variance of a component over the listed dimensions, with few logarithms.
@@ -109,7 +109,7 @@ constexpr double PASSING = 0.2;  // fraction of passing pairs up to which `fewes
 // Expected fraction of the pairs that bounds over the first `few` dimensions do not exclude. It is estimated from some
 // pairs of components i, j: for descriptors of i, Σ t² under j is approximately normal. exact: c, (k,).
 inline double passing(const Mixture& m, const View& view, const double* exact, int64_t few) {
-    constexpr double DEPTH = 17;  // nats below the score of i, which is −d/2 on average
+    constexpr double DEPTH = 17;  // nats below the score of component i, which is −d/2 on average
     const int64_t k = m.k, d = m.d;
     double sum = 0;
     int64_t pairs = 0;
@@ -155,7 +155,8 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     memcpy(to.order, order, to.few * sizeof(int));
     for (int64_t q = 0; q < m.k; ++q) {
         const double *means = m.means + q * d, *scales = view.scales + q * d;
-        to.few_c[q] = (real)(0.5 * sum_log_variances(m.variances + q * d, order + to.few, d - to.few));  // see below
+        // For now, the part of the other dimensions; replaced below.
+        to.few_c[q] = (real)(0.5 * sum_log_variances(m.variances + q * d, order + to.few, d - to.few));
         for (int64_t j = 0; j < d; ++j) {
             const double b = (to.centre[j] - means[j]) * scales[j];
             real* line = to.lines + (q * to.d_padded + j / W * W) * 2 + j % W;

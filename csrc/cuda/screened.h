@@ -35,7 +35,7 @@ __device__ __forceinline__ void add_screened(float (&sum)[S::KC / 8][4], const f
     float part[S::KC / 8][4] = {};  // sums per chunk, as in add_squares
 #pragma unroll 1
     for (int i = 0; i < dims; i += 16) {
-        // (y_0 y_1) of rows g, g + 8, then (y_2 y_3): any order of dimensions that matches the columns
+        // (y_0 y_1) of rows g and g + 8, then (y_2 y_3). Any order of the dimensions is correct if the columns have it.
         Split linear[4], squared[4];
 #pragma unroll
         for (int eight = 0; eight < 2; ++eight) {

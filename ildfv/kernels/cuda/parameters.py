@@ -68,7 +68,7 @@ class PreparedMixture:
         _alive[id(self.means_)] = self
 
     def equals(self, given: tuple) -> bool:
-        """Whether the given arrays have the values of this mixture; they may have been changed in place."""
+        """Whether the given arrays have the values of this mixture. Values are compared, because arrays are mutable."""
         return all(a.shape == own.shape and bool((a == own).all()) for a, own in zip(given, self.arrays, strict=True))
 
     def on(self, device: Device, real: str) -> Parameters:
