@@ -6,6 +6,10 @@ import numpy as np
 
 from ildfv.errors import InputError, check, check_number
 
+# For values whose squared distances overflow float64.
+OUT_OF_RANGE = (
+    "values of maps must be within 1e154 standard deviations of a mean of the mixture: rescale the descriptors"
+)
 WEIGHT_SUM_TOLERANCE = 1e-4  # far above the rounding of thousands of float32 weights
 
 

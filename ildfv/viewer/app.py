@@ -106,7 +106,7 @@ class _Served:
     def slice(self, request: Request) -> Response:
         images = self._scan(request).images
         if images is None:
-            raise HTTPException(404, "the scan of this prediction was not given")
+            raise HTTPException(404, "the scan of this prediction was not given: run `ildfv view PREDICTION SCAN`")
         return self._plane(request, "slice", images.read)
 
     def labels(self, request: Request) -> Response:
