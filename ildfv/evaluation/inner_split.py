@@ -23,6 +23,7 @@ def split_off(
     seed: int | Sequence[int] = 0,
 ) -> np.ndarray:
     """Whether each patient is selected for validation, bool (P,). At least one is selected, and at least one is not.
+
     A gap is a pattern that at least two patients have but that one of the two parts lacks, because all or none of these
     patients are selected. The selection has as few gaps as possible. If `size` patients leave a gap, more patients are
     selected, up to half of them, but no more than needed. Of the selections with the fewest gaps, the one that divides
