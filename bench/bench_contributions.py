@@ -4,8 +4,8 @@
         [--isa avx512]
 
 Every round runs moments and then contributions; the result is the median of the ratios of all rounds. Times are
-CPU times of the process, which other work on the machine affects less than wall times. Goal: 1.5 at conv1 for
-four patterns. -w: use maps and mixtures of a trained study instead of a network with random weights.
+CPU times of the process, which other work on the machine affects less than wall times. Goal: a ratio of at most 1.5 at
+conv1 for four patterns. -w: use maps and mixtures of a trained study instead of a network with random weights.
 """
 
 from __future__ import annotations

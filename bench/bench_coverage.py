@@ -128,7 +128,7 @@ def _row(intervals: list, value: float) -> dict:
 
 
 def main() -> None:
-    from bench.bench_scale import machine
+    from bench.machine import machine
 
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--studies", type=int, default=1000)

@@ -97,7 +97,7 @@ def measure(name: str, posteriors: str, spread: float, results: Results, given) 
     run("ildfv", ours)
     maps = [x.transpose(1, 2).contiguous().view(b, d, n, 1) for x in batches]
     run("ildfv, channel-first", ours, maps)
-    run(f"ildfv, {FEW} slices a call", in_parts(ours, FEW))
+    run(f"ildfv, {FEW} slices per call", in_parts(ours, FEW))
     run("ildfv, float16", ours, [x.half() for x in batches])
     if given.variants and n > 1:
         for variant in launches.fitting_variants("float32", k, d, device_of(batches[0]).shared_limit):

@@ -8,8 +8,8 @@ descriptors, and the mean gain of using all of them, over SEEDS seeds of network
 variance of the gain is the variance between patients plus the variance over seeds divided by the number of seeds.
 --third omits 1 %; --quick trains for one epoch and makes two EM passes.
 likelihood: mean log likelihood (nats per descriptor) of the descriptors of held-out slices under mixtures fitted to
-these shares by up to 100 passes of exact EM, from the same STARTS initial mixtures. Gains are averaged over these
-as over the seeds of shares.
+these shares by up to 100 passes of exact EM, from the same STARTS initial mixtures. Gains are averaged over the initial
+mixtures, as they are over the seeds in `shares`.
 passes: training log likelihood after complete fits of 1, 2 and 3 passes of stepwise EM, and after every pass of exact
 EM until a pass gains less than 1e-4 or 100 passes are made. Exact EM starts from its own initial mixture and from that
 of stepwise EM. Several random states are used, because their optima differ.
@@ -44,7 +44,7 @@ def main() -> None:
     options.add_argument("--states", type=int, default=20, help="number of random states for passes")
     options.add_argument("--out", type=Path, help="default: bench/results/descriptors-DATE.json, or PART-DATE.json")
     given = options.parse_args()
-    from bench.bench_scale import machine
+    from bench.machine import machine
     from ildfv.experiments.context import Context
     from ildfv.experiments.presets import preset_named
     from ildfv.experiments.run import home

@@ -1,8 +1,9 @@
-"""CPU time per phantom slice and per patient. With --other, another checkout alternates and its bytes are compared.
+"""CPU time per phantom slice and per patient. With --other, the time and the bytes of another checkout are compared.
 
     OMP_NUM_THREADS=1 python bench/bench_drawing.py [--other ../before] [--patients 7] [--heights 6] [--seed 0]
 
-The time of a patient is that of drawing its anatomy, before any slice. Compiled parts must be built in each checkout.
+The time of a patient is that of drawing its anatomy, before any slice. The two checkouts take turns. Compiled parts
+must be built in each of them.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ class Checkout:
 
 
 def serve(folder: str) -> None:
-    """Answers requests for a patient (seed, number, difficulty) with the CPU time, and for a slice (share of the height
-    of the lung) with the CPU time and the checksum of its bytes."""
+    """Answers requests, lists in JSON, until the input ends.
+
+    A request [seed, number, difficulty] draws a patient; the answer is [CPU milliseconds]. A request [height], relative
+    to the height of the lung, draws a slice; the answer is [CPU milliseconds, checksum of its bytes].
+    """
     sys.path.insert(0, folder)
     from ildfv.phantom import difficulty, scanner
 

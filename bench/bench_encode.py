@@ -46,7 +46,8 @@ def main() -> None:
 def measure(given, folder: Path) -> dict:
     import torch
 
-    from bench.bench_scale import machine, write_sources, write_workspace
+    from bench.linked_slices import write_sources, write_workspace
+    from bench.machine import machine
     from ildfv.estimators.fisher import FisherVector
     from ildfv.pipeline.encode import EncodeSettings
     from ildfv.pipeline.fisher import FisherVectors

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python bench/bench_encode_cuda.py [--slices 24000] [--layer conv1] [--device cuda] [--out FILE.json]
 
-The slices repeat (bench_scale.py): SOURCES files are written once, and the parts of the workspace link to them. The
-file is written every few seconds, so that an interrupted run keeps the rates measured so far.
+The images of all scans are links to a few files (linked_slices.py). The result file is written every few seconds, so
+that an interrupted run keeps the rates measured so far.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, help="folder of the workspace; default: the temporary folder")
     options.add_argument("--out")
     given = options.parse_args()
-    from bench.bench_scale import write_sources, write_workspace
+    from bench.linked_slices import write_sources, write_workspace
     from ildfv.pipeline.encode import EncodeSettings, encode_slices
 
     cuda = given.device != "cpu"

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python bench/bench_libraries.py [--images 60] [--seeds 3] [--out FILE.json]
 
-All implementations use the same descriptors: 18 derivatives at the pixels of generated patches of 31×31 (961 per
-image), and 166 of them per image, drawn at random from four times as many images. Mixtures have 32 diagonal components;
-there is one thread and one process. The implementations take turns for each seed. Results are medians of processor
-time, and of the ratio with its range.
+All implementations use the same two sets of descriptors, 18 derivatives at a pixel of a generated patch of 31×31: all
+961 of each patch, and 166 of each patch, drawn at random, from four times as many patches. Mixtures have 32 diagonal
+components; there is one thread and one process. The implementations take turns for each seed. Results are medians of
+processor time, and of the ratio with its range.
 
 same tolerance: initialisation, and passes until one gains less than 1e-3 nats per descriptor (scikit-learn's
     default). The final mean log likelihoods are reported, because the two starts may lead to different optima.
@@ -13,7 +13,8 @@ same start: 20 passes from equal parameters, which give equal likelihoods.
 encoding: Fisher vectors of all images with the mixture of scikit-learn; `improved` is off in all implementations.
 memory: peak of the allocations of Python and NumPy during the call (tracemalloc), in MB. The scratch memory of our C++
     kernels is not included: less than 1 MB per thread here.
-Goals: 5 times scikit-learn and scikit-image, half the memory. The exit status is 1 if a goal is missed.
+Goals: at least 5 times as fast as scikit-learn and scikit-image, with at most half of their memory. The exit status is
+1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def encode_skimage(maps, mixture):
 def compared(calls: dict, seeds: int, about=lambda result: {}) -> dict:
     """Processor seconds, ratio of the second to the first, and peak memory of two calls, each a function of the seed.
 
-    about: what to report of the results, a dict of numbers.
+    about: function that returns a dict of numbers to report for a result.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     facts: dict[str, dict[str, list[float]]] = {name: {} for name in calls}

@@ -26,8 +26,8 @@ import time
 from datetime import date
 from pathlib import Path
 
-from bench.bench_scale import machine
 from bench.copies import EACH, Copies
+from bench.machine import machine
 
 LAYER = "conv1"
 # Runs a command and prints its use of resources. The peak of a process includes that of the process that started it, so

@@ -77,7 +77,7 @@ def measure(runs: dict, rounds: int, slices: int) -> list[dict]:
 
 
 def parts(folder: Path) -> dict:
-    """What is measured, by name; each takes no argument and does one whole scan."""
+    """The measured functions, by name. Each takes no arguments and processes one whole scan."""
     codes = Codes.load("phantom")
     found = discover(folder / "scans", ScanSettings(codes=codes), workers=1)
     (scan,) = found.scans

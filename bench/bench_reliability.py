@@ -164,7 +164,7 @@ DRAWN: dict[str, dict] = {
     "sections of 10 mm": {"thickness": 10.0},
     "another kernel": {"blur": 0.45, "sharp": 0.9, "noise": 20.0, "kernel": "A70 sharp"},
 }
-REASONS = {  # words of the sentences, and what they are counted as
+REASONS = {  # words in a sentence → name of the reason in the table
     "mm wide": "pixel size",
     "mm apart": "spacing",
     "mm thick": "thickness",

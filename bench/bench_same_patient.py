@@ -2,9 +2,9 @@
 
     python -m bench.bench_same_patient --scans SCANS [--real ../shared/data] [--patients 30]
 
-Each scan is copied and changed. The lung prints of the copy are correlated with those of the slices of the same scan,
-which must be found, and of every other scan, which must not be found. For each kind of change, the highest correlations
-are printed.
+Each scan is copied and changed. A lung print is a vector that describes the lung of a slice (`inference.lung_prints`).
+The prints of the copy are correlated with those of the original scan, which must be found, and with those of all other
+scans, which must not be found. For each kind of change, the highest correlations are shown.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.bench_scale import machine
+from bench.machine import machine
 from ildfv import distributed
 from ildfv.streaming.feeding import feed
 from ildfv.train import losses, networks

@@ -21,8 +21,8 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from bench.bench_scale import machine
 from bench.bench_shards import SLICES, one_step
+from bench.machine import machine
 from ildfv.streaming.allocator import freed_memory_kept
 from ildfv.train.precision import multiplies_bfloat16
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def measured(kinds: list[torch.dtype], rounds: int) -> list[dict]:
-    runs: dict[tuple[str, str, str], Callable] = {}  # (kind, part, variant) → what is measured
+    runs: dict[tuple[str, str, str], Callable] = {}  # (kind, part, variant) → measured function
     for kind in kinds:
         name = str(kind).removeprefix("torch.")
         for part, layout, run in products(kind):

@@ -83,7 +83,7 @@ def measured(arguments: list) -> dict:
         with sync_playwright() as play:
             browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=[*BROWSER])
             browser.new_page(viewport=SIZE).goto("about:blank")
-            wait_for_idle_browser()  # the browser's own start-up is not the viewer's
+            wait_for_idle_browser()  # the time that the browser takes to start is not counted
             page = browser.new_page(viewport=SIZE)
             found |= scrolled(page, address, server.pid)
             found["server_mb"], found["server_peak_mb"] = status(server.pid, "VmRSS"), status(server.pid, "VmHWM")

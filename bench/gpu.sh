@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds ildfv for this machine's GPU and runs, in this order: tests, device times, encoding of 24,000 and 240,000
-# slices at conv1; then what takes longer: alternatives, network, sanitizers.
+# slices at conv1; then longer steps: alternatives, network, sanitizers.
 #
 #   bench/gpu.sh [folder for results]        PYTHON=python3 and BUDGET=900 seconds by default; BUDGET=0 has no limit
 #
-# Every step writes its own file, as it goes. A step that fails or exceeds its time does not end the script, and an
-# interrupt (INT, TERM) ends the step under way and keeps all files. gpu-steps.txt lists steps, exit codes and seconds.
+# Every step writes its own file while it runs. A step that fails or exceeds its time does not end the script. An
+# interrupt (INT, TERM) ends the current step and keeps all files. gpu-steps.txt lists steps, exit codes and seconds.
 #
 # Needs an NVIDIA GPU, Python ≥ 3.11 with torch, NumPy, Cython, setuptools, pytest, and array-api-compat or scikit-learn
 # (which contains a copy of it), a C++ compiler, and nvcc or CuPy. Encoding also needs scikit-learn, h5py and
@@ -49,7 +49,8 @@ interrupted() {
 }
 trap interrupted INT TERM
 
-# step NAME SECONDS COMMAND…: output to gpu-NAME.txt. The step gets at most SECONDS, or what is left of the budget.
+# step NAME SECONDS COMMAND…: runs a command and writes its output to gpu-NAME.txt. The limit is SECONDS or the rest of
+# the budget, whichever is less.
 step() {
     name=$1
     local limit=$2 left code started=$SECONDS
@@ -61,7 +62,7 @@ step() {
         echo "$name: skipped, the budget of $budget s is used up" | tee -a "$log"
         return 0
     fi
-    # Not in the foreground: bash runs traps only between commands, but while it waits. timeout passes INT on.
+    # In the background, because bash runs traps during `wait`, but not during a foreground command. timeout forwards INT.
     timeout --signal=INT --kill-after=15 "$limit" "$@" > "$out/gpu-$name.txt" 2>&1 < /dev/null &
     child=$!
     wait "$child"

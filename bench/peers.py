@@ -1,8 +1,8 @@
 """The alternatives, each as `prepare(mixture) -> run(maps)`, with the best settings found (see NOTES.md).
 
-The GEMM formulations expand t² so that scores are two products with (x, x²), and moments two more. They compute the
-same sums as ours in float32, without protection against cancellation. The libraries compute Fisher vectors of a single
-slice.
+The GEMM formulations expand t², so that the scores are two matrix products, with x and with x², and the moments are two
+more. They compute the same sums as our kernel in float32, without protection against cancellation. The libraries
+compute the Fisher vector of a single slice.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def ours(mixture):
 
 
 def _expanded(mixture):
-    """log w N = c + x·B + x²·A, with A, B (d, k) and c (k,), float32."""
+    """The coefficients A, B (d, k) and c (k,), float32, of log w N(x) = c + x·B + x²·A."""
     weights, means, variances = mixture
     c = np.log(weights) - 0.5 * (np.log(2 * np.pi * variances) + means**2 / variances).sum(axis=1)
     return (a.astype(np.float32) for a in (-0.5 / variances.T, (means / variances).T, c))
 
 
 def numpy_gemm(mixture, chunk: int = 512):
-    """Chunks of descriptors, in place, four sgemm calls per chunk."""
+    """NumPy's matrix products, in place: four calls of sgemm for each chunk of descriptors."""
     a, b, c = (np.ascontiguousarray(m) for m in _expanded(mixture))
     means, variances = (m.astype(np.float32) for m in mixture[1:])
     sd = np.sqrt(variances)
@@ -58,7 +58,7 @@ def numpy_gemm(mixture, chunk: int = 512):
 
 
 def torch_gemm(mixture, slices: int = 1):
-    """Batched products of `slices` maps at a time."""
+    """torch's batched matrix products of `slices` maps at a time."""
     import torch
 
     a, b, c = (torch.from_numpy(np.ascontiguousarray(m)) for m in _expanded(mixture))
@@ -86,7 +86,7 @@ def torch_gemm(mixture, slices: int = 1):
 
 
 def vlfeat(mixture):
-    """VLFeat 0.9.21's `vl_fisher` through cyvlfeat: one slice at a time, OpenMP over components."""
+    """VLFeat 0.9.21's `vl_fisher` through cyvlfeat, one slice at a time. Threads share the components (OpenMP)."""
     from cyvlfeat.fisher import fisher
 
     weights, means, variances = mixture

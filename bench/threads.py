@@ -20,7 +20,7 @@ DESCRIPTORS = 16 * 2916  # descriptors per call, as in a batch of conv1 maps
 ROUNDS, SECONDS = 5, 0.3
 
 
-def seconds_a_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
+def seconds_per_slice(maps: np.ndarray, mixture: tuple, threads: int) -> float:
     """Wall seconds per slice, averaged over one burst."""
     cpu.set_num_threads(threads)
     calls, start = 0, time.perf_counter()
@@ -41,7 +41,7 @@ def main() -> None:
         soft = rows.astype(np.float32).reshape(slices, n, d)
         for name, maps, at in (("peaky", peaky, means), ("soft", soft, 0.05 * means)):
             mixture = np.full(k, 1 / k), at, np.ones((k, d))
-            one, two = np.array([[seconds_a_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
+            one, two = np.array([[seconds_per_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
             gain = np.median(one / two)
             found.append({"n": n, "d": d, "k": k, "slices": slices, "data": name, "gain": float(gain)})
             found[-1] |= {"ms_a_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}

@@ -1,4 +1,4 @@
-"""Numbers for patients that do not depend on their names, which are hashed with the salt of a workspace."""
+"""Patients numbered by first appearance: an order by name would depend on the salt with which names are hashed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import numpy as np
 
 
 def by_appearance(names: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct names in the order of their first appearance.
+    """The distinct names in the order of their first appearance, like `numpy.unique`, which sorts them.
 
-    `numpy.unique` sorts by name. Resamples of patients would then depend on the salt of the workspace.
+    Names are hashed with the salt of the workspace. If patients were sorted by name, bootstrap resamples would depend
+    on the salt.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def dtype_name(a) -> str:
     return _numpy_name(a.dtype) if isinstance(a.dtype, np.dtype) else str(a.dtype).rpartition(".")[2]
 
 
-@lru_cache  # NumPy builds the name on every access; for a small array, this would dominate the checks
+@lru_cache  # NumPy builds the name on every access, which would take most of the time to check a small array
 def _numpy_name(dtype: np.dtype) -> str:
     return dtype.name
 
@@ -89,8 +89,8 @@ def check_real(a, name: str) -> None:
 def check_finite(a, name: str, axis: str = "row") -> None:
     """Raises InputError if `a` contains NaN or infinity.
 
-    The message contains the index of the first such value along the leading axis. axis: the name of that axis in the
-    message.
+    The message contains the index of the first such value along the first axis. axis: what the message calls an item
+    of the first axis.
     """
     if "float" not in dtype_name(a):
         return

@@ -84,7 +84,10 @@ def stop() -> None:
 
 
 def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The sum of each array over ranks in float64, equal on every rank."""
+    """The sum of each array over ranks, float64 and of the same shape; equal on every rank.
+
+    arrays: by name; names and shapes must be the same on every rank. Without torchrun, `arrays` itself is returned.
+    """
     if size() == 1:
         return arrays
     import numpy as np
@@ -172,8 +175,9 @@ def share(items: Sequence[Item]) -> list[Item]:
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """This rank's contiguous share of the items. The shares of all ranks, joined in rank order, are the items in order.
 
-    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
-    are fewer items than ranks, the rank with the first item, modulo the number of ranks that can have it.
+    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: selects
+    the rank that has the first item if there are fewer items than ranks; 0: rank 0. Values beyond the last possible
+    rank start again at rank 0.
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)

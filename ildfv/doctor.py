@@ -13,6 +13,8 @@ from ildfv.extras import EXTRAS, install_command, is_installed, missing_distribu
 
 
 class Finding(NamedTuple):
+    """The state of one component, and the remedy if it is absent or broken."""
+
     what: str
     state: str  # ok, absent (optional and not installed) or broken (installed, but does not work)
     detail: str

@@ -66,7 +66,7 @@ def linked(message: str, faq: str) -> str:
 
 
 def explained(error: BaseException) -> str:
-    """The message of an error with the address of its FAQ entry or, if it has none, of the FAQ entry of a cause."""
+    """The message of an error with the address of its FAQ entry, or of the entry of its cause if it has none itself."""
     current: BaseException | None = error
     while current is not None:
         if faq := getattr(current, "faq", ""):
@@ -91,7 +91,7 @@ def check_integer(value: Any, name: str, least: float = -inf) -> int:
 def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
     """`value` as float. Raises `InputError` unless it is a number for which `holds` returns True.
 
-    rule: what `holds` checks, for the message. infinite: whether infinity is accepted.
+    rule: the condition of `holds` in words, for the message. infinite: whether infinity is accepted.
     """
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")

@@ -1,4 +1,4 @@
-"""Names of packages that are imported on first use."""
+"""Lazy imports: the modules behind the names of a package are imported when a name is first used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ildfv.errors import naming_missing_extra
 
 
 def imported(package: str, module_of: Mapping[str, str], name: str) -> Any:
-    """The value of a name of a package, for its `__getattr__`.
+    """The object that `name` denotes in the package. Packages call this function in their `__getattr__`.
 
     Raises
     ------

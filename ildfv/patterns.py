@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PATTERNS = ("ground glass", "reticular", "honeycomb", "emphysema")
 
 Threshold = int | str  # T in pixels, or in percent of the slice's lung pixels, such as "5%"
-THRESHOLD = 6000  # pixels on the original grid: the paper uses T = 4000 and T = 6000
+THRESHOLD = 6000  # pixels of the scan's own grid; the paper uses T = 4000 and T = 6000
 UNLABELLED = -1  # pixel count of a slice without labels, or of a pattern whose presence is unknown
 # Pixel counts for labels that only state whether a pattern is present; the result is the same at every threshold.
 ABSENT, PRESENT = 0, 2**30
@@ -42,16 +42,17 @@ def lung_percentage(threshold: Threshold) -> float | None:
 
 
 def extent_text(threshold: Threshold, grid: str = "") -> str:
-    """The threshold as text: "6000 pixels", or "5% of the lung pixels". grid: text that follows "pixels" of a grid."""
+    """The threshold as text: "6000 pixels" or "5% of the lung pixels". grid: text to append to a number of pixels."""
     return f"{threshold} of the lung pixels" if isinstance(threshold, str) else f"{threshold} pixels{grid}"
 
 
 def presence(counts, threshold: Threshold = THRESHOLD, lung=None) -> np.ndarray:
     """1 if a pattern covers at least `threshold` of a slice, 0 if not, −1 if it is unknown; int8 (N, 4).
 
-    counts: (N, 4) pixels on the original grid, or `PRESENT` and `ABSENT` for labels that only state the presence. lung:
-    (N,) lung pixels on the same grid, for a threshold in percent of them. Such a threshold is at least one pixel: on a
-    slice without lung pixels, a pattern with any labelled pixel is present.
+    counts: (N, 4) pixels of the scan's own grid, or `PRESENT` and `ABSENT` for labels that only state the presence.
+    lung: (N,) lung pixels of the same grid, required if the threshold is a percentage. A percentage stands for at least
+    one pixel: on a slice without lung pixels, a pattern with any labelled pixel is present. InputError: the threshold
+    is a percentage, and `lung` is not given.
     """
     import numpy as np  # not above: the command line imports this module
 

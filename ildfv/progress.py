@@ -22,6 +22,8 @@ log = logging.getLogger("ildfv")
 
 
 class Progress(Protocol):
+    """Protocol of objects to which long computations report their progress."""
+
     def task(self, label: str, total: int | None = None, done: int = 0):
         """Context manager that yields `advance(n=1)`. done: items of an earlier run, not counted in the rate."""
 

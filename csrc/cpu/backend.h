@@ -14,7 +14,8 @@ struct Segment {
     int64_t map, begin, end;
 };
 
-// Sums in double precision over blocks, maps or jobs. The memory of components that were not touched is uninitialised.
+// Sums in double precision over blocks, maps or jobs. touched: whether anything has been added to the sums of each
+// component; the other sums are uninitialised and count as 0.
 struct Partial {
     double *s0, *s1, *s2;    // (k,), (k, d), (k, d)
     unsigned char* touched;  // (k,)
@@ -60,7 +61,7 @@ struct Kernel {
     void (*lay_out)(const double* first, const double* second, int64_t k, int64_t d, int64_t count, void* lines,
                     double* sums);
     int64_t (*run)(const Task&, const Segment*, int64_t count, Partial&,
-                   void* scratch);  // returns the first map that is not finite, or −1, or IMPRECISE
+                   void* scratch);  // returns the index of the first map that is not finite, or −1, or IMPRECISE
 };
 
 constexpr int64_t IMPRECISE = -2;  // the result must be recomputed in double precision

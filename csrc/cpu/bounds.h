@@ -1,4 +1,4 @@
-// Upper bounds of scores, from the few most discriminative dimensions; the other dimensions can only lower a score.
+// Upper bounds of scores from the few dimensions, the most discriminative ones; the others can only lower a score.
 #pragma once
 
 #include "constants.h"
@@ -7,8 +7,8 @@
 namespace ildfv {
 namespace {
 
-// Returns the depth below the best score at which a component's posterior is below the threshold, and k such components
-// together contribute less than rounding errors.
+// Returns the depth d with this property: if a component's score is at least d below the best, its posterior is below
+// the threshold, and k such components together change a sum by less than rounding errors.
 template <class real>
 inline real depth(double threshold, int64_t k) {
     if (threshold <= 1e-30) return (real)INFINITY;
@@ -16,12 +16,12 @@ inline real depth(double threshold, int64_t k) {
     return (real)fmax(fmax(alone, alone - 4.5 + log((double)k)), 0.01 - log(threshold));
 }
 
-// Used instead of a likelihood if there is no component.
+// The likelihood of a component that does not exist.
 template <class real>
 constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100; setting its last bits only lowers it
 
-// Likelihoods of R rows and N vectors of components in the few dimensions: few_c − ½ Σ t². With c instead of few_c,
-// they would be upper bounds of the scores.
+// Log likelihoods in the few dimensions, few_c − ½ Σ t², of R rows and N vectors of components ("likelihoods" below).
+// With c instead of few_c, they would be upper bounds of the scores.
 template <class real, int R, int N>
 inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector,
                        const char* ahead, real* likelihoods) {
@@ -34,7 +34,7 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) likelihood[r][v] = load(constants.few_c + (vector + v) * W);
     for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
-        __builtin_prefetch(ahead, 0, 2);  // two cache lines at a time: many prefetches at once would stall
+        __builtin_prefetch(ahead, 0, 2);  // two cache lines per step, because many prefetches at once would stall
         __builtin_prefetch(ahead + 64, 0, 2);
         vec<real> a[N], b[N];
 #pragma GCC unroll 4
@@ -80,9 +80,9 @@ __attribute__((noinline)) void bound_panel(const Constants<real>& constants, con
 inline int row_of(int pair) { return pair & (PANEL - 1); }
 inline int component_of(int pair) { return (int)((unsigned)pair / PANEL); }
 
-// The two likeliest components of W rows from `row` on. This is approximate: the last bits of a likelihood are replaced
-// by the number of its component, and the two components are never in the same lane. If there is no second component,
-// the first is repeated. The likelihoods of both are set to −∞, because these pairs need no bound.
+// The two likeliest components of W rows from `row` on. The selection is approximate: the last bits of a likelihood are
+// replaced by the number of its component, and the two components are never in the same lane. If there is no second
+// component, the first is repeated. The likelihoods of both are set to −∞, because these pairs need no bound.
 template <class real>
 inline void guess(const Constants<real>& constants, real* likelihoods, int row, int* best, int* second) {
     constexpr int W = Lanes<real>::count;

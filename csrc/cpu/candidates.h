@@ -1,8 +1,8 @@
-// The candidates: the few components that matter to each descriptor. For one panel of rows at a time:
+// The candidates of each row: the components whose posteriors may exceed the threshold. For one panel at a time:
 //
-//   bounds      scores from the first few dimensions                                                         (bounds.h)
-//   guesses     the two likeliest components by the few dimensions, and their exact scores
-//   others      further pairs (row, component) whose bounds, given these scores, allow a relevant posterior
+//   bounds      of the scores, from the few dimensions                                                       (bounds.h)
+//   guesses     the two likeliest components of each row in the few dimensions, and their exact scores
+//   others      further pairs (row, component) whose bounds, compared with these scores, allow a relevant posterior
 //   posteriors  of all pairs with sufficient scores, as entries of their components                      (posteriors.h)
 #pragma once
 
@@ -24,7 +24,7 @@ inline vec<real> scores_of(const Constants<real>& constants, const int* pairs, v
 template <class real>
 __attribute__((noinline)) void pair_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
                                            int n, real* score) {
-    constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // pairs at once
+    constexpr int W = Lanes<real>::count, G = W < 4 ? W : 4;  // G: pairs that are computed together
     const int64_t d = constants.d_padded;
     for (int i = 0; i < n; i += W) {
         vec<real> sums[W];
@@ -53,11 +53,11 @@ __attribute__((noinline)) void pair_scores(const Constants<real>& constants, con
     }
 }
 
-// Exact scores of the rows of a panel for two components each: all rows with the first, then with the second.
+// Exact scores of the guesses: the rows of a panel with their first guess, then with their second guess.
 template <class real>
-__attribute__((noinline)) void twin_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
-                                           real* score) {
-    constexpr int W = Lanes<real>::count, G = 2;  // rows at once
+__attribute__((noinline)) void guess_scores(const Constants<real>& constants, const Rows<real>& x, const int* pairs,
+                                            real* score) {
+    constexpr int W = Lanes<real>::count, G = 2;  // G: rows that are computed together
     const int64_t d = constants.d_padded;
     for (int i = 0; i < PANEL; i += W) {
         vec<real> one[W], two[W];
@@ -88,12 +88,12 @@ __attribute__((noinline)) void twin_scores(const Constants<real>& constants, con
     }
 }
 
-// The candidates of a panel's rows: two components with their scores, and the other pairs that may matter.
+// The candidates of a panel's rows: two components per row with their scores, and the number of other relevant pairs.
 template <class real>
 struct Panel {
-    int guesses[2 * PANEL];  // pairs of all rows with their first guess, then with the second
+    int guesses[2 * PANEL];  // pairs of the rows with their first guess, then with their second guess
     real score[2 * PANEL];
-    real cuts[PANEL];  // scores below these do not matter
+    real cuts[PANEL];  // pairs with lower scores are irrelevant
     int others;        // number of further pairs, in scratch
 };
 
@@ -113,7 +113,7 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
     }
     bound_panel(constants, rows.at, rows.stride, s);
     for (int r = 0; r < PANEL; r += W) guess(constants, s.likelihoods, r, panel.guesses + r, panel.guesses + PANEL + r);
-    twin_scores(constants, rows, panel.guesses, panel.score);
+    guess_scores(constants, rows, panel.guesses, panel.score);
     for (int r = 0; r < PANEL; ++r)
         if (panel.guesses[r] == panel.guesses[PANEL + r]) panel.score[PANEL + r] = -(real)INFINITY;
     for (int r = 0; r < PANEL; r += W) {

@@ -16,12 +16,12 @@ template <class real>
 struct Constants {
     static constexpr int W = Lanes<real>::count;
     int64_t k, d, k_padded, d_padded;
-    int64_t few;       // dimensions used for the bound: `fewest`, or `most` if these do not separate the components
+    int64_t few;  // number of dimensions used for bounds: `fewest`, or `most` if `fewest` exclude too few pairs
     int64_t fewest, most;
-    int64_t* used;    // (1,): few
+    int64_t* used;    // (1,): `few`, stored with the constants
     int number_mask;  // bits that encode a component's number
     real* centre;     // (d_padded,)
-    real* base;       // (d_padded,): subtracted from packed rows: zero or the centre
+    real* base;       // (d_padded,): zero or the centre; subtracted from rows when they are copied
     real* rest;       // (d_padded,): centre − base
     real* none;       // (d_padded,): zeros
     real* lines;      // (k, d_padded / W, 2, W): a and b, lanes = dimensions
@@ -35,7 +35,7 @@ struct Constants {
     real* slack;     // (k_padded,): see candidates.h
     double* exact;   // (k,): c itself
     double* offset;  // (1,): the largest c − d/2, omitted from all scores to preserve their precision
-    bool* close;     // (1,): means are within CLOSE sd of the centre, and no sd is EXTREME
+    bool* close;     // (1,): means are within CLOSE sd of the centre, and 1/sd between 1/EXTREME and EXTREME
     bool* raw;       // (1,): the base is zero, so that bounds are computed from rows in memory
     bool* near;      // (1,): all scores are computed from rows in memory as well
     int64_t bytes;
@@ -47,7 +47,7 @@ struct Constants {
         // With fewer than 96 dimensions, 9/16 exclude too few components of mixtures for which 5/16 do not suffice.
         most = d < 96 ? fewest : smaller(round_up(9 * d / 16, 4), 1024);
         used = arena.take<int64_t>(1);
-        few = memory ? *used : most;  // `prepare` sets it
+        few = memory ? *used : most;  // `prepare` sets *used
         number_mask = 1;
         while (number_mask < k_padded - 1) number_mask = 2 * number_mask + 1;
         centre = arena.take<real>(d_padded);
@@ -58,7 +58,7 @@ struct Constants {
         pairs = arena.take<real>(k_padded * d * 2);
         order = arena.take<int>(most);
         few_pairs = arena.take<real>(k_padded * most * 2);
-        c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // for `gather`
+        c = arena.take<real>(k_padded < 32 ? 32 : k_padded);  // `gather` reads at least 32 values
         few_c = arena.take<real>(k_padded);
         slack = arena.take<real>(k_padded);
         exact = arena.take<double>(k);
@@ -81,11 +81,11 @@ struct Constants {
     }
 };
 
-constexpr double BOUND = 1e-3;  // relative error of a score that the bounds allow for
-constexpr double CLOSE = 4;     // sd: turning Σ γ y and Σ γ y² into Σ γ t and Σ γ t² has a relative error of (1 + b²)·ε
-constexpr double EXTREME = 1e12;  // 1/sd: beyond it squares of descriptors overflow float
-constexpr double NEAR = 4;        // sd from 0: without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
-constexpr double RAW = 1e10;      // largest Σ b² for which b may include the base; the bounds are then one nat higher
+constexpr double BOUND = 1e-3;    // relative error of a score that the bounds allow for
+constexpr double CLOSE = 4;       // sd; converting Σ γ y, Σ γ y² to Σ γ t, Σ γ t² has a relative error of (1 + b²)·ε
+constexpr double EXTREME = 1e12;  // 1/sd: with a larger one, squares of descriptors overflow float
+constexpr double NEAR = 4;        // sd from 0; without centring the rows, t has an error of at most NEAR · 6·10⁻⁸
+constexpr double RAW = 1e10;      // largest Σ b² for which the base may be zero; the bounds are then one nat higher
 
 // Σ log variance of a component over the listed dimensions, with few logarithms.
 inline double sum_log_variances(const double* variances, const int* order, int64_t n) {
@@ -104,12 +104,12 @@ inline double sum_log_variances(const double* variances, const int* order, int64
     return sum;
 }
 
-constexpr double PASSING = 0.2;  // share of pairs up to which `fewest` dimensions are used for the bounds
+constexpr double PASSING = 0.2;  // fraction of passing pairs up to which `fewest` dimensions are used for the bounds
 
-// Expected share of the pairs that bounds over the first `few` dimensions do not exclude, estimated from a few pairs of
-// components i, j: for descriptors of i, Σ t² of j is approximately normal. exact: (k,), the constants of the scores.
+// Expected fraction of the pairs that bounds over the first `few` dimensions do not exclude. It is estimated from some
+// pairs of components i, j: for descriptors of i, Σ t² under j is approximately normal. exact: c, (k,).
 inline double passing(const Mixture& m, const View& view, const double* exact, int64_t few) {
-    constexpr double DEPTH = 17;  // nats below the score of i, which is −d/2 on average
+    constexpr double DEPTH = 17;  // nats below the score of component i, which is −d/2 on average
     const int64_t k = m.k, d = m.d;
     double sum = 0;
     int64_t pairs = 0;
@@ -155,7 +155,8 @@ void prepare(const Mixture& m, const View& view, void* memory) {
     memcpy(to.order, order, to.few * sizeof(int));
     for (int64_t q = 0; q < m.k; ++q) {
         const double *means = m.means + q * d, *scales = view.scales + q * d;
-        to.few_c[q] = (real)(0.5 * sum_log_variances(m.variances + q * d, order + to.few, d - to.few));  // see below
+        // For now, the part of the other dimensions; replaced below.
+        to.few_c[q] = (real)(0.5 * sum_log_variances(m.variances + q * d, order + to.few, d - to.few));
         for (int64_t j = 0; j < d; ++j) {
             const double b = (to.centre[j] - means[j]) * scales[j];
             real* line = to.lines + (q * to.d_padded + j / W * W) * 2 + j % W;

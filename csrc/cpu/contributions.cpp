@@ -1,4 +1,4 @@
-// Contributions of descriptors to linear functionals of their map's moments, job by job.
+// Contributions of descriptors to linear functionals of their map's moments: runs the kernel for each job (jobs.h).
 #include "moments.h"
 
 #ifdef _OPENMP

@@ -1,5 +1,5 @@
-// Contributions of descriptors to linear functionals of their map's moments: from the listed posteriors of each
-// component or, if most components are relevant, row by row.
+// Contributions of descriptors to linear functionals of their map's moments: from the entries of each component or, in
+// crowded shares, row by row.
 #pragma once
 
 #include "dense.h"
@@ -23,7 +23,7 @@ void lay_out_functionals(const double* first, const double* second, int64_t k, i
     for (int64_t q = 0; q < k; ++q)
         for (int64_t c = 0; c < count; ++c) {
             const double *one = first + (c * k + q) * d, *two = second + (c * k + q) * d;
-            double part[W] = {};  // one sum per lane: each addition to a single sum would wait for the previous one
+            double part[W] = {};  // one sum per lane, because additions to a single sum would wait for each other
             for (int64_t j = 0; j < whole; j += W, line += 2 * W)
                 for (int i = 0; i < W; ++i) {
                     line[i] = (real)one[j + i];
@@ -172,7 +172,7 @@ inline void explain_row(const Constants<real>& constants, const Rows<real>& x, c
         for (int c = 0; c < C; ++c) out[r * count + c] = (double)found[r * C + c] - low[r][c];
 }
 
-// Like `explain`, for a block with the posteriors of all components.
+// Like `explain`, from the posteriors of all components.
 template <class real>
 __attribute__((noinline)) void explain_rows(const Constants<real>& constants, const Rows<real>& x,
                                             const Scratch<real>& s, int64_t from, int64_t to, const Functionals& f,

@@ -1,4 +1,4 @@
-// For descriptors with many relevant components: all posteriors, and moments as matrix products.
+// For crowded shares: the posteriors of all components, and moments as matrix products.
 #pragma once
 
 #include "exponential.h"
@@ -8,7 +8,7 @@
 namespace ildfv {
 namespace {
 
-// Turns scores into posteriors, 0 below the threshold, and sets `top` and `sum` for the log likelihood. W rows at a
+// Replaces scores by posteriors, 0 below the threshold, and sets `top` and `sum` for the log likelihood. W rows at a
 // time.
 template <class real>
 __attribute__((noinline)) void posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows,
@@ -51,7 +51,7 @@ void weight_rows(const Constants<real>& constants, Scratch<real>& s, int64_t fro
         }
 }
 
-// The posteriors above 0 in every fourth row of [from, to), as a share of all posteriors of these rows.
+// The fraction of posteriors above 0 in every fourth row of [from, to).
 template <class real>
 double density(const Constants<real>& constants, const Scratch<real>& s, int64_t from, int64_t to) {
     constexpr int W = Lanes<real>::count;
@@ -62,8 +62,8 @@ double density(const Constants<real>& constants, const Scratch<real>& s, int64_t
     return (double)above / (double)(rows * constants.k);
 }
 
-// Lists these posteriors as entries of their components, in the order of the rows: W rows × W components are transposed
-// at a time, so that the posteriors of a component are the lanes of a vector.
+// Lists the posteriors above 0 as entries of their components, in the order of the rows. W rows × W components are
+// transposed at a time, so that the posteriors of a component are the lanes of a vector.
 template <class real>
 __attribute__((noinline)) void list_posteriors(const Constants<real>& constants, Scratch<real>& s, int64_t rows) {
     constexpr int W = Lanes<real>::count;
@@ -120,8 +120,8 @@ __attribute__((always_inline)) inline void add_products(const real* line, double
     }
 }
 
-// Adds Σ γ t and Σ γ t² over rows [from, to) for C components from q on × the packed column of W dimensions from j on.
-// LANE: q mod W. Only for `close` mixtures, for which the terms are not much larger than their sum.
+// Adds Σ γ t and Σ γ t² over rows [from, to) for C components from q on, in the W dimensions of the packed column, from
+// j on. LANE: q mod W. Only for `close` mixtures, for which the terms are not much larger than their sum.
 template <class real, int C, int LANE, class out>
 __attribute__((noinline)) void product(const Constants<real>& constants, const Scratch<real>& s, int64_t from,
                                        int64_t to, int64_t q, int64_t j, out* s0, out* s1, out* s2) {
@@ -162,7 +162,7 @@ void products(const Constants<real>& constants, const Scratch<real>& s, int64_t 
         product<real, decltype(components)::n, decltype(lane)::n>(constants, s, from, to, q, j, s0, s1, s2);
     };
     if constexpr (ILDFV_VECTOR_BYTES == 32 && W == 8) {
-        // Six components use 12 accumulators. With 8, each would be needed again before it is ready.
+        // Six components use 12 accumulators. With 8 accumulators, additions would wait for earlier additions.
         for (int64_t q = 0, step = 6; q < constants.k; q += step) {
             const int64_t left = constants.k_padded - q;
             step = left == 4 || left == 8 ? 4 : 6;

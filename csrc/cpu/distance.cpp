@@ -1,5 +1,5 @@
-// Distances inside a region to the pixels outside it, by Meijster, Roerdink and Hesselink (2000): along the columns first,
-// then along the rows as the lower envelope of parabolas.
+// Distances of the pixels of a region to the pixels outside it, by Meijster, Roerdink and Hesselink (2000): first along
+// the columns, then along the rows as the lower envelope of parabolas.
 #include <math.h>
 
 #include <algorithm>

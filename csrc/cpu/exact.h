@@ -8,12 +8,12 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
-// A function gets a second version with AVX2, chosen when the library is loaded. The operations are equal.
+// Compiles a function also for AVX2, with the same operations. The version is chosen when the library is loaded.
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define ILDFV_ALSO_AVX2 __attribute__((target_clones("avx2", "default")))
 #else
 #define ILDFV_ALSO_AVX2
 #endif
 
-// A function that is compiled as a part of each version of its caller.
+// Compiles a function as a part of each version of its caller.
 #define ILDFV_INLINED inline __attribute__((always_inline))

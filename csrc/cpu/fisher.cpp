@@ -1,4 +1,5 @@
-// Fisher vectors from moments: scaled, normalised and put in order one map at a time, while it is in the cache.
+// Fisher vectors from moments: scaling, normalisation and order of the values, one map at a time, so that it stays in
+// the cache.
 #include "fisher.h"
 
 #include <math.h>

@@ -13,8 +13,9 @@ struct FisherLayout {
     double least_norm;  // vectors of lower norm are divided by this value
 };
 
-// Turns each of b rows into a Fisher vector, in place. Rows are (length,), with s1 (k, d) and s2 (k, d) at the start.
-// s0: (b, k). counts: (b,), the descriptors of each map. roots: (k,), 1/√weight, or 0 for components that give zeros.
+// Converts each of b rows to a Fisher vector, in place. Rows are (length,), with s1 (k, d) and s2 (k, d) at the start.
+// s0: (b, k). counts: (b,), number of descriptors of each map. roots: (k,), 1/√weight, or 0 for components of so low a
+// weight that their part of the vector is 0.
 template <class real>
 void fisher_vectors(real* rows, const real* s0, const double* counts, const double* roots, const double* weights,
                     int64_t b, const FisherLayout&, int threads);

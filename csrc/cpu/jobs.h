@@ -8,16 +8,18 @@
 namespace ildfv {
 namespace {
 
-constexpr int64_t JOB_ROWS = 1024;  // enough that adding the sums takes little time, but several jobs per slice
-constexpr int64_t WHOLE_ROWS = 64;  // for whole maps, whose sums are not added to others: enough to fill panels
+// Descriptors per job. With JOB_ROWS, adding the sums of jobs takes little time, and a slice still has several jobs.
+// WHOLE_ROWS is for whole maps, whose sums are not added to others: just enough to fill panels.
+constexpr int64_t JOB_ROWS = 1024;
+constexpr int64_t WHOLE_ROWS = 64;
 
-// Consecutive segments for one thread: whole maps, or one piece of a map.
+// Segments first … last − 1, for one thread: whole maps, or one piece of a map.
 struct Job {
     int64_t first, last;
     bool whole;
 };
 
-// Jobs depend on the maps only, not on the number of threads.
+// Divides b maps into segments and jobs. They depend on the maps only, not on the number of threads.
 void cut(const Map* maps, int64_t b, bool pooled, std::vector<Segment>& segments, std::vector<Job>& jobs) {
     int64_t room = 0;  // rows by which the last job can grow
     for (int64_t m = 0; m < b; ++m) {

@@ -1,8 +1,19 @@
 // The kernel, compiled for each instruction set and precision: included by baseline.cpp, avx2.cpp and avx512.cpp.
 //
-// Blocks of descriptors are computed in one of two ways:
-//   if few components are relevant: pairs selected by bounds, their posteriors and moments     (posteriors.h, sparse.h)
-//   if many are ("crowded" blocks): all scores, and posteriors and moments as dense products   (scores.h, dense.h)
+// Terms, also in the files that it includes:
+//   segment         consecutive descriptors of one map
+//   row             one descriptor, copied to scratch memory or read in place
+//   block           the rows that are computed together: a piece of one segment, or several short segments
+//   share           the rows of one segment in a block
+//   panel           32 consecutive rows of a block, whose relevant pairs are selected together
+//   pair            a row and a component; relevant if its posterior may exceed the threshold
+//   entry           a pair whose posterior exceeds the threshold, listed with this posterior
+//   crowded share   a share with so many relevant pairs that it is faster to compute all pairs
+//   few dimensions  the most discriminative dimensions, which give upper bounds of scores
+//
+// Shares are computed in one of two ways:
+//   not crowded     relevant pairs are selected by bounds; their posteriors and moments      (posteriors.h, sparse.h)
+//   crowded         all scores; all posteriors; moments from entries or as matrix products   (scores.h, dense.h)
 #pragma once
 
 #include "constants.h"
@@ -24,13 +35,13 @@ inline const char* place(const Task& task, const Segment& piece, int64_t at) {
                                                      : nullptr;
 }
 
-constexpr int64_t SHORT = 256;  // rows of a crowded block, or of a block of several segments
-constexpr int64_t AHEAD = 64;   // rows to prefetch; maps are usually contiguous in memory
-constexpr double LISTED = 0.4;  // share of posteriors above 0 up to which lists are faster than products
+constexpr int64_t SHORT = 256;  // maximum number of rows of a crowded share, or of a block of several segments
+constexpr int64_t AHEAD = 64;   // distance of prefetching in rows; maps are usually contiguous in memory
+constexpr double LISTED = 0.4;  // fraction of posteriors above 0 up to which entries are faster than matrix products
 
-// One job: its segments, processed in blocks of rows. A block is a piece of one segment, or several segments, none of
-// which is longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that equal
-// maps have bitwise equal sums.
+// One job (jobs.h): its segments, processed block by block. A block of several segments has only segments that are not
+// longer than a panel. How a segment is divided and summed does not depend on its neighbours, so that equal maps have
+// bitwise equal sums.
 template <class real>
 struct Job {
     const Task& task;
@@ -38,7 +49,7 @@ struct Job {
     int64_t count;  // of segments
     Partial& partial;
     const Constants<real> constants;
-    const real reach;  // components with scores this far below the best are irrelevant
+    const real reach;  // a component is irrelevant if its score is this far below the best score of the row
     Scratch<real> s;
     int64_t segment = 0, at = 0;  // the next row
     int64_t bad = -1;
@@ -94,7 +105,7 @@ struct Job {
         return usable ? (const real*)place(task, segments[shares[0].segment], shares[0].from) : nullptr;
     }
 
-    // The rows of a block: in place if possible, else packed, minus the base.
+    // The rows of a block: in place if possible, otherwise copied to scratch memory, minus the base (constants.h).
     Rows<real> rows_of(int64_t number) {
         if (const real* here = *constants.raw ? rows_in_place(number) : nullptr) {
             const int64_t stride = task.maps[segments[shares[0].segment].map].row_stride;
@@ -112,14 +123,14 @@ struct Job {
         return weights ? weights + share.from : nullptr;
     }
 
-    // The weights of the rows of a share: 1 where its map has none. Returns whether it has any.
+    // Writes the weights of the rows of a share: 1 if its map has no weights. Returns whether the map has weights.
     bool lay_out_weights(const Share& share) {
         const double* weights = weights_of(share);
         for (int64_t r = 0; r < share.n; ++r) s.weight[share.row + r] = weights ? (real)weights[r] : (real)1;
         return weights != nullptr;
     }
 
-    // Adds the sums of a share in a block of `rows` rows. product: whether to compute moments as dense products.
+    // Adds the sums of a share in a block of `rows` rows. product: whether to compute moments as matrix products.
     void add(const Share& share, const Rows<real>& x, int64_t rows, bool product) {
         const int64_t k = task.k, d = task.d, from = share.row, to = share.row + share.n;
         const Segment& piece = segments[share.segment];
@@ -208,7 +219,7 @@ struct Job {
         return true;
     }
 
-    // Returns the first map that is not finite, or −1, or IMPRECISE.
+    // Returns the index of the first map that is not finite, or −1, or IMPRECISE.
     int64_t run() {
         // At threshold 0, all pairs are relevant. With few components, even two pairs per row are too many.
         const bool always = reach == (real)INFINITY || 2 > SPARSE * (double)task.k;
@@ -218,7 +229,7 @@ struct Job {
             int64_t number = cut(crowded ? smaller(SHORT, s.block) : s.block);
             for (int64_t i = 0; i < number; ++i) shares[i].crowded = very_crowded;
             if (!very_crowded && !add_sparse(number)) return IMPRECISE;
-            if (shares[0].crowded && shares[0].n > SHORT) {  // repeat as a short block
+            if (shares[0].crowded && shares[0].n > SHORT) {  // compute its first rows again, as a short block
                 segment = shares[0].segment;
                 at = shares[0].from;
                 very_crowded = shares[0].very_crowded;

@@ -40,8 +40,8 @@ double weighted_log_likelihood(const Scratch<real>& s, int64_t from, int64_t to,
 }
 
 // Whether float is precise enough for the posteriors of rows [from, to). Scores beyond ±1000 have rounding errors of
-// 10⁻⁴ and more, which matters if two components have similar scores. Beyond ±100 000, rounding may hide the second
-// component. Returns false for NaN.
+// 10⁻⁴ and more, which changes posteriors if two components have similar scores. Beyond ±100 000, the rounding errors
+// are so large that a second component may seem irrelevant. Returns false for NaN.
 template <class real>
 bool precise(const Scratch<real>& s, int64_t from, int64_t to) {
     if (sizeof(real) == 8) return true;

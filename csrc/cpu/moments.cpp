@@ -17,13 +17,13 @@
 namespace ildfv {
 namespace {
 
-// Jobs whose sums are added in order.
+// Consecutive jobs, whose sums are added in order.
 struct Chunk {
     int64_t first, last;
 };
 
-// Chunks for one thread. alone: the chunks are those of complete maps, whose results the thread writes; otherwise the
-// sums of each chunk are kept until all threads have finished. Threads never wait for each other.
+// Chunks for one thread. alone: the chunks are those of complete maps, and the thread writes their results. Otherwise
+// the sums of each chunk are kept until all threads have finished. Threads never wait for each other.
 struct Turn {
     int64_t first, last;
     bool alone;
@@ -103,7 +103,7 @@ int64_t moments(const Map* maps, int64_t b, Element element, const Mixture& mixt
     std::vector<int64_t> bad(jobs.size(), -1);
 
     auto compute = [&](int64_t i, Partial& to,
-                       Worker& own) {  // `to` is empty, or the job is straight and does not use it
+                       Worker& own) {  // `to` is empty, or is not used because the job is straight (`Task`)
         const Job& job = jobs[i];
         const Segment* first = segments.data() + job.first;
         const bool straight = job.whole && !options.pooled;

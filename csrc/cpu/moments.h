@@ -24,7 +24,7 @@ struct Mixture {
 struct Sums {
     void *s0, *s1, *s2, *log_likelihood;
     bool in_double;  // double, else float; always double when pooled
-    int64_t by_map;  // elements from the s1 of a map to that of the next; also of s2. k·d if they are contiguous
+    int64_t by_map;  // stride of s1 and s2 from one map to the next, in elements; k·d if they are contiguous
 };
 
 struct Options {
@@ -35,7 +35,7 @@ struct Options {
 };
 
 // Computes the moments of b maps; returns the index of the first map that contains NaN or infinity, or −1.
-// Double precision if the elements are double, else float within blocks of descriptors and double between them.
+// Elements in double are computed in double. Others are computed in float, and the sums of blocks are added in double.
 int64_t moments(const Map* maps, int64_t b, Element element, const Mixture&, const Sums&, const Options&);
 
 // C functionals of the moments of each map: first · Σ γ t + second · Σ γ (t² − 1).

@@ -54,7 +54,7 @@ struct Range {
     }
 };
 
-// Squared distances between a value and the nearest and farthest place of [low, high].
+// Squared distances of a value from the nearest and from the farthest point of the interval [low, high].
 double nearest_of(double value, double low, double high) {
     const double d = std::max(std::max(low - value, value - high), 0.0);
     return d * d;

@@ -1,4 +1,4 @@
-// For descriptors with few relevant components: posteriors of the candidate pairs, as entries of their components.
+// For shares that are not crowded: the posteriors of the candidates (candidates.h), as entries of their components.
 #pragma once
 
 #include <numeric>
@@ -67,9 +67,9 @@ __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants
 struct Share {
     int64_t segment, from, n;  // descriptors [from, from + n) of that segment
     int64_t row;               // row of the first of them in the block
-    int64_t pairs;             // candidates in the rows processed so far
-    bool crowded;              // there are so many that computing all pairs is faster
-    bool very_crowded;         // there are so many that later blocks are assumed to be crowded
+    int64_t pairs;             // number of candidates in the rows processed so far
+    bool crowded;              // so many candidates that computing all pairs is faster
+    bool very_crowded;         // so many candidates that later blocks are assumed to be crowded
 };
 
 // Fractions of all pairs: above SPARSE, computing all pairs is faster; above VERY_CROWDED, later blocks are assumed to

@@ -1,4 +1,4 @@
-// Connected regions of a slice as runs of pixels joined by union-find, and the lung among them.
+// Connected regions of a slice, as runs of pixels joined by union-find, and the selection of those that are lung.
 #include <string.h>
 
 #include <vector>

@@ -59,7 +59,7 @@ ILDFV_INLINED void one_gradient(const Real* x, const Real* gradient, int64_t cha
         store(direct[c] - 1.5f * r.alpha * as_float(x[c]) * sums[c], out + c);
 }
 
-// A part of the locations; gradient null: the normalisation itself.
+// Computes a part of the locations: the gradient or, if `gradient` is null, the normalisation itself.
 #define ILDFV_PART(Real)                                                                                        \
     ILDFV_ALSO_AVX2 void part(const Real* x, const Real* gradient, int64_t locations, int64_t channels, Response r, \
                               float* terms, float* sums, float* direct, Real* out) {                            \

@@ -1,4 +1,4 @@
-// Local response normalisation of activation maps, over neighbouring channels; a single pass, without temporary maps.
+// Local response normalisation of activation maps over neighbouring channels, in a single pass without temporary maps.
 #pragma once
 
 #include <stdint.h>
@@ -15,8 +15,8 @@ struct Response {
 template <class Real>
 void normalise(const Real* x, int64_t locations, int64_t channels, Response, int threads, Real* out);
 
-// The gradient with respect to x, given that with respect to the result: g·y^−¾ − 3/2·alpha·x·Σ g·x·y^−7/4, in which
-// Σ is over the same channels. y is computed again, which is faster than reading it.
+// The gradient with respect to x, from the gradient g with respect to the result: g·y^−¾ − 3/2·alpha·x·Σ g·x·y^−7/4,
+// where Σ is over the same channels. y is computed again, because reading it would be slower.
 template <class Real>
 void normalise_gradient(const Real* x, const Real* gradient, int64_t locations, int64_t channels, Response,
                         int threads, Real* out);

@@ -1,4 +1,5 @@
-// Descriptors of any element type and layout, as contiguous rows of `real`, minus the centre or the base.
+// Copies descriptors of any element type and layout to contiguous rows of `real`, minus the centre or the base of the
+// mixture (constants.h).
 #pragma once
 
 #include "constants.h"

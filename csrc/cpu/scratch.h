@@ -11,7 +11,8 @@
 namespace ildfv {
 namespace {
 
-// Rows × vectors of components whose scores are kept in registers: 24 of 32 with AVX-512, else 8 of 16.
+// Rows × vectors of components whose scores are kept in registers: they use 24 of 32 registers with AVX-512, else 8 of
+// 16.
 constexpr int ROWS = ILDFV_VECTOR_BYTES == 64 ? 12 : 4, VECTORS = 2;
 constexpr int PANEL = 32;                                     // rows whose candidates are selected together
 constexpr int COMPONENTS = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;  // components whose moments are kept in registers
@@ -24,7 +25,8 @@ struct Width {
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Allocates 64-byte aligned pieces of a buffer, with gaps under AddressSanitizer. With a null start it only counts.
+// Allocates 64-byte aligned pieces of a buffer, with gaps under AddressSanitizer. If `at` is null at the start, nothing
+// is allocated, and `at` becomes the required size.
 struct Arena {
     char* at;
     template <class T>
@@ -54,14 +56,14 @@ struct Scratch {
     int64_t capacity;    // block plus room for the last tile
     int64_t row_stride;  // d_padded plus one vector: a power of two would map all rows to the same cache sets
     real* rows;          // (capacity, row_stride), minus the centre or the base
-    real* scores;        // (k_padded / W, capacity, W): of all components, then posteriors
-    real* likelihoods;   // (k_padded / W, PANEL, W): of a panel, from the few dimensions
+    real* scores;        // (k_padded / W, capacity, W): of all components; replaced by posteriors
+    real* likelihoods;   // (k_padded / W, PANEL, W): of a panel, in the few dimensions (bounds.h)
     real* tail;          // (PANEL, row_stride): the last rows of a block, if they do not fill a panel
     int* pairs;          // (PANEL · k,): of a panel, component · PANEL + row
-    real* pair_value;    // score, then its difference from the best, then posterior
+    real* pair_value;    // of each pair: score; replaced by its difference from the best score, then by the posterior
     real* top;           // (capacity,): highest score
     real* sum;           // (capacity,): Σ e^(score − top)
-    int* entry_row;      // (k · capacity,): rows of posteriors above the threshold, in order of detection
+    int* entry_row;      // (k · capacity,): row of each entry, in the order in which entries are found
     int* entry_component;
     real* entry_value;
     int64_t entries;  // number of entries
@@ -69,12 +71,12 @@ struct Scratch {
     int* ends;        // (k,)
     int* sorted_row;  // (k · (capacity + W),): the entries sorted by component
     real* sorted_value;
-    int* some_row;  // (capacity,): entries of one segment
+    int* some_row;  // (capacity,): a component's entries in one segment
     real* some_value;
     real* posterior_sums;  // (k_padded,)
-    real* column;          // (capacity, 2, W): W dimensions of all rows, centred, and perhaps their squares
+    real* column;          // (capacity, 2, W): W dimensions of all rows, centred, with squares if SQUARES (dense.h)
     real* weight;          // (capacity,): of each row of the block, if its maps have weights
-    const char* ahead;     // the input of the next block, to be prefetched
+    const char* ahead;     // address of the next block's input, to be prefetched
     int64_t ahead_bytes;   // of one row
     int64_t bytes;
 

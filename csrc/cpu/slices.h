@@ -28,9 +28,9 @@ struct LungRule {
     double least_mean;  // HU; the mean must be above
 };
 
-// The lung of one slice as 0 and 1, (height, width), with filled holes: 4-connected regions that satisfy the rule and
-// do not touch the border. If at_border is true, those that touch the border instead, without filling holes. Returns
-// the number of pixels.
+// Writes the lung of one slice as 0 and 1, (height, width): the 4-connected regions that satisfy the rule and do not
+// touch the border, with filled holes. If at_border is true, it writes the regions that touch the border instead, and
+// does not fill holes. Returns the number of pixels.
 template <class In>
 int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule, bool at_border, unsigned char* mask);
 
@@ -43,7 +43,7 @@ void count_values(const In* values, const unsigned char* mask, int64_t n, int64_
 template <class In>
 void look_up(const unsigned char* table, const In* values, int64_t n, unsigned char* out);
 
-// The same, and adds 1 to counts[out[i]] for each value; counts: (256,).
+// Like `look_up`, and adds 1 to counts[out[i]] for each value; counts: (256,).
 template <class In>
 void translate(const unsigned char* table, const In* values, int64_t n, unsigned char* out, int64_t* counts);
 

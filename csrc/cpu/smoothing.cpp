@@ -20,7 +20,7 @@ ILDFV_INLINED Four four(const float* from) { return __builtin_convertvector(*(co
 ILDFV_INLINED void put(double* to, Four sums) { *(Four*)to = sums; }
 ILDFV_INLINED void put(float* to, Four sums) { *(FourFloats*)to = __builtin_convertvector(sums, FourFloats); }
 
-// What is added to a row of an image: the rows at a distance j below it, or the row itself moved by j.
+// The values that are added to a row of an image: the rows at a distance j below it, or the row itself, shifted by j.
 template <class Real>
 struct RowsBelow {
     const Real* const* row;

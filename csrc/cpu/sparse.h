@@ -1,4 +1,4 @@
-// Moments from the listed posteriors of each component, lanes = dimensions.
+// Moments from the entries of each component, lanes = dimensions.
 #pragma once
 
 #include "posteriors.h"
@@ -45,9 +45,9 @@ void weight_entries(Scratch<real>& s) {
     for (int64_t i = 0; i < s.entries; ++i) s.sorted_value[i] *= s.weight[s.sorted_row[i]];
 }
 
-constexpr int RUN = 256;  // consecutive float additions
+constexpr int RUN = 256;  // maximum number of consecutive float additions
 
-// Σ γ, in four independent sums: an addition takes four cycles.
+// Σ γ, in four independent sums, because an addition takes four cycles.
 template <class real>
 inline double sum_of(const real* posterior, int n) {
     double sums[4] = {};
@@ -85,8 +85,8 @@ __attribute__((noinline)) void component(const Constants<real>& constants, const
         }
 }
 
-// Sums of the listed posteriors of rows [from, to) of the block. They are added to the sums of components that are
-// `touched`, and replace those of the others. If `touched` is null, they replace all sums.
+// Sums of the entries of rows [from, to) of the block. They are added to the sums of components that are `touched`
+// (Partial), and replace the sums of the other components. If `touched` is null, they replace all sums.
 template <class real, class out>
 __attribute__((noinline)) void sparse_moments(const Constants<real>& constants, const Rows<real>& x, Scratch<real>& s,
                                               int64_t from, int64_t to, int64_t rows, out* s0, out* s1, out* s2,

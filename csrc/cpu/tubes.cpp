@@ -11,7 +11,7 @@ namespace {
 
 double clipped(double value) { return value < 0 ? 0 : value > 1 ? 1 : value; }
 
-// The pixels of a row, from x on, as far as a tube fills them.
+// Raises n pixels of a row to the fractions that a tube fills. x: coordinates of the pixels.
 ILDFV_ALSO_AVX2 void fill_row(const Tube& tube, const float* x, int64_t n, double hy, double hz, double half_thickness,
                               double pixel, float* share) {
     for (int64_t i = 0; i < n; ++i) {

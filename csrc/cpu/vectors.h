@@ -66,7 +66,8 @@ constexpr real smallest() {
     return sizeof(real) == 4 ? (real)1.17549435082228750797e-38 : (real)2.2250738585072014e-308;
 }
 
-// a > b ? a : b, which is b if one is NaN. gcc 12 does not always compile this expression to one instruction.
+// a > b ? a : b, lane by lane; b if one of them is NaN. gcc 12 does not always compile this expression to one
+// instruction.
 inline vec<float> larger(vec<float> a, vec<float> b) {
 #if defined(__x86_64__) && ILDFV_VECTOR_BYTES == 64
     return (vec<float>)_mm512_max_ps((__m512)a, (__m512)b);

@@ -48,7 +48,8 @@ ILDFV_ALSO_AVX2 void add_rows(const float* const* rows, const float* shares, int
     }
 }
 
-// Grey values of input rows. Output rows read them in ascending order, some more than once, so the latest are kept.
+// Grey values of input rows. Input rows are read in ascending order, some for several output rows, so that the most
+// recent rows are kept.
 template <class In>
 struct Greys {
     const In* hu;
@@ -56,7 +57,7 @@ struct Greys {
     const float *low, *high, *scale;
     std::vector<float> kept;     // (slots, count, stride)
     std::vector<float> row;      // (stride,): HU
-    std::vector<int64_t> which;  // (slots,): the row in each
+    std::vector<int64_t> which;  // (slots,): the input row in each slot
 
     Greys(const In* hu, int64_t width, int64_t slots, const float* low, const float* high, const float* scale,
           int64_t count)

@@ -26,7 +26,7 @@ __device__ void mark(typename S::real* s0, unsigned* active, const typename S::r
     }
 }
 
-// Descriptors loaded together for a component with few active ones, because loads limit the speed.
+// Descriptors that are loaded together for a component with few posteriors > 0, because loads limit the speed.
 constexpr int AT_ONCE = 4;
 
 // s1 += Σ γt, s2 += Σ γt² of the staged chunk.  s1, s2: (k, d), in shared or device memory, used by this block only
@@ -36,8 +36,9 @@ __device__ void add_moments(typename S::real* s1, typename S::real* s2, const ty
                             const unsigned* active, int k4, int k0, int k, int d0, int d, int valid, bool first) {
     typedef typename S::real real;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    for (int job = warp; job < S::KC / S::JOB && k0 + job * S::JOB < k; job += S::WARPS) {  // uniform within a warp
-        const int c0 = job * S::JOB;                                                        // within the chunk
+    // All lanes of a warp have the same job, as its warp operations require.
+    for (int job = warp; job < S::KC / S::JOB && k0 + job * S::JOB < k; job += S::WARPS) {
+        const int c0 = job * S::JOB;  // first component within the chunk
         int count = 0;
         if (lane < S::JOB * S::SEGMENTS && k0 + c0 + lane % S::JOB < k)
             count = __popc(active[lane / S::JOB * k4 + k0 + c0 + lane % S::JOB]);

@@ -27,7 +27,7 @@ __device__ void add_contributions(double* out, const typename S::real* y, const 
     for (int c = 0; c < S::KC && k0 + c < k; ++c) {
         unsigned bits = active[own / 32 * k4 + k0 + c] >> own % 32 & ((1u << ROWS) - 1);
         while (bits) {
-            int row = own + __ffs(bits) - 1;  // groups without a descriptor repeat the first one, and store nothing
+            int row = own + __ffs(bits) - 1;  // a group without a descriptor computes the first one, but stores nothing
             bool some = false;
 #pragma unroll
             for (int j = 0; j < 4; ++j) {

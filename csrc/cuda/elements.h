@@ -5,7 +5,7 @@
 
 namespace ildfv {
 
-typedef long long integer;  // all kernel arguments are 8 bytes wide, so that every launcher packs them alike
+typedef long long integer;  // all kernel arguments have 8 bytes, so that all launchers can pack them in the same way
 
 struct half_bits {
     unsigned short bits;

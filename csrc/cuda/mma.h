@@ -79,7 +79,7 @@ __device__ __forceinline__ unsigned bfloats(float first, float second) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
     return both;
 #else
-    const unsigned x = bits_of(first), y = bits_of(second);  // NaN may become 0; it is detected by the exact score
+    const unsigned x = bits_of(first), y = bits_of(second);  // NaN may become 0 here; exact scores detect it
     return (x + 0x7fffu + (x >> 16 & 1)) >> 16 | ((y + 0x7fffu + (y >> 16 & 1)) & 0xffff0000u);
 #endif
 }

@@ -2,8 +2,8 @@
 //
 // A block processes one piece of a slice (a few hundred descriptors) tile by tile, in four steps: staging.h, scoring.h,
 // softmax.h, accumulation.h. Scores and posteriors stay within the block, which writes the sums of its piece. `finish`
-// adds pieces in order, with more than float precision. The division into pieces depends only on n and k, so the result
-// of a slice is bitwise identical in any batch and on any number of multiprocessors.
+// adds the sums of pieces in order, with more than float precision. The division into pieces depends only on n and k,
+// so that the result of a slice is bitwise identical in any batch and on any number of multiprocessors.
 //
 // This source is compiled by NVRTC (CuPy's RawModule), by nvcc (launch.cu) and, in tests, by a C++ compiler.
 #include "cuda/accumulation.h"
@@ -84,7 +84,7 @@ __device__ void moments_of(Rows x, integer rows, const typename S::real* weights
         }
         if (!screening) score_tile<S>(gamma, kp, staged, x, start, valid, m);
         __syncthreads();
-        if (screening && TENSOR) {  // stop screening if many components are near: it would cost more than it saves
+        if (screening && TENSOR) {  // if many components are near, screening takes more time than it saves
             unsigned found = 0;
             for (int warp = 0; warp < S::WARPS; ++warp) found += counts[warp];
             screening = 4 * found <= (unsigned)(valid * k);
@@ -130,8 +130,8 @@ using namespace ildfv;
 // Uniform slices of n descriptors: piece p consists of descriptors (p mod splits)·piece_rows … of slice p / splits.
 // Ragged slices: `pieces` lists (address, descriptors, row stride, dimension stride, address of weights) of each piece.
 // weights: of all descriptors of uniform slices; null: 1 each.
-// With tensor cores, two blocks share a multiprocessor: from 256 components on, three do not fit in shared memory. With
-// posteriors in device memory there are two as well: three would leave too few registers.
+// With tensor cores, two blocks share a multiprocessor: for 256 or more components, three do not fit in shared memory.
+// With posteriors in device memory, there are also two blocks, because with three there would be too few registers.
 #define ILDFV_MOMENTS(NAME, TILE, SUMS, GAMMA, TENSOR)                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE::THREADS, (TENSOR || !GAMMA) ? TILE::FEW_BLOCKS : TILE::BLOCKS)  \
         NAME(const unsigned char* x, integer element, const integer* pieces, integer first_piece, integer n,           \

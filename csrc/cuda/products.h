@@ -35,11 +35,11 @@ __device__ void add_moments_by_products(float* s1, float* s2, const float* y, co
     constexpr int EIGHTS = S::DC / 16;  // of dimensions
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     const Share<S> share;
-    const int comp = k0 + share.comp + g;  // and comp + 8
+    const int comp = k0 + share.comp + g;  // this lane also computes component comp + 8
     float linear[EIGHTS][4] = {}, squared[EIGHTS][4] = {}, mass[2] = {};
+    // γ and y are 0 from row `valid` on. Lane t reads rows 2t and 2t + 1, which avoids bank conflicts.
 #pragma unroll 1
-    for (int r = 0; r < valid;
-         r += 8) {  // γ and y are 0 from `valid` on; rows 2t, 2t + 1 for lane t: no bank conflicts
+    for (int r = 0; r < valid; r += 8) {
         Split weights[4];
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd)

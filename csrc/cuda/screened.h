@@ -1,10 +1,10 @@
 // The scores of a tile on tensor cores, with error bounds, and the exact scores of the components that they select.
 //
-// Scores:   c − ½ Σ t² = c − ½ Σ b² − ½ Σ (a²·y² + 2ab·y) in bfloat16, each factor in two parts. This is precise enough
-//           to select components whose posterior may exceed the threshold; their scores are then computed exactly
-//           (`score_near`).
+// Scores:   c − ½ Σ t² = c − ½ Σ b² − ½ Σ (a²·y² + 2ab·y) in bfloat16, each factor in two parts. Their precision is
+//           sufficient to select the "near" components, whose posteriors may exceed the threshold. The scores of near
+//           components are then computed exactly (`score_near`).
 //
-// A bfloat16 part has 8 bits, so the relative error of a product x·x' is at most 3·2^-16, and that of float sums over 64
+// A bfloat16 part has 8 bits, so the relative error of a product x·x' is at most 3·2^-16 and that of float sums over 64
 // dimensions 2^-17. With Σ (|ay| + |b|)² ≤ 4 Σt² + 6 Σb², the error of a score is less than SLACK·(Σt² + Σb²).
 #pragma once
 #include "cuda/mma.h"
@@ -13,8 +13,8 @@ namespace ildfv {
 
 static __device__ constexpr float SLACK = 1.0f / 4096;  // as in kernels/cuda/launches.py
 
-// The row or component, of eight, for the lanes of group g. With rows of 4 mod 8 words, two groups that load 16 bytes
-// per lane then access different banks. `gathered` is the inverse.
+// The row or component, 0 to 7, that the lanes of group g load. With this order and rows of 4 mod 8 words, two groups
+// that load 16 bytes per lane access different banks. `gathered` is the inverse.
 __device__ __forceinline__ int spread(int g) { return g / 2 + g % 2 * 4; }
 __device__ __forceinline__ int gathered(int row) { return row % 4 * 2 + row / 4; }
 
@@ -35,7 +35,7 @@ __device__ __forceinline__ void add_screened(float (&sum)[S::KC / 8][4], const f
     float part[S::KC / 8][4] = {};  // sums per chunk, as in add_squares
 #pragma unroll 1
     for (int i = 0; i < dims; i += 16) {
-        // (y_0 y_1) of rows g, g + 8, then (y_2 y_3): any order of dimensions that matches the columns
+        // (y_0 y_1) of rows g and g + 8, then (y_2 y_3). Any order of the dimensions is correct if the columns have it.
         Split linear[4], squared[4];
 #pragma unroll
         for (int eight = 0; eight < 2; ++eight) {

@@ -14,9 +14,9 @@ __device__ __forceinline__ double larger(double a, double b) { return fmax(a, b)
 __device__ __forceinline__ float minus_infinity(float) { return as_float(0xff800000u); }
 __device__ __forceinline__ double minus_infinity(double) { return (double)as_float(0xff800000u); }
 
-// Turns scores (T, kp) into posteriors in place, 0 below the threshold and for rows from `valid` on, and multiplies
-// them by the weights of the descriptors (T,) unless these are null. log_likelihood += Σ weight · log Σ_k exp(score)
-// over the rows that this thread is responsible for.
+// Replaces scores (T, kp) by posteriors, 0 below the threshold and for rows from `valid` on, multiplied by the weights
+// of the descriptors (T,) unless `weights` is null. log_likelihood += Σ weight · log Σ_k exp(score) over the rows of
+// this thread.
 template <class S>
 __device__ void soften(typename S::real* gamma, int kp, int k, int valid, typename S::real threshold,
                        const typename S::real* weights, Total<typename S::real>& log_likelihood) {

@@ -130,7 +130,7 @@ __device__ void stage_parameters(typename S::real* a, typename S::real* b, const
     const bool inside = d0 + dim < d;
     const integer start = (integer)(k0 + comp) * d + d0 + dim;
     const real *from_scale = scale + start, *from_shift = shift + start;
-    const int left = inside ? k - k0 - comp : 0;  // components from this thread's first
+    const int left = inside ? k - k0 - comp : 0;  // number of components from this thread's first one to the last
     real *to_a = a + comp * S::DP + dim, *to_b = b + comp * S::DP + dim;
 #pragma unroll 1
     for (int c = 0; c < S::KC; c += STEP * BATCH) {
@@ -156,7 +156,7 @@ struct ParameterShare {
 
     __device__ __forceinline__ void load(const real* scale, const real* shift, int k0, int k, int d0, int d) {
         const int dim = threadIdx.x % S::DC, comp = threadIdx.x / S::DC;
-        const int left = d0 + dim < d ? k - k0 - comp : 0;  // components from this thread's first
+        const int left = d0 + dim < d ? k - k0 - comp : 0;  // as in stage_parameters
         const integer start = (integer)(k0 + comp) * d + d0 + dim;
         const real *from_scale = scale + start, *from_shift = shift + start;
 #pragma unroll

@@ -72,7 +72,8 @@ def _page(origin: Origin) -> np.ndarray:
         n = int(answer.presence[:, c].sum())
         where = f"on {counted(n, 'slice')}" if n else "not found"
         if answer.pooling:  # the scan may show a pattern that no single slice shows
-            where = f"{'present' if answer.present[c] else 'not found'} on the scan, on {counted(n, 'slice')} alone"
+            on_scan = "present" if answer.present[c] else "not found"
+            where = f"{on_scan} on the scan as a whole, present on {counted(n, 'single slice')}"
         lines.append(
             f"{pattern}: {where}; highest probability {_percent(answer.highest_probability(c))}; "
             f"look first at slice {_number(origin, int(answer.best[c]))}"
@@ -93,7 +94,7 @@ def _example(origin: Origin, c: int, z: int) -> np.ndarray:
         [
             f"{prediction.patterns[c]}: {'present' if answer.presence[z, c] else 'not present'} on slice "
             f"{_number(origin, z)}, probability {_percent(answer.probability[z, c])}. {origin.use}.",
-            "Right: orange is evidence for the pattern, blue against it."
+            "Right: orange is evidence for the pattern, blue is evidence against it."
             if len(shown) > 1
             else "This predictor has no maps.",
         ]

@@ -17,10 +17,10 @@ from ildfv.inference.prediction import Prediction
 from ildfv.scans.prepared_lungs import lungs_of
 from ildfv.scans.windows import SIZE, paper_pixel_area
 
-MARGIN = 3  # pixels of 224 around the lung mask, which misses dense disease at the border of the lung
+MARGIN = 3  # pixels of the network's input around the lung mask, which misses dense disease at the border of the lung
 RULE = (
-    f"Contribution, smoothed by {SMOOTHING:g} pixels of 224, above the mean that the slice needs for the decision "
-    f"threshold; in the lung and {MARGIN} pixels around it"
+    f"Contribution, smoothed by {SMOOTHING:g} pixels of the 224x224 network input, above the mean that the slice needs "
+    f"to reach the decision threshold; in the lung and {MARGIN} pixels around it"
 )
 
 

@@ -62,8 +62,8 @@ def worth_comparing(a: str, b: str) -> bool:
 def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
     """Verdicts on every system that is not a baseline, for the mean AUC and for each pattern for which it has an AUC.
 
-    The results must be on the same slices. Each system is compared with the best baseline, which is chosen on these
-    slices; this favours the baselines.
+    The results must be on the same slices. Each system is compared with the best baseline. The best baseline is chosen
+    on the same slices, which favours the baselines.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
     best = best_baselines(results)
@@ -97,7 +97,7 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
 
 
 def labels(found: Sequence[Verdict]) -> dict[str, str]:
-    """By system name, the `statement` on each system that does not beat the best baseline everywhere."""
+    """The `statement` on each system that does not beat the best baseline in every measure, by system name."""
     by_system: dict[str, list[Verdict]] = {}
     for verdict in found:
         by_system.setdefault(verdict.system, []).append(verdict)
@@ -107,9 +107,9 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
 def statement(system: str, found: Sequence[Verdict]) -> str:
     """A sentence on whether a system beats the best baseline, which `fit`, reports, model cards and predictions state.
 
-    It names the patterns, and the mean AUC, where the system does not beat the baseline, without numbers, so that it is
-    one short line. Patterns whose difference has no interval are named separately, because this neither shows nor
-    excludes that the system is better. found: verdicts on the system; empty if no baselines were scored.
+    It names the measures (patterns, or the mean AUC) in which the system does not beat the baseline. Measures without
+    an interval are named separately, because for them it is unknown whether the system is better. The sentence has no
+    numbers, so that it is one short line. found: verdicts on the system; empty if no baselines were scored.
     """
     if not found:
         return f"{system} was not compared with baselines, because `ildfv baselines` was not run."

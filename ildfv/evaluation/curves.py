@@ -74,8 +74,8 @@ def thinned_roc(curve: Curve, points: int) -> Curve:
 def thinned_pr(curve: Curve, points: int) -> Curve:
     """A precision–recall curve of at most `points` points, with the same end points and the same area.
 
-    The points are points of the curve, evenly spaced by arc length. The precision at each is the mean precision since
-    the previous one.
+    The returned recalls are those of points of the curve that are evenly spaced by arc length. Each returned precision
+    is the mean precision of the curve since the previous returned point.
     """
     recall, precision = curve
     if len(recall) <= points:

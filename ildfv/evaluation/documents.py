@@ -28,7 +28,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     current_version: ClassVar[int | None] = None  # required value of the field "version"; None: no such field
-    older: ClassVar[str] = ""  # end of the error for other versions: how older documents differ, and the remedy
+    older: ClassVar[str] = ""  # how documents of older versions differ, and the remedy; end of an error message
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that were set, as JSON values in file order."""
@@ -52,7 +52,7 @@ class Document(BaseModel):
 
 
 def unit_field(unit: str) -> dict[str, Any]:
-    """The field `unit` of a document; {} for slices, as in documents of earlier versions."""
+    """{"unit": unit} for scans; {} for slices, whose documents have no such field, as in earlier versions."""
     return {"unit": unit} if unit == SCAN else {}
 
 
@@ -176,8 +176,8 @@ class IntervalSettings(Document):
 class Results(Document):
     """The results of one system on the test slices of one fold, or of several folds pooled.
 
-    unit: "scan" if scans are labelled and scored as a whole. Every measure is then per scan: slices in this and the
-    other documents are scans, and n_slices is the number of scans. Documents of slices do not have the field.
+    unit: "scan" if scans are labelled and scored as a whole. Every measure is then per scan: where the documents have
+    "slices", as in n_slices, they count scans. Documents of slices do not have the field.
     fold: None if folds are pooled. threshold: minimum number of pixels of a present pattern. empty: how the
     sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
     slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.

@@ -1,4 +1,7 @@
-"""Warnings about folds that lack a pattern, or whose inner split needs many validation patients."""
+"""Warnings about folds that lack a pattern, or whose inner split needs many validation patients.
+
+The inner split of a fold divides its training patients into fit and validation patients.
+"""
 
 from __future__ import annotations
 

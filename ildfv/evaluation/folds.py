@@ -64,7 +64,7 @@ class Folds:
         return self._indices(set(self.members[self._fold(k)]), patients)
 
     def train(self, k: int, patients: Sequence[str] | np.ndarray) -> np.ndarray:
-        """Ascending indices of the slices whose patient is in any fold other than k."""
+        """Ascending indices of the slices whose patient is in any fold other than k. patients: as in `test`."""
         return self._indices(set(self._others(k)), patients)
 
     def inner(
@@ -81,7 +81,7 @@ class Folds:
         return self._indices(set(fit), patients), self._indices(set(validation), patients)
 
     def inner_patients(self, k: int, fraction: float = FRACTION) -> tuple[list[str], list[str]]:
-        """(fit patients, validation patients) of fold k, see `inner`."""
+        """(fit patients, validation patients) of fold k, see `inner`. InputError: there are too few patients."""
         check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
         others = self._others(k)
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")

@@ -23,6 +23,7 @@ def split_off(
     seed: int | Sequence[int] = 0,
 ) -> np.ndarray:
     """Whether each patient is selected for validation, bool (P,). At least one is selected, and at least one is not.
+
     A gap is a pattern that at least two patients have but that one of the two parts lacks, because all or none of these
     patients are selected. The selection has as few gaps as possible. If `size` patients leave a gap, more patients are
     selected, up to half of them, but no more than needed. Of the selections with the fewest gaps, the one that divides
@@ -58,7 +59,7 @@ def _of_size(amounts: np.ndarray, shown: np.ndarray, size: int, weights, seed) -
     """The best selection of exactly `size` patients, bool (P,). If P is large, it is only a local optimum."""
     n, total = len(amounts), amounts.sum(0)
     scale = np.sqrt(np.ones(len(total)) if weights is None else np.asarray(weights, dtype=float))
-    x = amounts / np.where(total > 0, total, 1) * scale  # (P, Q): weighted shares of a whole
+    x = amounts / np.where(total > 0, total, 1) * scale  # (P, Q): each patient's weighted share of each quantity
     target = np.where(total > 0, size / n, 0) * scale  # (Q,)
     if comb(n, size) <= EXHAUSTIVE:
         order = np.random.default_rng(seed).permutation(n)

@@ -17,7 +17,7 @@ from ildfv.errors import check
 from ildfv.evaluation.documents import Interval, PairedTest
 from ildfv.evaluation.measures import Measure
 
-RESAMPLES = 2000  # bootstrap resamples, and random swaps of permutation tests; 2 of 2000 swaps are p = 0.001
+RESAMPLES = 2000  # bootstrap resamples; also random swaps of a permutation test, whose smallest p value is 1/2001
 LEVEL = 0.95
 METHOD = "patient bootstrap, logit t"
 MIN_PATIENTS = 5  # with fewer patients, no tested method has its nominal coverage, and t intervals are extremely wide
@@ -25,7 +25,7 @@ MIN_DEFINED = 0.9  # an interval is undefined if the measure is defined on a sma
 
 
 def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -> np.ndarray:
-    """How often each patient is drawn in each bootstrap resample, float64, shape (B, P)."""
+    """How often each patient is drawn in each bootstrap resample, float64 (B, P). InputError: n_patients is below 1."""
     check(n_patients >= 1, f"n_patients must be at least 1, got {n_patients}")
     return np.random.default_rng(seed).multinomial(n_patients, [1 / n_patients] * n_patients, n_resamples).astype(float)
 
@@ -107,9 +107,10 @@ def paired(
 
 
 def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
-    """95 % interval of a − b, from the same `resampled` patients for both. It is None in the cases that `paired` lists.
+    """95 % interval of a − b, from the same resampled patients for both. It is None in the cases that `paired` lists.
 
-    proportion: whether the measures are in [0, 1]; if so, the interval is limited to [−1, 1].
+    weights: patient weights of the resamples, (B, P), from `resampled`. proportion: whether the measures are in [0, 1];
+    if so, the interval is limited to [−1, 1].
     """
     ones, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
     first, second = float(a(ones)[0]), float(b(ones)[0])

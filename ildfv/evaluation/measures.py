@@ -19,7 +19,7 @@ from ildfv.evaluation.metrics import harmonic_mean, ratio
 
 
 class Measure(Protocol):
-    """A number as a function of patient weights: (B, P) in, (B,) out, NaN if undefined."""
+    """A measure as a function of patient weights: it converts weights (B, P) to values (B,), NaN if undefined."""
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The measure for each row of weights."""
@@ -145,7 +145,7 @@ class Auc:
 
     @property
     def patients(self) -> int:
-        """The number of patients with positive slices in pairs, or of those with negative ones if that is smaller."""
+        """The number of patients whose positive slices are in pairs, or whose negative slices are, if it is smaller."""
         return int(min((self.paired.sum(1) > 0).sum(), (self.paired.sum(0) > 0).sum()))
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
         |S| > 0, |T| = 0   accuracy, recall and F are 0, precision is undefined
     With empty="skip", undefined ratios are NaN, like scikit-learn's zero_division=nan. With empty="agree", all four are
     1 on a healthy slice predicted healthy, and other undefined ratios are NaN.
+
+    InputError: another value of `empty`, or shapes that are not equal and two-dimensional.
     """
     check(empty in ("skip", "agree"), f'empty must be "skip" or "agree", got {empty!r}')
     s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
@@ -112,7 +114,8 @@ def brier(truth: np.ndarray, probability: np.ndarray) -> float:
 def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> dict[str, list]:
     """The calibration curve in bins of equal width, without empty bins.
 
-    predicted: mean probability of each bin. observed: fraction of positives. n: number of slices.
+    truth, probability: (N,). The result has lists with one value per bin. predicted: mean probability. observed:
+    fraction of positives. n: number of slices.
     """
     truth, probability = np.asarray(truth) > 0, np.asarray(probability, dtype=float)
     edges = np.linspace(0, 1, bins + 1)
@@ -125,7 +128,7 @@ def calibration_curve(truth: np.ndarray, probability: np.ndarray, *, bins: int =
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator as float64; NaN where the denominator is 0."""
+    """numerator / denominator, float64 of their shape; NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 

@@ -172,8 +172,8 @@ def undecided(document: Results) -> list[str]:
 def spread(documents: Sequence[Results]) -> Spread:
     """Mean and standard deviation over folds of every measure of one system. documents: from `evaluate`, one per fold.
 
-    A fold on which a measure is undefined does not count in the n of that measure. The standard deviation has n − 1 in
-    its denominator and is None for n < 2.
+    n is the number of folds on which the measure is defined. The standard deviation has n − 1 in its denominator and is
+    None for n < 2. InputError: there are no documents, or they are of several systems.
     """
     check(len(documents) > 0, "documents must contain at least one fold, got none")
     systems = sorted({d.system for d in documents})

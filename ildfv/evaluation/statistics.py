@@ -26,7 +26,8 @@ def statistics(
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
      "co_occurrence": (C, C) numbers of slices with both patterns; the diagonal has the numbers of Table 1}
-    A patient is healthy if none of the patient's slices shows a pattern.
+    A patient is healthy if none of the patient's slices shows a pattern. InputError: `presence` has another shape or
+    other values.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))

@@ -105,7 +105,10 @@ def _digests(names: np.ndarray, number: np.ndarray, content: np.ndarray | None) 
 
 
 def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Sequence[str] | np.ndarray) -> None:
-    """Raises InputError if a scan belongs to two patients, because it could be in training and test data."""
+    """Raises InputError if a scan belongs to two patients, because it could be in training and test data.
+
+    patients, series: patient and scan of each slice, (N,).
+    """
     owner: dict[str, str] = {}
     for scan, patient in sorted(set(zip(map(str, series), map(str, patients), strict=True))):
         check(

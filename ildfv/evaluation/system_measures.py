@@ -57,10 +57,10 @@ def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
 
 
 def supported(labels: Sequence[str], measures: dict[str, Measure]) -> list[str]:
-    """The patterns whose AUC depends on enough patients for an interval. They are equal for systems on equal slices.
+    """The patterns whose AUC depends on enough patients for an interval.
 
-    The mean AUC of all patterns has no interval if one of them lacks it. The mean of these patterns is another
-    quantity, which can be compared with intervals. It depends on labels only, never on scores.
+    The mean AUC over all patterns has no interval if the AUC of any pattern has none; the mean over the returned
+    patterns has one. The patterns depend only on the labels, so they are the same for all systems on the same slices.
     """
     return [p for p in labels if measures[f"{p}/auc"].patients >= MIN_PATIENTS]
 

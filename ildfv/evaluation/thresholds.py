@@ -37,7 +37,10 @@ class Decisions:
 
     @classmethod
     def fit(cls, truth: np.ndarray, scores: np.ndarray) -> Decisions:
-        """Decisions fitted on validation slices. truth (N, C): 1, 0 or −1 (unknown). scores (N, C)."""
+        """Decisions fitted on validation slices. truth (N, C): 1, 0 or −1 (unknown). scores (N, C).
+
+        InputError: the shapes are not equal and two-dimensional.
+        """
         truth, scores = np.asarray(truth), np.asarray(scores, dtype=float)
         check(
             truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
@@ -65,9 +68,9 @@ class Decisions:
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
-    """The threshold with the largest F, or the highest of several such thresholds; None without a positive.
+    """The threshold with the largest F, or the highest of several such thresholds; None without positives.
 
-    It is the midpoint between two neighbouring scores, or the lowest score.
+    It is the midpoint between two neighbouring scores, or the lowest score. truth: 0/1 or bool, (N,). scores: (N,).
     """
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
     n_positive = int(truth.sum())
@@ -87,6 +90,8 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float | None:
 
 def fit_sigmoid(truth: np.ndarray, scores: np.ndarray, *, max_iter: int = 100) -> Sigmoid | None:
     """Platt's logistic calibration of scores to probabilities; None if only one class is present.
+
+    truth: 0/1 or bool, (N,). scores: (N,). max_iter: maximum number of Newton steps.
 
     The targets are (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2) instead of 1 and 0 (Platt 1999), so that the fit exists even if the
     classes are separable. The fit uses Newton's method with step halving (Lin, Lin, Weng 2007) in float64.

@@ -33,14 +33,20 @@ def baselines(context: Context, threshold: int = T4000) -> list[Baseline]:
 
 
 def pairs(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> list[tuple[System, System]]:
-    """The pairs (system, baseline) to compare: each system with every baseline that is the best in some column."""
+    """The pairs (system, baseline) to compare: each system with every baseline that is the best in some column.
+
+    rivals: the baselines.
+    """
     best = best_baselines([documents(context, rival)["pooled"] for rival in rivals])
     chosen = [rival for rival in rivals if rival.label in best.values()]
     return [(system, rival) for system in systems for rival in chosen]
 
 
 def against(context: Context, systems: Sequence[System], rivals: Sequence[System]) -> Table:
-    """The table of differences in AUC. Each cell states whether the system beats the best baseline of its column."""
+    """The table of differences in AUC. Each cell states whether the system beats the best baseline of its column.
+
+    rivals: the baselines.
+    """
     results = [documents(context, system)["pooled"] for system in (*systems, *rivals)]
     comparisons = [compare(context, a, b) for a, b in pairs(context, systems, rivals)]
     by_cell = {(verdict.system, verdict.measure): verdict for verdict in verdicts(results, comparisons)}

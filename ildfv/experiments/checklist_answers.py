@@ -72,7 +72,7 @@ def answers(context: Context) -> dict[str, str]:
         "missing": f"slices without labels ({int((~labelled).sum())}) are used neither for training nor for testing"
         if not labelled.all()
         else "none: every slice has labels",
-        "outcome": "a pattern is present on a slice if it covers at least T pixels of the label map on the original "
+        "outcome": "a pattern is present on a slice if it covers at least T pixels of the label map on the scan's own "
         f"grid; T = {base.threshold} unless a table states another T"
         + ("; the label maps are from the phantom generator" if phantom else ""),
         "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; folds held "

@@ -21,9 +21,10 @@ RIGHT, WRONG = 4, 2
 RULE = (
     f"Fig. 6: {RIGHT} slices with at least two patterns on which the first system predicts exactly these patterns, and "
     f"{WRONG} slices with at least two present or predicted patterns on which its prediction is wrong. The first "
-    "system is the one of Fig. 5 that predicts the patterns of most such slices exactly, and of equal ones that with "
-    "the highest mean AUC; it is chosen on the slices that are shown, so the figure does not measure accuracy. The "
-    "slices are drawn at random with a fixed seed from all held-out folds, from different patients if possible."
+    "system is the system of Fig. 5 that predicts the patterns of the most such slices exactly or, if several systems "
+    "are equal, the one with the highest mean AUC. It is chosen on the slices that are shown, so the figure does not "
+    "measure accuracy. The slices are drawn at random with a fixed seed from all held-out folds, from different "
+    "patients if possible."
 )
 
 
@@ -52,7 +53,7 @@ def right_with_several(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, seed: int) -> tuple[list[int], list[int]]:
-    """(rows of correctly, rows of incorrectly predicted slices), chosen by RULE; fewer if there are not enough.
+    """(rows of the correctly predicted slices, rows of the others), chosen by RULE; fewer if there are not enough.
 
     truth, predicted: bool (N, 4).
     """

@@ -143,7 +143,7 @@ def curves(results: Sequence[Results], mark: str) -> Figure:
 
 
 def _boxes(boxes: Sequence[str], branch: Sequence[str], layer: str) -> Markup:
-    """Two rows of boxes joined by arrows. The second row starts at the box of `layer` in the first row."""
+    """Two rows of boxes joined by arrows. An arrow leads from the box of `layer` to the first box of the second row."""
     width, height, gap = 92, 44, 16
     start = next(i for i, text in enumerate(boxes) if text.partition("|")[0] == layer)
     first = max(0, min(start, len(boxes) - len(branch)))

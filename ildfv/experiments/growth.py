@@ -1,4 +1,4 @@
-"""CNN and Fisher vectors on growing numbers of patients: are Fisher vectors still better if there are more data?
+"""CNN and Fisher vectors on growing numbers of patients, to test whether Fisher vectors stay better with more data.
 
 In the paper, Fisher vectors of conv1 are better than the CNN on 18k slices and worse on 240k slices, where they use a
 random third of all descriptors. In this experiment both systems are fitted on growing numbers of patients, with all

@@ -47,7 +47,7 @@ def run(context: Context) -> Findings:
     notes = [] if find_spec("captum") else [NO_CAPTUM]
     for fold in context.held_out():
         split = context.split(fold)
-        training, tested = some(context, split.fit, fold), shown(context, split.test)
+        training, tested = slices_for_thresholds(context, split.fit, fold), with_pattern(context, split.test)
         if not (len(training) and len(tested)):
             notes.append(f"Fold {fold} is omitted, because no fit slice or no test slice shows a pattern.")
             continue
@@ -79,14 +79,14 @@ def maps_of(context: Context, vectors: Sequence[Encoded], fold: int) -> dict[str
     return systems | {f"control: {name}": control for name, control in CONTROLS.items()}
 
 
-def shown(context: Context, indices: np.ndarray) -> np.ndarray:
+def with_pattern(context: Context, indices: np.ndarray) -> np.ndarray:
     """The slices among `indices` whose label map shows any pattern."""
     return indices[(context.slices.counts[indices] > 0).any(axis=1)]
 
 
-def some(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
+def slices_for_thresholds(context: Context, indices: np.ndarray, fold: int) -> np.ndarray:
     """At most `TRAINING` of the slices `indices` that show a pattern, drawn with the workspace's seed."""
-    found = shown(context, indices)
+    found = with_pattern(context, indices)
     drawn = np.random.default_rng([context.workspace.settings.seed, fold]).permutation(found)
     return np.sort(drawn[:TRAINING])
 

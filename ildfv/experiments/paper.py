@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 NAME = "the paper"  # the source of a table row with the paper's numbers
-T6000, T4000 = THRESHOLDS = (6000, 4000)  # the two values of T in the paper, pixels on the original grid
+T6000, T4000 = THRESHOLDS = (6000, 4000)  # the two values of T in the paper, pixels of the scan's own grid
 
 
 @dataclass(frozen=True)

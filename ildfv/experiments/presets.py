@@ -37,7 +37,7 @@ class Preset:
     components: int = 32
     sweep_components: tuple[int, ...] = (8, 16, 32, 64, 128, 256)
     words: int = 512  # number of visual words of the bag of visual words
-    passes: int = 10
+    passes: int = 10  # passes of EM
     dimensions: int = 512
     sweep_dimensions: tuple[int, ...] = (64, 128, 256, 512, 1024)
     ridge: str = "auto"  # penalty of the linear regression: a number, or "auto" to choose it on validation patients

@@ -120,7 +120,7 @@ class Encoded:
             **given,
             "ridge": self.ridge,
             "threshold": self.network.threshold,
-            "fitted_on": "fit patients",  # excludes encodings of earlier versions, which also used validation patients
+            "fitted_on": "fit patients",  # earlier versions also fitted on validation patients; their key must differ
         }
 
     @property

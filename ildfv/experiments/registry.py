@@ -33,7 +33,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """The experiments of these names; "all" selects all experiments."""
+    """The experiments of these names; "all" selects all experiments. InputError: a name is unknown."""
     known = experiments()
     for name in names:
         if name not in (*known, "all"):

@@ -145,7 +145,7 @@ def describe(context: Context, experiment: Experiment, found: Findings) -> Exper
 
 
 def _seeds_note(preset: Preset, found: Findings) -> list[str]:
-    """A note on what the intervals of the comparisons cover; [] if there are no comparisons."""
+    """A note that states which variation the intervals of the comparisons include; [] without comparisons."""
     if not found.compared:
         return []
     if preset.seeds == 1:

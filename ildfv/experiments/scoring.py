@@ -35,7 +35,8 @@ class Scores(NamedTuple):
 def scores(context: Context, system: System, fold: int) -> Scores:
     """The system's scores with the fold held out. They are computed once and stored in scores/.
 
-    Weights that are no longer needed are then removed, unless the preset keeps all networks.
+    Weights that are no longer needed are then removed, unless the preset keeps all networks. InputError: the folder
+    contains the scores of another system or fold.
     """
     folder, info = context.place("scores", system, fold), {"inputs": system.inputs, "fold": fold}
     if has_model(folder):

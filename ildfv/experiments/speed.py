@@ -85,7 +85,7 @@ def run(context: Context) -> Findings:
 
 
 def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cell]:
-    """The cells of Table 9, computed from the seconds of each slice."""
+    """The cells of Table 9. patches, whole: seconds of each slice with the patch baseline and with the CNN, (n,)."""
     values = {
         "patches, min": patches.min(),
         "patches, max": patches.max(),
@@ -96,7 +96,7 @@ def table_9(patches: np.ndarray, whole: np.ndarray) -> dict[tuple[str, str], Cel
 
 
 def throughput(context: Context, network: Network, indices: np.ndarray) -> Table:
-    """A table of the minutes for the paper's number of test slices, extrapolated from held-out slices."""
+    """A table of the minutes for the paper's number of test slices, extrapolated from the held-out slices `indices`."""
     from ildfv.train.trainer import predict
 
     some = indices[:BATCHED]
@@ -117,7 +117,10 @@ def throughput(context: Context, network: Network, indices: np.ndarray) -> Table
 
 
 def each(context: Context, timed: Mapping[str, np.ndarray]) -> Table:
-    """A table of the median, minimum and maximum time of each step, in milliseconds per slice."""
+    """A table of the median, minimum and maximum time of each step, in milliseconds per slice.
+
+    timed: by name of the step, the seconds of each slice, (n,).
+    """
     rows: list[list[Cell]] = [
         [label, OURS, context.slices.data, *(round(1000 * float(f(found)), 2) for f in (np.median, np.min, np.max))]
         for label, found in timed.items()

@@ -8,6 +8,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
+from ildfv.kernels.checks import OUT_OF_RANGE
 from ildfv.kernels.cuda.interop import on_gpu
 from ildfv.kernels.reference import Moments
 
@@ -117,7 +118,7 @@ def _library(a: Any) -> str:
 def _check_range(log_likelihood: np.ndarray) -> None:
     """InputError if values are so far from every mean that their squares overflow float64."""
     in_range = log_likelihood.dtype != np.float64 or bool(np.isfinite(log_likelihood).all())
-    check(in_range, "maps must be within 1e154 standard deviations of the mixture")
+    check(in_range, OUT_OF_RANGE)
 
 
 def _from_torch(a: Any) -> Any:

@@ -31,8 +31,8 @@ def moments(int64_t[:, ::1] maps, int element, const double[::1] weights, const 
             *, bint in_double, int64_t by_map, double threshold, bint pooled, int threads, str isa=""):
     """Writes the moments to the given addresses. Returns the index of the first map that is not finite, or −1.
 
-    `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0). by_map: number of
-    values from the s1 of a map to that of the next, and from its s2 to the next.
+    `maps` has rows (address, n, row stride, dimension stride, address of n weights in double or 0). by_map: stride of
+    s1 and s2 from one map to the next, in values.
     """
     cdef vector[Map] all_maps = _maps(maps)
     cdef Mixture mixture
@@ -80,7 +80,7 @@ ctypedef fused Real:
 def fisher_vectors(Real[:, ::1] rows, const Real[:, ::1] s0, const double[::1] counts, const double[::1] roots,
                    const double[::1] weights, *, int64_t d, bint improved, bint by_component, bint weight_part,
                    double least_norm, int threads):
-    """Turns rows that start with the s1 (k, d) and s2 (k, d) of a map into Fisher vectors, in place."""
+    """Converts rows that start with the s1 (k, d) and s2 (k, d) of a map to Fisher vectors, in place."""
     cdef FisherLayout layout = FisherLayout(s0.shape[1], d, improved, by_component, weight_part, least_norm)
     with nogil:
         c_fisher_vectors(&rows[0, 0], &s0[0, 0], &counts[0], &roots[0], &weights[0], rows.shape[0], layout,
@@ -119,7 +119,7 @@ def window_slice(const Hounsfield[:, ::1] hu, const float[:, ::1] levels, const 
 
 def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, double least_area, double least_mean,
                  bint at_border, unsigned char[:, ::1] mask):
-    """Writes the lung to `mask`, or with `at_border` lung-like regions at the border. Returns the number of pixels."""
+    """Writes the lung or, if `at_border`, lung-like regions at the border, and returns their number of pixels."""
     cdef LungRule rule = LungRule(below, pixel_area, least_area, least_mean)
     cdef int64_t pixels
     with nogil:
@@ -128,7 +128,7 @@ def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, doubl
 
 
 def count_values(const Integers[::1] values, int64_t least, int64_t[::1] counts, const unsigned char[::1] mask=None):
-    """Adds 1 to counts[value − least] for each value (where the mask is 1). All values must be within the counts."""
+    """Adds 1 to counts[value − least] for each value, or only where `mask` is 1. All indices must be valid."""
     cdef const unsigned char* where = NULL
     if mask is not None:
         where = &mask[0]
@@ -161,7 +161,7 @@ def smooth_lines(const Reals[:, ::1] image, const double[::1] half, int axis, Re
 
 def spline_plane(const float[:, ::1] knots, const int64_t[:, ::1] row_index, const float[:, ::1] row_weights,
                  const int64_t[:, ::1] column_index, const float[:, ::1] column_weights, float[:, ::1] out):
-    """Writes weighted sums of 4 × 4 knots; all indices must be inside."""
+    """Writes weighted sums of 4 × 4 knots. All indices must be valid."""
     with nogil:
         c_spline_plane(&knots[0, 0], knots.shape[1], &row_index[0, 0], &row_weights[0, 0], out.shape[0],
                        &column_index[0, 0], &column_weights[0, 0], out.shape[1], &out[0, 0])
@@ -219,7 +219,7 @@ def normalise(const FloatOrBits[:, ::1] x, float alpha, float kappa, int64_t rea
 
 def normalise_gradient(const FloatOrBits[:, ::1] x, const FloatOrBits[:, ::1] gradient, float alpha, float kappa,
                        int64_t reach, int threads, FloatOrBits[:, ::1] out):
-    """Writes the gradient with respect to x, given that with respect to the normalised rows."""
+    """Writes the gradient with respect to x, from the gradient with respect to the normalised rows."""
     cdef Response response = Response(alpha, kappa, reach)
     with nogil:
         c_normalise_gradient(&x[0, 0], &gradient[0, 0], x.shape[0], x.shape[1], response, threads, &out[0, 0])

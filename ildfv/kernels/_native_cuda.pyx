@@ -46,7 +46,7 @@ cdef int _checked(int device, int found) except -1:
 
 def launch(int device, str kernel, unsigned grid_x, unsigned grid_y, unsigned threads, size_t shared_bytes,
            uintptr_t stream, tuple arguments):
-    """Queue a kernel of csrc/cuda on the caller's stream.
+    """Queues a kernel of csrc/cuda on the caller's stream.
 
     arguments: floats, integers (including device addresses), and device arrays of any library that supports DLPack or
     `__cuda_array_interface__`. If the launch fails, a RuntimeError names the kernel, the device and CUDA's error.

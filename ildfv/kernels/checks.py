@@ -6,6 +6,10 @@ import numpy as np
 
 from ildfv.errors import InputError, check, check_number
 
+# For values whose squared distances overflow float64.
+OUT_OF_RANGE = (
+    "values of maps must be within 1e154 standard deviations of a mean of the mixture: rescale the descriptors"
+)
 WEIGHT_SUM_TOLERANCE = 1e-4  # far above the rounding of thousands of float32 weights
 
 
@@ -46,7 +50,10 @@ def check_dimensions(d: int, expected: int) -> None:
 
 
 def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
-    """Weights of descriptors, float64 (n_i,) per map, finite and ≥ 0. counts: the number of descriptors of each map."""
+    """Weights of descriptors, float64 (n_i,) per map; InputError unless all are finite and ≥ 0.
+
+    counts: the number of descriptors of each map.
+    """
     check(len(weights) == len(counts), f"weights must have one entry per map ({len(counts)}), got {len(weights)}")
     checked = []
     for i, n in enumerate(counts):
@@ -61,7 +68,10 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
 
 
 def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps."""
+    """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps.
+
+    b: number of maps. shape: (k, d). InputError: other shapes, or values that are not finite.
+    """
     checked = []
     for name, a in (("first", first), ("second", second)):
         a = _float64(a, name)

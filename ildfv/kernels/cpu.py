@@ -22,7 +22,10 @@ _isa = os.environ.get("ILDFV_ISA", "")
 
 
 def set_num_threads(n: int | None) -> None:
-    """Sets the number of threads; None: OMP_NUM_THREADS if set, else one per available core."""
+    """Sets the number of threads; None: OMP_NUM_THREADS if set, otherwise one per available core.
+
+    InputError: `n` is neither None nor a positive integer.
+    """
     global _threads
     _threads = None if n is None else check_integer(n, "n", 1)
 
@@ -98,7 +101,7 @@ def fisher_vectors(
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, and log likelihoods (b,), of b maps.
 
     Arguments, dtypes and errors are those of `moments`. The moments are computed in the memory of the result, so that
-    only k + 1 further numbers per map are allocated. The bits of a vector do not depend on the other maps.
+    only k + 1 further numbers per map are allocated. A vector is bitwise identical in any batch of maps.
     """
     mixture = check_mixture(weights, means, variances)
     weights, (k, d) = mixture[0], mixture[1].shape
@@ -121,7 +124,7 @@ def fisher_vectors(
 
 
 def _write_moments(given: Maps, mixture: tuple, addresses: tuple, *, threshold: float, **options) -> None:
-    """Write the moments to the addresses of s0, s1, s2 and log likelihood; InputError if a map is not finite."""
+    """Writes the moments to the addresses of s0, s1, s2 and log likelihood; InputError if a map is not finite."""
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     if len(given.table) == 0:

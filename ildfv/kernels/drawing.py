@@ -1,4 +1,4 @@
-"""C++ loops for drawing phantoms, with the bits of the NumPy and SciPy functions that they replace."""
+"""C++ loops for drawing phantoms. Results have the same bits as those of the NumPy or SciPy functions they replace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Taps:
 def spline_plane(knots: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
     """Sums of four knots along x, then of four such sums along y, in ascending order, float32 (rows, columns).
 
-    knots: (any number, any number). All indices of the taps must be inside.
+    knots: (any number, any number). All indices of `rows` and `columns` must be valid.
     """
     out = np.empty((rows.index.shape[1], columns.index.shape[1]), np.float32)
     if out.size:
@@ -80,7 +80,7 @@ def distance_to_outside(inside: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Layers:
-    """What `draw_layers` draws over the soft tissue: HU and thicknesses in mm. pixel: mm at full resolution."""
+    """HU and thicknesses in mm of the layers that `draw_layers` draws over soft tissue. pixel: mm, full resolution."""
 
     pixel: float
     cortex: float

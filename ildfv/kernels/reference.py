@@ -79,7 +79,8 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
 def contributions(maps, weights, means, variances, first, second, *, threshold=1e-6, descriptor_weights=None):
     """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n, C) for each map.
 
-    first, second: (C, k, d), or (b, C, k, d). The sum over a map's descriptors is Σ first · s1 + second · (s2 − s0).
+    first, second: (C, k, d) for all maps, or (b, C, k, d). The sum of the contributions over a map's descriptors is
+    Σ first · s1 + second · (s2 − s0).
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     results = []
@@ -130,7 +131,8 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
 def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
     """Maximum-likelihood masses (k,), means (k, d) and variances (k, d) from the sums at the given parameters.
 
-    inertia: the given parameters count as this many additional descriptors. Sums are divided by at least MIN_MASS.
+    inertia: the given parameters have the weight of this number of additional descriptors. Sums are divided by at least
+    MIN_MASS.
     """
     masses = s0 + inertia * weights
     divisor = np.maximum(masses, MIN_MASS)[:, None]

@@ -1,4 +1,4 @@
-"""Local response normalisation of activation maps on the CPU: each function reads its input and writes its result once.
+"""Local response normalisation of activation maps on the CPU, in a single pass without temporary arrays.
 
 x and gradients are (locations, channels), float32 or, as uint16, the bits of bfloat16. Sums are over the channels that
 are at most `reach` away.
@@ -23,7 +23,7 @@ def normalise(x: np.ndarray, *, alpha: float, kappa: float, reach: int, threads:
 def normalise_gradient(
     x: np.ndarray, gradient: np.ndarray, *, alpha: float, kappa: float, reach: int, threads: int
 ) -> np.ndarray:
-    """The gradient with respect to x, given that with respect to `normalise(x)`, of the dtype of x."""
+    """The gradient with respect to x, of the dtype of x. gradient: the gradient with respect to `normalise(x)`."""
     x, gradient = np.ascontiguousarray(x), np.ascontiguousarray(gradient)
     out = np.empty_like(x)
     if x.size:

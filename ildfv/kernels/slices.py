@@ -44,9 +44,10 @@ def lung_regions(
 
 
 def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """How often each integer in [least, most] occurs in `values`, int64. With a mask, only values inside it count.
+    """How often each integer in [least, most] occurs in `values`, int64 (most − least + 1,).
 
-    values: uint8, uint16 or int16, all of them in [least, most].
+    values: uint8, uint16 or int16 of any shape, all of them in [least, most]. mask: bool of the same shape; if given,
+    only values where it is True are counted.
     """
     counts = np.zeros(most - least + 1, np.int64)
     if values.size:
@@ -56,7 +57,7 @@ def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None
 
 
 def look_up(table: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """table[values], uint8, for a table with an entry for every value. values: uint8 or uint16."""
+    """table[values], uint8 of the shape of `values`. table: has an entry for every value. values: uint8 or uint16."""
     out = np.empty(values.shape, np.uint8)
     if values.size:
         flat = np.ascontiguousarray(values).reshape(-1)
@@ -65,7 +66,10 @@ def look_up(table: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def translated(table: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """table[values], uint8, and how often each result occurs, int64 (256,). values: uint8 or uint16."""
+    """table[values], uint8 of the shape of `values`, and how often each result occurs, int64 (256,).
+
+    table: uint8, with an entry for every value. values: uint8 or uint16.
+    """
     out, counts = np.empty(values.shape, np.uint8), np.zeros(256, np.int64)
     if values.size:
         _native.translate(table, np.ascontiguousarray(values).reshape(-1), out.reshape(-1), counts)

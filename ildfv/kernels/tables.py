@@ -15,10 +15,10 @@ BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 class Maps:
     """Checked maps (n_i, d), as the native kernels read them.
 
-    table: a row for each map that is computed, as `_table` returns it; maps whose weights are all 0 are not computed.
-    counted: indices of these maps. counts: number of their descriptors, or the sum of their weights. number, sizes:
-    number of all maps, and of their descriptors. omega: the weights of all maps, or None. held: the owners of the
-    memory.
+    Maps whose weights are all 0 are not computed. table: a row for each computed map, as `_table` returns it. counted:
+    indices of the computed maps. counts: for each of them, the number of its descriptors, or the sum of their weights.
+    number: number of all maps. sizes: number of descriptors of each map. omega: the weights of all maps, or None. held:
+    the owners of the memory.
     """
 
     def __init__(self, maps, d: int, descriptor_weights) -> None:

@@ -85,7 +85,7 @@ def _protocol(parts: SplitResult) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
+    """Whether a host name denotes this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -20,7 +20,7 @@ class Destination(Protocol):
 
 
 class ObjectDelivery:
-    """Writes the objects of each scan into a separate folder, and stores them if there is a destination.
+    """Writes the DICOM objects of each scan to a separate folder, and stores them on the destination if there is one.
 
     delivered: for each scan, its pseudonym ("scan") and the numbers of objects written ("objects") and stored
     ("stored").
@@ -31,7 +31,7 @@ class ObjectDelivery:
         self.delivered: list[dict] = []
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Stores the objects that an earlier run has written; returns False if there are none.
+        """Stores the objects of the scan that an earlier run has written; returns False if there are none.
 
         InputError: the scan is not DICOM.
         """

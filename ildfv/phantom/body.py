@@ -40,7 +40,10 @@ def body(chest: Chest, at: Section) -> np.ndarray:
 
 
 def soft_tissue(chest: Chest, at: Section, fat: np.ndarray) -> np.ndarray:
-    """HU of fat, muscle and organs. fat: signed distance to the inside of the subcutaneous fat."""
+    """HU of fat, muscle and organs, (rows, columns).
+
+    fat: signed distance to the inner surface of the subcutaneous fat, mm, of the same shape.
+    """
     pixel = at.grid.pixel
     marbling = chest.marbling(at.grid.part(np.s_[at.rows, :]), at.z)
     hu = np.full(at.x.shape, FAT, np.float32) + 8 * marbling
@@ -57,7 +60,7 @@ def soft_tissue(chest: Chest, at: Section, fat: np.ndarray) -> np.ndarray:
 
 
 def skin_and_fat(chest: Chest, at: Section) -> tuple[np.ndarray, np.ndarray]:
-    """Signed distances to the skin and to the inside of the subcutaneous fat, mm."""
+    """Signed distances to the skin and to the inner surface of the subcutaneous fat, mm, (rows, columns) each."""
     fat = chest.patient.fat
     lateral = np.abs(at.x) / chest.patient.half_width
     breast = chest.breast(at.z) * np.exp(-(((np.abs(at.x) - 70) / 45) ** 2)) * (at.y < 0)
@@ -67,7 +70,7 @@ def skin_and_fat(chest: Chest, at: Section) -> tuple[np.ndarray, np.ndarray]:
 
 
 def organs(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
-    """Soft tissue inside the cage in drawing order: a box that contains it, the signed distance in the box, HU."""
+    """The organs inside the rib cage in drawing order: a box that contains it, signed distance in the box (mm), HU."""
     p, z, u, spine = chest.patient, at.z, at.z / chest.patient.height, chest.spine_y
 
     def disc(x: float, y: float, radius: float, origin: float = 0.0) -> tuple[Box, np.ndarray]:
@@ -109,7 +112,7 @@ def organs(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]
 
 
 def with_table(chest: Chest, hu: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """`hu` with the table behind the body, modified. skin: signed distance to the skin, mm, shaped like `hu`."""
+    """`hu` (size, size) with the table behind the body, modified in place. skin: signed distance to the skin, mm."""
     p = chest.patient
     grid = p.grid
     curve = (grid.x / 42) ** 2 * 0.9

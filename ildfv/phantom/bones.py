@@ -10,7 +10,7 @@ from ildfv.phantom.section import Section
 from ildfv.phantom.shapes import ellipse, superellipse
 
 MARROW, CARTILAGE, DISC = 190.0, 105.0, 85.0  # HU
-ELSEWHERE = 9.0  # mm; the distance of a bone where its formula does not apply
+ELSEWHERE = 9.0  # mm; used as the distance to a bone where its formula does not apply
 # Each bone is drawn in a box with a margin of at least this many mm. Distances outside the box are not needed, because
 # the surface affects only pixels within 2 mm.
 BEYOND = 15.0
@@ -66,7 +66,10 @@ def each(chest: Chest, at: Section) -> Iterator[tuple[Box, np.ndarray, float]]:
 
 
 def arch(x: np.ndarray, y: np.ndarray, disc: bool) -> np.ndarray:
-    """Signed distance to the posterior part of a vertebra; y from the centre of the vertebra."""
+    """Signed distance to the posterior part of a vertebra, mm, in the shape of x and y.
+
+    x, y: mm from the centre of the vertebra. disc: whether the plane intersects an intervertebral disc.
+    """
     ring = np.minimum(np.abs(np.hypot(x, y - 19) - 11.5) - 3, ellipse(x, y - 38, 3.4, 14))
     if disc:
         return ring

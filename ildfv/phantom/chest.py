@@ -18,7 +18,7 @@ SHIFT = (6.0, 6.0, 0.0, 0.0, 4.0, 10.0, 15.0, 18.0, 18.0)
 CAGE = (0.96, 0.98, 1.00, 0.99, 0.95, 0.84, 0.74, 0.66, 0.60)  # half-width of the whole cage
 SHOULDER = (0.0, 0.0, 0.0, 0.0, 2.0, 14.0, 30.0, 42.0, 52.0)  # width added by the shoulder girdle, mm
 
-FAR = 99.0  # mm; stands for the distance from a structure where only the space near it is drawn
+FAR = 99.0  # mm; used as the distance from a structure that is far away, where the exact distance is not needed
 
 
 class Chest:
@@ -34,11 +34,12 @@ class Chest:
         self.tilt = rng.uniform(0.35, 0.55)  # slope of the ribs, which descend from back to front
 
     def along(self, z: float, values) -> float:
-        """The value at height z mm of a quantity with `values` at the relative heights `U`."""
+        """The quantity with the given `values` at the relative heights `U`, interpolated at height z mm."""
         return float(np.interp(z / self.patient.height, U, values))
 
     @property
     def spine_y(self) -> float:
+        """The y coordinate of the spine, mm."""
         return 0.60 * self.patient.half_depth
 
     def skin_axes(self, z: float) -> tuple[float, float]:
@@ -66,7 +67,7 @@ class Chest:
         return self.lung_in(self.section(grid, z))
 
     def lung_in(self, at: Section) -> np.ndarray:
-        """Like `lung`, for the plane of a section."""
+        """Like `lung`, for the plane of a section, (size, size)."""
         lung = np.full((at.grid.size, at.grid.size), FAR)
         inside_cage = at.cage < 2 * at.grid.pixel
         if inside_cage.any():
@@ -75,7 +76,10 @@ class Chest:
         return lung
 
     def inside(self, x: np.ndarray, y: np.ndarray, z: float, cage: np.ndarray) -> np.ndarray:
-        """Signed distance to the surface of the lungs at the deformed coordinates x and y, negative inside."""
+        """Signed distance to the surface of the lungs at x and y, mm, in their shape; negative inside.
+
+        x, y: deformed coordinates, mm (`Section`). cage: signed distance to the rib cage there.
+        """
         p, u = self.patient, z / self.patient.height
         half = superellipse(
             # The shear 0.10·y extends the anterior lung to the sternum.
@@ -92,13 +96,13 @@ class Chest:
         return smooth_max(middle, self.diaphragm(x, y) - z, 9)
 
     def cage(self, x, y, z: float) -> np.ndarray:
-        """Signed distance to the inside of the whole rib cage."""
+        """Signed distance to the inner surface of the whole rib cage at x and y, mm, negative inside."""
         p = self.patient
         depth = 1.04 * max(self.along(z, DEPTH), 0.62) * p.half_depth
         return superellipse(x, y - self.along(z, SHIFT), self.along(z, CAGE) * p.half_width, depth, 2.3)
 
     def mediastinum(self, x, y, z: float) -> np.ndarray:
-        """Signed distance to heart, great vessels and spine together, negative inside."""
+        """Signed distance to the union of heart, great vessels and spine at x and y, mm, negative inside."""
         p, u = self.patient, z / self.patient.height
         width = np.interp(u, (0, 0.3, 0.5, 0.62, 0.8, 1), (24, 25, 27, 31, 29, 34))
         parts = [ellipse(x - 2, y - 2, width * p.heart, 0.74 * p.half_depth)]
@@ -118,7 +122,7 @@ class Chest:
         return union
 
     def diaphragm(self, x, y) -> np.ndarray:
-        """Height of the diaphragm above the lowest recess, mm: two domes, steep posteriorly and laterally."""
+        """Height of the diaphragm above the lowest recess at x and y, mm: domes, steep posteriorly and laterally."""
         p = self.patient
 
         def dome(side: int, top: float) -> np.ndarray:
@@ -128,7 +132,10 @@ class Chest:
         return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
-        """Depth below the costal and diaphragmatic pleura, mm; the mediastinal surface does not count as pleura."""
+        """Depth below the costal and diaphragmatic pleura, mm, 0 outside the lung, (size, size) float32.
+
+        The mediastinal surface does not count as pleura. lung: from `lung`.
+        """
         inside = lung < 0
         depth = np.zeros(lung.shape, np.float32)
         if inside.any():

@@ -49,7 +49,10 @@ def origin(patient: Patient) -> tuple[float, float, float]:
 
 
 def dataset(patient: Patient, hu: np.ndarray, index: int, slices: int) -> FileDataset:
-    """The slice as a pydicom dataset with its file meta information. index: 0 for the slice at the lung base."""
+    """The slice as a pydicom dataset with its file meta information.
+
+    hu: int16 (512, 512). index: 0 for the slice at the lung base. slices: number of slices of the scan.
+    """
     height, spacing = heights(patient, slices)
     x, y, z = origin(patient)
     signed, bits, intercept = STORAGE[int(patient.rng("storage").integers(len(STORAGE)))]

@@ -15,7 +15,7 @@ WHOLE = np.s_[:, :]  # all rows and columns
 
 
 def stream(seed: int, patient: int, *purpose) -> np.random.Generator:
-    """A separate generator for each purpose, so that a new draw for one purpose does not change the other draws."""
+    """The random generator of a patient for one purpose. Draws for one purpose do not change those for another."""
     return np.random.default_rng([seed, patient, *(crc32(str(p).encode()) for p in purpose)])
 
 
@@ -65,7 +65,7 @@ class Part:
 
 
 def taps(coordinates, low: float, scale: float, count: int) -> Taps:
-    """The knots with cubic B-spline weights around the coordinates in mm, one or (n,)."""
+    """The knots around each coordinate, and their cubic B-spline weights. coordinates: mm, a number or (n,)."""
     position = (np.asarray(coordinates, np.float64) - low) / scale
     first = np.floor(position)
     f = position - first

@@ -24,7 +24,7 @@ HOLES = (0.65, 0.95)  # share of an emphysema region that the holes fill
 
 @dataclass(frozen=True)
 class Protocol:
-    """How one scanner acquires and reconstructs a chest. The manufacturers are invented."""
+    """The acquisition and reconstruction of a chest by one scanner. The manufacturers are invented."""
 
     manufacturer: str
     model: str

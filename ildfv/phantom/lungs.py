@@ -37,7 +37,11 @@ class Lungs:
         self.airspaces = airspaces(self.patient, self.trees)
 
     def hu(self, codes: np.ndarray, pleura: np.ndarray, z: float, box: Box) -> np.ndarray:
-        """HU in a part of the plane. codes: (512, 512). pleura: (256, 256)."""
+        """HU in a part of the plane, (rows, columns), as if all of it were lung.
+
+        codes: label codes of the plane, (512, 512). pleura: depth below the pleura, mm, at half the resolution,
+        (256, 256). z: height, mm. box: rows and columns of the part.
+        """
         p, grid, trees = self.patient, self.patient.grid, self.trees
         regions = self.regions(codes[box])
         lung = self.slab(regions, pleura, z, box)
@@ -54,7 +58,7 @@ class Lungs:
         return lung
 
     def regions(self, codes: np.ndarray) -> list[Region]:
-        """The patterns of a part of the plane, with a smooth transition to healthy lung."""
+        """The patterns of a part of the plane, with a smooth transition to healthy lung. codes: those of the part."""
         found = []
         inside = codes > 0
         if not inside.any():
@@ -75,9 +79,9 @@ class Lungs:
         return found
 
     def slab(self, regions: list[Region], pleura: np.ndarray, z: float, box: Box) -> np.ndarray:
-        """Lung without vessels averaged over the section in a part of the plane, HU.
+        """HU of lung without vessels in a part of the plane, averaged over the section, (rows, columns).
 
-        The section is the mean of several planes, one per 1.5 mm of its thickness or part thereof.
+        The section is the mean of several planes, one per 1.5 mm of its thickness or part thereof. pleura: as in `hu`.
         """
         p = self.patient
         planes = int(np.ceil(p.thickness / SUBSECTION))
@@ -92,7 +96,7 @@ class Lungs:
         return lung
 
     def parenchyma(self, regions: list[Region], dependent: np.ndarray | None, z: float, box: Box) -> np.ndarray:
-        """Lung without vessels in a part of a plane, HU."""
+        """HU of lung without vessels in a part of a plane, (rows, columns). dependent: HU that atelectasis adds."""
         lung = healthy = self.textures.healthy(z, box)
         if dependent is not None:
             lung = healthy = healthy + dependent * unevenness(self.textures.noise(z, box).lobules)
@@ -105,7 +109,7 @@ class Lungs:
         return lung
 
     def fissure(self, z: float, box: Box) -> np.ndarray:
-        """Fraction of each pixel of a part of the plane in the oblique fissures, which descend anteriorly."""
+        """Fraction of each pixel of a part of the plane that the oblique fissures fill, (rows, columns)."""
         p, part = self.patient, self.patient.grid.part(box)
         run = p.half_depth * (-0.75 + 1.5 * z / p.height)
         wavy = part.y - run + 5 * self.textures.noise(z, box).clouds + 0.12 * np.abs(part.x)

@@ -31,7 +31,7 @@ def dependent_density(patient: Patient, pleura: np.ndarray, box: Box) -> np.ndar
 
 
 def unevenness(lobules: np.ndarray) -> np.ndarray:
-    """The factor of `dependent_density` at each pixel, from a smooth field of variance 1 there."""
+    """A factor for `dependent_density` at each pixel. lobules: the values of a smooth field of variance 1 there."""
     return np.clip(1 + 0.4 * lobules, 0.2, 2)
 
 
@@ -68,7 +68,7 @@ def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
 
 
 def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
-    """`hu` (512, 512); one slice in three shows motion of the chest during the rotation.
+    """`hu` (512, 512), in one slice of three with motion of the chest during the rotation.
 
     The double contours resemble reticular lines and bronchial walls.
     """

@@ -76,9 +76,10 @@ class Patient:
 
 
 def deal(seed: int, number: int, deck=DECK, name: str = "deck") -> tuple[tuple[int, ...], np.ndarray]:
-    """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients of the deck that have it.
+    """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients who have it.
 
-    The ranks are stratified: in every deck the levels of each pattern cover the same range.
+    deck: the patterns of len(deck) consecutive patients, assigned to them in random order. Ranks are evenly spaced
+    among these patients, so that each such group has the same range of severity. name: purpose of the random generator.
     """
     block, card = divmod(number - 1, len(deck))
     rng = stream(seed, 0, name, block)

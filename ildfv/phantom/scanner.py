@@ -42,7 +42,7 @@ class Scanner:
         return self.reconstructed(hu, z), codes
 
     def reconstructed(self, hu: np.ndarray, z: float) -> np.ndarray:
-        """The slice with point spread, reconstruction kernel and noise, int16."""
+        """The slice `hu` (512, 512) with point spread, reconstruction kernel and noise, int16."""
         p = self.patient
         rng = p.rng("noise", round(1000 * z))
         image = gaussian(hu, p.blur / p.pixel)

@@ -24,7 +24,7 @@ class Section:
     x: np.ndarray
     y: np.ndarray
     sway: np.ndarray  # the deformation along y, without unit
-    cage: np.ndarray  # signed distance to the inside of the whole rib cage
+    cage: np.ndarray  # signed distance to the inner surface of the whole rib cage
 
     def box(self, x: Interval, y: Interval) -> Box:
         """A box that contains all pixels with coordinates in these intervals; empty if there are none."""
@@ -45,7 +45,10 @@ class Section:
 
 
 def reached(coordinates: tuple[np.ndarray, np.ndarray], interval: Interval) -> slice:
-    """The lines whose lowest to highest coordinates (n,) intersect the interval, and those between them."""
+    """The range of lines (rows or columns) that have coordinates in the interval.
+
+    coordinates: the lowest and the highest coordinate of each line, (n,) each.
+    """
     (lowest, highest), (low, high) = coordinates, interval
     lines = np.flatnonzero((highest >= low) & (lowest <= high))
     return slice(int(lines[0]), int(lines[-1]) + 1) if len(lines) else slice(0, 0)

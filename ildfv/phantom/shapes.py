@@ -1,4 +1,4 @@
-"""Signed distances to simple shapes, and how planes of HU are mixed."""
+"""Signed distances to simple shapes, and mixing of planes of HU."""
 
 import numpy as np
 

@@ -43,7 +43,7 @@ class Textures:
         self.calibration = {k: self._calibrate(k) for k in sorted(drawn)}
 
     def noise(self, z: float, box: Box) -> "Noise":
-        """The fields in a part of the plane; the fields of the last part are kept."""
+        """The random fields in a part of the plane. Those of the last part are cached."""
         part = self.patient.grid.part(box)
         if self._noise is None or (self._noise.part, self._noise.z) != (part, z):
             self._noise = Noise(self, part, z)
@@ -81,7 +81,7 @@ class Textures:
         return healthy + hole * (HOLE - healthy)
 
     def _raw(self, pattern: int, places: "Places") -> np.ndarray:
-        """The pattern before its mean is set: HU for ground glass, 0 … 1.4 for reticular, mm for the others."""
+        """The texture without correction of its mean: HU for ground glass, 0 … 1.4 for reticular, mm for the others."""
         x, y, z, lobules, mottle = places.x, places.y, places.z, places.lobules, places.mottle
         if pattern == GROUND_GLASS:
             return 26 * lobules + 10 * mottle  # lobules differ in density
@@ -146,6 +146,7 @@ class Noise:
         return self.textures.mottle(self.part, self.z)
 
     def at(self, pixels: Pixels) -> Places:
+        """The pixels with their coordinates and the values of the fields."""
         (rows, columns), x, y = pixels, self.part.x[0], self.part.y[:, 0]
         index = rows * len(x) + columns
         fields = (field.take(index) for field in (self.clouds, self.lobules, self.mottle))
@@ -153,7 +154,7 @@ class Noise:
 
 
 def edge(distances: np.ndarray, *, rounding: float = 0.0) -> np.ndarray:
-    """Distance to the border of the nearest cell, mm, (n,), from ascending distances (count, n) to the cells' centres.
+    """Distance to the border of the nearest cell, mm, (n,), from ascending distances (count, n) to cell centres.
 
     rounding: mm by which corners between several cells are rounded, as in cysts.
     """
@@ -172,5 +173,5 @@ def ascending(four: np.ndarray) -> np.ndarray:
 
 
 def step(distance: np.ndarray, softness: float) -> np.ndarray:
-    """A smooth step from 0 to 1 within about `softness` mm on either side of 0."""
+    """A smooth step from 0 to 1 within about `softness` mm on either side of distance 0, in the shape of `distance`."""
     return 0.5 + 0.5 * np.tanh(distance / softness)

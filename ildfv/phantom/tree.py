@@ -24,9 +24,11 @@ class Tubes:
 
     @classmethod
     def joined(cls, parts: list["Tubes"]) -> "Tubes":
+        """The tubes of all parts."""
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("start", "end", "radius")))
 
     def where(self, chosen: np.ndarray) -> "Tubes":
+        """The tubes for which `chosen`, bool (n,), is True."""
         return Tubes(self.start[chosen], self.end[chosen], self.radius[chosen])
 
     @cached_property
@@ -35,7 +37,10 @@ class Tubes:
         return np.minimum(self.start[:, 2], self.end[:, 2]), np.maximum(self.start[:, 2], self.end[:, 2])
 
     def cut(self, grid: Grid, z: float, thickness: float, *, widen: float = 0.0, box: Box = WHOLE) -> np.ndarray:
-        """Fraction of each pixel in `box` filled by tubes in a section `thickness` mm thick, 0 … 1, float32."""
+        """Fraction of each pixel in `box` that tubes fill in a section at height z, float32 (rows, columns).
+
+        thickness: of the section, mm. widen: increase of all radii, mm.
+        """
         radius = self.radius + widen
         margin = radius + thickness / 2
         low, high = self.span

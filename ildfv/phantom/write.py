@@ -80,13 +80,14 @@ def write_phantoms(
 
 
 def patient_folder(folder: Path, number: int) -> Path:
+    """The folder of the scan of patient `number`."""
     return folder / f"patient-{number:04d}"
 
 
 def write_patient(job: tuple[Path, int, int, int, str]) -> None:
     """Writes series and label map of one patient. The folder has a temporary name until it is complete.
 
-    job: (folder, seed, number, slices, difficulty).
+    job: (folder, seed, number, slices, difficulty). InputError: the folder has another scan of this name.
     """
     folder, seed, number, slices, difficulty = job
     target, patient = patient_folder(folder, number), patient_of(seed, number, difficulty)

@@ -33,8 +33,8 @@ def count(value: int | None) -> str:
 
 
 def extent(threshold: Threshold) -> str:
-    """The smallest extent of a present pattern: "6 000 pixels of the original grid", or "5% of the lung pixels"."""
-    return extent_text(threshold) if isinstance(threshold, str) else f"{count(threshold)} pixels of the original grid"
+    """The smallest extent of a present pattern: "6 000 pixels of the scan's own grid", or "5% of the lung pixels"."""
+    return extent_text(threshold) if isinstance(threshold, str) else f"{count(threshold)} pixels of the scan's own grid"
 
 
 def counted(n: int, noun: str) -> str:

@@ -180,7 +180,10 @@ RULE = (
 
 
 def choose_examples(truth: np.ndarray, predicted: np.ndarray, *, seed: int = 0) -> dict[str, list[int]]:
-    """{"right": indices, "wrong": indices} of slices selected by RULE, each at most once. truth, predicted: (N, C)."""
+    """{"right": indices, "wrong": indices} of slices selected by RULE, each at most once.
+
+    truth, predicted: 0/1 or bool, (N, C). InputError: their shapes differ.
+    """
     truth, predicted = np.asarray(truth) > 0, np.asarray(predicted) > 0
     check(truth.shape == predicted.shape, f"predicted must have truth's shape {truth.shape}, got {predicted.shape}")
     rng, taken = np.random.default_rng(seed), set()

@@ -116,7 +116,7 @@ def _environment() -> Environment:
 
 
 def shown_results(results: Sequence[Results]) -> list[Results]:
-    """One document per system, in the given order: the pooled document if there is one, otherwise the lowest fold's."""
+    """One document per system, in the given order: the pooled one or, if there is none, that of the lowest fold."""
     chosen: dict[str, Results] = {}
     for document in results:
         other = chosen.get(document.system)

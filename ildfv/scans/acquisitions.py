@@ -1,7 +1,7 @@
 """Division of a series into acquisitions, such as different breath-holds, contrast phases or reconstruction kernels.
 
 Contiguous acquisitions of different parts of the chest belong to one scan. Acquisitions that interleave or repeat
-positions do not: if they were joined, every second slice would come from another breath-hold.
+positions are separate scans: if they were joined, every second slice might come from another breath-hold.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from ildfv.scans.headers import Frame, Header
 from ildfv.scans.identifiers import ACQUISITION_TAGS, EVENT_TAGS, PRIVATE_TAGS
 
 ORDERED = ("AcquisitionTime", "TriggerTime", "AcquisitionNumber", "InstanceNumber")  # increase during an acquisition
-MIN_SWEEP = 3  # smallest number of distinct values of such a tag in a sweep; fewer may be in order by chance
+# Smallest number of distinct values of such a tag in a sweep, a movement along the patient in one direction. Fewer
+# values may be in order by chance.
+MIN_SWEEP = 3
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The interpretation of the bits of a stored pixel. Files with an ambiguous interpretation are refused.
+"""The interpretation of the bits of a stored pixel. Files are refused if the interpretation is ambiguous.
 
 A pixel is a word of 16 bits. Its value is in BitsStored of these bits, from HighBit downwards. The other bits should be
 0 or copies of the sign bit; old files store overlays in them. Libraries ignore HighBit, and some discard the other bits

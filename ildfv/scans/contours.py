@@ -76,7 +76,10 @@ def _structures(dataset, names: Mapping[int, str], codes: Codes) -> Iterator[tup
 
 
 def by_slice(contours: list[np.ndarray], scan: Geometry, name: str) -> dict[int, list[np.ndarray]]:
-    """The distinct contours of each slice, as rows and columns (n, 2)."""
+    """The distinct contours by index of the slice, as rows and columns (n, 2).
+
+    contours: points in mm, (n, 3) each. Raises `InputError` if a contour is not on a slice of the scan.
+    """
     inverse, allowed = np.linalg.inv(scan.steps), tolerance(float(scan.spacing[0]))
     by_slice: dict[int, list[np.ndarray]] = defaultdict(list)
     for points in contours:
@@ -113,7 +116,10 @@ def _filled(polygons: list[np.ndarray], shape: tuple[int, ...], name: str) -> np
 
 
 def inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Whether the centre of each pixel is inside the polygon, which may extend beyond the slice."""
+    """Whether the centre of each pixel of a slice is inside the polygon, bool of the given shape.
+
+    polygon: rows and columns of its points, (n, 2); it may extend beyond the slice.
+    """
     from skimage.measure import grid_points_in_poly
 
     mask = np.zeros(shape, bool)

@@ -42,7 +42,7 @@ class Series:
 
     @property
     def technique(self) -> Technique:
-        """What the headers state about the technique."""
+        """The technique that the headers state."""
         return technique_of([frame for _, frame in self.frames])
 
     @property

@@ -49,7 +49,10 @@ def is_dicom(start: bytes) -> bool:
 
 @contextmanager
 def open_dicom(path: Path) -> Iterator[BinaryIO]:
-    """The open file, for `read_dicom`. A gzip file is decompressed into memory, up to a limit."""
+    """The open file, for `read_dicom`. A gzip file is decompressed into memory.
+
+    Raises `InputError` for a gzip file that is corrupt or has more than `MAX_GZIPPED` bytes.
+    """
     with open_bounded(path) as file:
         start = file.read(START)
         file.seek(0)

@@ -16,9 +16,9 @@ from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
 
-POSITION_ROUNDING = 0.1  # mm; positions are rounded by up to 0.05 mm, and the fitted line may be off by the same amount
+POSITION_ROUNDING = 0.1  # mm; rounding changes positions by up to 0.05 mm, and the fitted line by the same amount
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
-MIN_GAP = 0.01  # mm; slices closer than this have the same position
+MIN_GAP = 0.01  # mm; slices that are closer count as slices at the same position
 
 
 def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, accept_uneven: bool = False) -> Geometry:
@@ -48,7 +48,8 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
     cosines = np.array([frame.orientation for frame in frames])  # (n, 6)
     spacings = np.array([frame.spacing for frame in frames])  # (n, 2)
     allowed = tolerance(float(spacings.mean()))
-    far = np.array([columns - 1] * 3 + [rows - 1] * 3) * np.repeat(spacings.mean(axis=0)[::-1], 3)  # mm, (6,)
+    # Length of a row and of a column, mm, (6,): a deviation of a cosine moves the far corner by deviation · length.
+    far = np.array([columns - 1] * 3 + [rows - 1] * 3) * np.repeat(spacings.mean(axis=0)[::-1], 3)
     mean = cosines.mean(axis=0)
     if (np.abs(cosines - mean) * far).max() > allowed:
         kinds = Counter(tuple(value) for value in np.round(cosines, 3).tolist())

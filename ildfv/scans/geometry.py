@@ -135,12 +135,12 @@ def _tilted(tilt: float, allowed: float) -> str:
 
 
 def reordered(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...]) -> np.ndarray:
-    """The array with its axes permuted, then flipped; a view."""
+    """The array with its axes permuted, then flipped; a view. order, flips: from `to_canonical`."""
     return np.flip(np.transpose(array, order), flips)
 
 
 def as_stored(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `reordered`; a view."""
+    """The array with its axes as they were before `reordered` with the same `order` and `flips`; a view."""
     return np.transpose(np.flip(array, flips), np.argsort(order))
 
 

@@ -1,4 +1,4 @@
-"""How the grey levels and the pixels of an image are read as Hounsfield units and millimetres."""
+"""The assumed relation of the grey levels and pixels of an image to Hounsfield units and millimetres."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Grey:
 
     @classmethod
     def parse(cls, text: str) -> Grey:
-        """The window of a text "LOW,HIGH"."""
+        """The window of a text "LOW,HIGH". Raises `InputError` for another text."""
         try:
             low, high = (float(part) for part in text.split(","))
         except ValueError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Words:
-    """Where the uncompressed pixels of a single-frame file are, so that its header is not parsed again.
+    """Position and type of the uncompressed pixels of a single-frame file, so that its header is not parsed again.
 
     These values are valid only while the size and the modification time of the file do not change.
     """

@@ -32,7 +32,10 @@ def is_image(path: Path) -> bool:
 
 
 def image_geometry(path: Path, field: float = FIELD) -> Geometry:
-    """The assumed grid of an image: one slice, `field` mm along its longer side. Only the header is read."""
+    """The assumed grid of an image: one slice, `field` mm along its longer side. Only the header is read.
+
+    Raises `InputError` if the image is not readable, too small or too elongated.
+    """
     with _opened(path) as image:
         width, height = image.size
     check_size((1, height, width))
@@ -75,7 +78,10 @@ def bits_of(path: Path) -> int:
 
 
 def grey_values(path: Path) -> np.ndarray:
-    """The grey levels (rows, columns), uint8, uint16 or int16. Colour channels must be equal."""
+    """The grey levels (rows, columns), uint8, uint16 or int16.
+
+    Raises `InputError` if the image is damaged, is not grey (colour channels must be equal), or has other bits.
+    """
     with _opened(path) as image:
         check_size((1, image.height, image.width))
         try:

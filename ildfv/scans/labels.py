@@ -62,7 +62,10 @@ class Codes:
 
     @classmethod
     def load(cls, source: str | Path) -> Codes:
-        """The table of a TOML file, or of a shipped one by name, such as "phantom"."""
+        """The table in a TOML file, or a shipped table by its name, such as "phantom".
+
+        Raises `InputError` if there is no such table, or it is invalid.
+        """
         path = Path(source)
         name = path.name
         if path.suffix.lower() != ".toml":
@@ -107,14 +110,14 @@ class Codes:
         return plain_name(name) in self.segments or plain_name(name) in MEANINGS
 
     def segment_meaning(self, label: str) -> str:
-        """The meaning of a segment or structure with that name."""
+        """The meaning of a segment or structure with that name. Raises `InputError` if it has none."""
         meaning = self.segments.get(plain_name(label), plain_name(label))
         if meaning not in MEANINGS:
             raise InputError(f"segment label must be a meaning or listed in [segments] of {self.name}, got {label!r}")
         return meaning
 
     def table(self, *, signed: bool) -> np.ndarray:
-        """The index into `MEANINGS`, or `UNKNOWN`, by 16-bit value, uint8 (65536,). signed: whether these are int16."""
+        """The index into `MEANINGS`, or `UNKNOWN`, of each 16-bit value, uint8 (65536,). signed: int16, not uint16."""
         known = np.full((MAX_LABEL >> self.shift) + 1, UNKNOWN, np.uint8)
         known[list(self.meanings)] = [MEANINGS.index(meaning) for meaning in self.meanings.values()]
         table = np.repeat(known, 1 << self.shift)
@@ -140,7 +143,10 @@ class Codes:
 
 
 def label_integers(values: np.ndarray) -> np.ndarray:
-    """The label values as uint16. Floats are rounded; all must be within 1e-3 of an integer."""
+    """The label values as uint16, in their shape. Floats are rounded.
+
+    Raises `InputError` if there are no values, or if a value is not within 1e-3 of an integer in [0, 65535].
+    """
     if values.size == 0:
         raise InputError("a label map must not be empty, got no voxels")
     low, high = values.min(), values.max()
@@ -170,7 +176,10 @@ def plain_name(name: str) -> str:
 
 
 def pattern_labels(meanings: np.ndarray) -> np.ndarray:
-    """Label map as stored, uint8: 0 none, 1 … 4 pattern + 1. meanings: from `Codes.translate`."""
+    """The label map as it is stored, uint8 of the shape of `meanings`: 0 no pattern, otherwise pattern index + 1.
+
+    meanings: from `Codes.translate`.
+    """
     table = np.array([PATTERNS.index(m) + 1 if m in PATTERNS else 0 for m in MEANINGS], np.uint8)
     return look_up(table, meanings)
 
@@ -183,6 +192,7 @@ def meaning_counts(meanings: np.ndarray) -> np.ndarray:
 def has_lung_labels(meanings: np.ndarray) -> bool:
     """Whether any voxel is labelled healthy or one of the patterns.
 
-    A label map or slice that shows only lobes, airways or vessels is no evidence that patterns are absent.
+    A label map or slice that shows only lobes, airways or vessels is no evidence that patterns are absent. meanings:
+    from `Codes.translate`.
     """
     return bool(histogram(meanings, 0, len(MEANINGS) - 1)[INFORMATIVE].any())

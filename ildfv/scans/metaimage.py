@@ -17,7 +17,10 @@ ITEM_SIZES = {"8-bit": 1, "16-bit": 2, "32-bit": 4, "64-bit": 8}
 
 
 def metaimage_data_file(path: Path) -> Path:
-    """The file with the voxels: the file itself, or the one that the header names in the same folder."""
+    """The file with the voxels: the file itself, or the file in the same folder that the header names.
+
+    Raises `InputError` if the header is invalid or the file does not exist.
+    """
     with path.open("rb") as file:
         lines = file.read(MAX_HEADER).split(b"\n")
     for line in lines:
@@ -42,7 +45,7 @@ def metaimage_geometry(path: Path) -> Geometry:
 
 
 def metaimage_values(path: Path) -> np.ndarray:
-    """The voxel values, axes x, y, z."""
+    """The voxel values, axes x, y, z. Raises `InputError` if they cannot be read."""
     import SimpleITK
 
     reader = _reader(path)

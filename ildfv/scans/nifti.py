@@ -16,7 +16,7 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def nifti_data_file(path: Path) -> Path:
-    """The file with the voxels: the file itself, or the .img or .img.gz of a .hdr."""
+    """The file with the voxels: the file itself, or the .img or .img.gz of a .hdr. Raises `InputError` without it."""
     if path.suffix.lower() != ".hdr":
         return path
     names = {path.stem.lower() + suffix for suffix in (".img", ".img.gz")}
@@ -38,7 +38,8 @@ def nifti_geometry(path: Path) -> Geometry:
 def nifti_values(path: Path) -> np.ndarray:
     """The voxel values, axes as stored, with scl_slope and scl_inter applied.
 
-    As the NIfTI standard defines, a slope of 0 or NaN means that values are not scaled.
+    As the NIfTI standard defines, a slope of 0 or NaN means that values are not scaled. Raises `InputError` if the
+    values cannot be read.
     """
     image = _open(path)
     grid = _grid(path, image)

@@ -75,7 +75,7 @@ def air_around(hu: np.ndarray, pixel_area: float) -> np.ndarray:
 
 
 def why_not_measurable(air: np.ndarray) -> str:
-    """What prevents a measurement of air from these pixels, or ""."""
+    """The reason why air cannot be measured in these pixels, or ""."""
     if len(air) < FEWEST:
         return f"{len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)"
     values, numbers = np.unique(air, return_counts=True)
@@ -94,9 +94,8 @@ def air_of(hu: np.ndarray, pixel_area: float) -> float | None:
 def level_of_air(air: np.ndarray) -> float | None:
     """The HU of air from these pixels of air, with one decimal; None if it cannot be measured.
 
-    It is the median of the values near the mode, which varies less than the mode. Unlike the median of all pixels, it
-    is not shifted by clothes and the table. Any value is returned, because a scan whose air has an unusual value is to
-    be reported.
+    It is the median of the values near the mode. It varies less than the mode, and unlike the median of all pixels, it
+    is not shifted by clothes and the table. Implausible values are also returned, so that callers can report them.
     """
     if why_not_measurable(air):
         return None

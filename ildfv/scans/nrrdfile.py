@@ -101,7 +101,10 @@ def nrrd_header(path: Path) -> NrrdHeader:
 
 
 def nrrd_geometry(path: Path) -> Geometry:
-    """The grid declared by the header, axes as stored (fastest first). No voxel is read."""
+    """The grid declared by the header, axes as stored (fastest first). No voxel is read.
+
+    Raises the errors of `nrrd_header`, and `InputError` if the file contains several volumes.
+    """
     header = nrrd_header(path)
     if header.layers != 1:
         sizes = (header.layers, *header.grid.shape)
@@ -116,7 +119,10 @@ def nrrd_values(path: Path) -> np.ndarray:
 
 
 def nrrd_layers(path: Path) -> np.ndarray:
-    """The voxel values of all layers, (layers, …) with the axes of a volume as stored (fastest first)."""
+    """The voxel values of all layers, (layers, …) with the axes of a volume as stored (fastest first).
+
+    Raises `InputError` if they cannot be read, or their number differs from that in the header.
+    """
     header = nrrd_header(path)
     try:
         with header.data_file.open("rb") as file:

@@ -1,8 +1,8 @@
 """Slices resampled to a common grid of 512×512 pixels of one size, around the centre of the scan's slices.
 
-A prepared slice always has 224×224 pixels. With a common grid, they have the same size in mm on every scan, and a
-threshold in pixels is the same area. HU are interpolated linearly and averaged over coarser pixels (antialiased). Label
-maps take the value of the nearest pixel, so that pixel counts times the pixel area of the grid are areas.
+A prepared slice always has 224×224 pixels. With a common grid, these pixels have the same size in mm in every scan, and
+a threshold in pixels is the same area in every scan. HU are interpolated linearly, or averaged if the grid is coarser
+(antialiased). Labels are those of the nearest pixel, so that pixel counts times the pixel area of the grid are areas.
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ class Field:
         return Geometry((scan.shape[0], GRID, GRID), origin, steps, scan.slices)
 
     def check_lung(self, hu: np.ndarray, pixel_area: float) -> None:
-        """Raises `InputError` unless the grid contains the lung, except for 1 cm² per slice. pixel_area: mm²."""
+        """Raises `InputError` unless the grid contains the lung, except for at most 1 cm² per slice.
+
+        hu: (z, y, x) on the scan's own grid. pixel_area: mm².
+        """
         cut = ~(self.rows.kept()[:, None] & self.columns.kept()[None, :])
         if not cut.any():
             return

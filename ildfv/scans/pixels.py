@@ -145,7 +145,10 @@ def _jpeg_frame(stream: bytes) -> int | None:
 
 
 def padding_mask(dataset, stored: np.ndarray) -> np.ndarray | None:
-    """Mask of the declared padding: PixelPaddingValue, or the range from there to PixelPaddingRangeLimit."""
+    """Mask of the padding, bool in the shape of `stored`; None if the header declares no padding.
+
+    Padding is PixelPaddingValue, or the range from PixelPaddingValue to PixelPaddingRangeLimit.
+    """
     if (first := dataset.get("PixelPaddingValue")) is None:
         return None
     limit = dataset.get("PixelPaddingRangeLimit")

@@ -99,7 +99,7 @@ def _is_number(element: Element) -> bool:
 
 
 def _is_plain_text(value: bytes) -> bool:
-    """Whether the text is equal in all character sets."""
+    """Whether the bytes are the same text in all character sets."""
     return value.isascii() and b"\x1b" not in value
 
 
@@ -119,10 +119,10 @@ def _file_meta(data: bytes) -> tuple[str, int]:
 
 
 def _element(data: bytes, at: int, explicit: bool, nested: int = 0) -> tuple[int, bytes, int, int, int]:
-    """Tag, VR, start of the value, its length, and its end, of the element at a byte.
+    """(tag, VR, start of the value, declared length, end of the value) of the element that starts at byte `at`.
 
-    Raises `ValueError` or `struct.error` if it is irregular or not in `data`. The pixel data is not in `data`: its end
-    is its start.
+    Raises `ValueError` or `struct.error` if it is irregular or not in `data`. For the pixel data, whose value is not in
+    `data`, the end is the start.
     """
     if explicit:
         group, number, vr, length = EXPLICIT_ELEMENT(data, at)
@@ -150,7 +150,7 @@ def _element(data: bytes, at: int, explicit: bool, nested: int = 0) -> tuple[int
 
 
 def _sequence_end(data: bytes, at: int, explicit: bool, nested: int) -> int:
-    """The byte after a sequence of undefined length whose items start at a byte."""
+    """The byte after a sequence of undefined length whose items start at byte `at`."""
     while True:
         group, number, length = IMPLICIT_ELEMENT(data, at)
         tag, at = group << 16 | number, at + 8
@@ -168,7 +168,7 @@ def _sequence_end(data: bytes, at: int, explicit: bool, nested: int) -> int:
 
 @lru_cache(maxsize=4096)  # a series shares most values; each slice has about six of its own
 def _converted(tag: int, vr: bytes, value: bytes) -> Any:
-    """The value as pydicom converts it. Only for ASCII text, which is equal in all character sets."""
+    """The value as pydicom converts it. Text must be ASCII, because the character set is not known here."""
     from pydicom.dataelem import RawDataElement, convert_raw_data_element
     from pydicom.tag import BaseTag
 

@@ -1,7 +1,7 @@
 """Options that make scans of different scanners comparable or select their lung, and their application to a scan.
 
-They are settings of a workspace, recorded in its parts and in every predictor exported from it, which applies them to
-new scans. Order: HU are normalised, pixels are resampled, and noise is then measured and reduced.
+They are settings of a workspace. Its parts and the predictors exported from it record them, and a predictor applies
+them to new scans. They are applied in this order: HU are normalised, pixels are resampled, noise is reduced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOISE_LEVELS = (1.0, 200.0)  # HU
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the HU of a scan are changed before windowing (by default they are not), and how its lung is found.
+    """The changes to the HU of a scan before windowing, by default none, and the method that finds its lung.
 
     Parameters
     ----------

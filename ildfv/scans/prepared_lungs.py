@@ -54,7 +54,7 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
 
 
 def scan_lungs(hu: np.ndarray) -> np.ndarray:
-    """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small regions apart from the lung.
+    """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small separate regions.
 
     hu: (z, y, x), z to the head. Raises `MissingPackageError` if the package is missing, or `InputError` if its weights
     are missing.

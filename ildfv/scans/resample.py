@@ -101,7 +101,7 @@ class Resampling:
         return Geometry((kept.stop - kept.start, *self.grid.shape[1:]), origin, self.grid.steps)
 
     def description(self, kept: slice) -> str:
-        """What was resampled, and how, for reports."""
+        """The reasons for the resampling and its method as text, for reports."""
         causes = []
         if self.scan.slices is not None:
             gaps = np.diff(self.scan.slices) * self.scan.spacing[0]

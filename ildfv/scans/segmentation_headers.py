@@ -17,7 +17,9 @@ def segmentation_header(path: Path, dataset, series: str, pixel_bytes: int) -> H
     n_frames = int(required(dataset, "NumberOfFrames"))
     check_size((1, rows, columns))
     if rows * columns * n_frames > 8 * MAX_COMPRESSION_RATIO * max(pixel_bytes, 0):  # 8 binary pixels per byte
-        raise InputError(f"PixelData must contain {n_frames} × {rows} × {columns} pixels, got {pixel_bytes:,} bytes")
+        raise InputError(
+            f"PixelData must contain {n_frames} × {rows} × {columns} pixels, got {pixel_bytes:,} bytes (truncated?)"
+        )
     items = dataset.get("ReferencedSeriesSequence") or []
     referenced = tuple(str(item.SeriesInstanceUID) for item in items if item.get("SeriesInstanceUID"))
     frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")

@@ -17,9 +17,10 @@ MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
 MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
 AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
-# Share of pixels: a slice shifted up has more pixels above soft tissue; one shifted down has fewer in soft tissue.
+# Share of the pixels of a slice. More of them must be above soft tissue if the slice is shifted up; fewer of them must
+# be soft tissue if it is shifted down.
 DISPLACED = 0.05
-NO_AIR, MUCH_DENSE = 0.005, 0.1  # a slice with less air and padding but more dense pixels is also shifted
+NO_AIR, MUCH_DENSE = 0.005, 0.1  # shares; a slice with less air and padding, and more dense pixels, is also shifted up
 MIN_SLICES = 3  # of two slices, either could be the shifted one
 
 

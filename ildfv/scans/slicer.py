@@ -33,7 +33,10 @@ class SlicerSegment:
 
 
 def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegment, ...]:
-    """The segments that the fields of an NRRD header name; empty if the file is not a segmentation of 3D Slicer."""
+    """The segments that the fields of an NRRD header name; empty if the file is not a segmentation of 3D Slicer.
+
+    layers: number of volumes in the file. Raises `InputError` if the fields are invalid or name a segment twice.
+    """
     by_number: dict[int, dict[str, str]] = {}
     for field, text in fields.items():
         if match := SEGMENT_FIELD.fullmatch(field):

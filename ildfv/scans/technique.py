@@ -19,7 +19,7 @@ class Technique:
     """How a scan was made. Values are None or "" if they are unknown, as in volume files, which do not state them.
 
     thickness: mm. kernel, manufacturer: names from the DICOM header, see `name`. air: HU of the air around the body
-    (`scans.normalise.level_of_air`), in the HU that are windowed.
+    (`scans.normalise.level_of_air`), measured just before windowing.
     """
 
     thickness: float | None = None

@@ -20,7 +20,7 @@ NEAR = 1.4  # windows whose standard deviation is within this factor of the mode
 
 
 def spaced(m: int, number: int = SLICES) -> np.ndarray:
-    """At most `number` slices of m, evenly spaced, without the ends."""
+    """Indices of at most `number` of m slices, evenly spaced, without the first and last slices, (n,)."""
     return np.unique(((np.arange(number) + 0.5) * m / number).astype(int).clip(0, m - 1))
 
 

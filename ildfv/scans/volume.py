@@ -80,7 +80,11 @@ def canonical_volume(
     *,
     max_tilt: float = MAX_TILT,
 ) -> Volume:
-    """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked."""
+    """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked.
+
+    stored: HU, with the axes of `geometry`. Raises `InputError` if the grid is tilted by more than `max_tilt` degrees,
+    or if the values cannot be HU of a chest.
+    """
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))
     low, high, sample = float(hu.min()), float(hu.max()), sampled(hu)
@@ -103,7 +107,7 @@ def check_size(shape, itemsize: int = 2) -> None:
 
 
 def check_finite(hu: np.ndarray, low: float, high: float) -> None:
-    """Raises `InputError` unless all values are finite. low, high: their minimum and maximum, which propagate NaN."""
+    """Raises `InputError` unless all HU are finite. low, high: minimum and maximum of `hu`, which propagate NaN."""
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int(np.size(hu) - np.isfinite(hu).sum())
         raise InputError(f"HU must be finite, got NaN or infinity (voxels: {bad:,})")
@@ -137,13 +141,13 @@ def check_shares(sample: np.ndarray, low: float, high: float) -> None:
 
 
 def sampled(hu: np.ndarray) -> np.ndarray:
-    """A copy of every n-th row and column, about 128 of each: enough to estimate fractions of voxels."""
+    """A copy of every n-th row and column of `hu` (z, y, x), about 128 of each, to estimate fractions of voxels."""
     step = max(1, hu.shape[-1] // 128)
     return np.ascontiguousarray(hu[:, ::step, ::step])
 
 
 def clipped(hu: np.ndarray, low: float, high: float) -> np.ndarray:
-    """The values, clipped to −3024 … 20 000 HU; int16 if all are integers. low, high: their minimum and maximum.
+    """`hu` clipped to −3024 … 20 000 HU; int16 if all values are integers. low, high: minimum and maximum of `hu`.
 
     The limits are far outside the windows, so windowed slices do not change.
     """

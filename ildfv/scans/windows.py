@@ -28,11 +28,11 @@ def paper_pixel_area(pixel_area, side):
 def windowed(hu, size: int = SIZE):
     """The three windows of each slice, uint8 (…, 3, size, size), from HU (…, h, w); NumPy, CuPy or torch.
 
-    Each window is clipped and mapped linearly to [0, 255] before resizing, so that a value outside the window, such as
-    a bright vessel, affects its neighbours only by the limit of the window. Resizing averages over the area of each
-    output pixel (antialiased; also for slices smaller than 224). A slice that is not square keeps its aspect ratio: it
-    is centred in a square whose other pixels are 0 in every window, like padding of the scanner. Sums have a fixed
-    order, so equal slices give equal bytes on every machine and with any number of threads.
+    Each window is clipped and mapped linearly to [0, 255] before resizing, so that a value above the window, such as a
+    bright vessel, affects its neighbours no more than the upper limit of the window. Resizing averages over the area of
+    each output pixel (antialiased; also for slices smaller than 224). A slice that is not square keeps its aspect
+    ratio: it is centred in a square whose other pixels are 0 in every window, like padding of the scanner. Sums have a
+    fixed order, so equal slices give equal bytes on every machine and with any number of threads.
     """
     h, w = hu.shape[-2:]
     side = max(h, w)

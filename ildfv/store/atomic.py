@@ -51,7 +51,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def _mode(temporary: Path) -> int:
-    """The mode of a new file under the umask, from a file created here: the umask can only be read by setting it."""
+    """The mode of a new file under the umask. A file is created to find it, because reading the umask would set it."""
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except OSError as error:

@@ -27,8 +27,9 @@ NUMBERS, TEXTS = "biuf", "S"
 class Schema:
     """The required content of a part.
 
-    arrays: by name, the kinds of dtype ("u", "iu", …) and the shape of one item. attributes: by name, the kinds of
-    dtype; each is a single value. optional: attributes that may be missing.
+    arrays: by name, the allowed dtype kinds (letters of `numpy.dtype.kind`, such as "iu") and the shape of one item.
+    attributes: by name, the allowed dtype kinds; each attribute is a single value. optional: attributes that may be
+    missing.
     """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)

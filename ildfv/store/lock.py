@@ -1,4 +1,4 @@
-"""A lock that allows one process to write to a folder. If the lock is held, the error message names its holder."""
+"""A lock that lets only one process at a time write to a folder. If the lock is held, the error names its holder."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     text = json.dumps(info, ensure_ascii=False, allow_nan=False)
     metadata = {METADATA: json.dumps({"sha256": _digest(tensors, text), "info": text})}
     check_space(folder, sum(tensor.nbytes for tensor in tensors.values()) + len(str(metadata)))
-    with replacing(folder / TENSORS) as temporary:  # not via bytes: the model of fc6 has half a gigabyte
+    with replacing(folder / TENSORS) as temporary:  # written without a copy in memory: the model of fc6 has 500 MB
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # disk full, or a file size limit

@@ -28,7 +28,7 @@ MANIFEST = "manifest.json"
 FORMATS = (1, 2)  # without and with "order"
 OVERHEAD = 64 << 10  # bytes of a part in addition to its arrays
 DAMAGE = (OSError, KeyError, RuntimeError)  # raised by h5py for damaged files
-FLUSH_SECONDS = 2.0  # writing the manifest after every part would take quadratic time
+FLUSH_SECONDS = 2.0  # between writes of the manifest; writing it after every part would take quadratic time
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def write_part(
     """Writes the file `folder/name.h5` and returns its manifest row; processes may call it for distinct names.
 
     arrays: all with the same first dimension, the number of items. Strings in `attributes` are read back as bytes.
-    Equal content gives equal bytes. Checksums in the file reveal a flipped bit when the arrays are read.
+    Equal content gives equal bytes. Checksums in the file reveal a flipped bit when the arrays are read. Raises
+    `InputError` if the arrays have different lengths, or the disk has too little space.
     """
     folder = Path(folder)
     counts = {len(array) for array in arrays.values()}
@@ -119,7 +120,7 @@ class Parts:
         return self.folder / f"{name}.h5"
 
     def file(self, name: str) -> h5py.File:
-        """The part's file, open for reading; the caller must close it."""
+        """The part's file, open for reading; the caller must close it. Raises as `open` does."""
         path = self.path(name)
         try:
             file = path if isinstance(path, Path) else path.open()
@@ -209,7 +210,7 @@ class WritableParts(Parts):
         self.add(row)
 
     def write(self, name: str, arrays: dict[str, np.ndarray], attributes: dict | None = None, *, key: str = "") -> None:
-        """Writes a part and adds it to the manifest."""
+        """Writes a part and adds it to the manifest. arrays, attributes, key: as in `write_part`."""
         self.add(write_part(self.folder, name, arrays, attributes, key=key))
 
     def flush(self) -> None:

@@ -54,7 +54,7 @@ class RemotePath:
         try:
             yield
         except FileNotFoundError as error:
-            # The HTTP file system also raises it if the server does not respond; its cause is then another error.
+            # The HTTP file system also raises FileNotFoundError if the server does not respond, with another cause.
             if isinstance(error.__cause__, FileNotFoundError | KeyError | None):
                 raise
             raise OutOfReachError(f"{self.url} must be reachable, got {_format_error(error.__cause__)}") from error
@@ -111,7 +111,7 @@ def absolute(folder: str) -> str:
 
 
 def place(folder: Path | str) -> Path:
-    """The folder as a `Path`, or a `RemotePath` for a URL."""
+    """The folder as a `Path`, or a `RemotePath` for a URL. Raises `InputError` for a URL that fsspec cannot read."""
     if isinstance(folder, (Path, RemotePath)):  # a local path may contain "::"
         return folder  # type: ignore[return-value]
     if not is_url(folder):

@@ -15,7 +15,8 @@ USE_OTHERS = "use other weights, for example of an earlier epoch"  # the remedy 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, by name.
 
-    InputError: the file is not a safetensors file, a tensor has a type that NumPy lacks, or contains NaN or infinity.
+    InputError: the file is not a safetensors file; a tensor has a data type that NumPy lacks, or contains NaN or
+    infinity.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

@@ -1,4 +1,4 @@
-"""Memory that the C library keeps or returns to the system. Only glibc has these functions; elsewhere nothing happens.
+"""Control of the freed memory that the C library keeps for later use. With C libraries other than glibc, no effect.
 
 By default, glibc returns large freed arrays at once, and the system clears every page of the next ones: a training step
 of CNN-F on a CPU spends a fifth of its time on 80,000 page faults.
@@ -20,7 +20,7 @@ _lock, _users = threading.Lock(), 0
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Context manager: memory that is freed inside it is used again and returned to the system at the end."""
+    """Context manager: memory freed in the block is kept for later arrays, and is returned to the system at its end."""
     global _users
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):

@@ -38,7 +38,10 @@ def outputs(
     device: torch.device,
     note: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
-    """The network's outputs for each batch of slice indices, float32, without gradients."""
+    """The network's outputs (b, …) for each batch, float32, without gradients.
+
+    read: function from slice indices (b,) to images uint8 (b, 3, 224, 224). batches: slice indices.
+    """
     # Inference mode is set per thread, and on a GPU the network runs in a separate thread, so the network is wrapped.
     inference = torch.inference_mode()(network)
     if device.type == "cpu":

@@ -25,11 +25,12 @@ class SliceSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images(self, indices) -> np.ndarray: ...
+    def images(self, indices) -> np.ndarray:
+        """Images of the slices, uint8 (b, 3, 224, 224)."""
 
 
 def batches(slices: SliceSource, indices, batch_size: int = BATCH_SIZE) -> list[np.ndarray]:
-    """The indices in ascending order, divided into batches. Each batch has slices of a single part.
+    """The indices in ascending order, divided into batches, int64 (b,) each. A batch has slices of a single part.
 
     The batches of a part, and therefore the bytes of its file, are the same on any rank and after any restart.
     """
@@ -111,7 +112,8 @@ class MapStream:
         """At most `size` descriptors, (size, d), an equal number from each of several evenly spaced slices.
 
         The descriptors initialise a mixture. Sampling is much faster than a pass over all slices: SAMPLE_SLICES slices
-        are read or, if slices have few descriptors (`activations.n`), up to an eighth of all slices.
+        are read or, if slices have few descriptors (`activations.n`), up to an eighth of all slices. InputError: the
+        sampled slices have no descriptors of weight above 0.
         """
         indices = np.concatenate(self.batches)
         enough = -(-size // getattr(self.activations, "n", size))  # slices
@@ -131,5 +133,5 @@ class MapStream:
                 take = min(available, -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False, p=shares)].T)
         check(len(drawn) > 0, f"slices must have descriptors in the region, got none in {len(chosen)} sampled slices")
-        rows = np.concatenate(drawn)  # slightly more than `size`, so some are dropped at even intervals
+        rows = np.concatenate(drawn)  # may have slightly more than `size` rows: some are omitted at even intervals
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

@@ -1,4 +1,4 @@
-"""A function applied to many items in spawned processes. If a worker crashes, only its current item is lost."""
+"""A function applied to many items in spawned processes. If a worker process crashes, only its current item is lost."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def _exit_with_parent() -> None:
-    """Makes this worker exit if its parent is killed; otherwise it would wait for work indefinitely."""
+    """Makes this worker process exit if its parent is killed; otherwise it would wait for work forever."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     parent = multiprocessing.parent_process()
     assert parent is not None  # only called in a worker

@@ -73,7 +73,7 @@ class _Served:
         return HTMLResponse(self.files["index.html"].replace(START, self._start(), 1))
 
     def _start(self) -> bytes:
-        """What the page shows first, as an element with JSON: the study and the first scan with predictions.
+        """The data that the page shows first, as an element with JSON: the study and the first scan with predictions.
 
         Without it, the page would have to make two requests, one after the other, before it can request a slice.
         """
@@ -106,7 +106,7 @@ class _Served:
     def slice(self, request: Request) -> Response:
         images = self._scan(request).images
         if images is None:
-            raise HTTPException(404, "the scan of this prediction was not given")
+            raise HTTPException(404, "the scan of this prediction was not given: run `ildfv view PREDICTION SCAN`")
         return self._plane(request, "slice", images.read)
 
     def labels(self, request: Request) -> Response:

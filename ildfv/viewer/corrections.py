@@ -27,7 +27,8 @@ Values = list[int | None]  # per pattern: 1 present, 0 absent, None unknown
 class Corrections:
     """The labels of single slices, kept in memory and written to `path` after each change.
 
-    stored: labels in the workspace, by the number of the scan and slice. A correction replaces the labels of its slice.
+    stored: labels in the workspace, by (index of the scan, index of the slice). A correction replaces the labels of its
+    slice.
     """
 
     def __init__(self, path: Path, scans: Sequence[ViewedScan], stored: Mapping[tuple[int, int], Values] | None = None):
@@ -72,7 +73,10 @@ class Corrections:
         return str(self.scans[number].source), f"{self.scans[number].positions[z]:.4f}"
 
     def _read(self) -> dict[tuple[str, str], Values]:
-        """Reads the rows of the file in addition to the labels in the workspace. InputError: another kind of file."""
+        """Labels by (scan, position): those in the workspace, replaced by those in the file.
+
+        InputError: the file is not a file of corrections.
+        """
         rows = dict(self._stored)
         if not self.path.exists():
             return rows

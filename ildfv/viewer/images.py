@@ -108,7 +108,7 @@ def recovered(image: np.ndarray) -> np.ndarray:
 
 
 def as_int16(hu: np.ndarray) -> np.ndarray:
-    """HU rounded to integers; `scans.volume` limits them to the range of int16."""
+    """HU of any shape rounded to int16."""
     return hu if hu.dtype == np.int16 else np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
 

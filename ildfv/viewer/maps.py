@@ -47,7 +47,7 @@ class Quantiser:
     def add(self, plane: np.ndarray) -> None:
         """Adds the map of the next slice, float32 (rows, columns)."""
         peak = float(np.abs(plane).max()) or 1.0
-        # 16 bits per slice until the scale of the whole scan is known
+        # Stored with 16 bits and a scale for each slice, until the scale of the whole scan is known.
         self._slices.append(zlib.compress(np.round(plane * (32767 / peak)).astype(np.int16).tobytes(), 1))
         self._peaks.append(peak)
         self._sample.append(np.abs(plane[::SAMPLE, ::SAMPLE]).ravel())

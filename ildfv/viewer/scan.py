@@ -14,7 +14,7 @@ import numpy as np
 class Images(Protocol):
     """Slices in Hounsfield units; row 0 is anterior, column 0 is the patient's right."""
 
-    note: str  # how the values differ from the HU of the scan; "" if they are equal
+    note: str  # the difference from the HU of the scan in words; "" if the values are equal
 
     def read(self, z: int) -> np.ndarray:
         """Slice z, counted from the feet, int16 (rows, columns)."""

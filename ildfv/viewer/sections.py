@@ -91,7 +91,7 @@ class Volumes:
     def of(self, number: int, scan: ViewedScan) -> Volume:
         """The volume of a scan. InputError: the scan has no images, or only one slice."""
         images = scan.images
-        check(images is not None, "the scan of this prediction was not given")
+        check(images is not None, "the scan of this prediction was not given: run `ildfv view PREDICTION SCAN`")
         check(len(scan) > 1, f"sections need at least 2 slices, got {len(scan)}")
         assert images is not None  # checked above
         with self._lock:
@@ -104,7 +104,10 @@ class Volumes:
 
 
 def averaged(hu: np.ndarray, step: int) -> np.ndarray:
-    """Means over step × step pixels, int16; pixels at the edges are repeated if the shape is not a multiple."""
+    """Means over step × step pixels of `hu` (rows, columns), int16.
+
+    If the shape is not a multiple of `step`, the last row and column are repeated.
+    """
     if step == 1:
         return hu
     rows, columns = (-(-n // step) for n in hu.shape)

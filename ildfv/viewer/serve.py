@@ -30,7 +30,7 @@ def serve(study: Study, *, port: int = 0, ready: Callable[[str], None]) -> None:
             listener.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"--port must be free on {HOST}, got {port} ({error}): omit --port to use any free port"
+                f"--port must be a free port on {HOST}, got {port} ({error}): omit --port to use any free port"
             ) from error
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(TOKEN_BYTES)

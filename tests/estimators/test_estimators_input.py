@@ -127,7 +127,7 @@ SETTINGS = {
     ),
     "maps must not be masked arrays": lambda: moments(np.ma.masked_array(MAPS, MAPS > 1), MIXTURE),
     "maps must not be masked arrays: pass": lambda: moments([MAPS[0], np.ma.masked_array(MAPS[0])], MIXTURE),
-    "maps must be within 1e154 standard deviations": lambda: moments(MAPS * 1e300, MIXTURE),
+    "values of maps must be within 1e154 standard deviations": lambda: moments(MAPS * 1e300, MIXTURE),
     "float32 maps must be within 1e18 standard deviations of the mixture: pass float64": lambda: FisherVector(
         MIXTURE
     ).transform((MAPS * 1e30).astype(np.float32)),

@@ -6,7 +6,7 @@ import pytest
 from ildfv.experiments import localisation
 from ildfv.experiments.fitted import fisher_model
 from ildfv.experiments.layers import fisher
-from ildfv.experiments.localisation import NO_CAPTUM, TRAINING, run, shown, some
+from ildfv.experiments.localisation import NO_CAPTUM, TRAINING, run, slices_for_thresholds, with_pattern
 from ildfv.experiments.results import predictions
 from ildfv.inference.map_controls import CONTROLS
 
@@ -23,11 +23,11 @@ def test_a_map_sums_to_the_score_without_its_offset(context):
 
 def test_thresholds_come_from_fit_slices_with_a_pattern(context):
     split = context.split(0)
-    chosen = some(context, split.fit, 0)
+    chosen = slices_for_thresholds(context, split.fit, 0)
     assert 0 < len(chosen) <= TRAINING
     assert set(chosen) <= set(split.fit)
     assert (context.slices.counts[chosen] > 0).any(axis=1).all()
-    assert set(shown(context, split.test)) <= set(split.test)
+    assert set(with_pattern(context, split.test)) <= set(split.test)
 
 
 def test_maps_left_out_without_captum_are_a_note_on_the_experiment(context, monkeypatch):

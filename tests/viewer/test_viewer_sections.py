@@ -86,7 +86,9 @@ def test_a_slice_that_is_gone_is_one_line(scan, tmp_path):
 
 def test_a_prediction_without_its_scan_has_no_sections(prediction):
     with client(prediction) as one:
-        assert one.get("api/scan/0/sections").json() == {"error": "the scan of this prediction was not given"}
+        assert one.get("api/scan/0/sections").json() == {
+            "error": "the scan of this prediction was not given: run `ildfv view PREDICTION SCAN`"
+        }
 
 
 def test_sections_of_another_scan_replace_those_of_the_first(workspace):

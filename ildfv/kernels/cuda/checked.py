@@ -25,7 +25,10 @@ def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
 
 
 def first_bad_map(device: Device, maps, suspects: Iterable[int], weights: list[np.ndarray] | None) -> None:
-    """InputError for the first of the maps `suspects` that has a non-finite value in a descriptor of weight > 0."""
+    """InputError for the first of the maps `suspects` that has a non-finite value in a descriptor of weight > 0.
+
+    suspects: indices of maps. weights: (n_i,) per map, or None if all weights are 1.
+    """
     for index in suspects:
         values = device.download(device.cast(maps[index], "float64"))  # (n, d) or (d, h, w)
         if weights is not None:  # descriptors of weight 0 may have any values

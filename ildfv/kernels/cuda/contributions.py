@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels.checks import check_dimensions, check_functionals, check_threshold
+from ildfv.kernels.checks import OUT_OF_RANGE, check_dimensions, check_functionals, check_threshold
 from ildfv.kernels.cuda import launches
 from ildfv.kernels.cuda.checked import checked_weights, first_bad_map
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
@@ -23,6 +23,7 @@ def contributions(
 
     Like `ildfv.kernels.cpu.contributions`, for GPU arrays. The results are views of one array, of the same library and
     on the same device as the maps. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
+    InputError as in `moments`.
     """
     several = isinstance(maps, (list, tuple))
     check(not several or len(maps) > 0, "maps must contain at least one map, got an empty batch")
@@ -60,7 +61,7 @@ def compute(
     if not np.isfinite(values).all():
         owner = int(owners[np.flatnonzero(~np.isfinite(values))[0]])
         first_bad_map(device, maps, [owner], descriptor_weights)
-        check(real == "float32", "maps must be within 1e154 standard deviations of the mixture")
+        check(real == "float32", OUT_OF_RANGE)
         double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
         return compute(
             device,

@@ -35,15 +35,26 @@ class Device(Protocol):
     def address(self, a) -> int:
         """The address of an array that this device made."""
 
-    def empty(self, shape: tuple[int, ...], dtype: str): ...
-    def upload(self, host: np.ndarray): ...
-    def download(self, a) -> np.ndarray: ...
-    def contiguous(self, a): ...
-    def cast(self, a, dtype: str): ...
+    def empty(self, shape: tuple[int, ...], dtype: str):
+        """An uninitialised array."""
+
+    def upload(self, host: np.ndarray):
+        """A copy of a NumPy array on the device."""
+
+    def download(self, a) -> np.ndarray:
+        """A copy of an array in host memory. Waits until the queued work has completed."""
+
+    def contiguous(self, a):
+        """The array, copied only if it is not C-contiguous."""
+
+    def cast(self, a, dtype: str):
+        """The array converted to a dtype."""
+
     def settle(self) -> None:
         """Waits until the work queued on the current stream has completed."""
 
-    def launch(self, kernel: str, grid: tuple[int, int], threads: int, shared_bytes: int, arguments: tuple) -> None: ...
+    def launch(self, kernel: str, grid: tuple[int, int], threads: int, shared_bytes: int, arguments: tuple) -> None:
+        """Queues a kernel of csrc/cuda. threads: per block. shared_bytes: dynamic shared memory per block."""
 
 
 def device_of(a) -> Device:

@@ -1,4 +1,4 @@
-"""The M step on the GPU that holds the sums, in one launch of csrc/cuda/em.cu."""
+"""The M step of EM on the GPU on which the sums are stored, in one launch of csrc/cuda/em.cu."""
 
 from __future__ import annotations
 

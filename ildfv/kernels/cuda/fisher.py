@@ -16,7 +16,7 @@ def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = 
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of the moments of b maps, in their library.
 
     counts: number of descriptors of each map, (b,). weights: of the mixture, (k,). The launch is queued on the current
-    stream. The bits of a vector do not depend on the other maps of the batch.
+    stream. A vector is bitwise identical in any batch of maps.
     """
     ours, give = own_arrays(list(m[:3]))
     device = device_of(ours[0])

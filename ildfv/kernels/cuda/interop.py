@@ -72,7 +72,9 @@ def place(a, stream: int = 0) -> Place:
         capsule = a.__dlpack__(stream=stream or 1)  # in DLPack, 1 denotes the default stream
         tensor = _Tensor.from_address(_pointer_in(capsule, b"dltensor"))
         if tensor.lanes != 1 or tensor.code not in KINDS:
-            raise InputError(f"arrays must contain real numbers, got DLPack type {tensor.code} × {tensor.lanes}")
+            raise InputError(
+                f"arrays must contain real numbers, got DLPack type code {tensor.code} with {tensor.lanes} lanes"
+            )
         shape = tuple(tensor.shape[: tensor.ndim])
         strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else _row_major_strides(shape)
         address = (tensor.data or 0) + tensor.byte_offset

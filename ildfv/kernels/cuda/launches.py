@@ -11,16 +11,18 @@ FINISH_THREADS = 256
 PLACES = ("resident", "wide", "huge")  # sums and posteriors in shared memory; posteriors only; neither
 TENSOR = "tensor_"  # prefix of variants that use tensor cores
 VARIANTS = (*PLACES, *(TENSOR + place for place in PLACES))
-# Minimum number of components for which scores take most of the time: estimated in bench/NOTES-cuda.md, not measured.
+# Minimum number of components for which tensor cores are used. From there on, the scores take most of the time
+# (estimated in bench/NOTES-cuda.md, not measured).
 TENSOR_K = 128
 SLACK = 2.0**-12  # as in screened.h: bound on the error of a score computed from split products, per unit of Σt² + Σb²
-# Maximum distance of the means from the centre in standard deviations. If it is larger, moments that are computed as
-# matrix products lose digits.
+# Maximum distance of a mean from the centre, in standard deviations, for moments as matrix products; beyond it, they
+# lose digits.
 CLOSE = 4.0
 MAX_D, MAX_K = 4096, 1024
 PIECE = 512  # descriptors per block: 64 slices then occupy 132 multiprocessors, and writing sums takes little time
 ROUND_BYTES = 256 << 20  # limit on the memory for the sums of the pieces of one round
-# Shared memory that the driver reserves for each block from sm_80 on. A device's limit excludes that of one block.
+# Shared memory in bytes that the driver reserves for each block from sm_80 on. The limit that a device reports already
+# excludes this memory for one block.
 RESERVED_BYTES = 1 << 10
 GROUP, GROUP_BYTES = 64, 32 << 20  # limits on the number of pieces added at once when pooling, and on their memory
 
@@ -68,15 +70,15 @@ def singles_shared_bytes(real: str, k: int) -> tuple[int, int]:
 
 
 def padded(k: int) -> int:
-    """Row length of the posteriors: 4 mod 8, which avoids bank conflicts."""
+    """Row length of the posteriors: k rounded up to a multiple of 8, plus 4, which avoids bank conflicts."""
     return -(-k // 8) * 8 + 4
 
 
 def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> str:
     """The variant for a device with `limit` bytes of shared memory per block; tensor: whether to use tensor cores.
 
-    Sums are kept in shared memory if two blocks still fit on a multiprocessor, or one on devices with 64 KB, where no
-    variant has room for two.
+    Sums are kept in shared memory if two blocks then fit on a multiprocessor. On devices with 64 KB of shared memory,
+    where two blocks never fit, one block is sufficient.
     """
     kind = TENSOR if tensor else ""
     if shared_bytes(kind + "resident", real, k, d) <= (limit if limit <= 64 << 10 else (limit - RESERVED_BYTES) // 2):

@@ -48,7 +48,10 @@ class Batch(NamedTuple):
 
 
 def uniform(device: Device, maps) -> Batch:
-    """Maps (b, n, d) or (b, d, h, w) of any strides; copied only if two strides cannot describe a map."""
+    """The batch of maps (b, n, d) or (b, d, h, w) of any strides; copied only if two strides cannot describe a map.
+
+    InputError: another shape, or empty maps.
+    """
     address, element, shape, strides = device.describe(maps)
     check(len(shape) in (3, 4), f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {shape}")
     check(shape[0] > 0, "maps must contain at least one map, got an empty batch")
@@ -67,7 +70,7 @@ def uniform(device: Device, maps) -> Batch:
 
 
 def ragged(device: Device, maps) -> Batch:
-    """Maps (n_i, d) of any strides."""
+    """The batch of a list of maps (n_i, d) of any strides. InputError: other shapes, empty maps, or several dtypes."""
     check(len(maps) > 0, "maps must contain at least one map, got an empty batch")
     table = np.empty((len(maps), 5), dtype=np.int64)
     elements, dimensions = set(), set()

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.arrays import to_numpy
 from ildfv.errors import check
-from ildfv.kernels.checks import check_dimensions, check_threshold
+from ildfv.kernels.checks import OUT_OF_RANGE, check_dimensions, check_threshold
 from ildfv.kernels.cuda import launches
 from ildfv.kernels.cuda.checked import checked_weights, first_bad_map
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
@@ -19,7 +19,10 @@ _variant: str | None = None
 
 
 def set_variant(name: str | None) -> None:
-    """Sets the kernel variant, one of `launches.VARIANTS`; None: by shape and device. For tests and benchmarks."""
+    """Sets the kernel variant, one of `launches.VARIANTS`; None: chosen by shape and device. For tests and benchmarks.
+
+    InputError: an unknown variant.
+    """
     global _variant
     check(name is None or name in launches.VARIANTS, f"variant must be one of {launches.VARIANTS}, got {name!r}")
     _variant = name
@@ -78,7 +81,7 @@ def compute(
     else:
         return out
     first_bad_map(device, maps, suspects, descriptor_weights)
-    check(run.real == "float32", "maps must be within 1e154 standard deviations of the mixture")
+    check(run.real == "float32", OUT_OF_RANGE)
     # The values are finite, but so far from every mean that their squares overflow float32: repeat in double.
     double = [device.cast(a, "float64") for a in maps] if batch.table is not None else device.cast(maps, "float64")
     result = compute(

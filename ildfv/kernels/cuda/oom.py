@@ -40,9 +40,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def with_emptied_pools(compute: Callable) -> Any:
-    """The result of compute(), for work that cannot be divided. If memory runs out, it is called a second time.
+    """The result of compute(), for work that cannot be divided. If memory runs out, `compute` is called a second time.
 
-    Before the second call all pools are emptied, because the pool of another library may hold free memory.
+    Before the second call, all memory pools are emptied, because the pool of another library may hold free memory.
     """
     try:
         return compute()

@@ -1,6 +1,6 @@
-"""Mixtures prepared for the CUDA kernels: they are checked once and uploaded once to each device.
+"""Mixtures prepared for the CUDA kernels: they are checked once, and uploaded once to each device.
 
-The parameters are a, b, c of mixture.h, and their products for tensor cores (screened.h).
+The uploaded parameters are a, b, c of csrc/common/mixture.h, and for tensor cores their products (screened.h).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PreparedMixture:
         _alive[id(self.means_)] = self
 
     def equals(self, given: tuple) -> bool:
-        """Whether the given arrays have the values of this mixture; they may have been changed in place."""
+        """Whether the given arrays have the values of this mixture. Values are compared, because arrays are mutable."""
         return all(a.shape == own.shape and bool((a == own).all()) for a, own in zip(given, self.arrays, strict=True))
 
     def on(self, device: Device, real: str) -> Parameters:
@@ -81,7 +81,7 @@ class PreparedMixture:
 
     @cached_property
     def within_bfloat16(self) -> bool:
-        """Whether bfloat16 is safe: squares of 1/sd and of distances in sd are far from the limits of float32."""
+        """Whether bfloat16 cannot overflow: 1/sd² and squared distances in sd are far from the limits of float32."""
         _, scale, shift, _ = _exact(self.arrays, "float32")
         return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)
 

@@ -23,7 +23,7 @@ from ildfv.kernels.reference import Moments
 # Log likelihoods on the device, and a function from their indices to those of the maps.
 Logs = list[tuple[Any, Callable[[int], int]]]
 
-_round_sizes: dict[tuple, int] = {}  # kind of call → round size that was small enough after device memory ran out
+_round_sizes: dict[tuple, int] = {}  # kind of call → round size that fitted in memory after a larger one did not
 
 
 class Sums(NamedTuple):

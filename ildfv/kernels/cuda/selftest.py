@@ -20,7 +20,7 @@ def run() -> str:
     """
     build = build_description()
     device = first_device()
-    # Tensor cores, if present, are used for at least TENSOR_K components. np.max, unlike max, propagates NaN.
+    # With TENSOR_K components, tensor cores are used if present. np.max, unlike max, propagates NaN.
     error = np.max([_largest_error(device, k) for k in (2, launches.TENSOR_K)])
     if not error < TOLERANCE:
         raise RuntimeError(f"moments on {device.name} differ from the specification by {error:.1e}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ildfv.kernels.cuda.device import Device, device_of, own_arrays
 
-HOUNSFIELD = {"float32": 0, "int16": 1}  # others are cast to float32; enum Hounsfield of windows.cu
+HOUNSFIELD = {"float32": 0, "int16": 1}  # enum Hounsfield of windows.cu; slices of other dtypes are cast to float32
 THREADS = 256
 
 # The input pixels that contribute to each output pixel along one axis: pairs of index (size,) and share (size,).

@@ -31,7 +31,7 @@ export async function json(path, options) {
   return (await request(path, options)).json();
 }
 
-// What the server has put into the page: {study, number, scan}; see `_Served` in app.py.
+// The data that the server has included in the page: {study, number, scan}; see `_Served` in app.py.
 export function started() {
   return JSON.parse(document.getElementById("start").textContent);
 }
