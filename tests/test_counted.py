@@ -17,6 +17,7 @@ NEVER_ONE = {
         "ENOUGH_PATIENTS",
         "FEWEST",
         "MAX_FILES",
+        "MIN_PATIENTS",
         "RIGHT",
         "SLICES",
         "TIMED",
@@ -32,6 +33,7 @@ NEVER_ONE = {
     *("rule", "folder", "patient", "scan", "missing", "encoding", "data", "self.encoding.folder", "name"),  # words
     "len(chosen)",  # at least 2 sampled slices
     "len(scans)",  # two volume files or more
+    "len(found)",  # more files than are named one by one
 }
 
 

@@ -239,7 +239,7 @@ def test_other_dicom_objects_are_ignored_with_a_reason(tmp_path, files):
     reasons = {left.source.relative_to(tmp_path).parts[0]: (left.reason, left.files) for left in found.ignored}
     assert reasons == {
         "scout": ("not a slice of a scan: ImageType LOCALIZER", 1),
-        "mr": ("not CT: MR Image Storage", 3),
+        "mr": ("not CT: MR Image Storage, Modality CT", 3),
         "dose": ("not CT: Secondary Capture Image Storage", 1),
         "pt": ("not CT: Modality PT", 1),
         "dir": ("not CT: Media Storage Directory Storage", 1),
