@@ -46,7 +46,8 @@ class Comparison:
 def statements(
     predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
 ) -> list[str]:
-    """Texts for the user. The first is a summary, with what could not be compared; the others name one difference each.
+    """Texts for the user: one if the scan is like the training data, otherwise a summary, each difference, and the
+    properties that could not be compared.
 
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
@@ -57,12 +58,12 @@ def statements(
     alike = list(dict.fromkeys(one.name for one in compared if not one.unknown))
     if found:
         summary = f"The scan differs from the training data in {counted(len(found), 'respect')}."
-    elif alike:
-        verb = "is" if len(alike) == 1 else "are"
-        summary = sentence(f"{enumerated(alike)} {verb} within the range of the training slices")
-    else:
-        return list(_not_compared(compared))
-    return [" ".join([summary, *_not_compared(compared)]), *found]
+        return [summary, *found, *_not_compared(compared)]
+    if not alike:
+        return ["The scan could not be compared with the training data.", *_not_compared(compared)]
+    verb = "is" if len(alike) == 1 else "are"
+    summary = sentence(f"{enumerated(alike)} {verb} within the range of the training slices")
+    return [" ".join([summary, *_not_compared(compared)])]
 
 
 def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator[Comparison]:

@@ -52,6 +52,7 @@ def judged(
     spacing=1.25,
     technique=KNOWN,
     air=-1000,
+    has_size=True,
 ):
     """The texts on a scan with these properties."""
     predictor = SimpleNamespace(
@@ -65,7 +66,8 @@ def judged(
         hu=chest(air),
         technique=technique,
     )
-    return statements(predictor, volume, SliceBatch(np.empty((9, 1, 1, 1)), side**2), np.array([0.0] * 8 + [lung]))
+    slices, areas = SliceBatch(np.empty((9, 1, 1, 1)), side**2), np.array([0.0] * 8 + [lung])
+    return statements(predictor, volume, slices, areas, has_size=has_size)
 
 
 def chest(air):
@@ -136,6 +138,20 @@ def test_what_the_scan_does_not_state_is_not_compared():
         "range of the training slices. Slice thickness, convolution kernel and HU of air were not compared, "
         "because they are unknown for this scan."
     )
+
+
+def test_differences_are_named_before_what_was_not_compared():
+    summary, difference, rest = judged(technique=UNKNOWN, air=None, side=1.5)
+    assert summary == "The scan differs from the training data in 1 respect."
+    assert "ixels" in difference
+    assert "were not compared" in rest
+
+
+def test_a_scan_that_cannot_be_compared_is_not_called_alike():
+    assert judged(likelihood=np.nan, residual=np.nan, has_size=False) == [
+        "The scan could not be compared with the training data.",
+        "Texture likelihood and PCA residual were not compared, because they are unknown for this scan.",
+    ]
 
 
 def test_earlier_predictors_compare_what_they_have():
