@@ -69,7 +69,7 @@ class Network(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return main_output(self.body(self.normalised(images)))
 
-    def divided(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], nn.Sequential] | None:
+    def divided(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], nn.Module] | None:
         """(the lower layers, a function of slices; the fully connected layers at the end), which make up the network.
 
         None if the body is no sequence, or does not end with fully connected layers.
