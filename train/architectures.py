@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ildfv.train.blocks import Dropout, Heads, Linear
+from ildfv.train.blocks import Dropout, Heads
 from ildfv.train.layer_names import CNNF
 from ildfv.train.response import LocalResponseNorm
 
@@ -113,8 +113,8 @@ def _conv(inputs: int, outputs: int, size: int, *, gain: float = 1.0, **options)
     return _he_initialised(layer, gain)
 
 
-def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> Linear:
-    return _he_initialised(Linear(inputs, outputs), gain)
+def _linear(inputs: int, outputs: int, *, gain: float = 1.0) -> nn.Linear:
+    return _he_initialised(nn.Linear(inputs, outputs), gain)
 
 
 def _he_initialised(layer, gain: float):

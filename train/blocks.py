@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from ildfv.train.rows import RowwiseLinear
 
 
 class Dropout(nn.Module):
@@ -42,30 +38,6 @@ def prepare_dropout(network: nn.Module, seed: int, rows: torch.Tensor, total: in
     """Sets, in every `Dropout`, the seed of the next forward pass and its rows in a whole batch of `total` samples."""
     for i, module in enumerate(m for m in network.modules() if isinstance(m, Dropout)):
         module.draw = (seed * 64 + i, rows, total)
-
-
-class Linear(RowwiseLinear):
-    """`RowwiseLinear` whose weight gradient can be deferred: if `kept` is set, it receives (inputs, output gradients).
-
-    The weight gradient is the matrix product of these two over all rows of a step, so shards and ranks only need to
-    exchange inputs and output gradients.
-    """
-
-    kept: Callable[[torch.Tensor, torch.Tensor], None] | None = None
-    cast: torch.Tensor | None = None  # the weight in the type of autocast, cast once per step if `kept` is set
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.kept is None or not torch.is_grad_enabled():
-            return super().forward(x)
-        weight, kept = self.weight.detach(), self.kept
-        if torch.is_autocast_enabled(x.device.type):
-            self.cast = weight.to(torch.get_autocast_dtype(x.device.type)) if self.cast is None else self.cast
-            weight = self.cast
-        y = F.linear(x, weight, self.bias)
-        if not y.requires_grad:  # if the input is an image batch and the bias is frozen
-            y.requires_grad_()
-        y.register_hook(lambda gradient: kept(x.detach(), gradient))
-        return y
 
 
 class Heads(nn.Module):

@@ -43,8 +43,13 @@ class Batch(NamedTuple):
     images: np.ndarray  # uint8 (b, 3, 224, 224)
     indices: np.ndarray  # (b,) of the slices in the slice set
     rows: np.ndarray  # (b,) consecutive positions in the step's whole batch
-    total: int  # slices in the step's whole batch
+    whole: np.ndarray  # (total,) indices of the step's whole batch
     shards: list[range]  # non-empty shards of this rank: positions in this batch that are computed together
+
+    @property
+    def total(self) -> int:
+        """Number of slices in the step's whole batch."""
+        return len(self.whole)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Epoch:
             images = augmented(
                 images, draw.integers(0, 2, len(whole))[rows], draw.integers(0, 2 * SHIFT + 1, (len(whole), 2))[rows]
             )
-        return Batch(images, whole[rows], rows, len(whole), shards)
+        return Batch(images, whole[rows], rows, whole, shards)
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ The paper does not state its initial weights. Nothing is downloaded here: networ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -66,13 +67,34 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return main_output(self.body(self.normalised(images)))
+
+    def divided(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], nn.Module] | None:
+        """(the lower layers, a function of slices; the fully connected layers at the end), which make up the network.
+
+        None if the body is no sequence, or does not end with fully connected layers.
+        """
+        if type(self.body) is not nn.Sequential:
+            return None
+        children = list(self.body)
+        connected = [{type(m) for m in child.modules() if list(m.parameters(recurse=False))} for child in children]
+        cut = len(children)
+        while cut and all(issubclass(kind, nn.Linear) for kind in connected[cut - 1]):
+            cut -= 1
+        cut += next((i for i, kinds in enumerate(connected[cut:]) if kinds), len(children))
+        if cut >= len(children):
+            return None
+        lower, upper = self.body[:cut], self.body[cut:]
+        return lambda images: lower(self.normalised(images)), upper
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """The slices with zero mean and unit standard deviation, as float."""
         shape = tuple(images.shape)
         check(len(shape) == 4 and shape[1] == 3, f"images must have shape (b, 3, h, w), got {shape}")
         scale = (1 / self.std).view(3, 1, 1)
         # Images are channel-first here, which makes the normalisation fast. Weights, and therefore all maps from conv1
         # on, are channels last: oneDNN and cuDNN are faster with this layout, on a CPU by a third.
-        x = images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
-        return main_output(self.body(x))
+        return images.to(self.mean.dtype, copy=True).mul_(scale).sub_(self.mean.view(3, 1, 1) * scale)
 
 
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:

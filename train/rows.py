@@ -16,14 +16,43 @@ class RowwiseLinear(nn.Linear):
 
     Matrix libraries choose the order of summation by the number of rows; the rounding errors differ by about 1e-6 of
     the largest output. Here, inputs (b, d) are multiplied in blocks of `ROWS` rows, and the last block is padded with
-    zeros. In training mode, and for inputs with more dimensions, one product is computed as in `nn.Linear`.
+    zeros. In training mode, and for inputs with more dimensions, one product is computed as in `nn.Linear`. If autocast
+    multiplies in bfloat16, the gradient of the weights is still a product in float32.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kind = x.device.type
+        if self.training and x.ndim == 2 and torch.is_autocast_enabled(kind) and not torch.compiler.is_compiling():
+            return _Product.apply(x.to(torch.get_autocast_dtype(kind)), self.weight, self.bias)
         if self.training or x.ndim != 2 or len(x) == 0:
             return F.linear(x, self.weight, self.bias)
         blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
         return torch.cat([F.linear(block, self.weight, self.bias) for block in blocks])[: len(x)]
+
+
+class _Product(torch.autograd.Function):
+    """x @ weightᵀ + bias in the type of x; the gradient of the weight is computed in the type of the weight.
+
+    autocast would compute it in bfloat16 and convert it, which takes longer: the product has few rows, so the time is
+    that of writing the result.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        cast = weight.to(x.dtype)
+        ctx.save_for_backward(x, cast, weight)
+        return F.linear(x, cast, None if bias is None else bias.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, cast, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        exact = gradient.to(weight.dtype)
+        return (
+            gradient @ cast if of_x else None,
+            exact.T @ x.to(weight.dtype) if of_weight else None,
+            exact.sum(dim=0) if of_bias else None,
+        )
 
 
 class SlicewiseConv2d(nn.Conv2d):

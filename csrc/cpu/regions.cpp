@@ -1,8 +1,9 @@
-// Connected regions of a slice, as runs of pixels joined by union-find, and the selection of those that are lung.
+// Connected regions of a slice, as runs of pixels joined by union-find: the selection of the lung, and of the body.
 #include <string.h>
 
 #include <vector>
 
+#include "exact.h"
 #include "slices.h"
 
 namespace ildfv {
@@ -98,7 +99,51 @@ int64_t fill_holes(unsigned char* mask, int64_t height, int64_t width) {
     return filled;
 }
 
+// out[i] is the smallest or, with `grow`, the largest of a pixel and its four neighbours; pixels outside are 0.
+ILDFV_ALSO_AVX2 void cross(const unsigned char* mask, int64_t height, int64_t width, bool grow,
+                           const unsigned char* zeros, unsigned char* out) {
+    for (int64_t y = 0; y < height; ++y, out += width) {
+        const unsigned char* row = mask + y * width;
+        const unsigned char* above = y > 0 ? row - width : zeros;
+        const unsigned char* below = y < height - 1 ? row + width : zeros;
+        if (grow) {
+            for (int64_t x = 0; x < width; ++x) out[x] = row[x] | above[x] | below[x];
+            for (int64_t x = 1; x < width; ++x) out[x] |= row[x - 1];
+            for (int64_t x = 0; x < width - 1; ++x) out[x] |= row[x + 1];
+        } else {
+            for (int64_t x = 0; x < width; ++x) out[x] = row[x] & above[x] & below[x];
+            for (int64_t x = 1; x < width; ++x) out[x] &= row[x - 1];
+            for (int64_t x = 0; x < width - 1; ++x) out[x] &= row[x + 1];
+            out[0] = out[width - 1] = 0;
+        }
+    }
+}
+
 }  // namespace
+
+void repeat_cross(unsigned char* mask, int64_t height, int64_t width, int64_t times, bool grow) {
+    std::vector<unsigned char> zeros(width), copy(height * width);
+    for (int64_t i = 0; i < times; ++i) {
+        memcpy(copy.data(), mask, height * width);
+        cross(copy.data(), height, width, grow, zeros.data(), mask);
+    }
+}
+
+int64_t largest_region(unsigned char* mask, int64_t height, int64_t width) {
+    Regions regions(mask, height, width, 1);
+    std::vector<int64_t> area(regions.runs.size());
+    for (int i = 0; i < (int)regions.runs.size(); ++i)
+        area[regions.root(i)] += regions.runs[i].last - regions.runs[i].first;
+    int largest = -1;  // roots are in the order of their first pixels
+    for (int i = 0; i < (int)area.size(); ++i)
+        if (area[i] > (largest < 0 ? 0 : area[largest])) largest = i;
+    memset(mask, 0, height * width);
+    for (int i = 0; i < (int)regions.runs.size(); ++i)
+        if (regions.root(i) == largest)
+            memset(mask + regions.runs[i].row * width + regions.runs[i].first, 1,
+                   regions.runs[i].last - regions.runs[i].first);
+    return largest < 0 ? 0 : area[largest] + fill_holes(mask, height, width);
+}
 
 template <class In>
 int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule rule, bool at_border, unsigned char* mask) {

@@ -27,6 +27,11 @@ ILDFV_INLINED void store(float value, uint16_t* to) {  // rounds to nearest, tie
 
 // sums[c] = Σ terms[c + j], j = −reach … reach, added in this order; terms has `reach` zeros before and after.
 ILDFV_INLINED void add_neighbours(const float* terms, int64_t channels, int64_t reach, float* sums) {
+    if (reach == 2) {  // of CNN-F; sums stay in registers
+        for (int64_t c = 0; c < channels; ++c)
+            sums[c] = terms[c - 2] + terms[c - 1] + terms[c] + terms[c + 1] + terms[c + 2];
+        return;
+    }
     for (int64_t c = 0; c < channels; ++c) sums[c] = terms[c - reach];
     for (int64_t j = 1 - reach; j <= reach; ++j)
         for (int64_t c = 0; c < channels; ++c) sums[c] += terms[c + j];
@@ -51,8 +56,9 @@ ILDFV_INLINED void one_gradient(const Real* x, const Real* gradient, int64_t cha
     add_neighbours(terms + r.reach, channels, r.reach, sums);
     for (int64_t c = 0; c < channels; ++c) {
         const float y = r.kappa + r.alpha * sums[c], root = sqrtf(y);
-        direct[c] = as_float(gradient[c]) / (root * sqrtf(root));
-        terms[r.reach + c] = direct[c] * as_float(x[c]) / y;
+        const float power = 1 / (root * sqrtf(root));  // y^−¾
+        direct[c] = as_float(gradient[c]) * power;
+        terms[r.reach + c] = direct[c] * as_float(x[c]) * (power * power * root);  // power² · root = 1/y
     }
     add_neighbours(terms + r.reach, channels, r.reach, sums);
     for (int64_t c = 0; c < channels; ++c)

@@ -34,6 +34,13 @@ struct LungRule {
 template <class In>
 int64_t lung_regions(const In* hu, int64_t height, int64_t width, LungRule, bool at_border, unsigned char* mask);
 
+// Erodes or, with `grow`, dilates a mask of 0 and 1 `times` times by a pixel and its four neighbours; outside is 0.
+void repeat_cross(unsigned char* mask, int64_t height, int64_t width, int64_t times, bool grow);
+
+// Keeps the largest 4-connected region of a mask, the first one of equally large ones, and fills its holes. Returns its
+// number of pixels.
+int64_t largest_region(unsigned char* mask, int64_t height, int64_t width);
+
 // Adds 1 to counts[value − least] for each of the n values or, if mask is not null, for those where mask is not 0.
 template <class In>
 void count_values(const In* values, const unsigned char* mask, int64_t n, int64_t least, int64_t* counts,

@@ -68,6 +68,8 @@ cdef extern from "cpu/slices.h" namespace "ildfv" nogil:
         unsigned char*) except +
     int64_t c_lung_regions "ildfv::lung_regions"[T](
         const T*, int64_t, int64_t, LungRule, bint, unsigned char*) except +
+    void c_repeat_cross "ildfv::repeat_cross"(unsigned char*, int64_t, int64_t, int64_t, bint) except +
+    int64_t c_largest_region "ildfv::largest_region"(unsigned char*, int64_t, int64_t) except +
     void c_count_values "ildfv::count_values"[T](
         const T*, const unsigned char*, int64_t, int64_t, int64_t*, int64_t) except +
     void c_look_up "ildfv::look_up"[T](const unsigned char*, const T*, int64_t, unsigned char*)

@@ -127,6 +127,20 @@ def lung_regions(const Values[:, ::1] hu, double below, double pixel_area, doubl
     return pixels
 
 
+def repeat_cross(unsigned char[:, ::1] mask, int64_t times, bint grow):
+    """Erodes or dilates the mask in place `times` times."""
+    with nogil:
+        c_repeat_cross(&mask[0, 0], mask.shape[0], mask.shape[1], times, grow)
+
+
+def largest_region(unsigned char[:, ::1] mask):
+    """Keeps the largest region of the mask, with its holes filled. Returns its number of pixels."""
+    cdef int64_t pixels
+    with nogil:
+        pixels = c_largest_region(&mask[0, 0], mask.shape[0], mask.shape[1])
+    return pixels
+
+
 def count_values(const Integers[::1] values, int64_t least, int64_t[::1] counts, const unsigned char[::1] mask=None):
     """Adds 1 to counts[value − least] for each value, or only where `mask` is 1. All indices must be valid."""
     cdef const unsigned char* where = NULL

@@ -1,4 +1,4 @@
-"""C++ loops over CT slices: windows, connected regions of the lung, histograms, and look-up of label codes."""
+"""C++ loops over CT slices: windows, connected regions of lung and body, histograms, and look-up of label codes."""
 
 from __future__ import annotations
 
@@ -41,6 +41,34 @@ def lung_regions(
     mask = np.empty(hu.shape, np.uint8)
     pixels = _native.lung_regions(hu, below, pixel_area, least_area, least_mean, at_border, mask) if hu.size else 0
     return mask.view(bool), pixels
+
+
+def eroded(mask: np.ndarray, times: int) -> np.ndarray:
+    """The mask, bool (rows, columns), eroded `times` times by a pixel and its four neighbours; outside is False."""
+    return _repeated(mask, times, grow=False)
+
+
+def dilated(mask: np.ndarray, times: int) -> np.ndarray:
+    """The mask, bool (rows, columns), dilated `times` times by a pixel and its four neighbours."""
+    return _repeated(mask, times, grow=True)
+
+
+def _repeated(mask: np.ndarray, times: int, *, grow: bool) -> np.ndarray:
+    out = np.array(mask, bool, order="C")
+    if out.size:
+        _native.repeat_cross(out.view(np.uint8), times, grow)
+    return out
+
+
+def largest_region(mask: np.ndarray) -> np.ndarray:
+    """The largest 4-connected region of a mask with its holes filled, bool (rows, columns).
+
+    It is empty if the mask is empty. Of several largest regions, it is the one whose first pixel in the array is first.
+    """
+    out = np.array(mask, bool, order="C")
+    if out.size:
+        _native.largest_region(out.view(np.uint8))
+    return out
 
 
 def histogram(values: np.ndarray, least: int, most: int, mask: np.ndarray | None = None) -> np.ndarray:

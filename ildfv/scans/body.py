@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.kernels.slices import dilated, eroded, largest_region
+
 TISSUE = -500.0  # HU; the skin and the tissue below it have higher values
 OPENING = 2  # pixels; a morphological opening separates the body from clothes and table
 
@@ -13,11 +15,4 @@ def body_mask(hu: np.ndarray) -> np.ndarray:
 
     Arms that do not touch the chest are excluded. A slice without tissue gives an empty mask.
     """
-    from scipy import ndimage
-
-    tissue = ndimage.binary_opening(hu > TISSUE, iterations=OPENING)
-    regions, n = ndimage.label(tissue)
-    if n == 0:
-        return np.zeros(hu.shape, bool)
-    largest = np.bincount(regions.ravel())[1:].argmax() + 1
-    return ndimage.binary_fill_holes(regions == largest)
+    return largest_region(dilated(eroded(hu > TISSUE, OPENING), OPENING))

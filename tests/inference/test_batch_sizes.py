@@ -22,7 +22,6 @@ from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.score import read_scores
 from ildfv.pipeline.train import train_network
 from ildfv.train import networks
-from ildfv.train.blocks import Linear
 
 
 @networks.register("wide")
@@ -33,7 +32,7 @@ def wide(n_outputs):
     body.add_module("relu1", nn.ReLU())
     body.add_module("pool", nn.AvgPool2d(2))
     body.add_module("flatten", nn.Flatten())
-    body.add_module("fc6", Linear(16 * 14 * 14, 256))
+    body.add_module("fc6", nn.Linear(16 * 14 * 14, 256))
     body.add_module("relu6", nn.ReLU())
     body.add_module("out", nn.Linear(256, n_outputs))
     return body, {"conv1": "relu1", "fc6": "relu6"}

@@ -10,7 +10,6 @@ from ildfv.pipeline.split import write_folds
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.parts import writing_parts
 from ildfv.train import networks
-from ildfv.train.blocks import Linear
 
 PATIENTS, SLICES = 8, 6
 QUICK = 0.1  # tolerance of mixtures: EM on the sample ends after few passes
@@ -24,7 +23,7 @@ def small(n_outputs):
     body.add_module("relu1", nn.ReLU())
     body.add_module("pool", nn.AvgPool2d(9))
     body.add_module("flatten", nn.Flatten())
-    body.add_module("fc6", Linear(8 * 9, 12))
+    body.add_module("fc6", nn.Linear(8 * 9, 12))
     body.add_module("out", nn.Linear(12, n_outputs))
     return body, {"conv1": "relu1", "fc6": "fc6"}
 

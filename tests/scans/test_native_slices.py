@@ -10,6 +10,7 @@ from scipy import ndimage
 from ildfv.kernels import slices
 from ildfv.phantom.difficulty import patient_of
 from ildfv.phantom.scanner import Scanner
+from ildfv.scans.body import OPENING, TISSUE, body_mask
 from ildfv.scans.density import BINS, COLUMNS, HIGH, RANGE, density
 from ildfv.scans.labels import MEANINGS, meaning_counts
 from ildfv.scans.lungs import AERATED, GAS, MIN_REGION_AREA, lung_at_border, lung_mask
@@ -165,3 +166,39 @@ def test_meanings_are_counted_slice_by_slice():
     meanings = np.random.default_rng(0).integers(0, len(MEANINGS), (3, 20, 30)).astype(np.uint8)
     expected = [np.bincount(slice_.ravel(), minlength=len(MEANINGS)) for slice_ in meanings]
     np.testing.assert_array_equal(meaning_counts(meanings), expected)
+
+
+def scipy_body(hu):
+    """The rule of `body_mask` with SciPy's morphology."""
+    regions, n = ndimage.label(ndimage.binary_opening(hu > TISSUE, iterations=OPENING))
+    if n == 0:
+        return np.zeros(hu.shape, bool)
+    return ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("blur", [0, 1, 4, 12])
+def test_the_body_is_that_of_scipy(shape, blur):
+    hu = smooth_noise(np.random.default_rng(blur), shape, blur)
+    for values in (hu, hu.astype(np.int16), hu - 150, np.full(shape, -1000.0), np.full(shape, 40, np.int16)):
+        assert np.array_equal(body_mask(values), scipy_body(values))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.integers(0, 13))
+@settings(max_examples=60, deadline=None)
+def test_erosion_and_dilation_are_those_of_scipy(seed, rows, columns, times):
+    mask = np.random.default_rng(seed).random((rows, columns)) < 0.5
+    before = mask.copy()
+    for ours, theirs in ((slices.eroded, ndimage.binary_erosion), (slices.dilated, ndimage.binary_dilation)):
+        expected = theirs(mask, iterations=times) if times else mask  # SciPy repeats 0 times until nothing changes
+        assert np.array_equal(ours(mask, times), expected)
+    assert np.array_equal(mask, before)
+
+
+def test_of_equal_regions_the_first_is_the_largest():
+    mask = np.zeros((5, 7), bool)
+    mask[1:3, 4:6] = mask[2:4, 0:2] = True
+    expected = np.zeros_like(mask)
+    expected[1:3, 4:6] = True
+    assert np.array_equal(slices.largest_region(mask), expected)
+    assert not slices.largest_region(np.zeros((0, 3), bool)).size

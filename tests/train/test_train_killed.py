@@ -122,8 +122,8 @@ def test_ranks_stopped_and_resumed_train_the_network_that_one_process_trains(tmp
         assert process.returncode == 0, output
     (one, info_one), (three, info_three) = load_model(tmp_path / "one"), load_model(tmp_path / "three" / "rank-0")
     for name in one:
-        np.testing.assert_allclose(three[name], one[name], rtol=1e-3, atol=2e-5, err_msg=name)
+        np.testing.assert_array_equal(three[name], one[name], err_msg=name)
     assert info_three["identity"] == info_one["identity"]
     assert info_three["epoch"] == info_one["epoch"]
     losses_one, losses_three = ([row["loss"] for row in info["history"]] for info in (info_one, info_three))
-    assert losses_three == pytest.approx(losses_one, rel=1e-4)
+    assert losses_three == losses_one

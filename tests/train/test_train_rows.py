@@ -5,21 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ildfv.train.blocks import Linear
 from ildfv.train.networks import build, register
 from ildfv.train.rows import RowwiseLinear, SlicewiseConv2d
 
 
 @register("plain-linear")
 def plain_linear(n_outputs):
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2), Linear(2, n_outputs)), {"first": "1"}
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2), RowwiseLinear(2, n_outputs)), {"first": "1"}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("outputs", [4, 512])
 def test_a_row_has_equal_bits_in_every_batch(outputs, threads):
     torch.manual_seed(0)
-    layer, x = Linear(2304, outputs).eval(), torch.randn(100, 2304)
+    layer, x = RowwiseLinear(2304, outputs).eval(), torch.randn(100, 2304)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -64,7 +63,7 @@ def test_other_convolutions_are_those_of_torch(options):
 
 def test_training_mode_computes_one_product_as_before():
     torch.manual_seed(0)
-    layer, x = Linear(2304, 4).train(), torch.randn(3, 2304)
+    layer, x = RowwiseLinear(2304, 4).train(), torch.randn(3, 2304)
     assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
@@ -88,7 +87,7 @@ def test_layers_of_every_network_are_replaced_with_their_weights():
     torch.manual_seed(3)
     expected = nn.Linear(3 * 224 * 224, 2)
     assert type(network.body[1]) is RowwiseLinear
-    assert type(network.body[2]) is Linear
+    assert type(network.body[2]) is RowwiseLinear
     assert torch.equal(network.body[1].weight, expected.weight)
     multihead = build("cnnf-multihead").body
     assert all(isinstance(head, RowwiseLinear) for head in multihead.out.heads)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ildfv.train import networks
-from ildfv.train.blocks import Dropout, Linear
+from ildfv.train.blocks import Dropout
 
 torch.set_num_threads(1)  # two threads are slower for tensors this small
 SIDE = 32
@@ -21,7 +21,7 @@ def tiny(n_outputs):
     body.add_module("relu2", nn.ReLU(inplace=True))
     body.add_module("flatten", nn.Flatten())
     body.add_module("drop", Dropout(0.5))
-    body.add_module("out", Linear(8 * 6 * 6, n_outputs))
+    body.add_module("out", nn.Linear(8 * 6 * 6, n_outputs))
     return body, {"conv1": "relu1", "conv2": "relu2"}
 
 
