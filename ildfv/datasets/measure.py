@@ -45,7 +45,8 @@ def measured(
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)
     small_masks = np.zeros((m, SIZE, SIZE), bool) if keep_masks else None
     small_hu = np.empty((m, SIZE, SIZE), np.int16) if keep_hu else None
-    air, with_air = [np.empty(0)], set(spaced(m, AIR_SLICES).tolist())
+    air: list[np.ndarray] = []
+    with_air = set(spaced(m, AIR_SLICES).tolist())
     for z, slice_ in enumerate(slices):
         mask = lung_of(z, slice_)
         lung[z], densities[z], images[z] = np.count_nonzero(mask), density(slice_, mask), windowed(slice_)
@@ -55,7 +56,8 @@ def measured(
             small_hu[z] = mean_hounsfield(slice_)
         if z in with_air:
             air.append(air_around(slice_, pixel_area))
-    return Measured(images, lung, densities, small_masks, small_hu, level_of_air(np.concatenate(air)))
+    level = level_of_air(np.concatenate(air)) if air else None
+    return Measured(images, lung, densities, small_masks, small_hu, level)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,11 @@ def level_of_air(air: np.ndarray) -> float | None:
     """
     if why_not_measurable(air):
         return None
-    return round(float(np.median(air[np.abs(air - mode(air)) <= NEAR_AIR])), 1)
+    x = np.sort(air)
+    peak = mode(x)
+    near = x[np.searchsorted(x, peak - NEAR_AIR) : np.searchsorted(x, peak + NEAR_AIR, side="right")]
+    n = len(near)
+    return round((float(near[(n - 1) // 2]) + float(near[n // 2])) / 2, 1)  # the median of sorted values
 
 
 def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:
