@@ -165,7 +165,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
             Weight of each descriptor of X, at least 0; 2 has the effect of a duplicate. With method "exact" and at most
-            32,768 descriptors, fits agree up to rounding; the sample of more is drawn in proportion to the weights.
+            32,768 descriptors, fits agree up to rounding; the sample of more is drawn in proportion to the weights. If
+            the positive weights have a mean below 1, as weights with sum 1, they are scaled to a mean of 1.
 
         Returns
         -------
@@ -186,7 +187,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         check_settings(self, resumes=self._resumes())
         start_log_likelihood = -np.inf
         resumes = self._resumes()
-        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight)
+        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight, relative=True)
         self.method_ = chosen_method(self, batches)
         if resumes:
             (k, d), width = self.means_.shape, batches.width()
@@ -232,7 +233,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         y : None
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
-            As in `fit`.
+            As in `fit`, but not scaled: a weight of 1 counts as one descriptor, also compared with earlier calls. After
+            the first call, descriptors whose weights are all 0 change nothing.
 
         Returns
         -------
@@ -246,7 +248,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         check_settings(self, resumes=hasattr(self, "weights_"))
         check(self.reduce is None, "partial_fit must have reduce=None: its steps are not distributed")
         first = not hasattr(self, "weights_")
-        batches = as_batches(self, X, layouts=(2, 3, 4), reset=first, finite=False, sample_weight=sample_weight)
+        options: dict[str, Any] = {"layouts": (2, 3, 4), "reset": first, "finite": False, "zeros": not first}
+        batches = as_batches(self, X, sample_weight=sample_weight, **options)
         self.method_ = "stepwise" if self.method == "auto" else self.method
         if first:
             initial = initial_parameters(self, batches)
@@ -254,12 +257,13 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             self.floors_ = initial.floors
         d, width = self.means_.shape[1], batches.width()
         check(d == width, f"X must have {d} dimensions like the mixture, got {width}")
-        parameters, self.n_steps_, mean = stepwise_pass(
+        parameters, n_steps, mean = stepwise_pass(
             self._parameters(), batches, floors=self.floors_, n_steps=self.n_steps_
         )
-        self._set(parameters)
-        self.n_iter_ += 1
-        self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
+        if n_steps > self.n_steps_:
+            self._set(parameters)
+            self.n_iter_, self.n_steps_ = self.n_iter_ + 1, n_steps
+            self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
         return self
 
     def _stepwise_is_over(self) -> bool:
@@ -292,7 +296,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         sums = self._summed(batches)
         n = float(sums.count)
         rule = f"n_components must be at most {n:g}, the number of descriptors (or the sum of their weights)"
-        check(n >= self.n_components, f"{rule}, got {self.n_components}")
+        remedy = "add descriptors, or multiply the weights by a constant"
+        check(n >= self.n_components, f"{rule}, got {self.n_components}: {remedy}")
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
 

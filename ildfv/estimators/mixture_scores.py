@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ildfv.arrays import namespace
-from ildfv.errors import check, check_integer
+from ildfv.errors import InputError, check_integer
 from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
@@ -160,7 +160,9 @@ class MixtureScores(Persistent):
         for name, batch in batches.joined():
             sums.update(batch, name=name)
         sums.reduced(self.reduce)
-        check(float(sums.count) > 0, f"{batches.name} must contain at least one batch, got none")
+        if float(sums.count) == 0:
+            batches.width()  # raises if there is no batch
+            raise InputError(f"{batches.name} must contain a descriptor of positive weight, got none: omit this call")
         return sums
 
     def _likelihoods_and_posteriors(self, X) -> tuple:

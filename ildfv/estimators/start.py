@@ -53,7 +53,8 @@ def start(
     x = np.asarray(x)  # (n, d)
     n = len(x) if w is None else w.sum()
     whose = "the number of descriptors" if w is None else "the sum of the weights"
-    check(n_components <= n, f"n_components must be at most {n:g}, {whose}, got {n_components}")
+    remedy = "" if w is None else ": multiply the weights by a constant, because a weight of 1 counts as one descriptor"
+    check(n_components <= n, f"n_components must be at most {n:g}, {whose}, got {n_components}{remedy}")
     largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
     mean, variance = _moments(x, w)

@@ -156,3 +156,31 @@ def test_a_list_of_weighted_batches_equals_one_weighted_array():
     parts = [Weighted(x[:100], weights[:100]), Weighted(x[100:], weights[100:])]
     one, two = (GaussianMixture(2, random_state=0).fit(data) for data in (Weighted(x, weights), parts))
     np.testing.assert_allclose(two.means_, one.means_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["exact", "stepwise"])
+@pytest.mark.parametrize("many", [False, True])
+def test_weights_with_sum_1_give_the_mixture_of_proportional_weights(method, many):
+    x, w = clusters(900), np.random.default_rng(0).random(900) + 0.5
+    data = (lambda w: [Weighted(x[:400], w[:400]), Weighted(x[400:], w[400:])]) if many else (lambda w: Weighted(x, w))
+    recipe = {"method": method, "max_iter": 3, "tol": 0}
+    with pytest.warns(UserWarning, match="has not converged"):
+        one = GaussianMixture(3, **recipe).fit(data(w / w.sum()))
+        other = GaussianMixture(3, **recipe).fit(data(w / w.mean()))
+    np.testing.assert_allclose(one.means_, other.means_, rtol=1e-9)
+    np.testing.assert_allclose(one.weights_, other.weights_, rtol=1e-9)
+    assert one.score(data(w / w.sum())) == pytest.approx(other.score(data(w)), rel=1e-12)
+
+
+def test_the_message_about_too_small_weights_of_a_stream_states_the_remedy():
+    x, w = clusters(100), np.full(100, 0.01)
+    with pytest.raises(InputError, match="at most 1, the sum of the weights, got 2: multiply the weights by a constant"):
+        GaussianMixture(2).fit(lambda: iter([Weighted(x, w)]))
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "stream"])
+def test_scores_of_descriptors_without_weight_are_refused_with_the_remedy(kind):
+    x, w = clusters(100), np.zeros(100)
+    data = {"array": Weighted(x, w), "list": [Weighted(x, w)], "stream": lambda: iter([Weighted(x, w)])}[kind]
+    with pytest.raises(InputError, match="got (none: omit this call|only zeros: omit these descriptors)"):
+        mixture().score(data)
