@@ -122,7 +122,8 @@ class MixtureScores(Persistent):
         -------
         float
         """
-        return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
+        sums = self._sums(X)  # raises if the mixture is not fitted
+        return float(2 * self._n_parameters() - 2 * sums.log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors drawn from the mixture, and their components.

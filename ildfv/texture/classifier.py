@@ -152,7 +152,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (b,)
         """
-        found: np.ndarray = self.classes_[self.scores(X).argmax(axis=1)]
+        scores = self.scores(X)  # raises if the model is not fitted
+        found: np.ndarray = self.classes_[scores.argmax(axis=1)]
         return found
 
     def save(self, folder: str | Path) -> None:
