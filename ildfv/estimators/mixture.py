@@ -187,7 +187,9 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         check_settings(self, resumes=self._resumes())
         start_log_likelihood = -np.inf
         resumes = self._resumes()
-        batches = as_batches(self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight, relative=True)
+        batches = as_batches(
+            self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight, relative=True
+        )
         self.method_ = chosen_method(self, batches)
         if resumes:
             (k, d), width = self.means_.shape, batches.width()

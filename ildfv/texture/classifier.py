@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from ildfv.errors import InputError, check
+from ildfv.estimators.labels import class_labels
 from ildfv.store.models import load_model, part_of, prefixed, save_model
 from ildfv.texture.choices import check_kind
 from ildfv.texture.encoder import TextureEncoder
@@ -83,13 +84,13 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            All images have the same class, the lengths differ, or an image cannot be used. The message names the image.
+            All images have the same class, labels are missing or of several types, lengths differ, or an image cannot be
+            used. The message names the image.
         """
         check_kind(self.head)
-        images, y = as_pictures(X), np.asarray(y)
-        check(y.ndim == 1, f"y must be one-dimensional, with one label per image, got shape {y.shape}")
+        images, y = as_pictures(X), class_labels(y)
         check(len(images) == len(y), f"y must have {len(images)} labels, one per image, got {len(y)}")
-        groups = None if groups is None else np.asarray(groups)
+        groups = None if groups is None else class_labels(groups, "groups")
         if groups is not None:
             check(groups.shape == y.shape, f"groups must have shape {y.shape}, got {groups.shape}")
         self.classes_, labels = np.unique(y, return_inverse=True)

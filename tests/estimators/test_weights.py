@@ -174,7 +174,9 @@ def test_weights_with_sum_1_give_the_mixture_of_proportional_weights(method, man
 
 def test_the_message_about_too_small_weights_of_a_stream_states_the_remedy():
     x, w = clusters(100), np.full(100, 0.01)
-    with pytest.raises(InputError, match="at most 1, the sum of the weights, got 2: multiply the weights by a constant"):
+    with pytest.raises(
+        InputError, match="at most 1, the sum of the weights, got 2: multiply the weights by a constant"
+    ):
         GaussianMixture(2).fit(lambda: iter([Weighted(x, w)]))
 
 
@@ -184,3 +186,16 @@ def test_scores_of_descriptors_without_weight_are_refused_with_the_remedy(kind):
     data = {"array": Weighted(x, w), "list": [Weighted(x, w)], "stream": lambda: iter([Weighted(x, w)])}[kind]
     with pytest.raises(InputError, match="got (none: omit this call|only zeros: omit these descriptors)"):
         mixture().score(data)
+
+
+@pytest.mark.parametrize("kind", [VLAD, BagOfWords])
+def test_a_codebook_uses_weights_as_duplicates(kind):
+    x, times = clusters(600), np.random.default_rng(0).integers(0, 4, 600)
+    weighted = kind(5).fit(x, sample_weight=times)
+    repeated = kind(5).fit(np.repeat(x, times, axis=0))
+    np.testing.assert_allclose(weighted.centres_, repeated.centres_, rtol=1e-9)
+    np.testing.assert_allclose(weighted.scale_, repeated.scale_, rtol=1e-9)
+    relative = kind(5).fit(x, sample_weight=times / times.sum())
+    np.testing.assert_allclose(relative.centres_, weighted.centres_, rtol=1e-9)
+    plain = kind(5).fit(x)
+    assert not np.allclose(plain.scale_, weighted.scale_, rtol=1e-6)

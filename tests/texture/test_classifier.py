@@ -124,6 +124,9 @@ def test_texture_features_feed_any_encoder():
     [
         ({"y": ["a"] * 36}, "y must have at least 2 classes, got only a"),
         ({"y": ["a", "b"]}, "y must have 36 labels, one per image, got 2"),
+        ({"y": ["a", np.nan] * 18}, "y must have no missing labels, got nan at index 1: omit such images"),
+        ({"y": ["a", 1] * 18}, "y must contain only strings or only numbers"),
+        ({"groups": [None] * 36}, "groups must have no missing labels, got None at index 0"),
         ({"groups": [1]}, r"groups must have shape \(36,\), got \(1,\)"),
         (
             {"X": [np.zeros((6, 30))] * 36},
