@@ -27,7 +27,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone, layers, scales, n_components
+    backbone, layers, scales, n_components, memory
         As for `TextureEncoder`.
     head : {"auto", "regression", "logistic", "svm"}
         Linear classifier on at most 512 principal components. Its penalty, and for "auto" its kind, are chosen by
@@ -50,13 +50,14 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "filters",
+        backbone: str = "auto",
         *,
         layers: Any = "auto",
-        scales: tuple[float, ...] = (1.0, 0.5),
+        scales: Any = "auto",
         n_components: int = 32,
         head: str = "auto",
         random_state: int = 0,
+        memory: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
@@ -64,6 +65,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         self.n_components = n_components
         self.head = head
         self.random_state = random_state
+        self.memory = memory
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the encoder and the head.
@@ -84,8 +86,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            All images have the same class, labels are missing or of several types, lengths differ, or an image cannot be
-            used. The message names the image.
+            All images have the same class, labels are missing or of several types, lengths differ, or an image cannot
+            be used. The message names the image.
         """
         check_kind(self.head)
         images, y = as_pictures(X), class_labels(y)
@@ -101,6 +103,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
             scales=self.scales,
             n_components=self.n_components,
             random_state=self.random_state,
+            memory=self.memory,
         )
         vectors = self.encoder_.fit(images).transform(images)
         self.head_ = self._best_head(vectors, labels, groups)

@@ -15,9 +15,10 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.store.models import part_of
-from ildfv.texture.backbones import backbone_of, layers_of
-from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
+from ildfv.texture.backbones import backbone_of, layers_of, resolved
+from ildfv.texture.features import Range, maps_of, range_and_sides, rows_of, scales_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
+from ildfv.texture.memory import remembered
 
 SAMPLE = 100_000  # number of descriptors per layer on which the decorrelation and the mixture are fitted
 FEWEST = 200  # minimum number of these descriptors per component
@@ -31,19 +32,28 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     backbone : str
-        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME".
+        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME", or several joined by "+". "auto" is
+        "filters+efficientnet-lite0" if the weights of this network are installed and no image of `fit` is smaller than
+        32 pixels at the largest scale, otherwise "filters".
     layers : str or list of str
         Layers of the backbone, or "auto".
-    scales : tuple of float
-        Factors by which images are resized; the descriptors of all scales form one set per layer.
+    scales : "auto" or tuple of float
+        Factors by which images are resized; the descriptors of all scales form one set per layer. "auto" is (1, 0.5),
+        and (2, 1, 0.5) if the median of the smaller sides of the training images is below 128 pixels.
     n_components : int
         Components of each layer's mixture.
     random_state : int
         Seed of the sample of descriptors and of the mixtures.
+    memory : str or None
+        Folder in which the maps of images are stored and found again, also by other encoders. Its size is a few MB per
+        image. None: maps are computed when they are needed.
 
     Attributes
     ----------
+    backbone_ : str
+        The backbone, which "auto" selects by the installed packages.
     layers_ : tuple of str
+    scales_ : tuple of float
     range_ : Range
         The intensities that are mapped to 0 and 1, determined from the images of `fit`.
     decorrelations_ : dict of str to PCA
@@ -55,18 +65,20 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "filters",
+        backbone: str = "auto",
         *,
         layers: Any = "auto",
-        scales: tuple[float, ...] = (1.0, 0.5),
+        scales: Any = "auto",
         n_components: int = 32,
         random_state: int = 0,
+        memory: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
         self.scales = scales
         self.n_components = n_components
         self.random_state = random_state
+        self.memory = memory
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit a PCA and a mixture for each layer on a sample of descriptors of all images.
@@ -87,11 +99,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             The backbone or a layer is unknown, or an image cannot be used. The message names the image.
         """
         check_integer(self.n_components, "n_components", 1)
-        check_scales(self.scales)
+        scales_of(self.scales, [1])  # checked before images are read
         items = as_pictures(X)
-        backbone = backbone_of(self.backbone)
-        self.layers_ = layers_of(backbone, self.layers)
-        self.range_ = common_range(_pictures(items))
+        if self.backbone != "auto":
+            layers_of(backbone_of(self.backbone), self.layers)  # checked before images are read
+        self.range_, sides = range_and_sides(_pictures(items))
+        self.scales_ = scales_of(self.scales, sides)
+        self.backbone_ = resolved(self.backbone, min(sides) * max(self.scales_))
+        self.layers_ = layers_of(backbone_of(self.backbone_), self.layers)
         each = max(20, -(-max(SAMPLE, FEWEST * self.n_components) // len(items)))
         rng = np.random.default_rng(self.random_state)
         samples: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers_}
@@ -170,7 +185,12 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
         """Maps at each scale by layer, as returned by `maps_of`."""
         self._check_fitted(partly=True)
-        return maps_of(picture, self.range_.of(picture), backbone_of(self.backbone), self.layers_, self.scales)
+        recipe = self.backbone_, self.layers_, self.scales_
+
+        def compute() -> dict[str, list[np.ndarray]]:
+            return maps_of(picture, self.range_.of(picture), backbone_of(recipe[0]), *recipe[1:])
+
+        return remembered(self.memory, picture, self.range_, *recipe, compute)
 
     def _check_fitted(self, *, partly: bool = False) -> None:
         if not hasattr(self, "range_" if partly else "fisher_"):
@@ -199,12 +219,16 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def info(self) -> dict[str, Any]:
         """Settings and learned numbers as JSON values."""
         self._check_fitted()
-        settings = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in self.get_params().items()
-        }
+        settings = settings_of(self)
         parts = [{"pca": self.decorrelations_[one].info(), "fisher": self.fisher_[one].info()} for one in self.layers_]
         span = [self.range_.low, self.range_.high]
-        return {"settings": settings, "layers": list(self.layers_), "range": span, "parts": parts}
+        learned = {
+            "backbone": self.backbone_,
+            "layers": list(self.layers_),
+            "scales": list(self.scales_),
+            "range": span,
+        }
+        return {"settings": settings, **learned, "parts": parts}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
@@ -215,6 +239,9 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             }
             encoder = cls(**settings)
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
+            # Models of earlier versions have neither of these: their settings contain the values.
+            encoder.backbone_ = info.get("backbone", encoder.backbone)
+            encoder.scales_ = tuple(info.get("scales", encoder.scales))
             encoder.decorrelations_, encoder.fisher_ = {}, {}
             for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
                 pca, fisher = (part_of(tensors, f"{i}.{name}") for name in ("pca", "fisher"))
@@ -223,6 +250,12 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"model must be a saved TextureEncoder, got {type(error).__name__}: {error}") from error
         return encoder
+
+
+def settings_of(estimator: Any) -> dict[str, Any]:
+    """The settings of an encoder or a classifier as JSON values, without the folder of maps."""
+    params = {name: value for name, value in estimator.get_params().items() if name != "memory"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
 
 
 def _pictures(items: list[Any]) -> Iterator[Picture]:

@@ -36,7 +36,7 @@ def test_a_missing_number_is_ignored(missing):
         ([[1, 2], [3]] * 4, r"got '\[1, 2\]' \(list\) at index 0"),
         (set(range(8)), "y must be an array or a list, got a set"),
         (None, "y must have one label|requires y to be passed"),
-        (np.array(NUMBERS + [8]) * 1j, "Y must contain real numbers, got dtype complex128"),
+        (np.array([*NUMBERS, 8]) * 1j, "Y must contain real numbers, got dtype complex128"),
         (np.array(["2020-01-01"] * 8, dtype="datetime64[D]"), "Y must contain real numbers, got dtype datetime64"),
         (np.array([b"1"] * 8), "Y must contain real numbers, got dtype bytes"),
     ],

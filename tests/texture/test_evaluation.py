@@ -17,8 +17,19 @@ from ildfv.texture.evaluate import evaluate
 from ildfv.texture.generated import generate
 from ildfv.texture.splits import Protocol
 
-SMALL = {"n_components": 2, "layers": "derivatives", "scales": (1.0,), "head": "regression"}
-OPTIONS = ["--layers", "derivatives", "--components", "2", "--scales", "1", "--head", "regression"]
+SMALL = {"backbone": "filters", "n_components": 2, "layers": "derivatives", "scales": (1.0,), "head": "regression"}
+OPTIONS = [
+    "--backbone",
+    "filters",
+    "--layers",
+    "derivatives",
+    "--components",
+    "2",
+    "--scales",
+    "1",
+    "--head",
+    "regression",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +181,7 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
         (
             lambda f: None,
             ["--folds", "2", "--scales", "x"],
-            '--scales must be numbers separated by commas, such as 1,0.5, got "x"',
+            '--scales must be auto, or numbers separated by commas, such as 1,0.5, got "x"',
         ),
         (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got a path that is not a file"),
     ],
