@@ -29,6 +29,7 @@ Scales = Annotated[
     ),
 ]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
+ERRORS_SHOWN = 5  # names of images with the same error
 CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
 
 
@@ -202,9 +203,23 @@ def predict(
             advance()
     failed = sum("error" in row for row in rows)
     if not output.emit({"images": rows}, as_json=as_json):
-        output.lines("Classes", [(row["path"], row.get("label") or f"error: {row['error']}") for row in rows])
+        output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
+        _print_errors(rows, base)
     if failed:
         raise typer.Exit(1)
+
+
+def _print_errors(rows: list[dict], base: Path) -> None:
+    """Print the errors of images, one line per kind: images with the same error are listed together."""
+    by_kind: dict[str, list[str]] = {}
+    for row in rows:
+        if "error" in row:
+            kind = row["error"].removeprefix(str(base / row["path"])).strip()
+            by_kind.setdefault(kind, []).append(row["path"])
+    for kind, paths in by_kind.items():
+        shown = ", ".join(paths[:ERRORS_SHOWN])
+        more = f" and {len(paths) - ERRORS_SHOWN} more" if len(paths) > ERRORS_SHOWN else ""
+        output.out.print(f"error: {shown}{more}: {kind}")
 
 
 def _numbers(text: str) -> str | tuple[float, ...]:

@@ -19,8 +19,14 @@ class MixtureScores(Persistent):
     weights_: np.ndarray
     means_: np.ndarray
     variances_: np.ndarray
+    log_likelihoods_: np.ndarray
     random_state: int | np.random.RandomState | None
     reduce: Reduce | None
+
+    @property
+    def lower_bound_(self) -> float:
+        """Mean log likelihood of the last pass at the parameters before its M step, as in scikit-learn."""
+        return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
 
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.variances_)

@@ -31,49 +31,47 @@ class Backbone(Protocol):
     def auto(self) -> tuple[str, ...]:
         """The layers selected by "auto"."""
 
+    def scales(self, small: bool) -> tuple[float, ...]:
+        """The scales selected by "auto". small: whether images have fewer than SMALL pixels along a side."""
+
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The maps (d, h', w') of each layer of an image (h, w) or (h, w, 3)."""
 
 
 class Joined:
-    """The layers of several backbones. An image that is too small for one of them has no maps of its layers."""
+    """Several backbones with different layers, each with its own scales."""
 
     def __init__(self, parts: Sequence[Backbone]):
         self.parts = tuple(parts)
         self.name = "+".join(part.name for part in self.parts)
         self.layers = tuple(layer for part in self.parts for layer in part.layers)
-        self.least = min(part.least for part in self.parts)
 
     def auto(self) -> tuple[str, ...]:
         """The layers that each backbone selects by "auto"."""
         return tuple(layer for part in self.parts for layer in part.auto())
 
-    def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """The maps (d, h', w') of each layer, in the order of `layers`."""
-        found: dict[str, np.ndarray] = {}
-        for part in self.parts:
-            own = tuple(layer for layer in layers if layer in part.layers)
-            if own and min(image.shape[:2]) >= part.least:
-                found |= part.maps(image, own)
-        return {layer: found[layer] for layer in layers if layer in found}
+
+def parts_of(backbone: Backbone | Joined) -> tuple[Backbone, ...]:
+    """The backbones of a joined backbone, or the backbone itself."""
+    return backbone.parts if isinstance(backbone, Joined) else (backbone,)
 
 
-def resolved(name: str, smallest: float = np.inf) -> str:
+def resolved(name: str, smallest: int | None = None) -> str:
     """The name of the backbone that "auto" selects; other names are unchanged.
 
     "auto" is the filters and, if its weights are installed and no image is too small for it, EfficientNet-lite0.
-    smallest: the smallest side of all images, in pixels at the largest scale.
+    smallest: the smallest side of all images in pixels; None if it is not known yet.
     """
     if name != "auto":
         return name
     from ildfv.texture.networks import LEAST
 
     installed = all(is_installed(module) for module in ("torch", *EXTRAS["pretrained"]))
-    return f"filters+{NETWORK}" if installed and smallest >= LEAST else "filters"
+    return f"filters+{NETWORK}" if installed and (smallest is None or smallest >= LEAST) else "filters"
 
 
 @lru_cache(maxsize=4)
-def backbone_of(name: str) -> Backbone:
+def backbone_of(name: str) -> Backbone | Joined:
     """The backbone with this name; InputError if there is none.
 
     "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
@@ -98,7 +96,7 @@ def _single(name: str) -> Backbone:
     return Network(source, model, weights or None)
 
 
-def layers_of(backbone: Backbone, layers: str | Sequence[str]) -> tuple[str, ...]:
+def layers_of(backbone: Backbone | Joined, layers: str | Sequence[str]) -> tuple[str, ...]:
     """The names of the layers as a tuple; "auto" gives the backbone's choice. InputError for an unknown layer."""
     if isinstance(layers, str):
         if layers == "auto":

@@ -15,8 +15,8 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.store.models import part_of
-from ildfv.texture.backbones import backbone_of, layers_of, resolved
-from ildfv.texture.features import Range, maps_of, range_and_sides, rows_of, scales_of
+from ildfv.texture.backbones import backbone_of, layers_of, parts_of, resolved
+from ildfv.texture.features import Maps, Range, maps_of, range_and_sides, rows_of, scales_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
 from ildfv.texture.memory import remembered
 
@@ -33,13 +33,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     ----------
     backbone : str
         "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME", or several joined by "+". "auto" is
-        "filters+efficientnet-lite0" if the weights of this network are installed and no image of `fit` is smaller than
-        32 pixels at the largest scale, otherwise "filters".
+        "filters+efficientnet-lite0" if the weights of this network are installed and no image of `fit` has fewer than
+        32 pixels along a side, otherwise "filters".
     layers : str or list of str
         Layers of the backbone, or "auto".
     scales : "auto" or tuple of float
-        Factors by which images are resized; the descriptors of all scales form one set per layer. "auto" is (1, 0.5),
-        and (2, 1, 0.5) if the median of the smaller sides of the training images is below 128 pixels.
+        Factors by which images are resized; the descriptors of all scales form one set per layer. "auto" is (1, 0.5)
+        for filters. For networks it is (1.4, 1, 0.5), or (2, 1, 0.5) if the median of the smaller sides of the training
+        images is below 128 pixels.
     n_components : int
         Components of each layer's mixture.
     random_state : int
@@ -53,7 +54,8 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     backbone_ : str
         The backbone, which "auto" selects by the installed packages.
     layers_ : tuple of str
-    scales_ : tuple of float
+    scales_ : dict of str to tuple of float
+        The scales of each part of the backbone.
     range_ : Range
         The intensities that are mapped to 0 and 1, determined from the images of `fit`.
     decorrelations_ : dict of str to PCA
@@ -99,14 +101,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             The backbone or a layer is unknown, or an image cannot be used. The message names the image.
         """
         check_integer(self.n_components, "n_components", 1)
-        scales_of(self.scales, [1])  # checked before images are read
         items = as_pictures(X)
+        scales_of(self.scales, backbone_of("filters"), [1])  # settings are checked before images are read
         if self.backbone != "auto":
-            layers_of(backbone_of(self.backbone), self.layers)  # checked before images are read
+            layers_of(backbone_of(self.backbone), self.layers)
         self.range_, sides = range_and_sides(_pictures(items))
-        self.scales_ = scales_of(self.scales, sides)
-        self.backbone_ = resolved(self.backbone, min(sides) * max(self.scales_))
-        self.layers_ = layers_of(backbone_of(self.backbone_), self.layers)
+        self.backbone_ = resolved(self.backbone, min(sides))
+        backbone = backbone_of(self.backbone_)
+        self.layers_, self.scales_ = layers_of(backbone, self.layers), scales_of(self.scales, backbone, sides)
         each = max(20, -(-max(SAMPLE, FEWEST * self.n_components) // len(items)))
         rng = np.random.default_rng(self.random_state)
         samples: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers_}
@@ -182,15 +184,21 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         start = sum(lengths[: self.layers_.index(layer)])
         return slice(start, start + lengths[self.layers_.index(layer)])
 
-    def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
+    def _maps(self, picture: Picture) -> Maps:
         """Maps at each scale by layer, as returned by `maps_of`."""
         self._check_fitted(partly=True)
         recipe = self.backbone_, self.layers_, self.scales_
 
-        def compute() -> dict[str, list[np.ndarray]]:
+        def compute() -> Maps:
             return maps_of(picture, self.range_.of(picture), backbone_of(recipe[0]), *recipe[1:])
 
         return remembered(self.memory, picture, self.range_, *recipe, compute)
+
+    def parts(self) -> list[tuple[str, ...]]:
+        """The fitted layers of each part of the backbone."""
+        parts = [part.layers for part in parts_of(backbone_of(self.backbone_))]
+        own = [tuple(layer for layer in self.layers_ if layer in layers) for layers in parts]
+        return [layers for layers in own if layers]
 
     def _check_fitted(self, *, partly: bool = False) -> None:
         if not hasattr(self, "range_" if partly else "fisher_"):
@@ -225,7 +233,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         learned = {
             "backbone": self.backbone_,
             "layers": list(self.layers_),
-            "scales": list(self.scales_),
+            "scales": self.scales_,
             "range": span,
         }
         return {"settings": settings, **learned, "parts": parts}
@@ -241,7 +249,8 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
             # Models of earlier versions have neither of these: their settings contain the values.
             encoder.backbone_ = info.get("backbone", encoder.backbone)
-            encoder.scales_ = tuple(info.get("scales", encoder.scales))
+            scales = info.get("scales", {encoder.backbone_: encoder.scales})
+            encoder.scales_ = {part: tuple(factors) for part, factors in scales.items()}
             encoder.decorrelations_, encoder.fisher_ = {}, {}
             for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
                 pca, fisher = (part_of(tensors, f"{i}.{name}") for name in ("pca", "fisher"))

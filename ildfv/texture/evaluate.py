@@ -102,7 +102,7 @@ def evaluate(
 def _recipe(fitted: TextureClassifier) -> dict:
     """The settings of the classifier of the last split, with the choices that "auto" made for its descriptors."""
     encoder = fitted.encoder_
-    chosen = {"backbone": encoder.backbone_, "layers": list(encoder.layers_), "scales": list(encoder.scales_)}
+    chosen = {"backbone": encoder.backbone_, "layers": list(encoder.layers_), "scales": encoder.scales_}
     return settings_of(fitted) | chosen
 
 

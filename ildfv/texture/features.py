@@ -10,13 +10,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from ildfv.errors import InputError, check, check_number
-from ildfv.texture.backbones import Backbone, backbone_of, layers_of, resolved
+from ildfv.texture.backbones import Backbone, Joined, backbone_of, layers_of, parts_of, resolved
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
 TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal have no influence
 
-SCALES = (1.0, 0.5)  # "auto"
-SMALL = 128  # pixels; if images are smaller, "auto" also has scale 2, at which a network has more locations
+SMALL = 128  # pixels along a side; a network has few locations in smaller images
+Maps = dict[str, list[np.ndarray]]  # layer → maps (d, h, w), one per scale
+Scales = dict[str, tuple[float, ...]]  # name of a part of the backbone → its scales
 EIGHT_BIT = (0.0, 255.0)  # range of 8-bit images
 
 
@@ -70,42 +71,44 @@ def range_and_sides(pictures: Iterable[Picture]) -> tuple[Range, list[int]]:
     return Range(low, high if high > low else low + 1.0), sides
 
 
-def scales_of(scales: str | Sequence[float], sides: Sequence[int]) -> tuple[float, ...]:
-    """The scales as floats; "auto" depends on `sides`, the smaller sides of the images in pixels.
+def scales_of(scales: str | Sequence[float], backbone: Backbone | Joined, sides: Sequence[int]) -> Scales:
+    """The scales of each part of the backbone, by its name.
+
+    sides: the smaller side of each image in pixels, on which "auto" depends.
 
     InputError unless there is at least one scale and all are in (0, 4].
     """
     if isinstance(scales, str):
         check(scales == "auto", f'scales must be numbers or "auto", got "{scales}"')
-        return SCALES if float(np.median(sides)) >= SMALL else (2.0, *SCALES)
+        small = float(np.median(sides)) < SMALL
+        return {part.name: part.scales(small) for part in parts_of(backbone)}
     check(len(scales) > 0, "scales must contain at least one number, got none")
-    return tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
+    given = tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
+    return {part.name: given for part in parts_of(backbone)}
 
 
 def maps_of(
-    picture: Picture, values: np.ndarray, backbone: Backbone, layers: tuple[str, ...], scales: Sequence[float]
-) -> dict[str, list[np.ndarray]]:
+    picture: Picture, values: np.ndarray, backbone: Backbone | Joined, layers: tuple[str, ...], scales: Scales
+) -> Maps:
     """For each layer, the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
 
-    If the image is too small at all scales, an InputError names it.
+    If the image is too small for a part of the backbone at all scales, an InputError names it.
     """
-    found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
-    for scale in scales:
-        scaled = _scaled(values, scale)
-        if min(scaled.shape[:2]) < backbone.least:
-            continue
-        for layer, maps in backbone.maps(scaled, layers).items():
-            found[layer].append(maps)
-    missing = next((layer for layer in layers if not found[layer]), None)
-    if missing is not None:
-        parts: tuple[Backbone, ...] = getattr(backbone, "parts", (backbone,))
-        part = next(part for part in parts if missing in part.layers)
-        h, w = picture.shape
-        remedy = "choose a larger scale" if part.name == "filters" else 'choose a larger scale, or backbone "filters"'
-        raise InputError(
-            f"{picture.name} must have at least {part.least}×{part.least} pixels for {part.name} at scale "
-            f"{max(scales):g}, got {h}×{w}: {remedy}"
-        )
+    found: Maps = {layer: [] for layer in layers}
+    for part in parts_of(backbone):
+        own = tuple(layer for layer in layers if layer in part.layers)
+        for scale in scales[part.name] if own else ():
+            scaled = _scaled(values, scale)
+            if min(scaled.shape[:2]) >= part.least:
+                for layer, maps in part.maps(scaled, own).items():
+                    found[layer].append(maps)
+        if not all(found[layer] for layer in own):
+            h, w = picture.shape
+            remedy = "choose a larger scale" + ("" if part.name == "filters" else ", or the backbone filters")
+            raise InputError(
+                f"{picture.name} must have at least {part.least}×{part.least} pixels for {part.name} at scale "
+                f"{max(scales[part.name]):g}, got {h}×{w}: {remedy}"
+            )
     return found
 
 
@@ -146,9 +149,8 @@ def texture_features(
         layers_of(backbone_of(backbone), layers)  # checked before images are read
     pictures = [as_picture(one, f"images[{i}]") for i, one in enumerate(as_pictures(images))]
     span, sides = range_and_sides(pictures)
-    factors = scales_of(scales, sides)
-    network = backbone_of(resolved(backbone, min(sides) * max(factors)))
-    names = layers_of(network, layers)
+    network = backbone_of(resolved(backbone, min(sides)))
+    names, factors = layers_of(network, layers), scales_of(scales, network, sides)
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in names}
     for picture in pictures:
         for layer, maps in maps_of(picture, span.of(picture), network, names, factors).items():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ildfv.store.atomic import key_of, replacing
-from ildfv.texture.features import Range
+from ildfv.texture.backbones import JOINT
+from ildfv.texture.features import Maps, Range, Scales
 from ildfv.texture.images import Picture
 from ildfv.version import __version__
 
-Maps = dict[str, list[np.ndarray]]  # layer → maps (d, h, w), one per scale
 FREE = 1 << 30  # bytes of disk that are left free; further maps are computed again each time
 
 
@@ -23,8 +23,8 @@ def remembered(
     picture: Picture,
     span: Range,
     backbone: str,
-    layers: Sequence[str],
-    scales: Sequence[float],
+    layers: tuple[str, ...],
+    scales: Scales,
     compute: Callable[[], Maps],
 ) -> Maps:
     """The maps of an image from a file in `folder`, or from `compute`, which are then written to this file.
@@ -34,9 +34,9 @@ def remembered(
     """
     if folder is None:
         return compute()
-    weights = Path(backbone.partition("@")[2])
-    changed = os.stat(weights).st_mtime_ns if weights.is_file() else 0
-    settings = [__version__, backbone, changed, list(layers), list(scales), span.low, span.high]
+    files = [Path(part.partition("@")[2]) for part in JOINT.split(backbone)]
+    changed = [os.stat(file).st_mtime_ns for file in files if file.is_file()]
+    settings = [__version__, backbone, changed, list(layers), scales, span.low, span.high]
     file = Path(folder) / f"{key_of(picture.digest(), picture.eight_bit, settings)}.npz"
     if file.is_file():
         with np.load(file, allow_pickle=False) as stored:

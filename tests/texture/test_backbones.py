@@ -21,6 +21,9 @@ class Network:
     name, layers, least = "efficientnet-lite0", ("deep",), 32
     calls = 0
 
+    def scales(self, small):
+        return (2.0, 1.0) if small else (1.0,)
+
     def auto(self):
         return self.layers
 
@@ -60,11 +63,36 @@ def test_auto_is_filters_for_images_that_are_too_small_for_the_network(network):
 
 
 def test_scales_of_small_and_large_images():
-    assert scales_of("auto", [61, 61, 500]) == (2.0, 1.0, 0.5)
-    assert scales_of("auto", [200, 198, 61]) == (1.0, 0.5)
-    assert scales_of((1,), [61]) == (1.0,)
+    both = module.Joined([Filters(), Network()])
+    assert scales_of("auto", both, [61, 61, 500]) == {"filters": (1.0, 0.5), "efficientnet-lite0": (2.0, 1.0)}
+    assert scales_of("auto", both, [200, 198, 61]) == {"filters": (1.0, 0.5), "efficientnet-lite0": (1.0,)}
+    assert scales_of((1,), Filters(), [61]) == {"filters": (1.0,)}
     with pytest.raises(InputError, match='scales must be numbers or "auto", got "large"'):
-        scales_of("large", [61])
+        scales_of("large", both, [61])
+
+
+class Encoder:
+    """Layers of one value each."""
+
+    layers_ = ("derivatives", "patches", "intensity", "deep")
+
+    def parts(self):
+        return [self.layers_[:3], self.layers_[3:]]
+
+    def columns(self, layer):
+        return slice(self.layers_.index(layer), self.layers_.index(layer) + 1)
+
+
+@pytest.mark.parametrize(("good", "used"), [([3], {"deep"}), ([0, 1], {"derivatives", "patches"})])
+def test_only_the_layers_that_help_are_used(good, used):
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 40)
+    x = 2000 * rng.normal(size=(80, 4))  # so large that the penalty hides the small values of the other layers
+    x[:, good] = labels[:, None] - 0.5 + 0.25 * rng.normal(size=(80, len(good)))
+    model = TextureClassifier()
+    model.encoder_ = Encoder()
+    functional = np.abs(model._best_head(x, labels, None).functional()).max(axis=0)
+    assert {layer for layer, value in zip(Encoder.layers_, functional, strict=True) if value > 0} == used
 
 
 def test_each_layer_has_the_maps_of_its_backbone(network):
@@ -86,7 +114,7 @@ def test_a_saved_model_remembers_what_auto_selected(network, tmp_path, monkeypat
     model.save(tmp_path)
     monkeypatch.setattr(module, "is_installed", lambda name: False)
     restored = TextureClassifier.load(tmp_path)
-    assert restored.encoder_.scales_ == (2.0, 1.0, 0.5)
+    assert restored.encoder_.scales_ == model.encoder_.scales_
     np.testing.assert_array_equal(restored.scores(images(40)), model.scores(images(40)))
 
 

@@ -180,6 +180,9 @@ class TwoLayers:
 
     layers_ = ("derivatives", "intensity")
 
+    def parts(self):
+        return [self.layers_]
+
     def columns(self, layer):
         return slice(1, 2) if layer == "intensity" else slice(0, 1)
 

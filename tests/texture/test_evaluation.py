@@ -136,6 +136,23 @@ def test_an_image_that_cannot_be_predicted_does_not_stop_the_others(folder):
     assert [("error" in row) for row in rows] == [row["path"] == "bad.npy" for row in rows]
 
 
+def test_images_with_the_same_error_are_listed_together(folder):
+    TextureClassifier(**SMALL).fit(*_all(folder)).save(folder / "model")
+    for i in range(8):
+        np.save(folder / "set" / "fine" / f"bad-{i}.npy", np.full((20, 20), np.nan))
+    np.save(folder / "set" / "fine" / "flat.npy", np.ones(20))
+    lines = [line for line in run("predict", folder / "model", folder / "set" / "fine").output.splitlines() if line]
+    text = " ".join(" ".join(lines).split())
+    assert text.count("error:") == 2
+    assert "error: bad-0.npy, bad-1.npy, bad-2.npy, bad-3.npy, bad-4.npy and 3 more: must contain finite" in text
+    assert "error: flat.npy: must have shape" in text
+    for command in (("classify", folder / "set", "--folds", 4), ("encode", folder / "set", "--out", folder / "out")):
+        message = str(run(*command, "--backbone", "filters").exception)  # both read all images first
+        assert "got 9 of 17 that are not:" in message
+        assert "bad-0.npy must contain finite values" in message
+        assert message.endswith("also bad-1.npy, bad-2.npy, bad-3.npy, bad-4.npy, bad-5.npy and 3 more")
+
+
 def _all(folder):
     collection = by_folder(folder / "set")
     return collection.paths, collection.labels
