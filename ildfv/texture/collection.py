@@ -112,6 +112,8 @@ def by_table(table: Path, folder: Path) -> Collection:
     rows = [dict(zip(names, cells, strict=False)) for _, cells in lines[1:]]
     for name in COLUMNS[:2]:
         check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    check(not twice, f"{table} must have each column once, got {', '.join(twice)} several times")
     check(len(rows) > 0, f"{table} must have at least one row, got none")
     paths = []
     for number, row in enumerate(rows, start=2):

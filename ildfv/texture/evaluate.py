@@ -95,7 +95,7 @@ def evaluate(
             advance()
     return Evaluation(
         accuracies, classes, confusion, misclassified, duplicates, heads, protocol.describe(),
-        _recipe(fitted), fitted, test,
+        {} if fitted is None else _recipe(fitted), fitted, test,
     )  # fmt: skip
 
 

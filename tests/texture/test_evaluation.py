@@ -224,3 +224,9 @@ def test_commands_have_help_with_an_example(name):
 def test_repeats_without_random_splits_are_refused(folder):
     ended = run("classify", folder / "set", "--repeats", 3)
     assert "--repeats needs --train-per-class, got none" in str(ended.exception)
+
+
+def test_a_table_with_two_columns_of_the_same_name_is_refused(folder):
+    (folder / "twice.csv").write_text("path,label,label\na.npy,x,y\n")
+    with pytest.raises(InputError, match=r"twice\.csv must have each column once, got label several times"):
+        by_table(folder / "twice.csv", folder / "set")
