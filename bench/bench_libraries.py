@@ -49,7 +49,7 @@ def descriptors(per_image: int, images: int) -> list[np.ndarray]:
 
     number = images if per_image == SIZE**2 else 4 * images
     patches = generate(-(-number // len(CLASSES)), 1, size=SIZE)[0][:number]
-    maps = next(iter(texture_features(patches, layers="derivatives", scales=(1,)).values()))
+    maps = next(iter(texture_features(patches, backbone="filters", layers="derivatives", scales=(1,)).values()))
     if per_image < SIZE**2:
         rng = np.random.default_rng(0)
         maps = [rows[np.sort(rng.choice(len(rows), per_image, replace=False))] for rows in maps]

@@ -94,7 +94,9 @@ def main() -> None:
             for head in HEADS:
                 start, shares = time.process_time(), []
                 for a, b in splits:
-                    model = TextureClassifier(**ENCODERS[recipe], head=head)
+                    model = TextureClassifier(
+                        **{"backbone": "filters", "scales": (1.0, 0.5)} | ENCODERS[recipe], head=head
+                    )
                     model.fit([images[i] for i in a], labels[a], groups[a])
                     shares.append(float(model.score([images[i] for i in b], labels[b])))
                 results.add(

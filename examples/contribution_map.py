@@ -59,7 +59,7 @@ def coloured(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
 # %%
 def main(file: Path = Path("contribution-map.png")) -> dict[str, float]:
     """The score of brick without the offset, the sum of its map, and the sum over each half of the picture."""
-    model = TextureClassifier(n_components=COMPONENTS, scales=(1.0,)).fit(*training_patches())
+    model = TextureClassifier("filters", n_components=COMPONENTS, scales=(1.0,)).fit(*training_patches())
     picture = mixed_picture()
     brick = list(model.classes_).index("brick")
     values = contribution_maps(model, as_picture(picture, "mixed"))[brick]  # (h, w)

@@ -86,7 +86,9 @@ def main(n: int = PATCHES) -> dict[str, float]:
         for top, left in rng.integers(0, 512 - SIDE, (n, 2)):
             images.append(pixels[top : top + SIDE, left : left + SIDE])
             labels.append(label)
-    maps = texture_features(images, layers=["derivatives"], scales=(1.0,))["derivatives"]  # list of (n_i, 18)
+    maps = texture_features(images, backbone="filters", layers=["derivatives"], scales=(1.0,))[
+        "derivatives"
+    ]  # list of (n_i, 18)
     encoders = {
         "covariance (this file)": CovariancePooling(),
         "Fisher vector": FisherVector(GaussianMixture(8, method="stepwise", max_iter=3, tol=0.1, random_state=0)),

@@ -49,7 +49,7 @@ def main(n: int = PATCHES) -> dict[str, float]:
     """Accuracies on the test patches."""
     train, classes = patches(0, n, seed=0)
     test, truth = patches(1, n, seed=1)
-    model = TextureClassifier(n_components=COMPONENTS).fit(train, classes)
+    model = TextureClassifier("filters", n_components=COMPONENTS).fit(train, classes)
     predicted = model.predict(test)
     baseline = make_pipeline(StandardScaler(), LogisticRegression()).fit(moments_of_grey(train), classes)
     accuracies = {

@@ -66,6 +66,19 @@ class Weighted:
         return self.weights.sum(axis=-1)
 
 
+def with_unit_mean(parts: list[Weighted]) -> list[Weighted]:
+    """The parts, with all weights divided by the mean of the positive ones if this mean is below 1.
+
+    Weights may be numbers of duplicates, which are at least 1, or relative: only their ratios matter, as if they sum to
+    1. Relative weights are scaled here, so that sums of weights can be compared with numbers of descriptors.
+    """
+    positive = sum(int((part.weights > 0).sum()) for part in parts)
+    total = sum(float(part.weights.sum()) for part in parts)
+    if not 0 < total < positive:
+        return parts
+    return [Weighted(part.maps, part.weights / (total / positive)) for part in parts]
+
+
 def split(maps: Any) -> tuple[Any, np.ndarray | None]:
     """(maps, weights); weights are None unless `maps` is a `Weighted`."""
     return (maps.maps, maps.weights) if isinstance(maps, Weighted) else (maps, None)

@@ -21,7 +21,7 @@ from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
 from ildfv.train.pretrained import PRETRAINED
-from ildfv.train.rows import make_independent
+from ildfv.train.rows import independent
 
 PATCH = "patch"  # the network of the patch baseline, which does not accept whole slices
 
@@ -117,7 +117,7 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
     for module in body.modules():
         if isinstance(module, Dropout):
             module.p = dropout
-    make_independent(body)
+    body = independent(body)
     body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
     return Network(name, n_outputs, body, layers)
 

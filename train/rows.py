@@ -9,6 +9,7 @@ from torch.nn import functional as F
 # Rows of a matrix product. With 32 rows, a product takes 1.2 times as long as with 16 rows, because reading the weights
 # of fc6 dominates; two products of 32 rows take 1.6 times as long as one of 64 (bench/NOTES.md).
 ROWS = 32
+TOKENS = 256  # a slice has about 200 tokens, so the weights are read once per slice
 
 
 class RowwiseLinear(nn.Linear):
@@ -16,18 +17,21 @@ class RowwiseLinear(nn.Linear):
 
     Matrix libraries choose the order of summation by the number of rows; the rounding errors differ by about 1e-6 of
     the largest output. Here, inputs (b, d) are multiplied in blocks of `ROWS` rows, and the last block is padded with
-    zeros. In training mode, and for inputs with more dimensions, one product is computed as in `nn.Linear`. If autocast
-    multiplies in bfloat16, the gradient of the weights is still a product in float32.
+    zeros. Inputs (…, d), such as tokens, are multiplied as rows in blocks of `TOKENS`. In training mode, one product is
+    computed as in `nn.Linear`. If autocast multiplies in bfloat16, the gradient of the weights is still a product in
+    float32.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kind = x.device.type
         if self.training and x.ndim == 2 and torch.is_autocast_enabled(kind) and not torch.compiler.is_compiling():
             return _Product.apply(x.to(torch.get_autocast_dtype(kind)), self.weight, self.bias)
-        if self.training or x.ndim != 2 or len(x) == 0:
+        if self.training or x.ndim < 2 or x.numel() == 0:
             return F.linear(x, self.weight, self.bias)
-        blocks = F.pad(x, (0, 0, 0, -len(x) % ROWS)).split(ROWS)
-        return torch.cat([F.linear(block, self.weight, self.bias) for block in blocks])[: len(x)]
+        size, rows = ROWS if x.ndim == 2 else TOKENS, x.flatten(0, -2)  # (n, d)
+        blocks = F.pad(rows, (0, 0, 0, -len(rows) % size)).split(size)
+        found = torch.cat([F.linear(block, self.weight, self.bias) for block in blocks])[: len(rows)]
+        return found.unflatten(0, x.shape[:-1])
 
 
 class _Product(torch.autograd.Function):
@@ -77,8 +81,25 @@ class SlicewiseConv2d(nn.Conv2d):
 KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowwiseLinear, nn.Conv2d: SlicewiseConv2d}
 
 
-def make_independent(body: nn.Module) -> None:
-    """Changes every `nn.Linear` and `nn.Conv2d` of a network into these layers; instances of subclasses are kept."""
-    for module in body.modules():
-        if type(module) in KINDS:
-            module.__class__ = KINDS[type(module)]  # keeps the parameters, the hooks and the name in the network
+def independent(body: nn.Module) -> nn.Module:
+    """`body` with every `nn.Linear` and `nn.Conv2d` replaced by one of these layers with the same parameters and hooks.
+
+    Instances of subclasses, such as timm's convolutions with padding, are kept, because they may compute something
+    else: their outputs for a slice may differ in the last bits between batches. The same holds for products within
+    attention. A layer that is used in several places is replaced by one layer.
+    """
+    replaced: dict[nn.Module, nn.Module] = {}
+    for name, layer in list(body.named_modules(remove_duplicate=False)):
+        if type(layer) in KINDS:
+            if layer not in replaced:
+                replaced[layer] = _replacement(layer)
+            parent, _, own = name.rpartition(".")
+            if name:
+                setattr(body.get_submodule(parent), own, replaced[layer])
+    return replaced.get(body, body)
+
+
+def _replacement(layer: nn.Module) -> nn.Module:
+    new = KINDS[type(layer)].__new__(KINDS[type(layer)])
+    new.__dict__ = layer.__dict__.copy()  # shares parameters, buffers and hooks, which a constructor would not keep
+    return new

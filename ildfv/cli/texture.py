@@ -16,22 +16,29 @@ app = typer.Typer(help="Classify images of any kind by their texture, with Fishe
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME. Append @FILE to use your own "
-        "weights."
+        help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME, or several joined by +. Append "
+        "@FILE to use your own weights. auto: filters+efficientnet-lite0 if its weights are installed, or filters."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
-Scales = Annotated[str, typer.Option(help="Factors by which images are resized, separated by commas.")]
+Scales = Annotated[
+    str,
+    typer.Option(
+        help="Factors by which images are resized, separated by commas. auto: 1,0.5, or 2,1,0.5 for images with fewer "
+        "than 128 pixels along a side."
+    ),
+]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
+ERRORS_SHOWN = 5  # names of images with the same error
 CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
 
 
 def encode(
     images: Annotated[Path, typer.Argument(help="Folder of images, at any depth, or one image.")],
     out: Annotated[Path, typer.Option(help="Folder for the features. Run the command again to resume.")],
-    backbone: Backbone = "filters",
+    backbone: Backbone = "auto",
     layers: Layers = "auto",
-    scales: Scales = "1,0.5",
+    scales: Scales = "auto",
     components: Components = 32,
     seed: o.Seed = 0,
     as_json: o.Json = False,
@@ -87,9 +94,9 @@ def classify(
     folds: Annotated[
         int | None, typer.Option(help="Number of folds. Images of one group are in the same fold.", min=2)
     ] = None,
-    backbone: Backbone = "filters",
+    backbone: Backbone = "auto",
     layers: Layers = "auto",
-    scales: Scales = "1,0.5",
+    scales: Scales = "auto",
     components: Components = 32,
     head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
     page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="not written")] = None,
@@ -196,19 +203,37 @@ def predict(
             advance()
     failed = sum("error" in row for row in rows)
     if not output.emit({"images": rows}, as_json=as_json):
-        output.lines("Classes", [(row["path"], row.get("label") or f"error: {row['error']}") for row in rows])
+        output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
+        _print_errors(rows, base)
     if failed:
         raise typer.Exit(1)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """The numbers in a text such as "1,0.5"."""
+def _print_errors(rows: list[dict], base: Path) -> None:
+    """Print the errors of images, one line per kind: images with the same error are listed together."""
+    by_kind: dict[str, list[str]] = {}
+    for row in rows:
+        if "error" in row:
+            kind = row["error"].removeprefix(str(base / row["path"])).strip()
+            by_kind.setdefault(kind, []).append(row["path"])
+    for kind, paths in by_kind.items():
+        shown = ", ".join(paths[:ERRORS_SHOWN])
+        more = f" and {len(paths) - ERRORS_SHOWN} more" if len(paths) > ERRORS_SHOWN else ""
+        output.out.print(f"error: {shown}{more}: {kind}")
+
+
+def _numbers(text: str) -> str | tuple[float, ...]:
+    """The numbers in a text such as "1,0.5", or "auto"."""
     from ildfv.errors import InputError
 
+    if text == "auto":
+        return text
     try:
         return tuple(float(one) for one in text.split(","))
     except ValueError:
-        raise InputError(f'--scales must be numbers separated by commas, such as 1,0.5, got "{text}"') from None
+        raise InputError(
+            f'--scales must be auto, or numbers separated by commas, such as 1,0.5, got "{text}"'
+        ) from None
 
 
 def _below(path: Path, folder: Path) -> str:

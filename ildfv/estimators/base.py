@@ -13,7 +13,7 @@ from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.batches import Batches, is_stream, on_disk
 from ildfv.estimators.layouts import LAYOUTS
-from ildfv.weighted import Weighted, split
+from ildfv.weighted import Weighted, split, with_unit_mean
 
 # Decorator of public methods: posteriors of distant components underflow to 0 on purpose, and np.seterr(all="raise") in
 # the caller's program must not turn this into an error.
@@ -143,22 +143,36 @@ def as_batches(
     finite: bool = True,
     name: str = "X",
     sample_weight: Any = None,
+    relative: bool = False,
+    zeros: bool = False,
 ) -> Batches:
-    """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation."""
+    """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation.
+
+    relative: whether only the ratios of the weights of an array, or of a list of `Weighted`, matter. zeros: whether all
+    weights may be 0.
+    """
     x, weights = split(x)
     weights = sample_weight if weights is None else weights
     if weights is not None:
         rule = "sample_weight must be omitted if X is a stream"
         check(not is_stream(x), f"{rule}: let the stream yield ildfv.weighted.Weighted")
         x = x if on_disk(x) else as_array(estimator, x, layouts=layouts, reset=reset)
-        # scikit-learn's estimator checks require these words.
-        check(bool(np.any(to_numpy(weights))), "Sample weights must contain at least one non-zero number")
-        return Batches(Weighted(x, to_numpy(weights)), layouts=layouts, name=name, finite=finite)
+        x = _with_checked_weights([Weighted(x, to_numpy(weights))], relative, zeros)[0]
+        return Batches(x, layouts=layouts, name=name, finite=finite)
+    if isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(part, Weighted) for part in x):
+        x = _with_checked_weights(list(x), relative, zeros)
     if not is_stream(x) and not on_disk(x):
         x = as_array(estimator, x, layouts=layouts, reset=reset)
     elif reset:
         _discard_feature_names(estimator)
     return Batches(x, layouts=layouts, name=name, finite=finite)
+
+
+def _with_checked_weights(parts: list[Weighted], relative: bool, zeros: bool) -> list[Weighted]:
+    # scikit-learn's estimator checks require these words.
+    rule = "Sample weights must contain at least one non-zero number"
+    check(zeros or any(part.weights.any() for part in parts), f"{rule}, got only zeros: omit these descriptors")
+    return with_unit_mean(parts) if relative else parts
 
 
 def as_array(estimator: Any, x: Any, *, layouts: Any = (2,), reset: bool = False) -> Any:

@@ -12,9 +12,11 @@ from sklearn.exceptions import NotFittedError
 from ildfv.arrays import check_finite, check_shape, dtype_name, like, namespace
 from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Persistent, as_batches
+from ildfv.estimators.distinct import distinct
 from ildfv.estimators.kernel_maps import as_descriptors, check_not_images
 from ildfv.estimators.maps import checked_with_weights, descriptors, joined
-from ildfv.estimators.start import sample_size, start
+from ildfv.estimators.start import mean_and_variance, sample_size, start
+from ildfv.weighted import split
 
 
 class Codebook(Persistent, BaseEstimator):
@@ -55,12 +57,13 @@ class Codebook(Persistent, BaseEstimator):
         Parameters
         ----------
         X : array of shape (m, d), (b, n, d) or (b, d, h, w), list of maps, or restartable iterable of such arrays
-            Descriptors or maps, real numbers. k-means runs on an evenly spaced sample of at most 32,768 descriptors, or
+            Descriptors or maps, real numbers. k-means runs on a sample of at most 32,768 descriptors, or
             10 per centre if that is more. Three-dimensional arrays in a list are maps (d, h, w), as in `transform`.
         y : None
             Ignored.
         sample_weight : array of shape (m,) or (b, n), optional
-            Weight of each descriptor of an array X: descriptors are sampled in proportion to it.
+            Weight of each descriptor of an array X. k-means uses the weights if all descriptors are in its sample;
+            otherwise descriptors are sampled in proportion to them.
 
         Returns
         -------
@@ -78,11 +81,13 @@ class Codebook(Persistent, BaseEstimator):
             if isinstance(X, (list, tuple)):
                 check_not_images(X)
                 X = as_descriptors(X)
-            batches = as_batches(self, X, layouts=(2, 3, 4), sample_weight=sample_weight)
-            sample = batches.sample(sample_size(self.n_clusters, batches.width()), self.random_state)
-            rule = f"n_clusters must be at most {len(sample)}, the number of descriptors"
-            check(self.n_clusters <= len(sample), f"{rule}, got {self.n_clusters}")
-            spread = sample.std(axis=0, dtype=np.float64)  # (d,)
+            batches = as_batches(self, X, layouts=(2, 3, 4), sample_weight=sample_weight, relative=True)
+            size = sample_size(self.n_clusters, batches.width())
+            rows, row_weights, complete = batches.drawn(size, self.random_state)
+            rule = f"n_clusters must be at most {len(rows)}, the number of descriptors"
+            check(self.n_clusters <= len(rows), f"{rule}, got {self.n_clusters}")
+            sample = distinct(rows, row_weights) if complete else rows
+            spread = np.sqrt(mean_and_variance(*split(sample))[1])  # (d,)
             self.scale_ = np.where(spread > 0, spread, 1.0)
             self.centres_ = start(sample, self.n_clusters, init="k-means", seed=self.random_state).means_
         self.n_features_in_ = self.centres_.shape[1]

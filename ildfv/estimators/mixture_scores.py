@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ildfv.arrays import namespace
-from ildfv.errors import check, check_integer
+from ildfv.errors import InputError, check_integer
 from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
@@ -19,8 +19,14 @@ class MixtureScores(Persistent):
     weights_: np.ndarray
     means_: np.ndarray
     variances_: np.ndarray
+    log_likelihoods_: np.ndarray
     random_state: int | np.random.RandomState | None
     reduce: Reduce | None
+
+    @property
+    def lower_bound_(self) -> float:
+        """Mean log likelihood of the last pass at the parameters before its M step, as in scikit-learn."""
+        return float(self.log_likelihoods_[-1]) if len(self.log_likelihoods_) else -np.inf
 
     def _parameters(self) -> Parameters:
         return Parameters(self.weights_, self.means_, self.variances_)
@@ -122,7 +128,8 @@ class MixtureScores(Persistent):
         -------
         float
         """
-        return float(2 * self._n_parameters() - 2 * self._sums(X).log_likelihood)
+        sums = self._sums(X)  # raises if the mixture is not fitted
+        return float(2 * self._n_parameters() - 2 * sums.log_likelihood)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Descriptors drawn from the mixture, and their components.
@@ -160,7 +167,9 @@ class MixtureScores(Persistent):
         for name, batch in batches.joined():
             sums.update(batch, name=name)
         sums.reduced(self.reduce)
-        check(float(sums.count) > 0, f"{batches.name} must contain at least one batch, got none")
+        if float(sums.count) == 0:
+            batches.width()  # raises if there is no batch
+            raise InputError(f"{batches.name} must contain a descriptor of positive weight, got none: omit this call")
         return sums
 
     def _likelihoods_and_posteriors(self, X) -> tuple:

@@ -9,12 +9,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_array, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
 from ildfv.arrays import (
     check_finite,
     check_real,
-    dtype_name,
     floating,
     is_array,
     like,
@@ -26,6 +25,7 @@ from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, default_errstate
 from ildfv.estimators.batches import is_stream
 from ildfv.estimators.ecm import RegressionSums, Solution, solve
+from ildfv.estimators.labels import numeric_labels
 
 ROWS = 8192  # rows added to the sums at a time
 
@@ -117,9 +117,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         check(y is not None, f"{type(self).__name__} requires y to be passed, but the target y is None")
         x = as_array(self, X, reset=True)
         check_finite(x, "X")
-        y = y if is_array(y) else np.asarray(y)
-        if dtype_name(y) == "object":
-            y = check_array(_missing_as_nan(y), ensure_2d=False, dtype="numeric", ensure_all_finite="allow-nan")
+        y = numeric_labels(y)
         check_consistent_length(x, y)
         labels, flat = _as_columns(y)
         sums = self._new_sums(x, labels)
@@ -228,8 +226,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         InputError
             Wrong shape of y, or an output without labels.
         """
-        y = np.asarray(to_numpy(y))
-        y = (_missing_as_nan(y) if dtype_name(y) == "object" else y).astype(np.float64)
+        y = to_numpy(numeric_labels(y)).astype(np.float64)
         predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)
         check(y.shape == predicted.shape, f"y must have shape {predicted.shape}, got {y.shape}")
         weights = None if sample_weight is None else np.asarray(sample_weight)
@@ -251,12 +248,6 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
 def is_stream_of_pairs(x: Any) -> bool:
     """Whether x, passed without y, is an iterable of pairs rather than an array for which y was forgotten."""
     return is_stream(x) or (isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(i, tuple) for i in x))
-
-
-def _missing_as_nan(y: np.ndarray) -> np.ndarray:
-    """Object labels with None and pandas' NA replaced by NaN, without importing pandas."""
-    found = [np.nan if value is None or type(value).__name__ == "NAType" else value for value in y.reshape(-1)]
-    return np.array(found, dtype=object).reshape(y.shape)
 
 
 def _described(x: Any) -> str:

@@ -53,10 +53,11 @@ def start(
     x = np.asarray(x)  # (n, d)
     n = len(x) if w is None else w.sum()
     whose = "the number of descriptors" if w is None else "the sum of the weights"
-    check(n_components <= n, f"n_components must be at most {n:g}, {whose}, got {n_components}")
+    remedy = "" if w is None else ": multiply the weights by a constant, because a weight of 1 counts as one descriptor"
+    check(n_components <= n, f"n_components must be at most {n:g}, {whose}, got {n_components}{remedy}")
     largest = max(float(x.max()), -float(x.min()))
     check(largest <= LARGEST, f"absolute values of descriptors must be at most {LARGEST:g}, got {largest:g}")
-    mean, variance = _moments(x, w)
+    mean, variance = mean_and_variance(x, w)
     sd = without_rounding(variance, mean) ** 0.5
     scaled = ((x - mean) / np.where(sd > 0, sd, np.inf)).astype(np.float32)  # 0 in dimensions without variance
     if init not in INITS:
@@ -69,7 +70,7 @@ def start(
     return Parameters(weights / weights.sum(), means, variances)
 
 
-def _moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_variance(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each dimension, (d,), float64."""
     if weights is None:
         return x.mean(axis=0, dtype=np.float64), x.var(axis=0, dtype=np.float64)

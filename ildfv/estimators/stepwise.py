@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ildfv.errors import check
 from ildfv.estimators.base import State
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
@@ -44,7 +43,7 @@ def stepwise_pass(
     n_steps : int
         Number of steps in all passes.
     mean_log_likelihood : float
-        Nats per descriptor, each at the parameters before its step.
+        Nats per descriptor, each at the parameters before its step; NaN if no descriptor has a positive weight.
     """
     total, n = 0.0, 0.0
     rows = STEP_ROWS * len(parameters.weights_)
@@ -69,7 +68,9 @@ def stepwise_pass(
             sums = step()
     if sums.count > 0:
         step()
-    check(n > 0, f"{batches.name} must contain at least one batch, got none")
+    if n == 0:
+        batches.width()  # raises if there was no batch
+        return parameters, n_steps, np.nan
     return parameters, n_steps, total / n
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import Tensor, nn
 
 from ildfv.arrays import to_numpy
-from ildfv.errors import InputError, check, check_integer, check_number
+from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.kernels.checks import check_threshold
 from ildfv.nn.normalise import improved, vectors
@@ -119,7 +119,13 @@ class FisherVector2d(nn.Module):
             A mixture, or any object with weights_ (k,), means_ (k, d) and variances_ (k, d).
         **options
             As for the constructor.
+
+        Raises
+        ------
+        NotFittedError
+            The mixture is not fitted.
         """
+        _check_fitted(mixture)
         k, d = mixture.means_.shape
         return cls(d, k, **options).set_mixture(mixture)
 
@@ -130,6 +136,7 @@ class FisherVector2d(nn.Module):
 
     def set_mixture(self, mixture: Any) -> Self:
         """Replace the parameters by those of a fitted mixture of the same shape."""
+        _check_fitted(mixture)
         weights, means, variances = (to_numpy(getattr(mixture, name)) for name in ("weights_", "means_", "variances_"))
         shape = (self.n_components, self.n_features)
         check(means.shape == shape, f"mixture must have means of shape {shape}, got {means.shape}")
@@ -177,6 +184,7 @@ class FisherVector2d(nn.Module):
 
     def mixture(self) -> GaussianMixture:
         """The current parameters as a `GaussianMixture`, for `ildfv.FisherVector` without torch."""
+        self._check_ready()
         weights = self.logits.detach().double().softmax(dim=0)
         return GaussianMixture.from_parameters(
             *(to_numpy(a) for a in (weights, self.means.double(), self.log_variances.double().exp()))
@@ -219,8 +227,11 @@ class FisherVector2d(nn.Module):
 
     def _initialise_by(self, maps: Tensor) -> None:
         if not self.training:
-            raise InputError("FisherVector2d has no mixture yet: call initialise(maps), or use from_mixture")
+            self._check_ready()
         self.initialise(maps)
+
+    def _check_ready(self) -> None:
+        check(self._ready, "FisherVector2d has no mixture yet: call initialise(maps), or use from_mixture")
 
     def _check(self, maps: Tensor) -> None:
         shape = tuple(maps.shape)
@@ -238,3 +249,8 @@ class FisherVector2d(nn.Module):
         """The settings that `repr` shows."""
         kind = "trainable" if self.trainable else "fixed"
         return f"n_features={self.n_features}, n_components={self.n_components}, order={self.order!r}, {kind}"
+
+
+def _check_fitted(mixture: Any) -> None:
+    if not all(hasattr(mixture, name) for name in ("weights_", "means_", "variances_")):
+        raise NotFittedError(f"mixture must be fitted, got an unfitted {type(mixture).__name__}: call its fit first")

@@ -1,7 +1,8 @@
-"""The backbones, which are selected by name."""
+"""The backbones, which are selected by name and can be joined."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
@@ -9,9 +10,15 @@ from typing import Protocol
 import numpy as np
 
 from ildfv.errors import check
+from ildfv.extras import EXTRAS, is_installed
 from ildfv.texture.filters import Filters
 
-KNOWN = "filters, efficientnet-lite0, timm:NAME or torchvision:NAME (append @FILE to use your own weights)"
+NETWORK = "efficientnet-lite0"
+JOINT = re.compile(r"\+(?=filters|efficientnet-|timm:|torchvision:)")  # the path of a weights file may contain +
+KNOWN = (
+    "auto, filters, efficientnet-lite0, timm:NAME or torchvision:NAME (append @FILE to use your own weights), or "
+    "several joined by +"
+)
 
 
 class Backbone(Protocol):
@@ -24,29 +31,72 @@ class Backbone(Protocol):
     def auto(self) -> tuple[str, ...]:
         """The layers selected by "auto"."""
 
+    def scales(self, small: bool) -> tuple[float, ...]:
+        """The scales selected by "auto". small: whether images have fewer than SMALL pixels along a side."""
+
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The maps (d, h', w') of each layer of an image (h, w) or (h, w, 3)."""
 
 
+class Joined:
+    """Several backbones with different layers, each with its own scales."""
+
+    def __init__(self, parts: Sequence[Backbone]):
+        self.parts = tuple(parts)
+        self.name = "+".join(part.name for part in self.parts)
+        self.layers = tuple(layer for part in self.parts for layer in part.layers)
+
+    def auto(self) -> tuple[str, ...]:
+        """The layers that each backbone selects by "auto"."""
+        return tuple(layer for part in self.parts for layer in part.auto())
+
+
+def parts_of(backbone: Backbone | Joined) -> tuple[Backbone, ...]:
+    """The backbones of a joined backbone, or the backbone itself."""
+    return backbone.parts if isinstance(backbone, Joined) else (backbone,)
+
+
+def resolved(name: str, smallest: int | None = None) -> str:
+    """The name of the backbone that "auto" selects; other names are unchanged.
+
+    "auto" is the filters and, if its weights are installed and no image is too small for it, EfficientNet-lite0.
+    smallest: the smallest side of all images in pixels; None if it is not known yet.
+    """
+    if name != "auto":
+        return name
+    from ildfv.texture.networks import LEAST
+
+    installed = all(is_installed(module) for module in ("torch", *EXTRAS["pretrained"]))
+    return f"filters+{NETWORK}" if installed and (smallest is None or smallest >= LEAST) else "filters"
+
+
 @lru_cache(maxsize=4)
-def backbone_of(name: str) -> Backbone:
+def backbone_of(name: str) -> Backbone | Joined:
     """The backbone with this name; InputError if there is none.
 
     "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
-    "timm:resnet18@random" random weights.
+    "timm:resnet18@random" random weights. "filters+timm:resnet18" has the layers of both.
     """
+    parts = [_single(part) for part in JOINT.split(resolved(name))]
+    layers = [layer for part in parts for layer in part.layers]
+    same = sorted({layer for layer in layers if layers.count(layer) > 1})
+    check(not same, f'backbones joined by + must have different layers, got {same[:1]} twice in "{name}"')
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def _single(name: str) -> Backbone:
     if name == "filters":
         return Filters()
     source, _, rest = name.partition(":")
     model, _, weights = rest.partition("@")
-    lite = name == "efficientnet-lite0"
+    lite = name == NETWORK
     check(lite or (source in ("timm", "torchvision") and bool(model)), f'backbone must be {KNOWN}, got "{name}"')
     from ildfv.texture.networks import Network
 
     return Network(source, model, weights or None)
 
 
-def layers_of(backbone: Backbone, layers: str | Sequence[str]) -> tuple[str, ...]:
+def layers_of(backbone: Backbone | Joined, layers: str | Sequence[str]) -> tuple[str, ...]:
     """The names of the layers as a tuple; "auto" gives the backbone's choice. InputError for an unknown layer."""
     if isinstance(layers, str):
         if layers == "auto":

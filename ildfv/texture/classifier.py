@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from ildfv.errors import InputError, check
+from ildfv.estimators.labels import class_labels
 from ildfv.store.models import load_model, part_of, prefixed, save_model
 from ildfv.texture.choices import check_kind
 from ildfv.texture.encoder import TextureEncoder
@@ -26,7 +27,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone, layers, scales, n_components
+    backbone, layers, scales, n_components, memory
         As for `TextureEncoder`.
     head : {"auto", "regression", "logistic", "svm"}
         Linear classifier on at most 512 principal components. Its penalty, and for "auto" its kind, are chosen by
@@ -49,13 +50,14 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "filters",
+        backbone: str = "auto",
         *,
         layers: Any = "auto",
-        scales: tuple[float, ...] = (1.0, 0.5),
+        scales: Any = "auto",
         n_components: int = 32,
         head: str = "auto",
         random_state: int = 0,
+        memory: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
@@ -63,6 +65,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         self.n_components = n_components
         self.head = head
         self.random_state = random_state
+        self.memory = memory
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the encoder and the head.
@@ -83,13 +86,13 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            All images have the same class, the lengths differ, or an image cannot be used. The message names the image.
+            All images have the same class, labels are missing or of several types, lengths differ, or an image cannot
+            be used. The message names the image.
         """
         check_kind(self.head)
-        images, y = as_pictures(X), np.asarray(y)
-        check(y.ndim == 1, f"y must be one-dimensional, with one label per image, got shape {y.shape}")
+        images, y = as_pictures(X), class_labels(y)
         check(len(images) == len(y), f"y must have {len(images)} labels, one per image, got {len(y)}")
-        groups = None if groups is None else np.asarray(groups)
+        groups = None if groups is None else class_labels(groups, "groups")
         if groups is not None:
             check(groups.shape == y.shape, f"groups must have shape {y.shape}, got {groups.shape}")
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -100,26 +103,41 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
             scales=self.scales,
             n_components=self.n_components,
             random_state=self.random_state,
+            memory=self.memory,
         )
         vectors = self.encoder_.fit(images).transform(images)
         self.head_ = self._best_head(vectors, labels, groups)
         return self
 
     def _best_head(self, vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> Head:
-        """The head that is more accurate in the inner cross-validation: with the intensity layer or without it.
+        """The head on the layers that are most accurate in the inner cross-validation.
 
-        If both are equally accurate, intensity is used. It is informative if it has a unit, as in CT, and misleading if
-        the exposure varies.
+        Compared are all layers, those of each part of the backbone, and all of these without intensity. Intensity is
+        informative if it has a unit, as in CT, and misleading if the exposure varies. A network often describes
+        photographs better, and filters CT patches. With equal accuracy, more layers are used. If the kind of head is
+        "auto", the layers are compared by regression, which is fast.
         """
-        options: dict[str, Any] = {"kind": self.head, "seed": self.random_state}
-        best = fit_head(vectors, labels, groups, **options)
-        if INTENSITY not in self.encoder_.layers_[1:] or best.inner_accuracy is None:
-            return best
-        vectors = vectors.copy()
-        vectors[:, self.encoder_.columns(INTENSITY)] = 0  # zero inputs give zero coefficients
-        other = fit_head(vectors, labels, groups, **options)
-        assert other.inner_accuracy is not None  # because the splits are the same
-        return other if other.inner_accuracy > best.inner_accuracy else best
+        kind = "regression" if self.head == "auto" else self.head
+        best, highest = vectors, -1.0
+        for kept in self._subsets():
+            some = np.zeros_like(vectors)  # zero inputs give zero coefficients
+            for layer in kept:
+                columns = self.encoder_.columns(layer)
+                some[:, columns] = vectors[:, columns]
+            accuracy = fit_head(some, labels, groups, kind=kind, seed=self.random_state).inner_accuracy
+            if accuracy is None:
+                break  # nothing can be held out
+            if accuracy > highest:
+                best, highest = some, accuracy
+        return fit_head(best, labels, groups, kind=self.head, seed=self.random_state)
+
+    def _subsets(self) -> list[tuple[str, ...]]:
+        """The sets of layers that are compared, larger ones first; none if there is no choice."""
+        parts = self.encoder_.parts()
+        found = [self.encoder_.layers_, *parts]
+        found += [tuple(layer for layer in layers if layer != INTENSITY) for layers in found]
+        found = sorted({layers for layers in found if layers}, key=lambda layers: (-len(layers), layers))
+        return found if len(found) > 1 else []
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of each class.
@@ -152,7 +170,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (b,)
         """
-        found: np.ndarray = self.classes_[self.scores(X).argmax(axis=1)]
+        scores = self.scores(X)  # raises if the model is not fitted
+        found: np.ndarray = self.classes_[scores.argmax(axis=1)]
         return found
 
     def save(self, folder: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ildfv.errors import InputError, check
 from ildfv.parsing import read_csv
 from ildfv.texture.images import SUFFIXES, read_image
 
+SHOWN = 5  # names of further images in a message
 COLUMNS = ("path", "label", "group")
 
 
@@ -54,9 +56,29 @@ class Collection:
     def duplicates(self) -> list[list[int]]:
         """Lists of indices of images with equal pixels, in any file format, compared by SHA-256 of size and values."""
         found = defaultdict(list)
-        for i, path in enumerate(self.paths):
-            found[read_image(path).digest()].append(i)
+        for i, digest in enumerate(digests(self.paths)):
+            found[digest].append(i)
         return [indices for indices in found.values() if len(indices) > 1]
+
+
+def digests(paths: Sequence[Path]) -> list[str]:
+    """The digest of each image. All images are read before an InputError reports those that cannot be used."""
+    found, errors = [], []
+    for path in paths:
+        try:
+            found.append(read_image(path).digest())
+        except InputError as error:
+            errors.append((path, error))
+    if len(errors) == 1:
+        raise errors[0][1]
+    if errors:
+        others = [path.name for path, _ in errors[1:]]
+        shown = ", ".join(others[:SHOWN]) + (f" and {len(others) - SHOWN} more" if len(others) > SHOWN else "")
+        message = (
+            f"all images must be usable, got {len(errors)} of {len(paths)} that are not: {errors[0][1]}; also {shown}"
+        )
+        raise InputError(message) from errors[0][1]
+    return found
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -90,6 +112,8 @@ def by_table(table: Path, folder: Path) -> Collection:
     rows = [dict(zip(names, cells, strict=False)) for _, cells in lines[1:]]
     for name in COLUMNS[:2]:
         check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    check(not twice, f"{table} must have each column once, got {', '.join(twice)} several times")
     check(len(rows) > 0, f"{table} must have at least one row, got none")
     paths = []
     for number, row in enumerate(rows, start=2):

@@ -15,7 +15,9 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, read_json, replacing, sha256, write_json
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info, load_model, save_model
-from ildfv.texture.encoder import TextureEncoder
+from ildfv.texture.backbones import resolved
+from ildfv.texture.collection import digests
+from ildfv.texture.encoder import TextureEncoder, settings_of
 from ildfv.texture.images import read_image
 
 INDEX = "features.json"
@@ -44,10 +46,11 @@ def encode(
             for path in paths:
                 images.append({"path": named(path), "bytes": os.path.getsize(path), "sha256": sha256(path)})
                 advance()
-        settings = {n: list(v) if isinstance(v, tuple) else v for n, v in encoder.get_params().items()}
+        settings = settings_of(encoder) | {"backbone": resolved(encoder.backbone)}
         key = key_of(VERSION, settings, images)
         _check_same(out, key)
         if not has_model(out):
+            digests(paths)  # reports all images that cannot be used
             progress.note(f"fitting the encoder on {counted(len(paths), 'image')}")
             encoder.fit(paths)
             save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})

@@ -15,9 +15,10 @@ from ildfv.estimators.fisher import FisherVector
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.store.models import part_of
-from ildfv.texture.backbones import backbone_of, layers_of
-from ildfv.texture.features import Range, check_scales, common_range, maps_of, rows_of
+from ildfv.texture.backbones import backbone_of, layers_of, parts_of, resolved
+from ildfv.texture.features import Maps, Range, maps_of, range_and_sides, rows_of, scales_of
 from ildfv.texture.images import Picture, as_picture, as_pictures
+from ildfv.texture.memory import remembered
 
 SAMPLE = 100_000  # number of descriptors per layer on which the decorrelation and the mixture are fitted
 FEWEST = 200  # minimum number of these descriptors per component
@@ -31,19 +32,30 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     backbone : str
-        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME".
+        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME", or several joined by "+". "auto" is
+        "filters+efficientnet-lite0" if the weights of this network are installed and no image of `fit` has fewer than
+        32 pixels along a side, otherwise "filters".
     layers : str or list of str
         Layers of the backbone, or "auto".
-    scales : tuple of float
-        Factors by which images are resized; the descriptors of all scales form one set per layer.
+    scales : "auto" or tuple of float
+        Factors by which images are resized; the descriptors of all scales form one set per layer. "auto" is (1, 0.5)
+        for filters. For networks it is (1.4, 1, 0.5), or (2, 1, 0.5) if the median of the smaller sides of the training
+        images is below 128 pixels.
     n_components : int
         Components of each layer's mixture.
     random_state : int
         Seed of the sample of descriptors and of the mixtures.
+    memory : str or None
+        Folder in which the maps of images are stored and found again, also by other encoders. Its size is a few MB per
+        image. None: maps are computed when they are needed.
 
     Attributes
     ----------
+    backbone_ : str
+        The backbone, which "auto" selects by the installed packages.
     layers_ : tuple of str
+    scales_ : dict of str to tuple of float
+        The scales of each part of the backbone.
     range_ : Range
         The intensities that are mapped to 0 and 1, determined from the images of `fit`.
     decorrelations_ : dict of str to PCA
@@ -55,18 +67,20 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "filters",
+        backbone: str = "auto",
         *,
         layers: Any = "auto",
-        scales: tuple[float, ...] = (1.0, 0.5),
+        scales: Any = "auto",
         n_components: int = 32,
         random_state: int = 0,
+        memory: str | None = None,
     ) -> None:
         self.backbone = backbone
         self.layers = layers
         self.scales = scales
         self.n_components = n_components
         self.random_state = random_state
+        self.memory = memory
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit a PCA and a mixture for each layer on a sample of descriptors of all images.
@@ -87,11 +101,14 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             The backbone or a layer is unknown, or an image cannot be used. The message names the image.
         """
         check_integer(self.n_components, "n_components", 1)
-        check_scales(self.scales)
         items = as_pictures(X)
-        backbone = backbone_of(self.backbone)
-        self.layers_ = layers_of(backbone, self.layers)
-        self.range_ = common_range(_pictures(items))
+        scales_of(self.scales, backbone_of("filters"), [1])  # settings are checked before images are read
+        if self.backbone != "auto":
+            layers_of(backbone_of(self.backbone), self.layers)
+        self.range_, sides = range_and_sides(_pictures(items))
+        self.backbone_ = resolved(self.backbone, min(sides))
+        backbone = backbone_of(self.backbone_)
+        self.layers_, self.scales_ = layers_of(backbone, self.layers), scales_of(self.scales, backbone, sides)
         each = max(20, -(-max(SAMPLE, FEWEST * self.n_components) // len(items)))
         rng = np.random.default_rng(self.random_state)
         samples: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers_}
@@ -167,10 +184,21 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         start = sum(lengths[: self.layers_.index(layer)])
         return slice(start, start + lengths[self.layers_.index(layer)])
 
-    def _maps(self, picture: Picture) -> dict[str, list[np.ndarray]]:
+    def _maps(self, picture: Picture) -> Maps:
         """Maps at each scale by layer, as returned by `maps_of`."""
         self._check_fitted(partly=True)
-        return maps_of(picture, self.range_.of(picture), backbone_of(self.backbone), self.layers_, self.scales)
+        recipe = self.backbone_, self.layers_, self.scales_
+
+        def compute() -> Maps:
+            return maps_of(picture, self.range_.of(picture), backbone_of(recipe[0]), *recipe[1:])
+
+        return remembered(self.memory, picture, self.range_, *recipe, compute)
+
+    def parts(self) -> list[tuple[str, ...]]:
+        """The fitted layers of each part of the backbone."""
+        parts = [part.layers for part in parts_of(backbone_of(self.backbone_))]
+        own = [tuple(layer for layer in self.layers_ if layer in layers) for layers in parts]
+        return [layers for layers in own if layers]
 
     def _check_fitted(self, *, partly: bool = False) -> None:
         if not hasattr(self, "range_" if partly else "fisher_"):
@@ -199,12 +227,16 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     def info(self) -> dict[str, Any]:
         """Settings and learned numbers as JSON values."""
         self._check_fitted()
-        settings = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in self.get_params().items()
-        }
+        settings = settings_of(self)
         parts = [{"pca": self.decorrelations_[one].info(), "fisher": self.fisher_[one].info()} for one in self.layers_]
         span = [self.range_.low, self.range_.high]
-        return {"settings": settings, "layers": list(self.layers_), "range": span, "parts": parts}
+        learned = {
+            "backbone": self.backbone_,
+            "layers": list(self.layers_),
+            "scales": self.scales_,
+            "range": span,
+        }
+        return {"settings": settings, **learned, "parts": parts}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
@@ -215,6 +247,10 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
             }
             encoder = cls(**settings)
             encoder.layers_, encoder.range_ = tuple(info["layers"]), Range(*info["range"])
+            # Models of earlier versions have neither of these: their settings contain the values.
+            encoder.backbone_ = info.get("backbone", encoder.backbone)
+            scales = info.get("scales", {encoder.backbone_: encoder.scales})
+            encoder.scales_ = {part: tuple(factors) for part, factors in scales.items()}
             encoder.decorrelations_, encoder.fisher_ = {}, {}
             for i, (layer, part) in enumerate(zip(info["layers"], info["parts"], strict=True)):
                 pca, fisher = (part_of(tensors, f"{i}.{name}") for name in ("pca", "fisher"))
@@ -223,6 +259,12 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"model must be a saved TextureEncoder, got {type(error).__name__}: {error}") from error
         return encoder
+
+
+def settings_of(estimator: Any) -> dict[str, Any]:
+    """The settings of an encoder or a classifier as JSON values, without the folder of maps."""
+    params = {name: value for name, value in estimator.get_params().items() if name != "memory"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
 
 
 def _pictures(items: list[Any]) -> Iterator[Picture]:

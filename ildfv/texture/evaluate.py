@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.base import clone
 from ildfv.progress import SILENT, Progress
 from ildfv.texture.classifier import TextureClassifier
 from ildfv.texture.collection import Collection
+from ildfv.texture.encoder import settings_of
 from ildfv.texture.splits import Protocol
 
 
@@ -72,11 +74,16 @@ def evaluate(
     classes = collection.classes
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     accuracies, misclassified, heads, fitted, test = [], [], [], None, np.empty(0, int)
-    with progress.task("Evaluating splits", len(splits)) as advance:
+    with (
+        progress.task("Evaluating splits", len(splits)) as advance,
+        TemporaryDirectory(prefix="ildfv-maps-") as folder,
+    ):
         for number, (train, test) in enumerate(splits):
             own = None if groups is None else groups[train]
-            fitted = clone(model).fit([paths[i] for i in train], labels[train], own)
+            fitted = clone(model).set_params(memory=model.memory or folder)
+            fitted.fit([paths[i] for i in train], labels[train], own)
             predicted = fitted.predict([paths[i] for i in test])
+            fitted.memory = fitted.encoder_.memory = model.memory  # the temporary folder is removed
             accuracies.append(float((predicted == labels[test]).mean()))
             heads.append(fitted.head_.kind)
             np.add.at(confusion, (np.searchsorted(classes, labels[test]), np.searchsorted(classes, predicted)), 1)
@@ -88,8 +95,15 @@ def evaluate(
             advance()
     return Evaluation(
         accuracies, classes, confusion, misclassified, duplicates, heads, protocol.describe(),
-        {k: list(v) if isinstance(v, tuple) else v for k, v in model.get_params().items()}, fitted, test,
+        {} if fitted is None else _recipe(fitted), fitted, test,
     )  # fmt: skip
+
+
+def _recipe(fitted: TextureClassifier) -> dict:
+    """The settings of the classifier of the last split, with the choices that "auto" made for its descriptors."""
+    encoder = fitted.encoder_
+    chosen = {"backbone": encoder.backbone_, "layers": list(encoder.layers_), "scales": encoder.scales_}
+    return settings_of(fitted) | chosen
 
 
 def _duplicate(indices: list[int], splits: list, labels: np.ndarray, paths, named) -> dict:

@@ -10,11 +10,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 from ildfv.errors import InputError, check, check_number
-from ildfv.texture.backbones import Backbone, backbone_of, layers_of
+from ildfv.texture.backbones import Backbone, Joined, backbone_of, layers_of, parts_of, resolved
 from ildfv.texture.images import Picture, as_picture, as_pictures
 
 TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal have no influence
 
+SMALL = 128  # pixels along a side; a network has few locations in smaller images
+Maps = dict[str, list[np.ndarray]]  # layer → maps (d, h, w), one per scale
+Scales = dict[str, tuple[float, ...]]  # name of a part of the backbone → its scales
 EIGHT_BIT = (0.0, 255.0)  # range of 8-bit images
 
 
@@ -41,13 +44,22 @@ class Range:
 
 
 def common_range(pictures: Iterable[Picture]) -> Range:
-    """0 … 255 if all images are 8-bit, otherwise the smallest and the largest of the images' percentiles TAILS.
+    """The range of `range_and_sides`."""
+    return range_and_sides(pictures)[0]
+
+
+def range_and_sides(pictures: Iterable[Picture]) -> tuple[Range, list[int]]:
+    """The common range of intensities, and the smaller side of each image in pixels.
+
+    The range is 0 … 255 if all images are 8-bit, otherwise from the smallest to the largest of the images' percentiles
+    TAILS.
 
     InputError: only some images are 8-bit. The others may have another unit, and classes could then be distinguished by
     the type of their files.
     """
-    low, high, first = np.inf, -np.inf, None
+    low, high, first, sides = np.inf, -np.inf, None, []
     for picture in pictures:
+        sides.append(min(picture.shape))
         a, b = np.percentile(picture.values, TAILS)
         low, high, first = min(low, float(a)), max(high, float(b)), first or picture
         if picture.eight_bit != first.eight_bit:
@@ -55,36 +67,48 @@ def common_range(pictures: Iterable[Picture]) -> Range:
             rule = "either all images or none must be 8-bit (uint8), because other types have other units"
             raise InputError(f"{rule}, got {eight.name} with 8 bits and {other.name} with another type: convert them")
     if first is not None and first.eight_bit:
-        return Range(*EIGHT_BIT)
-    return Range(low, high if high > low else low + 1.0)
+        return Range(*EIGHT_BIT), sides
+    return Range(low, high if high > low else low + 1.0), sides
 
 
-def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    """The scales as floats; InputError unless there is at least one and all are in (0, 4]."""
+def scales_of(scales: str | Sequence[float], backbone: Backbone | Joined, sides: Sequence[int]) -> Scales:
+    """The scales of each part of the backbone, by its name.
+
+    sides: the smaller side of each image in pixels, on which "auto" depends.
+
+    InputError unless there is at least one scale and all are in (0, 4].
+    """
+    if isinstance(scales, str):
+        check(scales == "auto", f'scales must be numbers or "auto", got "{scales}"')
+        small = float(np.median(sides)) < SMALL
+        return {part.name: part.scales(small) for part in parts_of(backbone)}
     check(len(scales) > 0, "scales must contain at least one number, got none")
-    return tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
+    given = tuple(check_number(s, "scales", "in (0, 4]", lambda s: 0 < s <= 4) for s in scales)
+    return {part.name: given for part in parts_of(backbone)}
 
 
 def maps_of(
-    picture: Picture, values: np.ndarray, backbone: Backbone, layers: tuple[str, ...], scales: Sequence[float]
-) -> dict[str, list[np.ndarray]]:
+    picture: Picture, values: np.ndarray, backbone: Backbone | Joined, layers: tuple[str, ...], scales: Scales
+) -> Maps:
     """For each layer, the maps (d, h, w) at each scale. Scales at which the image is too small are omitted.
 
-    If the image is too small at all scales, an InputError names it.
+    If the image is too small for a part of the backbone at all scales, an InputError names it.
     """
-    found: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
-    for scale in scales:
-        scaled = _scaled(values, scale)
-        if min(scaled.shape[:2]) < backbone.least:
-            continue
-        for layer, maps in backbone.maps(scaled, layers).items():
-            found[layer].append(maps)
-    if not any(found.values()):
-        h, w = picture.shape
-        raise InputError(
-            f"{picture.name} must have at least {backbone.least}×{backbone.least} pixels for {backbone.name} at "
-            f"scale {max(scales):g}, got {h}×{w}"
-        )
+    found: Maps = {layer: [] for layer in layers}
+    for part in parts_of(backbone):
+        own = tuple(layer for layer in layers if layer in part.layers)
+        for scale in scales[part.name] if own else ():
+            scaled = _scaled(values, scale)
+            if min(scaled.shape[:2]) >= part.least:
+                for layer, maps in part.maps(scaled, own).items():
+                    found[layer].append(maps)
+        if not all(found[layer] for layer in own):
+            h, w = picture.shape
+            remedy = "choose a larger scale" + ("" if part.name == "filters" else ", or the backbone filters")
+            raise InputError(
+                f"{picture.name} must have at least {part.least}×{part.least} pixels for {part.name} at scale "
+                f"{max(scales[part.name]):g}, got {h}×{w}: {remedy}"
+            )
     return found
 
 
@@ -96,9 +120,9 @@ def rows_of(maps: list[np.ndarray]) -> np.ndarray:
 def texture_features(
     images: Any,
     *,
-    backbone: str = "filters",
+    backbone: str = "auto",
     layers: str | Sequence[str] = "auto",
-    scales: Sequence[float] = (1.0, 0.5),
+    scales: str | Sequence[float] = "auto",
 ) -> dict[str, list[np.ndarray]]:
     """Descriptors of images, for `LayerUnion` or any encoder.
 
@@ -107,11 +131,9 @@ def texture_features(
     images : list of paths or arrays (h, w) or (h, w, 3), or array (b, h, w) or (b, h, w, 3)
         Images of any size.
     backbone : str
-        "filters", "efficientnet-lite0", "timm:NAME" or "torchvision:NAME".
     layers : str or list of str
-        Names of layers, or "auto".
-    scales : sequence of float
-        Factors by which images are resized; the descriptors of all scales form one set.
+    scales : "auto" or sequence of float
+        As for `TextureEncoder`.
 
     Returns
     -------
@@ -123,13 +145,15 @@ def texture_features(
     InputError
         The backbone or a layer is unknown, or an image cannot be used. The message names the image.
     """
-    network = backbone_of(backbone)
-    names, scales = layers_of(network, layers), check_scales(scales)
+    if backbone != "auto":
+        layers_of(backbone_of(backbone), layers)  # checked before images are read
     pictures = [as_picture(one, f"images[{i}]") for i, one in enumerate(as_pictures(images))]
-    span = common_range(pictures)
+    span, sides = range_and_sides(pictures)
+    network = backbone_of(resolved(backbone, min(sides)))
+    names, factors = layers_of(network, layers), scales_of(scales, network, sides)
     found: dict[str, list[np.ndarray]] = {layer: [] for layer in names}
     for picture in pictures:
-        for layer, maps in maps_of(picture, span.of(picture), network, names, scales).items():
+        for layer, maps in maps_of(picture, span.of(picture), network, names, factors).items():
             found[layer].append(rows_of(maps))
     return found
 

@@ -12,7 +12,7 @@ SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
 SMOOTH = (0.7, 2.0, 4.0)  # pixels: scales of the layer "intensity"
 SIDE = 7  # pixels of a patch
 FLAT = 0.02  # fraction of the range, added to SDs so that noise is not amplified in patches with less contrast
-DENSE = 128 * 128  # pixels; larger images have descriptors only at every second row and column
+MOST = 64 * 64  # locations; larger images have descriptors at every second, third, … row and column (bench/NOTES.md)
 
 
 class Filters:
@@ -28,6 +28,10 @@ class Filters:
     layers: tuple[str, ...] = ("derivatives", "patches", "intensity")
     least = SIDE  # pixels along a side
 
+    def scales(self, small: bool) -> tuple[float, ...]:
+        """The scales selected by "auto"; the filters have several scales themselves."""
+        return 1.0, 0.5
+
     def auto(self) -> tuple[str, ...]:
         """The layers selected by "auto"."""
         return self.layers
@@ -39,7 +43,7 @@ class Filters:
         grey = image if image.ndim == 2 else image @ GREY
         h, w = grey.shape
         check(min(h, w) >= SIDE, f"image must have at least {SIDE}×{SIDE} pixels, got {h}×{w}")
-        step = 1 if h * w <= DENSE else 2
+        step = int(np.ceil((h * w / MOST) ** 0.5))
         compute = {"derivatives": _derivatives, "patches": _patches, "intensity": _intensity}
         return {layer: compute[layer](grey, step) for layer in layers}
 

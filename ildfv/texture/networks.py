@@ -26,6 +26,10 @@ class Network:
 
     least = LEAST
 
+    def scales(self, small: bool) -> tuple[float, ...]:
+        """The scales selected by "auto"; small images are enlarged, because they have few locations in deep layers."""
+        return (2.0, 1.0, 0.5) if small else (1.4, 1.0, 0.5)
+
     def __init__(self, source: str, model: str, weights: str | None):
         self.name = f"{source}:{model}" if model else source
         self.body = _body(source, model, weights).eval()

@@ -8,6 +8,7 @@ import pytest
 from ildfv import GaussianMixture
 from ildfv.errors import InputError
 from ildfv.kernels import cpu
+from ildfv.weighted import Weighted
 
 
 def clusters(n=6000, seed=0):
@@ -41,6 +42,25 @@ def test_weights_of_partial_fit_equal_duplicates():
     # a single step, as one map is not divided
     repeated = GaussianMixture(2, **start).partial_fit(np.repeat(x, times, axis=0)[None])
     np.testing.assert_allclose(weighted.means_, repeated.means_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["sample_weight", "stream"])
+def test_a_batch_without_weight_changes_nothing_after_the_first_call(kind):
+    x, zeros = clusters(600), np.zeros(600)
+    mixture = GaussianMixture(3).partial_fit(x)
+    before = {name: np.copy(value) for name, value in vars(mixture).items() if name.endswith("_")}
+    if kind == "stream":
+        mixture.partial_fit(lambda: iter([Weighted(x, zeros)]))
+    else:
+        mixture.partial_fit(np.full_like(x, np.nan), sample_weight=zeros)
+    assert set(before) == {name for name in vars(mixture) if name.endswith("_")}
+    for name, value in before.items():
+        np.testing.assert_array_equal(getattr(mixture, name), value)
+
+
+def test_the_first_batch_must_have_weight():
+    with pytest.raises(InputError, match="must contain at least one non-zero number, got only zeros"):
+        GaussianMixture(3).partial_fit(clusters(600), sample_weight=np.zeros(600))
 
 
 def test_partial_fit_continues_a_fit():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from ildfv import VLAD, BagOfWords, FisherVector, GaussianMixture, Pooling, SpatialPyramid
 from ildfv.errors import InputError
@@ -156,3 +157,45 @@ def test_a_list_of_weighted_batches_equals_one_weighted_array():
     parts = [Weighted(x[:100], weights[:100]), Weighted(x[100:], weights[100:])]
     one, two = (GaussianMixture(2, random_state=0).fit(data) for data in (Weighted(x, weights), parts))
     np.testing.assert_allclose(two.means_, one.means_, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:EM has not converged")
+@pytest.mark.parametrize("method", ["exact", "stepwise"])
+@pytest.mark.parametrize("many", [False, True])
+def test_weights_with_sum_1_give_the_mixture_of_proportional_weights(method, many):
+    x, w = clusters(900), np.random.default_rng(0).random(900) + 0.5
+    data = (lambda w: [Weighted(x[:400], w[:400]), Weighted(x[400:], w[400:])]) if many else (lambda w: Weighted(x, w))
+    recipe = GaussianMixture(3, method=method, max_iter=3, tol=0)
+    one, other = (clone(recipe).fit(data(weights)) for weights in (w / w.sum(), w / w.mean()))
+    np.testing.assert_allclose(one.means_, other.means_, rtol=1e-9)
+    np.testing.assert_allclose(one.weights_, other.weights_, rtol=1e-9)
+    assert one.score(data(w / w.sum())) == pytest.approx(other.score(data(w)), rel=1e-12)
+
+
+def test_the_message_about_too_small_weights_of_a_stream_states_the_remedy():
+    x, w = clusters(100), np.full(100, 0.01)
+    with pytest.raises(
+        InputError, match="at most 1, the sum of the weights, got 2: multiply the weights by a constant"
+    ):
+        GaussianMixture(2).fit(lambda: iter([Weighted(x, w)]))
+
+
+@pytest.mark.parametrize("kind", ["array", "list", "stream"])
+def test_scores_of_descriptors_without_weight_are_refused_with_the_remedy(kind):
+    x, w = clusters(100), np.zeros(100)
+    data = {"array": Weighted(x, w), "list": [Weighted(x, w)], "stream": lambda: iter([Weighted(x, w)])}[kind]
+    with pytest.raises(InputError, match=r"got (none: omit this call|only zeros: omit these descriptors)"):
+        mixture().score(data)
+
+
+@pytest.mark.parametrize("kind", [VLAD, BagOfWords])
+def test_a_codebook_uses_weights_as_duplicates(kind):
+    x, times = clusters(600), np.random.default_rng(0).integers(0, 4, 600)
+    weighted = kind(5).fit(x, sample_weight=times)
+    repeated = kind(5).fit(np.repeat(x, times, axis=0))
+    np.testing.assert_allclose(weighted.centres_, repeated.centres_, rtol=1e-9)
+    np.testing.assert_allclose(weighted.scale_, repeated.scale_, rtol=1e-9)
+    relative = kind(5).fit(x, sample_weight=times / times.sum())
+    np.testing.assert_allclose(relative.centres_, weighted.centres_, rtol=1e-9)
+    plain = kind(5).fit(x)
+    assert not np.allclose(plain.scale_, weighted.scale_, rtol=1e-6)

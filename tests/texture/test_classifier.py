@@ -15,7 +15,7 @@ from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.generated import CLASSES, generate
 from ildfv.texture.images import as_picture
 
-SMALL = {"n_components": 4, "layers": "derivatives", "scales": (1.0,)}
+SMALL = {"backbone": "filters", "n_components": 4, "layers": "derivatives", "scales": (1.0,)}
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_fitting_twice_gives_equal_bits(fitted, patches):
 def test_intensity_is_kept():
     rng = np.random.default_rng(0)
     images = [rng.normal(800 * (i % 2), 100, (24, 24)).astype(np.float32) for i in range(12)]
-    model = TextureClassifier(n_components=2, scales=(1.0,)).fit(images, ["low", "high"] * 6)
+    model = TextureClassifier("filters", n_components=2, scales=(1.0,)).fit(images, ["low", "high"] * 6)
     assert model.predict([images[0] * 0 + 10 + rng.normal(0, 100, (24, 24))]) == ["low"]
     assert model.decision_function(images[:2]).shape == (2,)
 
@@ -105,7 +105,7 @@ def test_intensity_is_kept():
 def test_images_of_any_size_and_kind_are_encoded_together():
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (n, 40, 3) if n % 2 else (n, 33)).astype(np.uint8) for n in range(20, 30)]
-    encoder = TextureEncoder(n_components=2).fit(images)
+    encoder = TextureEncoder("filters", n_components=2, scales=(1, 0.5)).fit(images)
     vectors = encoder.transform(images)
     assert vectors.shape == (10, 2 * 2 * (18 + 49 + 3))
     assert encoder.range_.high == 255
@@ -113,7 +113,7 @@ def test_images_of_any_size_and_kind_are_encoded_together():
 
 def test_texture_features_feed_any_encoder():
     rng = np.random.default_rng(0)
-    features = texture_features([rng.random((20, 20)), rng.random((30, 24))], scales=(1, 0.5))
+    features = texture_features([rng.random((20, 20)), rng.random((30, 24))], backbone="filters", scales=(1, 0.5))
     assert [len(x) for x in features["derivatives"]] == [20 * 20 + 10 * 10, 30 * 24 + 15 * 12]
     vectors = LayerUnion(FisherVector(n_components=2)).fit_transform(features)
     assert vectors.shape == (2, 2 * 2 * (18 + 49 + 3))
@@ -124,13 +124,19 @@ def test_texture_features_feed_any_encoder():
     [
         ({"y": ["a"] * 36}, "y must have at least 2 classes, got only a"),
         ({"y": ["a", "b"]}, "y must have 36 labels, one per image, got 2"),
+        ({"y": ["a", np.nan] * 18}, "y must have no missing labels, got nan at index 1: omit such images"),
+        ({"y": ["a", 1] * 18}, "y must contain only strings or only numbers"),
+        ({"groups": [None] * 36}, "groups must have no missing labels, got None at index 0"),
         ({"groups": [1]}, r"groups must have shape \(36,\), got \(1,\)"),
         (
             {"X": [np.zeros((6, 30))] * 36},
             r"images\[0\] must have at least 7×7 pixels for filters at scale 1, got 6×30",
         ),
-        ({"backbone": "nothing"}, 'backbone must be filters, efficientnet-lite0, timm:NAME or .*, got "nothing"'),
-        ({"layers": "conv"}, 'layers of backbone filters must be among derivatives, patches, intensity, got "conv"'),
+        ({"backbone": "nothing"}, 'backbone must be auto, filters, efficientnet-lite0, timm:NAME or .*, got "nothing"'),
+        (
+            {"backbone": "filters", "layers": "conv"},
+            'layers of backbone filters must be among derivatives, patches, intensity, got "conv"',
+        ),
         ({"scales": (0,)}, r"scales must be in \(0, 4\], got 0"),
         ({"head": "forest"}, "head must be auto or one of regression, logistic, svm, got 'forest'"),
     ],
@@ -173,6 +179,9 @@ class TwoLayers:
     """An encoder of vectors of two values, the second of which is intensity."""
 
     layers_ = ("derivatives", "intensity")
+
+    def parts(self):
+        return [self.layers_]
 
     def columns(self, layer):
         return slice(1, 2) if layer == "intensity" else slice(0, 1)

@@ -17,8 +17,19 @@ from ildfv.texture.evaluate import evaluate
 from ildfv.texture.generated import generate
 from ildfv.texture.splits import Protocol
 
-SMALL = {"n_components": 2, "layers": "derivatives", "scales": (1.0,), "head": "regression"}
-OPTIONS = ["--layers", "derivatives", "--components", "2", "--scales", "1", "--head", "regression"]
+SMALL = {"backbone": "filters", "n_components": 2, "layers": "derivatives", "scales": (1.0,), "head": "regression"}
+OPTIONS = [
+    "--backbone",
+    "filters",
+    "--layers",
+    "derivatives",
+    "--components",
+    "2",
+    "--scales",
+    "1",
+    "--head",
+    "regression",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +136,23 @@ def test_an_image_that_cannot_be_predicted_does_not_stop_the_others(folder):
     assert [("error" in row) for row in rows] == [row["path"] == "bad.npy" for row in rows]
 
 
+def test_images_with_the_same_error_are_listed_together(folder):
+    TextureClassifier(**SMALL).fit(*_all(folder)).save(folder / "model")
+    for i in range(8):
+        np.save(folder / "set" / "fine" / f"bad-{i}.npy", np.full((20, 20), np.nan))
+    np.save(folder / "set" / "fine" / "flat.npy", np.ones(20))
+    lines = [line for line in run("predict", folder / "model", folder / "set" / "fine").output.splitlines() if line]
+    text = " ".join(" ".join(lines).split())
+    assert text.count("error:") == 2
+    assert "error: bad-0.npy, bad-1.npy, bad-2.npy, bad-3.npy, bad-4.npy and 3 more: must contain finite" in text
+    assert "error: flat.npy: must have shape" in text
+    for command in (("classify", folder / "set", "--folds", 4), ("encode", folder / "set", "--out", folder / "out")):
+        message = str(run(*command, "--backbone", "filters").exception)  # both read all images first
+        assert "got 9 of 17 that are not:" in message
+        assert "bad-0.npy must contain finite values" in message
+        assert message.endswith("also bad-1.npy, bad-2.npy, bad-3.npy, bad-4.npy, bad-5.npy and 3 more")
+
+
 def _all(folder):
     collection = by_folder(folder / "set")
     return collection.paths, collection.labels
@@ -170,7 +198,7 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
         (
             lambda f: None,
             ["--folds", "2", "--scales", "x"],
-            '--scales must be numbers separated by commas, such as 1,0.5, got "x"',
+            '--scales must be auto, or numbers separated by commas, such as 1,0.5, got "x"',
         ),
         (lambda f: None, ["--table", "nowhere.csv"], "nowhere.csv must be a CSV table, got a path that is not a file"),
     ],
@@ -196,3 +224,9 @@ def test_commands_have_help_with_an_example(name):
 def test_repeats_without_random_splits_are_refused(folder):
     ended = run("classify", folder / "set", "--repeats", 3)
     assert "--repeats needs --train-per-class, got none" in str(ended.exception)
+
+
+def test_a_table_with_two_columns_of_the_same_name_is_refused(folder):
+    (folder / "twice.csv").write_text("path,label,label\na.npy,x,y\n")
+    with pytest.raises(InputError, match=r"twice\.csv must have each column once, got label several times"):
+        by_table(folder / "twice.csv", folder / "set")

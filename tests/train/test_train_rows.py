@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ildfv.train.networks import build, register
-from ildfv.train.rows import RowwiseLinear, SlicewiseConv2d
+from ildfv.train.rows import RowwiseLinear, SlicewiseConv2d, independent
 
 
 @register("plain-linear")
@@ -76,7 +76,7 @@ def test_gradients_pass_through_the_blocks():
     torch.testing.assert_close(found, x.grad)
 
 
-@pytest.mark.parametrize("shape", [(0, 5), (5,), (2, 3, 5)])
+@pytest.mark.parametrize("shape", [(0, 5), (5,), (2, 0, 5)])
 def test_other_shapes_are_computed_as_by_torch(shape):
     layer, x = RowwiseLinear(5, 2).eval(), torch.randn(shape)
     assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
@@ -92,3 +92,39 @@ def test_layers_of_every_network_are_replaced_with_their_weights():
     multihead = build("cnnf-multihead").body
     assert all(isinstance(head, RowwiseLinear) for head in multihead.out.heads)
     assert isinstance(multihead.conv1, SlicewiseConv2d)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tokens_have_equal_bits_in_every_batch(threads):
+    torch.manual_seed(0)
+    layer, x = RowwiseLinear(192, 576).eval(), torch.randn(9, 197, 192)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = layer(x)
+        for slices in (1, 2, 5):
+            assert torch.equal(layer(x[:slices]), expected[:slices])
+        assert torch.equal(layer(x.transpose(0, 1)), expected.transpose(0, 1))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(expected, F.linear(x, layer.weight, layer.bias))
+
+
+class Doubled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_layers_are_replaced_and_subclasses_are_kept():
+    shared, original = nn.Linear(3, 3), nn.Conv2d(1, 3, 1)
+    body = nn.Sequential(original, Doubled(3, 3, 1), nn.ModuleList([shared, shared]))
+    original.register_forward_hook(lambda module, inputs, output: output + 1)
+    x = torch.randn(2, 1, 4, 4)
+    expected = original(x)
+    found = independent(body).eval()
+    assert type(original) is nn.Conv2d  # the given layer is not changed
+    assert [type(layer) for layer in found[:2]] == [SlicewiseConv2d, Doubled]
+    assert found[2][0] is found[2][1]
+    assert found[2][0].weight is shared.weight
+    torch.testing.assert_close(found[0](x), expected)  # with the hook
+    assert type(independent(nn.Linear(2, 2))) is RowwiseLinear
