@@ -15,9 +15,10 @@ SHORTEST = 3  # characters; shorter names are not replaced, because they occur i
 
 @contextmanager
 def errors_of(source: Path, folder: Path, *, keep_identity: bool) -> Iterator[None]:
-    """Errors of a scan are raised as `InputError` that names its source but, without `keep_identity`, no files in it.
+    """A context in which errors in reading a scan are raised as an `InputError` that names the source of the scan.
 
-    folder: the folder with the unpacked files of `source`.
+    Without `keep_identity`, the names of all files in the source are removed from the message. folder: the folder with
+    the unpacked files of `source`.
     """
     missing = None
     try:

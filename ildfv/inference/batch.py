@@ -15,8 +15,9 @@ from ildfv.inference.masks import Masks
 class SliceBatch:
     """m prepared slices of one scan.
 
-    images: uint8 (m, 3, 224, 224). pixel_area: area of a pixel of a 512×512 grid, mm². hu: the slices in HU, int16
-    (m, 1, 224, 224) (`scans.hounsfield`). lung: masks of the lung, bool (m, 224, 224); None: by the built-in rule.
+    images: uint8 (m, 3, 224, 224). pixel_area: area of a pixel of a 512×512 grid, mm². hu: the slices in HU, int16 (m,
+    1, 224, 224) (`scans.hounsfield`). lung: masks of the lung, bool (m, 224, 224); None: the built-in rule finds the
+    lung.
     """
 
     images: np.ndarray

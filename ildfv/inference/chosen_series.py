@@ -1,4 +1,7 @@
-"""The scans of a source that are predicted, the series of a folder of one patient, and its identifiers."""
+"""Choice of the scans to predict in a source, and the identifiers of a scan.
+
+A source is a folder or file that the user gives to `ildfv predict`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ LISTED = 40  # maximum number of series in a message
 def jobs(
     found: Discovery, path: Path, series: str | None, *, alone: bool
 ) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
-    """((scan, notes) of each scan to predict, input that may be a scan and cannot be predicted); see `unanswered`.
+    """((scan, notes) of each scan to predict, input that may be a scan but cannot be predicted); see `unanswered`.
 
-    alone: whether the source contains nothing else, such as archives. InputError: there is no scan in it, and it is not
-    input of several patients, each of which has a reason of its own.
+    path, series: as for `choose`. alone: whether the source contains no archives. InputError: as for `choose`. However,
+    if there is no scan, but there are archives or unusable input of several patients, each input is returned with its
+    reason.
     """
     unused = found.quarantined
     if not found.scans and (not alone or several(unanswered(found, [], alone=False))):
@@ -27,7 +31,7 @@ def jobs(
         check(series is None, f"--series must be omitted for images, got {series}")
         return [(scan, []) for scan in found.scans], unused
     several_patients = len({scan.patient for scan in found.scans}) > 1
-    # Series of one slice are separate slices, not reconstructions of one scan of which the largest is used.
+    # Several series of one slice each are separate slices, not reconstructions of one scan: all of them are predicted.
     only_slices = len(found.scans) > 1 and all(scan.geometry.shape[0] == 1 for scan in found.scans)
     if (several_patients or only_slices) and series is None:
         every = [(scan, notes_on_unused(unused, scan, alone=False)) for scan in found.scans]
@@ -41,6 +45,7 @@ def jobs(
 def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:
     """(the scan to predict, notes on the choice).
 
+    series: number or SeriesInstanceUID; None: the series with the most slices. path: the source, for messages.
     InputError: there is no scan, there are several patients, or the series is unknown.
     """
     if not found.scans:
@@ -66,7 +71,7 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
         return matching[0], []
     if len(ranked) == 1:
         return ranked[0], []
-    of = " of those with a lung mask" if any(scan.no_mask for scan in ranked) and not ranked[0].no_mask else ""
+    of = " of the series with a lung mask" if any(scan.no_mask for scan in ranked) and not ranked[0].no_mask else ""
     return ranked[0], [
         f"{len(ranked)} series were found: {_listed(ranked)}. Series 1, with the most slices{of}, is used; choose "
         "another with --series NUMBER"

@@ -49,7 +49,14 @@ def grad_cam(
 
     Returns
     -------
-    ndarray of shape (m, C, 224, 224)
+    ndarray of shape (m, C, 224, 224), where C is the number of outputs
+
+    Raises
+    ------
+    InputError
+        The network has no such layer.
+    MissingPackageError
+        Captum is not installed.
     """
     layer = layer or deepest_map(network)
     fields = receptive_fields(network, layer) if layer in network.layers else None  # else grad_cam_values raises
@@ -63,7 +70,7 @@ def grad_cam(
 
 
 def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndarray:
-    """Grad-CAM values at the n = h·w locations of a layer, float64 (m, C, n)."""
+    """Grad-CAM values at the n = h·w locations of a layer, float64 (m, C, n). The errors are those of `grad_cam`."""
     attr = _captum("Grad-CAM maps")
     check(layer in network.layers, f'layer of {network.name} must be one of {", ".join(network.layers)}, got "{layer}"')
     method = attr.LayerGradCam(network, network.body.get_submodule(network.layers[layer]))
@@ -74,7 +81,7 @@ def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndar
 
 
 def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, step: int = STEP) -> np.ndarray:
-    """Occlusion maps: by how much every output decreases if a square of the slice is hidden.
+    """Occlusion maps: the decrease of every output if a square of the slice is hidden.
 
     A hidden square has the mean grey level of the training slices. The value of a pixel is the mean decrease over all
     squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
@@ -90,7 +97,14 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
 
     Returns
     -------
-    ndarray of shape (m, C, 224, 224), float64
+    ndarray of shape (m, C, 224, 224), float64, where C is the number of outputs
+
+    Raises
+    ------
+    InputError
+        The step is not in [1, window], or the window is larger than the slice.
+    MissingPackageError
+        Captum is not installed.
     """
     attr = _captum("occlusion maps")
     check(1 <= step <= window <= SIZE, f"step and window must be 1 ≤ step ≤ window ≤ {SIZE}, got {step} and {window}")
@@ -134,7 +148,7 @@ def maps_of(
 
 
 def deepest_map(network: Network) -> str:
-    """The last layer with more than one location."""
+    """The name of the last layer with more than one location. InputError: there is no such layer."""
     from ildfv.train.activations import Activations
 
     found = [layer for layer in network.layers if Activations(network, layer).n > 1]
@@ -143,9 +157,10 @@ def deepest_map(network: Network) -> str:
 
 
 class _CachedOutputs:
-    """A function (c, x) → output c of a network for input x, which runs the network once for all outputs.
+    """A function (c, x) → output c of a network for the input x. The network runs once per input, for all outputs.
 
-    The sequence of inputs must be the same for every output.
+    The n-th call for an output uses the result for the n-th input. Every output must therefore be computed for the same
+    sequence of inputs.
     """
 
     def __init__(self, network: Network):

@@ -1,6 +1,6 @@
-"""The kinds of maps of the outputs of a network that `predict` offers: their names, files, units and descriptions.
+"""The methods of `ildfv predict --cnn-maps`, with their names and descriptions. `cnn_maps` computes the maps.
 
-This module imports no torch, so that options and pages can be checked and rendered without it; `cnn_maps` computes.
+This module does not import torch, because options are checked, and pages are rendered, without it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares
 
 @dataclass(frozen=True)
 class CnnMethod:
-    """A kind of map.
+    """A method that computes a map of each output of a network.
 
-    option: value of --cnn-maps. title: name in headings. file: part of the names of its files. explanation: words for a
-    page. methods: a sentence for a Methods section. per_area: whether the values of a map are summed over an area
-    (Grad-CAM) or averaged (occlusion), which determines how they change with the size of a pixel.
+    option: value of --cnn-maps. title: name in headings. file: part of the names of the files with the maps.
+    explanation: description in the middle of a sentence of a page. methods: a sentence for a Methods section. per_area:
+    whether the values of a map are summed over an area (Grad-CAM) or averaged (occlusion), which determines how they
+    change with the size of a pixel.
     """
 
     option: str
@@ -53,7 +54,7 @@ METHODS = {one.option: one for one in (GRAD_CAM, OCCLUSION)}
 
 
 def cnn_method(option: str) -> CnnMethod:
-    """The method of a value of --cnn-maps. InputError: the value is unknown."""
+    """The method with this value of --cnn-maps. InputError: the value is unknown."""
     if option not in METHODS:
         raise InputError(f'--cnn-maps must be {" or ".join(METHODS)}, got "{option}"')
     return METHODS[option]

@@ -18,7 +18,7 @@ from ildfv.scans.windows import NORMAL, SIZE
 
 BATCH = 16
 CONTEXT = 48  # minimum side of a picture, pixels; the receptive field of conv1 alone, 11 pixels, would be too small
-FRAME = (230, 97, 1)  # colour of the frame
+FRAME = (230, 97, 1)  # RGB
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ class Conformal:
             Patient of each slice. The model must be fitted without these patients.
         level : float
             Required coverage, in (0, 1).
+
+        Raises
+        ------
+        InputError
+            A shape or the level is wrong, or a score with a known truth is not finite.
         """
         truth, scores, patients = np.asarray(truth), np.asarray(scores, dtype=float), np.asarray(patients)
         check(0 < level < 1, f"level must be in (0, 1), got {level}")
@@ -119,7 +124,7 @@ def _quantile(nonconformity: np.ndarray, patients: np.ndarray, level: float) -> 
 def coverage(
     conformal: Conformal, truth: np.ndarray, scores: np.ndarray, patients: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How often the sets of held-out slices include the true label, by pattern.
+    """The fractions of held-out slices whose sets include the true label, by pattern.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def coverage(
     Returns
     -------
     dict
-        Arrays (C,). present, absent: the fraction of a patient's slices with that label whose set includes the label,
+        Arrays (C,). present, absent: the fraction of a patient's slices with this label whose sets include the label,
         averaged over patients; NaN if no patient has slices with the label. present_patients, absent_patients: number
         of patients with slices that have the label. single: fraction of slices whose set has exactly one label.
     """

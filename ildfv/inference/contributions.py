@@ -43,6 +43,7 @@ def contributions(
     coefficients : ndarray of shape (C, 2·k·d)
         The vector g of each score.
     maps : array of shape (b, n, d) or (b, d, h, w)
+        The descriptors of b slices.
     weights : array of shape (b, n), optional
         Weight of each descriptor, as in `FisherVector.transform`.
     floor : float
@@ -55,6 +56,11 @@ def contributions(
     ndarray of shape (b, n, C), float64
         The sum over n is the score minus its offset. With `components`, it is the part of these components, as
         `component_scores` returns it.
+
+    Raises
+    ------
+    InputError
+        The encoder has other options, or the shape of `coefficients` is wrong.
     """
     maps = to_numpy(maps).astype(np.float64)  # α would amplify the float32 rounding errors of small moments
     slices = _moments(fisher, maps, weights)
@@ -106,7 +112,7 @@ def floor_at(fisher: FittedFisher, maps, weights=None, *, quantile: float) -> fl
 
 
 def raw_sizes(fisher: FittedFisher, maps, weights=None) -> np.ndarray:
-    """|r_j| of each slice, float64 (b, 2·k·d)."""
+    """The absolute values |r_j| of each slice, float64 (b, 2·k·d)."""
     raw = _moments(fisher, to_numpy(maps).astype(np.float64), weights).raw
     return np.abs(raw).reshape(len(raw), -1)
 
@@ -155,7 +161,8 @@ def _by_component(fisher: FittedFisher, coefficients: np.ndarray, shape: tuple[i
     got = f"order={fisher.order!r} and weight_part={fisher.weight_part}"
     check(plain, f"fisher must have order='component' and weight_part=False, got {got}")
     usual = fisher.power == 0.5 and not fisher.intra
-    check(usual, "fisher must have power=0.5 and intra=False, otherwise contributions do not add up to the score")
+    got = f"power={fisher.power} and intra={fisher.intra}: contributions would not add up to the score"
+    check(usual, f"fisher must have power=0.5 and intra=False, got {got}")
     expected = (len(coefficients), int(np.prod(shape)))
     check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")
     return coefficients.reshape(1, -1, *shape)

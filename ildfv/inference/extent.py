@@ -1,8 +1,8 @@
 """The extent of the lung, and where a pattern is in it: slices to look at first, thirds of the height, and sides.
 
 A score is for a whole slice. The sides (left and right, ventral and dorsal) are therefore computed from contribution
-maps: the positive part of the smoothed map inside the lung, summed over the slices where the pattern is present. They
-show how the evidence is distributed, not the area.
+maps: the positive part of the smoothed map inside the lung, summed over the slices where the pattern is present. The
+shares of the sides show where the evidence is, not where the area is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from scipy import ndimage
 
 # Minimum lung area of the lowest and the highest slice in the lung, as a fraction of the largest lung area of a slice.
-# Lung masks may include gas in the bowel, which reached 9 % on a real scan; there is no such gas above the lung.
+# Lung masks may include gas in the bowel, which had 9 % of that area on a real scan. Above the lung, there is no gas.
 LOWEST, HIGHEST = 0.1, 0.02
 MAX_FIRST = 3  # maximum number of slices to look at first
-MIN_DISTANCE = 10.0  # mm between these slices; closer slices look almost the same
-SMOOTHING = 2.0  # pixels of a prepared slice; reduces steps between pixels that are in different numbers of fields
+MIN_DISTANCE = 10.0  # mm between two of these slices; closer slices look almost the same
+SMOOTHING = 2.0  # pixels of a prepared slice; pixels in different numbers of receptive fields cause steps
 ZONES = ("lower", "middle", "upper")
 
 
@@ -56,7 +56,7 @@ def first_slices(scores: np.ndarray, positions: np.ndarray) -> list[int]:
 def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: np.ndarray) -> dict[str, float] | None:
     """The share of a pattern's area that is in each third of the lung's height.
 
-    If areas are unknown, it is the share of the slices with the pattern. None if the pattern is on no slice inside the
+    If areas are unknown, slices with the pattern are counted instead. None if the pattern is on no slice inside the
     lung. presence, area: presence and area of the pattern on each slice, (m,). positions, lung: as in `Prediction`.
     """
     height = lung_height(positions, lung)
@@ -69,7 +69,7 @@ def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: n
 
 
 def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, float] | None:
-    """The shares of a pattern's evidence in the left, right, ventral and dorsal halves of the lung on these slices.
+    """The shares of a pattern's evidence in the left, right, ventral and dorsal halves of the lung on m slices.
 
     The left and right halves meet at the centre of the body. The ventral and dorsal halves meet half-way between the
     first and the last row with lung on each slice.

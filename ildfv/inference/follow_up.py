@@ -39,8 +39,8 @@ VERSION = 1
 DATES = ("SeriesDate", "StudyDate")  # used in this order if there is no date of acquisition
 LEVELS = 100  # maximum number of heights in the lung at which two scans are compared
 NO_AREAS = (
-    "--follow-up needs a predictor with a head that estimates areas, got no such head: export one from slices with "
-    "label maps"
+    "--follow-up needs a predictor with a head that estimates areas, got no such head: export a predictor from "
+    "slices with label maps"
 )
 INTERVAL = (
     "The 95 % interval of the change is computed from the error of the mean estimated area on held-out scans, with a t "
@@ -53,9 +53,10 @@ INTERVAL = (
 
 @dataclass(frozen=True)
 class FollowUp:
-    """The comparison of two predictions of one head. before: the prediction for the earlier scan.
+    """The comparison of the results of one head for two scans of a patient, with C patterns.
 
-    days: number of days between the scans; None if unknown.
+    before, after: the predictions for the earlier and the later scan. days: number of days between the scans; None if
+    unknown.
     """
 
     before: Prediction
@@ -136,8 +137,10 @@ def compare_scans(
     keep_identity: bool = False,
     progress: Progress = SILENT,
 ) -> FollowUp:
-    """The comparison of two scans of a patient, the earlier scan first. Its files are written to `out` if given.
+    """The comparison of two scans of a patient, the earlier scan first.
 
+    out: folder in which the files of the comparison and of both predictions are written; None: no files. series: as for
+    `choose`. keep_identity: whether predictions contain the identifiers of the scans, and messages the names of files.
     InputError: `sources` are not two scans, or their headers show that they are of two patients or that the first scan
     is the later scan.
     """
@@ -154,7 +157,7 @@ def compare_scans(
         scans = [scan for scan, _ in chosen]
         same = f"--follow-up needs two different scans, got the same scan in {sources[0]} and {sources[1]}"
         check(pseudonym(scans[0]) != pseudonym(scans[1]), same)
-        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # first, because they may raise
+        days, identity_notes = days_between(*scans), _identity_notes(*scans)  # may raise
         predictions = []
         for (scan, notes), folder, source in zip(chosen, folders, sources, strict=True):
             m = scan.geometry.shape[0]
@@ -177,7 +180,10 @@ def compare_scans(
 
 
 def compare(before: Prediction, after: Prediction, *, days: int | None = None, notes: Sequence[str] = ()) -> FollowUp:
-    """The comparison of two predictions by the primary head or, if it estimates no areas, the first head that does."""
+    """The comparison of two predictions by the first head that estimates areas. The primary head is tried first.
+
+    InputError: no head estimates areas, or a scan has fewer than 2 slices of lung.
+    """
     names = [name for name, answer in before.heads.items() if np.isfinite(answer.area).all()]
     check(bool(names), NO_AREAS)
     pair = [_profile(prediction, prediction.heads[names[0]]) for prediction in (before, after)]
@@ -189,7 +195,10 @@ def compare(before: Prediction, after: Prediction, *, days: int | None = None, n
 
 
 def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tuple[float, float] | None:
-    """95 % interval of a change. errors: (error, number of held-out scans) of both scans; None: unknown."""
+    """95 % interval of a change in cm²; None if an error is unknown.
+
+    errors: for each of the two scans, (error of the mean area in cm², number of held-out scans), or None if unknown.
+    """
     if any(error is None for error in errors):
         return None
     sizes, counts = zip(*(error for error in errors if error is not None), strict=True)

@@ -1,4 +1,4 @@
-"""Writes the file of a page of pictures. Commands check the path before the search and its slow imports."""
+"""The file of a page of pictures. Commands check its path first, before slow imports and computations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KIND = "a page of `ildfv similar` or `ildfv components`"
 
 
 def check_gallery(path: str | Path) -> None:
-    """Raises InputError if a page may not be written to `path`."""
+    """Raises InputError if `path` is an existing file of another kind, or its folder does not exist."""
     check_output(Path(path), MARKER, KIND)
 
 

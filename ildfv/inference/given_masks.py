@@ -1,4 +1,4 @@
-"""The user's lung masks of the predicted scans."""
+"""Checks of and notes on the lung masks that the user gives for the scans to predict."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def check_masks(predictor: Predictor, masks: Path | None) -> None:
 
 
 def lung_notes(training: dict, lungs: str, *, given: bool) -> list[str]:
-    """A note if the lung is not found by the built-in rule on the scan or on the training slices."""
+    """At most one note, on how the lung was found; none if the built-in rule found it here and in training."""
     if given:
         before = training.get("given_lung_masks", 0)
-        how = f"as on {counted(before, 'training slice')}" if before else "but by the built-in rule on training slices"
-        return [f"the lung was taken from the given mask, {how}"]
+        if before:
+            return [f"the lung was taken from the given mask, as on {counted(before, 'training slice')}"]
+        return ["the lung was taken from the given mask; on the training slices, it was found by the built-in rule"]
     if lungs != RULE:
         return [f"the lung was found by {lungs}, as on the training slices"]
     masks = training.get("given_lung_masks")

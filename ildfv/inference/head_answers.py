@@ -115,7 +115,7 @@ def _mean_errors(head: Head, volume: Volume) -> list[tuple[float, int] | None]:
 
 
 def grid_scale(shape: tuple[int, ...]) -> float:
-    """Number of pixels of a scan (rows, columns) per pixel of the paper's 512×512 grid of the same square."""
+    """The number of pixels of a scan that cover one pixel of a 512×512 grid. shape: rows and columns of the scan."""
     return (max(shape) / GRID) ** 2
 
 

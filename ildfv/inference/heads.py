@@ -27,7 +27,7 @@ def decisions_of(head: schema.Head) -> Decisions:
 
 
 def sigmoids_of(sigmoids: Sequence[schema.Sigmoid | None]) -> tuple[Sigmoid | None, ...]:
-    """The sigmoids of the schema as functions."""
+    """The sigmoids of predictor.json, as `Sigmoid`."""
     return tuple(None if s is None else Sigmoid(s.slope, s.intercept) for s in sigmoids)
 
 
@@ -98,7 +98,8 @@ class FisherEncoding:
 class HeadPart:
     """The part of a head that uses one encoding.
 
-    coef: coefficients of the projections divided by `scale`, float64 (C, p).
+    coef: coefficients of the scaled projections, float64 (C, p). scale: number by which the projections are divided;
+    None: 1.
     """
 
     name: str
@@ -127,7 +128,7 @@ class HeadPart:
 
 @dataclass(frozen=True)
 class FisherHead:
-    """The scores offset + Σ g·f + input_coef·inputs, where the sum is over the parts and f are the Fisher vectors.
+    """A head with the scores offset + Σ g·f + input_coef·inputs. The sum is over the parts; f are the Fisher vectors.
 
     intercept: intercept of the regression on projections, (C,). input_coef: coefficients of the inputs, (C, q).
     """

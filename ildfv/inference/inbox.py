@@ -32,18 +32,17 @@ from ildfv.scans.libraries import format_error
 from ildfv.store.atomic import read_json, sha256
 from ildfv.store.lock import writing
 
-FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # errors that may not name a file
+FILE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # these errors may have no file name
 
 
 class Delivery(Protocol):
-    """Delivery of predictions in addition to the files in --out."""
+    """Delivery of predictions, for example to a PACS, in addition to the files in --out."""
 
     def finish(self, scan: Scan, checksum: str) -> bool:
-        """Completes a delivery that an earlier run with this predictor prepared.
+        """Completes the delivery that an earlier run prepared, and returns whether there was one.
 
-        checksum: checksum of the predictor. Returns False if there is no such delivery. The scan must then be predicted
-        again.
-        InputError: a prediction of this scan cannot be delivered.
+        If not, the scan must be predicted again. checksum: checksum of the predictor; deliveries of other predictors
+        are not completed. InputError: a prediction of this scan cannot be delivered.
         """
 
     def deliver(self, prediction: Prediction, scan: Scan) -> None:
@@ -54,11 +53,11 @@ class Delivery(Protocol):
 class Options:
     """The options of `predict_all`.
 
-    out: folder in which a folder per scan is written; None: no files. series: see `predict.choose`. delivery: receives
-    each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages contain
-    the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps of the
-    outputs of the network, if they are to be written. shown: name of the source in the outputs; None: its path. notes:
-    sentences that precede the notes of each prediction. lung_masks: folder of the user's lung masks
+    out: folder in which a folder per scan is written; None: no files. series: see `chosen_series.choose`. delivery:
+    receives each prediction. keep_identity: whether predictions contain the identifiers of the scans and error messages
+    contain the names of their files. fresh: whether finished scans are predicted again. cnn_maps: the method for maps
+    of the outputs of the network, if they are to be written. shown: name of the source in the outputs; None: its path.
+    notes: sentences that precede the notes of each prediction. lung_masks: folder of the user's lung masks
     (`datasets.lung_masks`).
     """
 
@@ -114,7 +113,7 @@ def predict_all(
 
 @dataclass(frozen=True)
 class _Source:
-    """One source as given by the user."""
+    """One source, which is a folder or file given by the user."""
 
     predictor: Predictor
     options: Options
@@ -125,7 +124,7 @@ class _Source:
     def predict(self, path: Path, answered: list[dict], failed: list[dict]) -> None:
         """Adds the predictions of a folder or file to `answered` and its failures to `failed`.
 
-        path: the source or, if that is a folder, an archive in it.
+        path: the source or, if the source is a folder, an archive in it.
         """
         archives: list[Path] = []
         with self.reported(failed, path), unpacked(path) as folder, self.reported(failed, path, folder):
@@ -182,8 +181,8 @@ class _Source:
     def name(self, input_: Scan | Unused, path: Path, folder: Path, failed: Sequence[dict]) -> dict[str, Any]:
         """The fields of an entry of `failed` that identify the input, also without `keep_identity`.
 
-        In addition to those of `named`, "position" (`FilePositions`) of the file below the source. For a file in an
-        archive that is itself in a folder, it is the position of the archive.
+        They are the fields of `named` and "position", the position of the file in the source (`FilePositions`). If the
+        source is a folder and the file is in an archive, "position" is the position of the archive.
         """
         file = input_.source if isinstance(input_, Unused) else min(input_.files)
         inside = (file, folder) if path == self.given else (path, self.given)
@@ -191,7 +190,7 @@ class _Source:
         return named(input_, failed) | ({} if position is None else {"position": position})
 
     def failure(self, reason: str, path: Path, folder: Path, *, missing: str | None = None, **name: Any) -> dict:
-        """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `named`.
+        """The entry of `failed` for a reason. folder: the folder with the unpacked files of `path`. name: from `name`.
 
         missing: a file in the reason that may no longer exist. Without `keep_identity`, the names of files are removed,
         because they may identify the patient.
@@ -270,9 +269,9 @@ def _finished(path: Path, predictor: Predictor, options: Options, scan: Scan) ->
     check(same, f"{path} was written with another predictor: {instead}")
     n, m = answer.get("slices"), scan.geometry.shape[0]  # a series may have been incomplete when it was predicted
     check(n == m, f"{path} must be a prediction of the {counted(m, 'slice')} of the scan, got {n}: {instead}")
-    mask = None if scan.mask is None else sha256(scan.mask)
-    same = answer.get("lung_mask_sha256") == mask
-    check(same, f"{path} was written with {'another' if mask else 'a'} lung mask: {instead}")
+    mask, used = None if scan.mask is None else sha256(scan.mask), answer.get("lung_mask_sha256")
+    how = "without a" if used is None else "with another" if mask else "with a"
+    check(used == mask, f"{path} was written {how} lung mask: {instead}")
     identified = answer.get("identity") is not None
     was = "with" if identified else "without"
     check(identified == options.keep_identity, f"{path} was written {was} --keep-identity: {instead}")

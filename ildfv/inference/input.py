@@ -1,7 +1,8 @@
-"""The scans or images in a folder that a predictor can be applied to: those of the kind that it was trained on.
+"""The scans or images in a folder to which a predictor can be applied.
 
-A predictor trained on scans in HU refuses images, and one trained on images refuses scans. An image has neither HU
-outside its window nor a pixel size, so the performance measured on one kind of input does not apply to the other.
+A predictor trained on scans in HU can be applied to scans only, and a predictor trained on images to images only. An
+image has neither HU outside its window nor a pixel size, so the performance measured on scans does not apply to images,
+and vice versa.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NO_AREAS = "areas in cm² are therefore not given"
 def scans_in(folder: Path, grey: Grey | None) -> Discovery:
     """The scans in a folder or file or, with `grey`, the images, each as a scan of one slice (`datasets.image_files`).
 
-    grey: `HowPrepared.grey` of the predictor.
+    grey: `HowPrepared.grey` of the predictor; None for a predictor trained on scans.
     """
     return discover(folder, labels=False, workers=1) if grey is None else image_scans(folder, grey)
 

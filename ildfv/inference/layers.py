@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Layers:
     """The networks of a predictor, and its layers without a network, restored from tensors when they are first used.
 
-    tensors: the tensors of the predictor. weights: files with the weights that the predictor does not contain.
+    tensors: the tensors of the predictor. device: "cpu", "cuda" or "cuda:i". weights: files with the weights that the
+    predictor does not contain. InputError: the file with the weights of a network is not given.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):

@@ -77,8 +77,8 @@ class MapScores:
     """The measures of one system on m held-out slices and C patterns; NaN where a slice does not show the pattern.
 
     patients: (m,). pixel_auc, pointing_game: (m, C). called: number of pixels at or above the threshold, (m, C). true:
-    number of pixels of the pattern. both: number of pixels that are both. thresholds: the best threshold on the
-    training slices, (C,); NaN if no training slice shows the pattern.
+    number of pixels of the pattern. both: number of pixels of the pattern at or above the threshold. thresholds: the
+    best threshold on the training slices, (C,); NaN if no training slice shows the pattern.
     """
 
     patients: np.ndarray

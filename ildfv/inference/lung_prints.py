@@ -1,7 +1,7 @@
 """Comparison of slices by their lung vessels, which differ between patients.
 
-It finds slices of one patient in scans under different names, even if a scan was resampled, has shifted or scaled HU,
-more noise, or thicker slices. A print is the lung of a slice, scaled to its bounding box and filtered, so that only
+The comparison finds scans of one patient under different names, even if a scan was resampled or has shifted or scaled
+HU, more noise, or thicker slices. A print is the lung of a slice, scaled to its bounding box and filtered, so that only
 structures of the size of vessels and lesions remain. Scans of one patient in different breath-holds are not found.
 """
 
@@ -16,8 +16,8 @@ SIDE = 64  # pixels of a print
 INNER, OUTER = 1.0, 4.0  # pixels; the standard deviations of the Gaussian filters of the band-pass
 ENDS = (1, 99)  # percentiles of the lung's coordinates that define its box; extremes depend on noise
 RIM = 3  # prepared pixels at the border of the lung that are not used: partial volume is similar in all patients
-FEWEST = 200  # pixels of lung; slices with less have no print
-SAME = 0.65  # correlation from which two slices show the same anatomy; see bench/NOTES.md
+FEWEST = 200  # minimum number of lung pixels of a prepared slice; slices with fewer have no print
+SAME = 0.65  # two slices with at least this correlation show the same anatomy; see bench/NOTES.md
 
 
 def lung_prints(images: np.ndarray, lung: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def _print(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     places = np.meshgrid(*(np.linspace(a, b, SIDE) for a, b in zip(starts, stops, strict=True)), indexing="ij")
     values = ndimage.map_coordinates(image.astype(np.float32), places, order=1)
     inside = ndimage.map_coordinates(mask.astype(np.float32), places, order=1)
-    # Filters that ignore the values outside the lung, so that its outline, which is similar in all patients, is absent.
+    # The filters ignore values outside the lung: its outline, similar in all patients, must not appear in the print.
     fine, coarse = (
         ndimage.gaussian_filter(values * inside, sigma) / np.maximum(ndimage.gaussian_filter(inside, sigma), 1e-3)
         for sigma in (INNER, OUTER)

@@ -22,7 +22,7 @@ def low_attenuation_control(slices: LabelledSlices) -> np.ndarray:
 
 
 def density_control(slices: LabelledSlices) -> np.ndarray:
-    """The HU inside the lung, and the lowest HU elsewhere, as the map of every pattern, float (m, 4, 224, 224)."""
+    """The HU inside the lung, and −1400 HU elsewhere, as the map of every pattern, float (m, 4, 224, 224)."""
     return _for_all(np.where(slices.lung, _hounsfield(slices.images), WINDOWS[NORMAL][0]))
 
 

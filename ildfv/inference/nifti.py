@@ -1,8 +1,8 @@
 """Volumes on the grid of a scan's prepared slices, as NIfTI files.
 
 The size of a voxel in mm is computed from the pixel area and the positions of the slices. Prepared slices do not store
-the origin, the patient axes, or the grid of scans that are not 512×512. The file therefore assumes a 512×512 grid whose
-row indices increase posteriorly and whose column indices increase to the patient's left.
+the origin, the patient axes, or the grid of scans that are not 512×512. The affine matrix therefore assumes a 512×512
+grid whose row indices increase posteriorly and whose column indices increase to the patient's left.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ildfv.store.atomic import replacing
 def slice_affine(pixel_area: float, positions: np.ndarray) -> np.ndarray:
     """The affine matrix from (column, row, slice) to RAS+ coordinates in mm, (4, 4).
 
-    pixel_area: area of a pixel of a 512×512 grid, mm². positions: positions of the slices along the body's axis, mm,
-    (m,), in slice order.
+    pixel_area: area of a pixel of a 512×512 grid, mm². positions: positions of the slices along the slice normal,
+    mm, (m,), in slice order.
     """
     side = float(np.sqrt(pixel_area)) * GRID / SIZE
     steps = np.diff(np.asarray(positions).astype(float))

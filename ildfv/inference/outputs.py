@@ -20,10 +20,10 @@ from ildfv.streaming.threads import in_order, split_cores
 
 KINDS = ("contributions", *(one.file for one in METHODS.values()))
 OF_PATTERNS = ("*-slice-*.png", *(f"*-{kind}.{end}" for kind in KINDS for end in ("nii.gz", "tiff")))
-# From DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
+# Converts coordinates on DICOM's patient axes (left, posterior, superior) to NIfTI's (right, anterior, superior).
 RAS = np.diag([-1.0, -1.0, 1.0])
-KEPT_BITS = 12  # kept bits of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
-COMPRESSION = 1  # the fastest level; higher levels gain little, because the last bits of maps are mostly noise
+KEPT_BITS = 12  # of the 23 mantissa bits: the error is 0.01 %, and the files have half the size
+COMPRESSION = 1  # the fastest level of gzip; the last bits of maps are mostly noise, so higher levels gain little
 LAST = 2  # the axis of a NIfTI array that varies slowest in the file
 DESCRIPTION = 79  # maximum number of bytes of a NIfTI description
 
@@ -35,7 +35,7 @@ def write_prediction(folder: Path, prediction: Prediction) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    for pattern in (ANSWER, *OF_PATTERNS):  # names contain patterns and slices, which may have changed
+    for pattern in (ANSWER, *OF_PATTERNS):  # file names contain patterns and slices, which may have changed
         for path in folder.glob(pattern):
             path.unlink()
     write_bytes(folder / "slices.csv", prediction.to_csv().encode())
@@ -154,9 +154,9 @@ def write_map(
 
     geometry: the canonical grid. field: the common grid that the maps show, if slices were resampled to it. stored: the
     grid of a volume file, whose axes and affine the volume gets; None: axes to the left, back and head. kind: the
-    intent name in the header. per_area: preserve sums, for square slices, as contributions require; otherwise the value
-    of a pixel is a mean. The volume is written slice by slice, because the volume of a scan of 300 slices takes 300 MB,
-    unless the slices are not along the file's last axis.
+    intent name in the header. per_area: whether the sum of a map over the scan is preserved, as contributions require;
+    otherwise, the value of a voxel is a mean of values of the map. A volume of 300 slices takes 300 MB. It is therefore
+    written slice by slice if the slices are along the file's last axis.
     """
     import nibabel  # imported here because predictions without maps do not need it
 

@@ -17,7 +17,7 @@ from ildfv.store.models import part_of
 
 
 class Texture(NamedTuple):
-    """How well an encoding describes slices; NaN for a slice without descriptors in its region.
+    """Two measures of how well an encoding describes m slices; NaN for a slice without descriptors in its region.
 
     likelihood: mean log likelihood per descriptor under the mixture, (m,). residual: the part of the Fisher vector that
     the PCA does not represent (`FisherEncoding.residuals`), (m,).
@@ -68,7 +68,7 @@ class PooledEncodings:
         return total
 
     def texture(self, encoding: str, batch: SliceBatch) -> Texture:
-        """How well the mixture and the PCA of an encoding describe each slice."""
+        """The measures of how well the mixture and the PCA of an encoding describe each slice."""
         from ildfv.kernels import moments
 
         maps, weights = self.layers.maps(encoding, batch.images, batch.hu), self.weights(encoding, batch)
@@ -81,6 +81,6 @@ class PooledEncodings:
         return Texture(likelihood, models.residuals(models.vectors(maps, weights)))
 
     def raw_sizes(self, encoding: str, batch: SliceBatch) -> np.ndarray:
-        """`|r_j|` of each slice's Fisher vector before normalisation, (b, 2·k·d)."""
+        """The absolute elements `|r_j|` of each slice's Fisher vector before normalisation, (b, 2·k·d)."""
         maps = self.layers.maps(encoding, batch.images, batch.hu)
         return raw_sizes(self.fisher[encoding].fisher, maps, self.weights(encoding, batch))

@@ -114,9 +114,9 @@ class Prediction:
     on each slice, cm², (m,). heads: results by head, the primary head first. statements: sentences that compare the
     scan with the training data. predictor: version, training data and checksum of the predictor. images: prepared
     slices, uint8 (m, 3, 224, 224). contributions: contribution maps of the head `contributions_head`, float32 (m, C,
-    224, 224), or None. limited: whether these maps have a floor. cnn_maps: maps of the outputs of the network of the
-    head `cnn_maps_head` by the method `cnn_method`, in the same format. methods: a paragraph for a paper. identity:
-    identifiers of the scan, only if requested.
+    224, 224), or None. limited: whether these maps have a floor (`inference.contributions`). cnn_maps: maps of the
+    outputs of the network of the head `cnn_maps_head` by the method `cnn_method`, in the same format. methods: a
+    paragraph for a paper. identity: identifiers of the scan, only if requested.
     """
 
     scan: str

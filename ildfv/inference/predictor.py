@@ -98,7 +98,7 @@ class Predictor:
         return self.info.patterns
 
     def head(self, name: str | None = None) -> Head:
-        """The head with this name; None: the primary head."""
+        """The head with this name; None: the primary head. InputError: there is no such head."""
         found, name = {head.name: head for head in self.info.heads}, self.info.primary if name is None else name
         check(name in found, f'head must be one of {", ".join(found)}, got "{name}"')
         return found[name]
@@ -206,7 +206,7 @@ class Predictor:
         return found
 
     def check_cnn_maps(self, method: CnnMethod = GRAD_CAM) -> Head:
-        """The head that maps of a network explain: the primary head if it is a CNN head, else the first CNN head.
+        """The head for which `cnn_maps` computes maps: the primary head if it is a CNN head, else the first CNN head.
 
         InputError: there is no CNN head. MissingPackageError: Captum is not installed.
         """
@@ -236,12 +236,12 @@ class Predictor:
         return maps_of(method, network, images, at_once=BATCH, dtype=dtype, progress=progress)
 
     def texture(self, slices: SliceBatch, encoding: str) -> Texture:
-        """How well the mixture and the PCA of an encoding describe each of the slices."""
+        """The measures of how well the mixture and the PCA of an encoding describe each of the slices."""
         found = [self._encodings.texture(encoding, some) for _, some in slices.parts(BATCH)]
         return Texture(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
     def raw_sizes(self, slices: SliceBatch, encoding: str) -> np.ndarray:
-        """`|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
+        """The absolute elements `|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
 
         Quantiles of these values are used as floors of contribution maps.
         """
@@ -257,7 +257,8 @@ class Predictor:
         scan : path
             A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
         series : str, optional
-            Number or SeriesInstanceUID of the series to use if there are several; by default that with most slices.
+            Number or SeriesInstanceUID of the series to use if there are several; by default the series
+            with the most slices.
         lung_mask : path, optional
             A lung mask on the grid of the scan; by default, the lung is found as on the training slices.
 

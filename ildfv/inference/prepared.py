@@ -56,10 +56,10 @@ def prepared(
     """The prepared slices of a volume.
 
     inputs: names of the lung densities (`scans.density`) that are needed. hounsfield: whether the slices in HU are
-    needed. masks: the result of `lung_masks`. are_given: whether they are the user's, which may mark any area. batches:
-    rows of each batch, in ascending order. As soon as the slices of a batch are prepared, `then` is called with their
-    rows, the batch and its inputs, while the slices of later batches are prepared in other threads. InputError: no
-    slice shows lung.
+    needed. masks: the result of `lung_masks`. are_given: whether the user gave the masks, whose area is then not
+    checked. batches: rows of each batch, in ascending order. As soon as the slices of a batch are prepared, `then` is
+    called with their rows, the batch and its inputs, while the slices of later batches are prepared in other threads.
+    InputError: no slice shows lung.
     """
     m = len(volume.hu)
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)

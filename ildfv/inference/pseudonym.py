@@ -27,7 +27,7 @@ def pseudonym(scan: Scan) -> str:
 
 
 def pseudonym_of_series(uid: str) -> str:
-    """The name of a DICOM series, also if it cannot be read as a scan."""
+    """The name of a DICOM series, even if it cannot be read as a scan."""
     return f"scan-{hashlib.sha256(uid.encode()).hexdigest()[:DIGITS]}"
 
 

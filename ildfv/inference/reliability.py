@@ -34,8 +34,8 @@ SCAN, TRAINING = "this scan", "the training scans"
 class Comparison:
     """The comparison of one property of a scan with the training scans.
 
-    name: the property. difference: a sentence if it differs, else "". unknown: SCAN or TRAINING if the property is
-    unknown on this side, so that it was not compared; else "".
+    name: the property. difference: a sentence if the property differs, else "". unknown: SCAN or TRAINING if the
+    property is unknown there and was therefore not compared; else "".
     """
 
     name: str
@@ -46,8 +46,9 @@ class Comparison:
 def statements(
     predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
 ) -> list[str]:
-    """Texts for the user: one if the scan is like the training data, otherwise a summary, each difference, and the
-    properties that could not be compared.
+    """Sentences for the user: a summary, one sentence for each difference, and the properties that were not compared.
+
+    If the scan does not differ from the training data, all of this is one text.
 
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
@@ -228,7 +229,7 @@ def _residual(
 
 
 def _not_compared(compared: Sequence[Comparison]) -> Iterator[str]:
-    """A sentence for each side on which properties are unknown."""
+    """A sentence on the properties that are unknown for the scan, and one on those unknown for the training scans."""
     for side in (SCAN, TRAINING):
         names = list(dict.fromkeys(one.name for one in compared if one.unknown == side))
         if names:

@@ -24,7 +24,7 @@ FISHER: Final = "fisher"
 
 
 class Part(BaseModel):
-    """Base of the parts of predictor.json."""
+    """Base class of the parts of predictor.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,8 +84,8 @@ class Network(Part):
     """A network. Its tensors are `network.<name>.*`.
 
     layer: the layer at which the stored network ends; None: the whole network is stored. trained: False for frozen
-    networks. weights_sha256: checksum of the file with the weights, if the predictor does not contain them; it then
-    contains only the tensors `mean` and `std`.
+    networks. weights_sha256: checksum of the file with the weights, if the predictor does not contain them; the
+    predictor then contains only the tensors `mean` and `std`.
     """
 
     architecture: str
@@ -214,10 +214,10 @@ class Reference(Part):
     (`FisherEncoding.residuals`), on validation patients, because it is smaller on the slices that the PCA was fitted
     on; scan_residual only with five or more validation scans. pixel_side, spacing, thickness: smallest and largest
     value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most lung,
-    cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest number of rows or
-    columns, whichever are more. air: smallest and largest HU of the air around the body. kernels, manufacturers:
-    numbers of scans by name.
-    Fields about the technique are None or empty if it is unknown for all training scans (`scans.technique`).
+    cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest value over scans
+    of the larger of the numbers of rows and columns. air: smallest and largest HU of the air around the body. kernels,
+    manufacturers: numbers of scans by name. Fields about the technique are None or empty if it is unknown for all
+    training scans (`scans.technique`).
     """
 
     log_likelihood: dict[str, list[float]]
@@ -236,7 +236,7 @@ class Reference(Part):
 
 
 class Images(Part):
-    """How training images were read and new images are read (`scans.grey.Grey`): HU and the assumed field, mm."""
+    """The settings for reading training images and new images, which are described in `scans.grey.Grey`."""
 
     low: float
     high: float

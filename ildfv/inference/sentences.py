@@ -24,9 +24,8 @@ def no_probability(reasons: Mapping[str, str | None]) -> list[str]:
 
     reasons: by pattern; None if the pattern has a probability.
     """
-    return [
-        f"No probability of {enumerated(names)} on the scan: {reason}." for reason, names in _by_reason(reasons).items()
-    ]
+    patterns = _by_reason(reasons).items()
+    return [f"The scan has no probability of {enumerated(names)}: {reason}." for reason, names in patterns]
 
 
 def _by_reason(reasons: Mapping[str, str | None]) -> dict[str, list[str]]:
@@ -40,7 +39,7 @@ def _by_reason(reasons: Mapping[str, str | None]) -> dict[str, list[str]]:
 
 def no_area(reasons: Mapping[str, str | None]) -> list[str]:
     """A sentence for each reason why patterns have no areas. reasons: by pattern; None if the areas are known."""
-    return [f"No area of {enumerated(names)}: {reason}." for reason, names in _by_reason(reasons).items()]
+    return [f"The area of {enumerated(names)} is unknown: {reason}." for reason, names in _by_reason(reasons).items()]
 
 
 def present_means(extent: int | str | None, cm2: Sequence[float] | None) -> str:
@@ -49,7 +48,7 @@ def present_means(extent: int | str | None, cm2: Sequence[float] | None) -> str:
         return ""
     text = f"T = {extent_text(extent)}"
     if isinstance(extent, int):
-        text += " of the slice's own grid" + ("" if cm2 is None else f", which are {_between(*cm2)} cm²")
+        text += " of the training scan's own grid" + ("" if cm2 is None else f", which are {_between(*cm2)} cm²")
     return (
         "A pattern counts as present if its score is like those of training slices on which it covers at least "
         f"{text}. T is not applied to the pixels of this scan."

@@ -68,6 +68,11 @@ class NearestRows:
         -------
         indices : ndarray of shape (m,), int64
         distances : ndarray of shape (m,), float64
+
+        Raises
+        ------
+        InputError
+            The shape of the query is wrong, or count is less than 1.
         """
         query = np.ascontiguousarray(query, dtype=np.float32)
         check(query.shape == self.rows.shape[1:], f"query must have shape {self.rows.shape[1:]}, got {query.shape}")

@@ -1,7 +1,7 @@
-"""Label maps of the patch baseline. Its network is applied to a window that slides over the lung of a slice.
+"""Label maps of the patch baseline, whose network is applied to a window that slides over the lung of a slice.
 
-Sizes are those of the paper, in pixels of the original 512×512 grid. Prepared slices have 224×224 pixels, see
-`train.patches`.
+The patch baseline is a network that classifies small patches (`train.patches`). Sizes are those of the paper, in pixels
+of a 512×512 grid. Prepared slices have 224×224 pixels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ildfv.scans.windows import GRID, SIZE
 from ildfv.train.networks import Network
 from ildfv.train.patches import cut, enlarged
 
-STEP = 10  # distance between window centres, pixels of the original grid
+STEP = 10  # distance between window centres, pixels of a 512×512 grid
 BATCH = 512  # patches per forward pass
 
 
@@ -23,7 +23,7 @@ def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="
     """(label map of one slice, number of patches).
 
     The label map is uint8 (224, 224): pattern index + 1, or 0 for healthy lung and outside the lung. The window moves
-    by 10 pixels of the original grid. Each lung pixel gets the class of the nearest window: the pattern with the
+    by 10 pixels of a 512×512 grid. Each lung pixel gets the class of the nearest window: the pattern with the
     highest score if that score is positive, otherwise healthy. image: uint8 (3, 224, 224).
     """
     positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
@@ -42,5 +42,5 @@ def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="
 
 
 def pattern_counts(labels: np.ndarray) -> np.ndarray:
-    """Number of pixels of each pattern, in pixels of the original grid, float (4,): the patch baseline's scores."""
+    """The scores of the patch baseline: the number of pixels of each pattern on a 512×512 grid, float (4,)."""
     return np.bincount(labels.ravel(), minlength=len(PATTERNS) + 1)[1:] * (GRID / SIZE) ** 2

@@ -9,7 +9,10 @@ from ildfv.scans.prepared_lungs import lungs
 
 
 def stored_lung(slices: Slices, rows: np.ndarray) -> np.ndarray | None:
-    """Lung masks of slices, bool (m, 224, 224), stored or by the built-in rule; None if no scan has stored masks."""
+    """Lung masks of slices, bool (m, 224, 224); None if no scan has stored masks.
+
+    For scans without stored masks, the built-in rule finds the lung. rows: indices of the slices, (m,).
+    """
     if slices.stored_lung_masks == 0:
         return None
     rows = np.asarray(rows)

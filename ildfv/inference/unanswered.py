@@ -1,4 +1,4 @@
-"""Input next to the predicted scans that may be other scans, and must not be ignored silently."""
+"""Input of a source that may be a scan but has no prediction, which must be reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ildfv.inference.pseudonym import pseudonym, pseudonym_of_series
 from ildfv.scans.read_header import NOT_CT
 from ildfv.scans.volumefiles import SUFFIXES
 
-INSTEAD = "give the CT slices of this patient, because a predictor applies only to them"
+INSTEAD = "give the CT slices of this patient, because a predictor applies only to CT slices"
 
 
 def unanswered(found: Discovery, chosen: Sequence[Scan], *, alone: bool) -> list[Unused]:
@@ -27,7 +27,7 @@ def unanswered(found: Discovery, chosen: Sequence[Scan], *, alone: bool) -> list
     chosen : sequence of Scan
         The scans to predict.
     alone : bool
-        Whether one series of a single patient is predicted. Other series of this patient are then not missed.
+        Whether one series of a single patient is predicted. Other series of this patient then need no prediction.
     """
     failed = [
         unused
@@ -40,7 +40,7 @@ def unanswered(found: Discovery, chosen: Sequence[Scan], *, alone: bool) -> list
 def other_images(found: Discovery) -> list[Unused]:
     """The series of images such as MR, and of derived CT images, of patients without a CT scan.
 
-    For a patient with a CT scan, they are not missed: a PET/CT study also contains PET images, for example.
+    Other images of a patient with a CT scan need no prediction. A PET/CT study, for example, also contains PET images.
     """
     patients = {scan.patient for scan in found.scans} | {unused.patient for unused in found.quarantined}
     return [unused for unused in found.ignored if unused.other_image and unused.patient not in patients - {""}]
@@ -59,7 +59,10 @@ def reason_of(unused: Unused) -> str:
 
 
 def notes_on_ignored(ignored: Iterable[Unused], lost: Sequence[Unused]) -> list[str]:
-    """One note for each kind of ignored image and DICOM object, with the number of its files. lost: not ignored."""
+    """One note for each kind of ignored image and DICOM object, with the number of its files.
+
+    lost: the result of `unanswered`, which is not counted here, because it is reported as failures.
+    """
     files: Counter[str] = Counter()
     for unused in ignored:
         if unused not in lost and (unused.other_image or unused.reason.startswith((NOT_CT, PICTURE))):
@@ -86,14 +89,14 @@ def is_of_patient(unused: Unused, scan: Scan) -> bool:
 
 
 def is_nearby(unused: Unused, scan: Scan) -> bool:
-    """Whether the input is files without a readable patient in a folder of a DICOM scan: they may be slices of it."""
+    """Whether the input may be slices of a DICOM scan: it has no readable patient and is in a folder of the scan."""
     if scan.dicom is None or unused.patient or unused.source.name.lower().endswith(SUFFIXES):
         return False
     return bool({unused.source, unused.source.parent} & {file.parent for file in scan.files})
 
 
 def explained_unused(unused: Unused, folder: Path) -> str:
-    """The reason of one entry on one line, with its path below `folder` and its number of files."""
+    """The reason why the input is not used, on one line, with its path below `folder` and its number of files."""
     inside = unused.source.relative_to(folder) if unused.source != folder else Path(unused.source.name)
     files = f" ({counted(unused.files, 'file')})" if unused.files > 1 else ""
     return f"{inside}{files}: {reason_of(unused)}"

@@ -14,7 +14,7 @@ def test_the_reason_for_a_missing_probability_is_stated(capsys):
     answer = {"scan": "scan-1", "slices": 6, "heads": {"ridge": head}, "notes": [], "reliability": []}
     print_answer({**answer, "predictor": {"data": "phantom"}})
     printed = " ".join(capsys.readouterr().out.split())
-    assert "No probability of emphysema on the scan: too few scans." in printed
+    assert "The scan has no probability of emphysema: too few scans." in printed
     scan["emphysema"] |= {"probability": 0.25, "no_probability": None}
     print_answer({**answer, "predictor": {"data": "phantom"}})
-    assert "No probability" not in capsys.readouterr().out
+    assert "no probability" not in capsys.readouterr().out

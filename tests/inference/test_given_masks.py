@@ -83,6 +83,9 @@ def test_a_prediction_with_another_mask_is_not_taken_for_finished(loaded, scan, 
     assert "prediction.json was written with another lung mask" in failure["reason"]
     ((_,), failed) = predict_all([scan.inbox], loaded, fresh=True, **given)
     assert failed == []
+    predict_all([scan.inbox], loaded, out=tmp_path / "without")
+    _, (failure,) = predict_all([scan.inbox], loaded, out=tmp_path / "without", lung_masks=scan.masks)
+    assert "prediction.json was written without a lung mask" in failure["reason"]
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "several", "other grid"])
@@ -137,7 +140,7 @@ def test_a_series_with_a_mask_is_chosen_before_a_longer_one_without(loaded, tmp_
     ScanFiles.nifti(tmp_path / "masks" / "1.2.3.nii.gz", (ScanFiles.chest(3) < -500).astype(np.uint8))
     (answer,), failed = predict_all([tmp_path / "in"], loaded, lung_masks=tmp_path / "masks")
     assert (answer["slices"], failed) == (3, [])
-    assert "Series 1, with the most slices of those with a lung mask, is used" in answer["notes"][0]
+    assert "Series 1, with the most slices of the series with a lung mask, is used" in answer["notes"][0]
     (tmp_path / "masks" / "1.2.3.nii.gz").unlink()
     answers, (failure,) = predict_all([tmp_path / "in"], loaded, lung_masks=tmp_path / "masks")
     assert answers == []

@@ -81,7 +81,9 @@ def test_page_and_json_state_what_present_means(prediction, loaded):
     assert present_means(prediction.head.extent, prediction.extent_cm2(prediction.head)) in means.replace("&#39;", "'")
     assert "T is not applied to the pixels of this scan" in means
     assert present_means("5%", None).startswith("A pattern counts as present if its score is like those of training sl")
-    assert "T = 6000 pixels of the slice's own grid, which are 24 to 38 cm²." in present_means(6000, (23.8, 38.4))
+    assert "T = 6000 pixels of the training scan's own grid, which are 24 to 38 cm²." in present_means(
+        6000, (23.8, 38.4)
+    )
 
 
 def test_the_methods_paragraph_names_the_grid_that_t_refers_to(loaded):
@@ -118,8 +120,10 @@ def test_every_missing_area_has_a_reason(loaded, prediction):
     pooled = head.model_copy(update={"bags": "max", "counts": [None] * 4})
     assert set(reasons(pooled)) == {"the head was fitted to labels of scans, which do not state areas"}
     assert set(reasons(head, has_size=False)) == {"the pixel size of an image is unknown"}
-    assert no_area(dict(zip(PATTERNS, partly, strict=True)))[0].startswith("No area of emphysema: the labels of")
+    assert no_area(dict(zip(PATTERNS, partly, strict=True)))[0].startswith(
+        "The area of emphysema is unknown: the labels of"
+    )
     unknown = replace(prediction.head, no_area=partly, area=np.full((6, 4), np.nan))
     shown = replace(prediction, heads={"fv-conv1": unknown})
     assert shown.to_dict()["heads"]["fv-conv1"]["scan"]["emphysema"]["no_area"] == partly[3]
-    assert f"No area of emphysema: {partly[3]}." in prediction_page(shown)
+    assert f"The area of emphysema is unknown: {partly[3]}." in prediction_page(shown)
