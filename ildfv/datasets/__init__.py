@@ -1,1 +1,1 @@
-"""From files to slices: discovery, pairing with label maps, duplicates, preparation and the slice store."""
+"""Preparation of scans: discovery, pairing with label maps, conversion to slices, duplicates and the slice store."""

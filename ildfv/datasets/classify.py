@@ -42,8 +42,8 @@ NAMES = (*DICOM_NAMES, *SUFFIXES, *DATA_FILES)
 def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int | None, advance):
     """Yields the classification of each file, in the order of `files`. Many files are classified in parallel.
 
-    packed: whether to read DICOM files that are compressed with gzip or lack the preamble; if not, they are
-    quarantined.
+    base: the searched folder. packed: whether to read DICOM files that are compressed with gzip or lack the preamble;
+    if not, they are quarantined. advance: called with the number of files of each classified chunk.
     """
     chunks = [(base, packed, files[start : start + CHUNK]) for start in range(0, len(files), CHUNK)]
     if len(chunks) <= 2:
@@ -54,7 +54,7 @@ def classified(files: Sequence[Path], base: Path, *, packed: bool, workers: int 
     results: dict[int, list] = {}
     for index, result in as_completed(_classify, chunks, workers):
         paths = chunks[index][2]
-        if result is Died:  # read one by one to find the file that crashes the reader
+        if result is Died:  # the files are read one by one to find the one that crashes the reader
             result = [
                 Unused(paths[i], KILLED) if one is Died else one[0]
                 for i, one in sorted(as_completed(_classify, [(base, packed, [path]) for path in paths], workers))

@@ -1,6 +1,7 @@
 """Conversion of one scan to stored slices, in a worker process.
 
-The scan is read, checked and windowed, its pattern pixels are counted, and its identifiers are replaced by hashes.
+The scan is read and checked, its slices are mapped to the three windows, the pixels of each pattern are counted, and
+identifiers are replaced by hashes.
 """
 
 from __future__ import annotations
@@ -91,10 +92,10 @@ def convert_scan(task: Task) -> Outcome:
 
 
 def _restored(task: Task, scan: ScanSlices) -> Row | None:
-    """The part as an earlier version wrote it, if the replaced part is of an earlier version.
+    """The part as an earlier version wrote it, if the replaced part is of an earlier version; otherwise None.
 
-    Earlier versions stored neither checksums nor the grid nor, before them, the technique. The same bytes keep
-    encodings and models of the workspace up to date.
+    Earlier versions stored neither checksums nor the grid, and the oldest also lacked the technique. If the new part
+    has the same bytes as the replaced part, encodings and models of the workspace remain valid.
     """
     without_grid = replace(scan, grid=GRID)
     for earlier in (without_grid, replace(without_grid, technique=UNKNOWN)):
@@ -235,7 +236,7 @@ def _keeps_labels(task: Task, scan: ScanSlices) -> bool:
 
 
 def read_volume(scan: Scan) -> Volume:
-    """The scan in Hounsfield units, on the original grid. Raises `InputError` if a file is invalid."""
+    """The scan in Hounsfield units, on its own grid. Raises `InputError` if a file is invalid."""
     if scan.dicom is not None:
         return replace(read_series(scan.dicom), patient_id=scan.patient, series_id=scan.series)
     if scan.grey is not None:

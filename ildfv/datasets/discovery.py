@@ -58,6 +58,11 @@ def discover(
         Input below `root` that is already known to be unusable.
     workers : int, optional
         Number of processes; one per core by default.
+
+    Raises
+    ------
+    InputError
+        `root` does not exist or contains no file. A fault of a single file or scan is an entry of `quarantined`.
     """
     check_source(settings.patient_source)
     found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))
@@ -222,7 +227,7 @@ def _refused_series(series: str, members: list[Header], error: Exception) -> Unu
 def _other_images(images: dict[tuple[str, str], list[Header]], scans: list[Scan]) -> list[Unused]:
     """An entry for each series of images that are not slices of a CT scan.
 
-    Without a PatientID, its patient is that of a scan of the same study.
+    The patient of images without a PatientID is the patient of a scan of the same study.
     """
     patients = {scan.dicom.study: scan.patient for scan in scans if scan.dicom and scan.dicom.study}
     found = []

@@ -2,6 +2,8 @@
 
 If the copies have different patient identities, the two patients are one person, who could be in two folds. Therefore
 all other scans of the removed copy's patient are also removed.
+
+Scans are compared by the prints of their slices: the number of lung pixels and a checksum of the windowed images.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ildfv.store.parts import Parts
 
 REMEDY = "give both the same patient in the column patient of --table or --labels"
 RUN = 3  # images are compared if this many consecutive slices have the same prints in two scans
-REPEATS = 8  # runs with equal prints that are compared per scan; all slices of a cylindrical phantom are equal
+REPEATS = 8  # maximum number of equal runs of a scan that are compared; a cylindrical phantom has only equal runs
 
 
 @dataclass(frozen=True, order=True)
@@ -53,8 +55,8 @@ def find_duplicates(
     """The parts that must be removed from the store: the reason, by name of the part.
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
-    share `RUN` consecutive slices. The two patients are then the same person, and all other scans of the
-    removed copy's patient are also removed. Windowed images are compared, so a copy with changed pixel values is not
+    share `RUN` consecutive slices. The two patients are then the same person, and all other scans of the removed copy's
+    patient are also removed. Windowed images are compared, so a copy with changed pixel values is not
     found.
 
     Parameters
@@ -70,7 +72,7 @@ def find_duplicates(
     """
     found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
-    same_person: dict[str, str] = {}  # by patient whose scans are removed: source of the copy that is kept
+    same_person: dict[str, str] = {}  # source of the copy that is kept, by the patient whose scans are removed
     known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by prints
     for part in sorted(found):
         original = next(_originals_of(part, known, parts, warn), None)

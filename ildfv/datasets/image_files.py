@@ -47,11 +47,11 @@ def image_scan(path: Path, base: Path, grey: Grey) -> Scan:
 
 
 def image_note(scan: Scan) -> str:
-    """The note for the report on the limitations of an image compared with a scan in HU."""
+    """A note on the limitations of an image, compared with a scan in HU."""
     assert scan.grey is not None
     bits = bits_of(scan.source)
     return (
-        f"{bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU in steps of {scan.grey.step(bits):.3g} "
-        "HU, without values outside this range; the pixel size is unknown: the longer side is taken to be "
-        f"{scan.grey.field:g} mm"
+        f"the image has {bits}-bit grey levels of {scan.grey.low:g} … {scan.grey.high:g} HU in steps of "
+        f"{scan.grey.step(bits):.3g} HU, without values outside this range; its pixel size is unknown, and its longer "
+        f"side is taken to be {scan.grey.field:g} mm"
     )

@@ -1,4 +1,4 @@
-"""The input of `prepare`: scans of a table or published set, images of a folder, or scans that a search finds."""
+"""The input of `prepare`: the scans of a table or published set, the images in a folder, or the scans in a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_scans(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Discovery:
-    """The scans and the unused files, from the table, from the images, or from a search of the folder.
+    """The scans to prepare and the unused files. Only headers are read.
 
     scans: a folder or a file. view: the original input, if `scans` is a copy of it with unpacked archives.
     """

@@ -9,9 +9,12 @@ A row names a slice in one of two ways:
 Without `position` and `instance`, a row with `scan` or `series`, or with `patient` only, labels a scan of several
 slices as a whole (`scan_labels`).
 
-Paths are relative to the CSV file or to the scans; a file name can be sufficient (`label_paths`). A pattern has a
-column with 1, yes or true (shown), 0, no or false (not shown) or nothing (unknown; also NaN, NA, <NA>), or a column
-"<pattern> pixels" with pixel counts on the scan's grid. A pattern without a column is unknown.
+Paths are relative to the CSV file or to the folder of the scans; a file name can be sufficient (`label_paths`).
+
+A column with the name of a pattern states whether the pattern is shown: 1, yes or true; 0, no or false; or unknown: an
+empty cell, NaN, NA or <NA>. Instead, a column "<pattern> pixels" can have numbers of pixels of the scan's own grid. A
+pattern without a column is unknown.
+
 If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
 """
 
@@ -41,7 +44,7 @@ UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; compared
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row: line number, name of the scan or file, position or instance in it, patient and counts (4,)."""
+    """A row: line number, name of the scan or file, position or instance of the slice, patient and counts (4,)."""
 
     line: int
     name: str
@@ -52,7 +55,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """The rows of a label file, and which columns it has.
+    """The rows of a label file, and a description of its columns.
 
     scan: the column that names the scan: "series", "scan", "file" or "patient". where: "position", "instance", or "" if
     rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a

@@ -1,4 +1,7 @@
-"""The label maps of a scan slice by slice, so that the label map of a long scan takes the memory of one slice."""
+"""The label maps of a scan, slice by slice, so that only one slice of a long scan is in memory.
+
+The meaning of a voxel is an index into `MEANINGS`, such as a pattern or "outside".
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,9 @@ def label_slices(
 
 
 def _streamed(label: Label, grid: Geometry, codes: Codes) -> Generator[tuple[int, np.ndarray, np.ndarray], None, bool]:
-    """Yields like `label_slices`, and returns whether the whole label map was read.
+    """Yields the results of `label_slices`, and returns whether the whole label map was read.
 
-    If not, `read_labels` must read it, which also describes any fault.
+    If not, the caller must use `read_labels`, whose error describes any fault of the file.
     """
     if label.kind != "nifti" or label.segments or label.structure or label.names:
         return False

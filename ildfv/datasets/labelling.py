@@ -16,7 +16,7 @@ from ildfv.scans.volumefiles import SUFFIXES
 def give_labels(found: Discovery, labels: Sequence[Label], lost: Sequence[Lost], structures: Structures, root: Path):
     """Adds to each scan of `found` its label maps.
 
-    Label maps that pairing refuses are quarantined. Masks of structures that the code table does not name are ignored.
+    Label maps that `pair` refuses are quarantined. Masks of structures that the code table does not name are ignored.
     """
     pairs = pair(found.scans, labels, lost, root=root, is_structure=structures.is_known)
     folders_of_masks = {

@@ -37,9 +37,10 @@ def measured(
     keep_masks: bool,
     keep_hu: bool,
 ) -> Measured:
-    """The windows and measurements of m slices in HU. lung_of: the lung of a slice, from its index and its HU.
+    """The windows and measurements of m slices in HU.
 
-    pixel_area: mm².
+    lung_of: returns the lung mask of a slice from its index and its HU. pixel_area: area of a pixel, mm². keep_masks,
+    keep_hu: whether the result contains lung masks and HU.
     """
     images = np.empty((m, len(WINDOWS), SIZE, SIZE), np.uint8)
     lung, densities = np.empty(m, np.int32), np.empty((m, len(COLUMNS)), np.float32)

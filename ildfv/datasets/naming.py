@@ -32,7 +32,7 @@ SCAN_WORDS = _word_set("ct hrct image images img imgs scan scans volume volumes 
 FORMAT_WORDS = _word_set("dicom dicoms dcm nifti nii nrrd mha zip")
 SPLIT_WORDS = _word_set("tr ts va val train training test testing validation")
 KIND_WORDS = LABEL_WORDS | SCAN_WORDS | FORMAT_WORDS
-# Words for how a label map was made, and for what it shows. They do not name a scan.
+# Words that describe how a label map was made or what it shows. They are not names of scans.
 NUMBERED_WORDS = _word_set("reader rater version")
 QUALIFIERS = NUMBERED_WORDS | _word_set(
     "ild pattern patterns manual auto automatic final corrected edited reviewed consensus"
@@ -58,7 +58,7 @@ ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class PathName:
-    """How a path names a scan: folders and file name, without the words that only name a kind of data."""
+    """The name of a scan in a path: folders and file name, without the words that only state a kind of data."""
 
     place: tuple[str, ...]
     name: str
@@ -138,15 +138,14 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def unqualified(name: str) -> str:
-    """The name of a scan without words for how a label map was made: "p1_lobes_reader2" → "p1_lobes"."""
+    """The name of a scan without `QUALIFIERS`: "p1_lobes_reader2" → "p1_lobes"."""
     return _without(name, QUALIFIERS)
 
 
 def content_words(name: str) -> tuple[str, ...]:
     """The words of a name that describe content: "GroundGlass_mask_reader2" → ("ground", "glass").
 
-    Words for a kind of data and for how the label map was made are removed. camelCase is split into words, unlike in
-    the name of a scan.
+    `KIND_WORDS` and `QUALIFIERS` are removed. camelCase is split into words, unlike in the name of a scan.
     """
     kept = _kept(name, QUALIFIERS)
     return tuple(word.text for word in kept if word.text not in KIND_WORDS and word.text != "map")

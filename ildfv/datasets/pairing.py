@@ -4,7 +4,8 @@ A label map is assigned to a scan only if there is evidence in addition to its g
 
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
     SeriesInstanceUID; then the other rules are not applied;
-2.  place and name of both are the same (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and labelsTr;
+2.  the label map has the place and name of the scan (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and
+    labelsTr;
 3.  the label map is named like the folder of the scan: p1_label.nii.gz next to p1/;
 4.  the label map has no specific name (labels.nii.gz, or lobes.nii.gz next to a scan without a name), and the scan is
     in the same folder, in a direct subfolder, or anywhere below if there is no other scan; or the label map is named
@@ -55,7 +56,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A scan that a label map may belong to. index None: it was found but cannot be used because of `fault`."""
+    """A scan that a label map may belong to. index: None if the scan cannot be used because of `fault`."""
 
     index: int | None
     source: Path
@@ -79,9 +80,10 @@ def pair(
     scans, labels
         The scans and label maps found below `root`.
     lost
-        Scans that were found but cannot be used. A label map that may belong to one is not assigned to another scan.
+        Scans that were found but cannot be used. A label map that may belong to one of them is not assigned to another
+        scan.
     is_structure
-        Whether the name of a path below `root` consists only of a structure of the code table.
+        Returns whether a path below `root` has only a structure of the code table as its file name.
     """
     result = Pairs()
     candidates = [_candidate(i, scan, root) for i, scan in enumerate(scans)] + [_lost(one, root) for one in lost]
@@ -121,7 +123,7 @@ def _lost(one: Lost, root: Path) -> Candidate:
 
 
 def _scan_of(label, scans, candidates, by_series, root, is_structure) -> tuple[int | None, str]:
-    """The index of the scan of a label map, or None; and why the scan or the label map is refused, or ""."""
+    """(index of the scan of a label map or None, reason why the scan or the label map is refused or "")."""
     known = [uid for uid in uids(label.path.name) if uid in by_series]
     if len(known) == 1:
         return _of_series(label, scans, by_series[known[0]])
@@ -187,7 +189,10 @@ def _without_specific_name(label: Label, named: PathName, near: list[Candidate])
 def _only_match(
     label: Label, scans: Sequence[Scan], found: Sequence[Candidate], *, by_grid: bool = True
 ) -> tuple[int | None, str]:
-    """The only usable scan that a rule allows, or why there is none. by_grid: whether to distinguish scans by grid."""
+    """(index of the only usable scan that a rule allows, ""), or (None, reason); see `_scan_of`.
+
+    by_grid: whether to distinguish scans by their grids.
+    """
     unusable = [c for c in found if c.index is None]
     usable = [c.index for c in found if c.index is not None]
     if unusable:
@@ -215,13 +220,13 @@ def _only_match(
 
 
 def _checked(label: Label, scans: Sequence[Scan], index: int) -> tuple[int, str]:
-    """The scan, which is refused if its label map cannot be read or has another grid."""
+    """(index, reason why the scan is refused: its label map cannot be read or has another grid; or "")."""
     wrong = mismatch(scans[index], label)
     return index, linked(f"label map {label.path.name} {wrong}", "label-grid") if wrong else ""
 
 
 def mismatch(scan: Scan, label: Label) -> str | None:
-    """Why the label map is not on the scan's grid."""
+    """The reason why the label map is not on the scan's grid; None if it is."""
     if label.geometry is None:
         return f"cannot be read: {label.fault}"
     if not label.segments:

@@ -49,7 +49,7 @@ def prepare(
     out : path
         Folder of the slice store.
     settings : ScanSettings
-        How scans are found and prepared.
+        The settings for finding and preparing scans.
     salt : str
         The workspace's salt for the hashes of patients and series.
     view : Unpacked, optional

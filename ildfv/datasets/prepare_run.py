@@ -1,4 +1,4 @@
-"""One run of `prepare`: which stored parts are kept, replaced or removed, and the report on it."""
+"""One run of `prepare`, which keeps, replaces or removes stored parts and records the outcomes in the report."""
 
 from __future__ import annotations
 

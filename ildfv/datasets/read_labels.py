@@ -1,4 +1,4 @@
-"""Reading the label maps of a scan, translating them to meanings and combining them."""
+"""Reads the label maps of a scan, translates their values to meanings (`MEANINGS`) and combines them."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class LabelNames:
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan that can be read, its patient and its label maps. Raw identifiers are stored only as salted hashes."""
+    """A scan that can be read, its patient and its label maps. The slice store has only hashes of the identifiers."""
 
     source: Path  # the file, or the folder of the series
     kind: str  # "dicom", "image" or a format of `scans.volumefiles`

@@ -15,7 +15,7 @@ TABLE = "use `prepare --table` to name the scan of each label map"
 def by_reference(
     scans: Sequence[Scan], by_series: Mapping[str, Sequence[int]], lost: Mapping[str, Lost], label: Label
 ) -> tuple[list[tuple[int, Label]], str]:
-    """The indices of the scans that a DICOM object segments, each with its label map; and why there are none, or "".
+    """(list of (index of a scan, its label map) for the scans that a DICOM object segments, reason if empty or "").
 
     The scans are those of the referenced series or, without a reference, of the series with the object's frame of
     reference and slices. If the series was divided into acquisitions, each frame belongs to the acquisition with a
@@ -51,7 +51,7 @@ def by_reference(
 
 
 def _by_acquisition(scans: Sequence[Scan], indices: Sequence[int], label: Label) -> tuple[list[tuple[int, Label]], str]:
-    """The acquisitions of a series, each with the frames of a DICOM SEG on its slices; and why there are none, or "".
+    """The result of `by_reference` for the acquisitions of a series, each with the frames of a SEG on its slices.
 
     If acquisitions share a position, a frame belongs to the acquisition with the slice that the frame was derived from.
     """

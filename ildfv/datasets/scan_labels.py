@@ -1,4 +1,4 @@
-"""Labels of whole scans from a CSV file (`label_file`): which patterns a scan shows, without saying on which slices.
+"""Labels of whole scans from a CSV file (`label_file`): the patterns that a scan shows, but not on which slices.
 
 1: at least one slice of the scan shows the pattern. 0: no slice does. Empty: unknown.
 """

@@ -13,8 +13,8 @@ GRID = 512
 
 
 def axial_note(missing: Sequence[str]) -> str:
-    """The note on a slice without these tags of position and orientation."""
-    taken = ": it is taken as axial, in the usual orientation" if "ImageOrientationPatient" in missing else ""
+    """The note on a scan of one slice. missing: names of the tags of position and orientation that the file lacks."""
+    taken = ": the slice is taken to be axial, in the usual orientation" if "ImageOrientationPatient" in missing else ""
     return f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need{taken}"
 
 
@@ -31,7 +31,7 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
     """The notes on a prepared scan: properties of its files that the user should check.
 
     slices, labelled: numbers of slices and of labelled slices. studies: number of studies with the scan's PatientID.
-    pixel_counts: whether labels that are not label maps are pixel counts.
+    pixel_counts: as in `ScanSettings`.
     """
     notes = []
     if studies > 1:
@@ -41,24 +41,24 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
         )
     if scan.dicom is not None and scan.dicom.acquisition:
         notes.append(
-            "the series has several acquisitions that interleave or repeat positions: each is a scan of its own"
+            "the series has several acquisitions that interleave or repeat positions: each acquisition is one scan"
         )
     if scan.dicom is not None and scan.dicom.unnamed:
-        notes.append(f"files without a SOPInstanceUID, identified by a checksum of their content: {scan.dicom.unnamed}")
+        notes.append(f"files without a SOPInstanceUID are identified by a checksum: {scan.dicom.unnamed} files")
     if scan.dicom is not None and scan.dicom.missing:
         notes.append(axial_note(scan.dicom.missing))
     if scan.grey is not None:
         notes.append(image_note(scan))
     if scan.mask is not None:
         notes.append("the lung is taken from the given mask")
-    counted = pixel_counts or bool(scan.labels)  # labels 0 and 1 do not depend on T
-    if counted and (grid := scan.geometry.shape[1:]) != (GRID, GRID):
+    has_counts = pixel_counts or bool(scan.labels)  # labels 0 and 1 do not depend on T
+    if has_counts and (grid := scan.geometry.shape[1:]) != (GRID, GRID):
         size = f"slices are {grid[0]}×{grid[1]}, not {GRID}×{GRID}"
         notes.append(f"{size}: if the threshold T is in pixels, check it with `ildfv stats`")
     if scan.patients_in_study > 1:
         notes.append(
             f"the study has scans of {scan.patients_in_study} different patients: if they are the same person, give "
-            "them one PatientID (with --patient-from folder: one folder)"
+            "them one PatientID or, with --patient-from folder, one folder"
         )
     if scan.unreadable:
         notes.append(f"slices at the ends may be missing, because the folder has unreadable files: {scan.unreadable}")
@@ -66,5 +66,5 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
     if names and not labelled:
         notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
     elif names and labelled < slices:
-        notes.append(f"slices with lung but no label, which count as unlabelled: {slices - labelled} of {slices}")
+        notes.append(f"slices with lung but no label count as unlabelled: {slices - labelled} of {slices} slices")
     return notes

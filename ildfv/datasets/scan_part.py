@@ -21,9 +21,9 @@ from ildfv.scans.windows import GRID, NORMAL
 from ildfv.store.parts import Row, write_part
 
 SIZE = 224  # side of a windowed slice, the input of the paper's networks
-# Newest format of a part. Format 1 (no attribute) lacks healthy pixels, 2 has them, 3 also has lung masks or HU, and 4
-# has `preparation`, the options that changed its HU. Parts of all formats may have the attributes of `Technique`, which
-# earlier versions ignore.
+# Newest format of a part. Parts of format 1, which have no attribute `format`, lack numbers of healthy pixels. Format 2
+# has these numbers, 3 also has lung masks or HU, and 4 has `preparation`, the options that changed the HU of the scan.
+# Parts of all formats may have the attributes of `Technique`, which earlier versions ignore.
 FORMAT = 4
 
 
@@ -32,16 +32,16 @@ class ScanSlices:
     """The m slices of one prepared scan."""
 
     images: np.ndarray  # uint8 (m, 3, 224, 224): low, normal and high attenuation window
-    labels: np.ndarray  # uint8 (m, 224, 224): 0 none, 1 … 4 pattern + 1; used only for outlines
-    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the original grid; −1 without labels
-    lung: np.ndarray  # int32 (m,): lung pixels on the original grid
+    labels: np.ndarray  # uint8 (m, 224, 224): 0, or pattern index + 1; for outlines and the evaluation of maps
+    counts: np.ndarray  # int32 (m, 4): pixels of each pattern on the scan's own grid; −1 without labels
+    lung: np.ndarray  # int32 (m,): lung pixels on the scan's own grid
     positions: np.ndarray  # float32 (m,): mm along the slice normal, ascending
     patient: str  # 16 hex digits: a salted hash
     series: str  # 16 hex digits: a salted hash
     labelled: bool  # whether any slice has labels
-    pixel_area: float  # mm² of one pixel on the original grid
-    phantom: bool = False  # generated, not a patient: reports label its results as phantom
-    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, original grid; None or −1: unknown
+    pixel_area: float  # mm² of one pixel on the scan's own grid
+    phantom: bool = False  # whether the patient is a phantom, which reports must state
+    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, own grid; None or −1: unknown
     resampled: str = ""  # description of the resampling, if the scan was tilted or unevenly spaced (`scans.resample`)
     preparation: Preparation = PLAIN  # options that changed the HU
     changes: str = ""  # the values that these options measured in the scan
@@ -51,7 +51,7 @@ class ScanSlices:
     given_masks: bool = False  # whether the lung masks are the user's
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
     technique: Technique = UNKNOWN  # the known values are attributes
-    grid: int = GRID  # rows or columns of the original grid, whichever are more
+    grid: int = GRID  # the larger of the numbers of rows and columns of the scan's own grid
 
     def __post_init__(self):
         m = len(self.images)
@@ -125,7 +125,7 @@ def write_scan(folder: Path, scan: ScanSlices, *, key: str = "", checksums: bool
 
 
 def image_checksums(images: np.ndarray) -> np.ndarray:
-    """The CRC-32 of each slice's images, uint32 (m,). `find_duplicates` compares it instead of the images."""
+    """The CRC-32 of each slice's images, uint32 (m,). `find_duplicates` compares images only if these are equal."""
     return np.array([zlib.crc32(one.tobytes()) for one in images], np.uint32)
 
 

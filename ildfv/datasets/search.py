@@ -27,7 +27,7 @@ def files_below(root: Path, found: Discovery) -> list[Path]:
     _check_exists(root)
     if root.is_file():
         return [root]
-    files = sorted(_walk(root, found), key=lambda path: path.parts)  # the same order as of paths, in less time
+    files = sorted(_walk(root, found), key=lambda path: path.parts)  # the order of paths, but faster
     _check_any(root, bool(files), found)
     return files
 

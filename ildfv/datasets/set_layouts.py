@@ -4,8 +4,8 @@ hug-ild   HUG-ILD database (Depeursinge et al., 2012): ILD_DB_txtROIs/<patient>/
           text file of regions (`scans.region_text`). The DICOM files are the same in ILD_DB_volumeROIs and
           ILD_DB_lungMasks, which are not read. HRCT_pilot is ignored: its patients may also be in other folders.
 medseg    MedSeg COVID-19 volumes: rp_im/<n>.nii.gz, rp_msk/<n>.nii.gz, and lung masks rp_lung_msk/<n>.nii.gz
-ltrc      Lung Tissue Research Consortium. The layout of its label files is not published; expected here are
-          <patient>/[<scan>/] with one DICOM series or one volume file, and one label map named as such
+ltrc      Lung Tissue Research Consortium. The layout of its label files is not published. This module expects
+          <patient>/[<scan>/] with one DICOM series or one volume file, and one label map whose name marks it as such
 
 docs/layouts.md states what is published and what is assumed.
 """
@@ -33,7 +33,7 @@ NOTES = {
     "medseg": ("reticular, honeycomb and emphysema were not assessed, and count as absent on labelled slices",),
     "ltrc": (),
 }
-CODES = {"hug-ild": "hug-ild", "medseg": "medseg"}  # the shipped code table of a set, unless --codes is given
+CODES = {"hug-ild": "hug-ild", "medseg": "medseg"}  # the code table that is used without --codes, by set
 
 
 def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedScan]:

@@ -15,7 +15,7 @@ from ildfv.scans.preparation import PLAIN, Preparation
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """How scans are found and prepared.
+    """The settings for finding and preparing scans.
 
     Parameters
     ----------
@@ -26,26 +26,28 @@ class ScanSettings:
     layout : str, optional
         A published set whose folders determine scans, label maps and patients (`datasets.set_layouts`), like a table.
     packed : bool
-        Read DICOM files that are compressed with gzip or lack the preamble; if not, a search quarantines them. Files in
-        a table are always read.
+        Whether a search reads DICOM files that are compressed with gzip or lack the preamble; if not, they are
+        quarantined. Files in a table are always read.
     unlabelled_is_negative : bool
-        Slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+        Whether slices with lung but without a labelled voxel count as slices without patterns. By default, they are
+        unlabelled.
     resample : bool
-        Accept scans that are tilted up to 30° or unevenly spaced, and resample them and their label maps
+        Whether to accept scans that are tilted up to 30° or unevenly spaced, and to resample them and their label maps
         (`scans.resample`). Other scans are not changed.
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series: PatientID, first folder on its path below the input, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
     grey : Grey, optional
-        Read only images (PNG, JPEG, TIFF), with these HU of their grey levels.
+        The HU of grey levels. If given, only images (PNG, JPEG, TIFF) are read.
     patients : mapping, optional
         The patient by path of a file or scan, or by series. It replaces `patient_from`; other scans are quarantined.
     pixel_counts : bool
-        The table of labels has pixel counts. Otherwise only label maps have them.
+        Whether the CSV file of labels has pixel counts, in addition to label maps.
     lung_masks : path, optional
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     hu : bool
-        Also store the slices in HU, 100 KB each, which layers without a network then use instead of 8-bit windows.
+        Whether to store the slices also in HU, 100 KB each. Layers without a network then use HU instead of 8-bit
+        windows.
     preparation : Preparation
         Options that make scans of different scanners comparable (`scans.preparation`).
     """
@@ -71,7 +73,7 @@ class ScanSettings:
 
     @property
     def same_patient(self) -> str:
-        """How the user gives two scans the same patient with the options that were used, as a remedy in messages."""
+        """The remedy in messages on duplicates: the way to give two scans the same patient with these settings."""
         if self.layout is not None:
             return f"list both with the same patient in --table instead of --layout {self.layout}"
         if self.table is not None:

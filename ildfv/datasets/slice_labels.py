@@ -75,8 +75,8 @@ def assign_labels(
     ----------
     labels : LabelFile
     slices : Slices or PlannedSlices
-        The prepared slices, or the slices expected from the headers. The latter have a known size, and pixel counts
-        above it are refused.
+        The prepared slices, or the slices expected from the headers. Planned slices have a known size, and larger pixel
+        counts are refused.
     sources : mapping
         Source (file or folder) of each prepared scan by its series, a salted hash.
     salt : str

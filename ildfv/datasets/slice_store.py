@@ -50,11 +50,11 @@ class Slices:
     """All slices of a prepared folder, ordered by scan and position. Images are read on demand.
 
     folder: a path, or the URL of a remote folder (`ildfv.store.remote`). The object takes 28 bytes per slice in
-    addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the original grid.
+    addition to the attributes of the scans. counts (N, 4), lung (N,), healthy (N,): pixels on the scan's own grid.
     healthy is −1 in slices without a label map and in parts of format 1, which do not contain it. preparation: the
-    options with which all scans were prepared. techniques: how each scan was made, (parts,). scan_labels: int8
-    (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown), if only scans are labelled
-    (`scan_labels`); or None.
+    options with which all scans were prepared. techniques: the acquisition technique of each scan, (parts,).
+    scan_labels: int8 (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown), if only scans are
+    labelled (`scan_labels`); or None.
     """
 
     def __init__(self, folder: Path | str):
@@ -137,7 +137,7 @@ class Slices:
     def labelled(self) -> np.ndarray:
         """Whether the presence of any pattern is known, (N,) bool. A labelled scan may have slices without labels.
 
-        If scans are labelled, it is known for all slices of a scan, or for none.
+        If whole scans are labelled, the presence is known for all slices of a scan, or for none.
         """
         if self.scan_labels is not None:
             return np.repeat((self.scan_labels >= 0).any(axis=1), self.sizes)
@@ -145,19 +145,19 @@ class Slices:
 
     @property
     def pixel_area(self) -> np.ndarray:
-        """mm² of one pixel on the original grid, (N,)."""
+        """The area of a pixel on the scan's own grid of each slice, mm², (N,)."""
         return self._each("pixel_area")
 
     @property
     def paper_pixel_area(self) -> np.ndarray:
-        """mm² of one pixel of a 512×512 grid of the square around a slice, which prepared slices show, (N,)."""
+        """The area of a pixel of a 512×512 grid over the square that a prepared slice shows, mm², (N,)."""
         return self._each("paper_pixel_area")
 
     @property
     def grids(self) -> np.ndarray:
-        """Rows or columns of the original grid of each slice, whichever are more, int (N,).
+        """The larger of the numbers of rows and columns of the scan's own grid, for each slice, int (N,).
 
-        It is 512 if unknown, as in parts of earlier versions.
+        The value is 512 for parts of earlier versions, in which it is unknown.
         """
         return np.repeat(self._grids, self.sizes)
 
@@ -171,7 +171,7 @@ class Slices:
         return self._read("images", indices, (3, SIZE, SIZE))
 
     def label_maps(self, indices) -> np.ndarray:
-        """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0 none, 1 … 4 pattern + 1."""
+        """Label maps, uint8 (m, 224, 224), in the order of `indices`: 0, or pattern index + 1."""
         return self._read("labels", indices, (SIZE, SIZE))
 
     @property
@@ -216,7 +216,7 @@ class Slices:
 
     @property
     def grey(self) -> Grey | None:
-        """How the slices were read if they are images; None for scans in HU.
+        """The HU of the grey levels if the slices are images; None for scans in HU.
 
         InputError: there are scans and images, or images with different windows.
         """

@@ -1,7 +1,9 @@
 """Masks of one structure, identified by name: nonzero voxels of `ground_glass.nii.gz` show ground glass.
 
-A mask of lungs, lobes or vessels contains small integers like any label map, and [codes] would translate its value 1 to
-a pattern. Therefore a label map that is named after a structure is used only if the code table contains this name.
+A mask of lungs, lobes or vessels contains small integers like any label map, and the section [codes] of the code table
+would translate its value 1 to a pattern. Therefore a label map that is named after a structure is used only if the code
+table contains this name. A structure has a meaning if the section [segments] of the code table states it, or if the
+structure is one of `MEANINGS`.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ class Structures:
     def by_folder(self, volumes: Sequence[VolumeFile], series: Iterable[Path], root: Path) -> list[Label]:
         """The volumes that are label maps because they are in a folder of one structure.
 
-        A folder of scans of patients with one diagnosis may have the same name. Therefore a folder contains label maps
-        only if a scan outside such folders has the same path without this folder: GGO/anna.nii.gz and anna.nii.gz.
+        A folder of scans may be named after the diagnosis of the patients. Therefore a folder contains label maps only
+        if a scan outside such folders has the same path without this folder: GGO/anna.nii.gz and anna.nii.gz.
         """
         insides = [(volume, volume.path.relative_to(root)) for volume in volumes]
         folders = [(volume, inside, self.folder_of(inside)) for volume, inside in insides]
@@ -77,7 +79,7 @@ class Structures:
     def is_known(self, path: PurePath) -> bool:
         """Whether the name of a file in a folder of label maps consists only of a structure with a meaning.
 
-        The location of the structure may precede it: left_lung_GGO shows GGO.
+        Words for the location may precede the structure: left_lung_GGO shows GGO.
         """
         content = _content(path)
         found = _at_end(content, self._known)
@@ -95,7 +97,7 @@ class Structures:
         return bool(_at_end(_content(path), self._known))
 
     def faulty_contours(self, header: Header) -> str:
-        """Why no contour of an RT Structure Set can be used, or ""."""
+        """The reason why no contour of an RT Structure Set can be used; "" if there are usable contours."""
         if header.problem or header.segmented is None:
             return header.problem or ""
         names = header.segmented.segments
@@ -137,7 +139,7 @@ class Structures:
             rest = [word for word in words(folder) if word not in KIND_WORDS]
         if structure := _at_end(tuple(rest), self._known):
             return replace(label, structure=structure)
-        if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift, the values state the tissue
+        if STRUCTURE_WORDS.isdisjoint(rest) or self._codes.shift:  # with a shift (`Codes`), the values state the tissue
             return label
         return UNNAMED
 

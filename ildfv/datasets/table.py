@@ -84,7 +84,7 @@ def with_listed(
     workers: int | None,
     progress: Progress,
 ) -> Discovery:
-    """`found` with the listed scans added. A scan with an error is quarantined; the reason starts with its place."""
+    """`found` with the listed scans added. A scan with an error is quarantined; the reason starts with `where`."""
     check_source(settings.patient_source)
     uses = Counter(path for row in rows for path in (row.scan, *row.labels))
     with progress.task("Reading headers", total=len(rows)) as advance, quiet():

@@ -89,8 +89,9 @@ def predict_all(
     lung_masks: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[list[dict], list[dict]]:
-    """(predictions, failures) for all scans in `sources`: the content of prediction.json, and {"source", "reason"}.
+    """(predictions, failures) for all scans in `sources`.
 
+    A prediction is the content of prediction.json. A failure has at least the fields "source" and "reason".
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
     with several patients, or in which all series have one slice, every series is predicted. A source may be a zip
     archive. The other parameters are described in `Options` and `Predictor.load`.
@@ -179,7 +180,7 @@ class _Source:
         failed.append(self.failure(reason, path, folder or path, missing=missing, **name))
 
     def name(self, input_: Scan | Unused, path: Path, folder: Path, failed: Sequence[dict]) -> dict[str, Any]:
-        """The fields of an entry of `failed` that identify the input, also without `keep_identity`.
+        """The fields of an entry of `failed` that identify the input, even without `keep_identity`.
 
         They are the fields of `named` and "position", the position of the file in the source (`FilePositions`). If the
         source is a folder and the file is in an archive, "position" is the position of the archive.

@@ -26,23 +26,22 @@ ANSWER = "prediction.json"  # written last: a folder without this file is unfini
 class HeadAnswer:
     """The results of one head for m slices and C patterns.
 
-    For each slice and pattern, (m, C): scores, NaN for a pattern without labels in the training data; probability, NaN
-    without calibration and outside the lung (`in_lung`); presence, False outside the lung; pixels, the estimated number
-    of pixels of the scan's own grid, at most those of the lung, NaN if it cannot be estimated; area in cm²; sets, the
-    conformal sets in words, or None, in which case no_sets has the reason.
+    These fields have a value for each slice and pattern, (m, C). scores: NaN for a pattern without labels in the
+    training data. probability: NaN without calibration and outside the lung (`in_lung`). presence: False outside the
+    lung. pixels: estimated number of pixels of the scan's own grid, at most the number of lung pixels; NaN if it cannot
+    be estimated. area: cm². sets: the conformal sets in words, or None; no_sets then has the reason.
 
-    For each pattern, (C,): scan_probability, the probability that any slice shows the pattern, calibrated on the
-    highest scores of held-out scans; first, the slices to look at first; zones, the shares of the lower, middle and
-    upper third of the lung; shares, the shares of the sides (`inference.extent`); mean_error, the root mean square
-    error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if unknown.
+    These fields have a value for each pattern, (C,). scan_probability: probability that any slice shows the pattern,
+    calibrated on the highest scores of held-out scans. first: the slices to look at first. zones: the shares of the
+    lower, middle and upper third of the lung. shares: the shares of the sides (`inference.extent`). mean_error: root
+    mean square error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if
+    unknown. auc: the AUC on held-out patients and its 95 % interval, or None if unknown.
 
-    If the head was fitted to labels of scans, pooling is how it pools the scores of slices (`estimators.bags`), and
-    scan_scores, (C,), are the scores of the scan. A pattern is present on the scan if its scan score reaches the
-    threshold, and on a slice if this slice alone would make the scan reach it. Otherwise pooling is "", and a pattern
-    is present on the scan if it is present on any slice.
-
-    auc: the AUC of each pattern on held-out patients and its 95 % interval, None if unknown, (C,). performance: a
-    sentence that compares the head with baselines. sets_level: coverage of the conformal sets.
+    performance: a sentence that compares the head with baselines. sets_level: coverage of the conformal sets. pooling:
+    for a head that was fitted to labels of scans, the method that pools the scores of slices (`estimators.bags`);
+    otherwise "". scan_scores: the pooled scores, (C,). With pooling, a pattern is present on the scan if its pooled
+    score reaches the threshold, and on a slice if the score of this slice reaches the threshold. Without pooling, a
+    pattern is present on the scan if it is present on any slice.
     """
 
     name: str
@@ -130,7 +129,7 @@ class Prediction:
     images: np.ndarray
     geometry: Geometry  # canonical grid of the scan
     stored: Geometry | None = None  # the grid of a volume file, with its axes as in the file; None for a DICOM series
-    lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: by the built-in rule
+    lung_masks: np.ndarray | None = None  # bool (m, 224, 224); None: the built-in rule finds the lung
     lung_mask: str | None = None  # SHA-256 of the user's file from which `lung_masks` were taken
     has_size: bool = True  # whether the pixel size is known; for images it is assumed, and areas in cm² are undefined
     training_pixel: tuple[float, float] | None = None  # mm, smallest and largest pixel of the training slices
@@ -146,12 +145,12 @@ class Prediction:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the scan."""
+        """Numbers of rows and columns of the scan."""
         return self.geometry.shape[1], self.geometry.shape[2]
 
     @property
     def field(self) -> Field | None:
-        """The common grid that the prepared slices show; None: they show the square around the scan's slices."""
+        """The common grid that the prepared slices show; None if they show the square around a slice of the scan."""
         return None if self.pixel_size is None else Field.of(self.geometry, self.pixel_size)
 
     @property

@@ -257,8 +257,7 @@ class Predictor:
         scan : path
             A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
         series : str, optional
-            Number or SeriesInstanceUID of the series to use if there are several; by default the series
-            with the most slices.
+            Number or SeriesInstanceUID of the series to use; by default, the series with the most slices is used.
         lung_mask : path, optional
             A lung mask on the grid of the scan; by default, the lung is found as on the training slices.
 

@@ -20,14 +20,14 @@ from ildfv.streaming.threads import in_order, split_cores
 
 @dataclass(frozen=True)
 class PreparedSlices:
-    """The prepared slices of a scan, and the area of lung on each, cm², (m,)."""
+    """The prepared slices of a scan, and the area of lung on each slice, cm², (m,)."""
 
     batch: SliceBatch
     lung: np.ndarray
 
 
 def lung_masks(volume: Volume, lungs: str, given: np.ndarray | None, *, is_image: bool) -> np.ndarray | None:
-    """Masks of the lung, bool (m, rows, columns), found as on training slices; None: by the built-in rule for scans.
+    """Masks of the lung, bool (m, rows, columns), found as on training slices; None: the built-in rule finds it.
 
     lungs: method that finds the lung of a scan, as in `Preparation`. given: the user's masks on the grid of the volume,
     which are returned if there are any. is_image: whether the volume is an image, whose lung may touch its border

@@ -2,10 +2,10 @@
 
 Unknown fields and versions are rejected.
 
-Version 1 had one encoding per predictor, as part of its head. Version 2 has named networks and encodings, which several
-heads can share, heads that use several encodings, and the fields of `Head` after `performance`. Fields with a default
-were added to version 2 later. Predictors without these fields can be loaded, and their predictions state what is
-missing.
+Version 1 had one encoding per predictor, as part of its head. In version 2, networks and encodings have names, several
+heads can share an encoding, a head can use several encodings, and `Head` has the fields after `performance`. Fields
+with a default were added to version 2 later. Predictors without these fields can be loaded, and their predictions state
+what is missing.
 """
 
 from __future__ import annotations
@@ -169,9 +169,9 @@ class Head(Part):
 
     unlabelled: patterns without any label on the training slices; they have no scores.
 
-    bags: how slice scores are pooled into the score of their scan (`estimators.bags`), for a head that was fitted to
-    labels of scans; otherwise None. With bags, thresholds and scan_sigmoids apply to the score of the scan, and the
-    scores of slices have no sigmoids, because labels of scans do not determine them.
+    bags: the method that pools slice scores into the score of their scan (`estimators.bags`), for a head that was
+    fitted to labels of scans; otherwise None. With bags, thresholds and scan_sigmoids apply to the score of the scan,
+    and the scores of slices have no sigmoids, because labels of scans do not determine them.
     """
 
     name: str
@@ -211,13 +211,13 @@ class Reference(Part):
     log_likelihood: by encoding, 101 quantiles over slices of the mean log likelihood per descriptor.
     scan_log_likelihood: by encoding, the 1st and 99th percentile over scans of the median log likelihood of a scan's
     slices. residual, scan_residual: the same for the part of the Fisher vector that the PCA does not represent
-    (`FisherEncoding.residuals`), on validation patients, because it is smaller on the slices that the PCA was fitted
-    on; scan_residual only with five or more validation scans. pixel_side, spacing, thickness: smallest and largest
-    value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most lung,
-    cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest value over scans
-    of the larger of the numbers of rows and columns. air: smallest and largest HU of the air around the body. kernels,
-    manufacturers: numbers of scans by name. Fields about the technique are None or empty if it is unknown for all
-    training scans (`scans.technique`).
+    (`FisherEncoding.residuals`), on validation patients, because residuals are smaller on the slices that the PCA was
+    fitted on; scan_residual requires five or more validation scans. pixel_side, spacing, thickness: smallest and
+    largest value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most
+    lung, cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest value over
+    scans of the larger of the numbers of rows and columns. air: smallest and largest HU of the air around the body.
+    kernels, manufacturers: numbers of scans by name. Fields about the technique are None or empty if it is unknown for
+    all training scans (`scans.technique`).
     """
 
     log_likelihood: dict[str, list[float]]
@@ -257,12 +257,12 @@ class HowPrepared(Part):
 
     @property
     def grey(self) -> Grey | None:
-        """How images are read; None for scans in HU."""
+        """The settings for reading images; None for scans in HU."""
         return None if self.images is None else Grey(**self.images.model_dump())
 
     @property
     def options(self) -> Preparation:
-        """The options, checked."""
+        """The options as `Preparation`. InputError: an option is invalid."""
         return Preparation(**self.model_dump(exclude={"images"}))
 
 

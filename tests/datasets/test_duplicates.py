@@ -111,8 +111,8 @@ def test_two_patients_of_one_study_are_reported(tmp_path, files, inline):
         files.series(tmp_path / f"scans/{number}", hu, patient=f"P-{number}", StudyInstanceUID=study)
     notes = [[note for note in scan.notes if "study" in note] for scan in run(tmp_path).prepared]
     text = (
-        "the study has scans of 2 different patients: if they are the same person, give them one PatientID (with "
-        "--patient-from folder: one folder)"
+        "the study has scans of 2 different patients: if they are the same person, give them one PatientID or, "
+        "with --patient-from folder, one folder"
     )
     assert notes == [[text]] * 2 + [[]] * 2
 

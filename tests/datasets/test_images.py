@@ -173,7 +173,7 @@ def test_images_are_labelled_by_file_and_belong_to_the_listed_patients(study):
 def test_the_loss_of_hu_is_in_the_report(study):
     _, report = study
     for scan in report["prepared"]:
-        assert scan["notes"][0].startswith("8-bit grey levels of -1350 … 150 HU in steps of 5.88 HU")
+        assert scan["notes"][0].startswith("the image has 8-bit grey levels of -1350 … 150 HU in steps of 5.88 HU")
         assert "pixel size is unknown" in scan["notes"][0]
 
 

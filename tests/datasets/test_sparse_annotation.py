@@ -37,7 +37,7 @@ def test_slices_with_lung_and_without_a_label_are_unlabelled(tmp_path, sparse):
     assert (slices.counts[[0, 1, 4]] == -1).all()
     assert not slices.counts[5].any()
     assert scan.labelled_slices == 3
-    assert scan.notes[-1] == "slices with lung but no label, which count as unlabelled: 3 of 6"
+    assert scan.notes[-1] == "slices with lung but no label count as unlabelled: 3 of 6 slices"
 
 
 def test_unlabelled_slices_are_negative_on_request_only(tmp_path, sparse):

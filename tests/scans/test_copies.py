@@ -96,7 +96,7 @@ def test_files_without_instance_uid_are_one_scan_and_the_report_says_so(tmp_path
     np.testing.assert_array_equal(got, hu)
     assert [left.files for left in ignored] == [1]
     (scan,) = prepare(tmp_path / "scans", tmp_path / "out", salt="0123456789abcdef", workers=1).prepared
-    assert "files without a SOPInstanceUID, identified by a checksum of their content: 6" in scan.notes
+    assert "files without a SOPInstanceUID are identified by a checksum: 6 files" in scan.notes
 
 
 def test_the_substitute_depends_on_the_content_alone(tmp_path, files):
