@@ -22,8 +22,8 @@ MANY = 3  # number of paths in a message
 def located(labels: LabelFile, scans: Path) -> LabelFile:
     """The label file with the path of each row. scans: the folder of the scans, or one file.
 
-    A name that no file has is taken as relative to the CSV file. Raises `InputError` if a name is the end of several
-    paths; the message names the line.
+    If no file or folder has a name, the name is taken as a path relative to the CSV file. Raises `InputError` if a name
+    is the end of several paths; the message names the line.
     """
     if labels.scan not in (FILE, SCAN):
         return labels
@@ -58,7 +58,7 @@ def check_named(labels: LabelFile) -> None:
 
 
 def _paths_by_end(scans: Path) -> dict[str, list[Path]]:
-    """All files and folders below `scans` by each end of their paths; files also by these ends without the suffix."""
+    """All files and folders below `scans` by each end of their paths, for files with and without the suffix."""
     files = files_below(scans, Discovery())
     folders = {path for file in files for path in file.parents if path != scans and path.is_relative_to(scans)}
     found: dict[str, list[Path]] = defaultdict(list)

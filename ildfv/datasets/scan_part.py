@@ -41,13 +41,13 @@ class ScanSlices:
     labelled: bool  # whether any slice has labels
     pixel_area: float  # mm² of one pixel on the scan's own grid
     phantom: bool = False  # whether the patient is a phantom, which reports must state
-    healthy: np.ndarray | None = None  # int32 (m,): pixels labelled healthy, own grid; None or −1: unknown
+    healthy: np.ndarray | None = None  # int32 (m,): number of pixels labelled healthy; None or −1: unknown
     resampled: str = ""  # description of the resampling, if the scan was tilted or unevenly spaced (`scans.resample`)
     preparation: Preparation = PLAIN  # options that changed the HU
     changes: str = ""  # the values that these options measured in the scan
     lung_masks: np.ndarray | None = None  # bool (m, 224, 224): lung, if it is not from the built-in rule
     hu: np.ndarray | None = None  # int16 (m, 224, 224): `scans.hounsfield`, 100 KB per slice; only with prepare --hu
-    grey: Grey | None = None  # how an image was read; None for scans in HU
+    grey: Grey | None = None  # settings with which an image was read; None for scans in HU
     given_masks: bool = False  # whether the lung masks are the user's
     density: np.ndarray | None = None  # float32 (m, 36): `scans.density`; None: unknown, as in parts of format 1
     technique: Technique = UNKNOWN  # the known values are attributes
@@ -78,9 +78,10 @@ class ScanSlices:
 
 
 def write_scan(folder: Path, scan: ScanSlices, *, key: str = "", checksums: bool = True) -> Row:
-    """Writes the part of a scan, named after its series, and returns its manifest row; safe in worker processes.
+    """Writes the part of a scan, named after the series, and returns its manifest row.
 
-    checksums: whether to store `image_checksums`, which parts of earlier versions lack.
+    The function may be called in worker processes. checksums: whether to store `image_checksums`, which parts of
+    earlier versions lack.
     """
     arrays: dict[str, np.ndarray] = {
         "images": np.asarray(scan.images, np.uint8),

@@ -35,12 +35,13 @@ class ScanSettings:
         Whether to accept scans that are tilted up to 30° or unevenly spaced, and to resample them and their label maps
         (`scans.resample`). Other scans are not changed.
     patient_from : {"id", "folder", "study"}
-        Identity of the patient of a DICOM series: PatientID, first folder on its path below the input, or
+        Identity of the patient of a DICOM series: PatientID, first folder on the path below the input, or
         StudyInstanceUID. The latter two are for data in which PatientIDs were removed or replaced by one value.
     grey : Grey, optional
         The HU of grey levels. If given, only images (PNG, JPEG, TIFF) are read.
     patients : mapping, optional
-        The patient by path of a file or scan, or by series. It replaces `patient_from`; other scans are quarantined.
+        The patient by path of a file or scan, or by series. These patients replace `patient_from`; other
+        scans are quarantined.
     pixel_counts : bool
         Whether the CSV file of labels has pixel counts, in addition to label maps.
     lung_masks : path, optional

@@ -113,7 +113,8 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
     if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         got = ", ".join(columns) or "none"
-        raise InputError(f"{table} must have the columns {', '.join(COLUMNS)}, separated by commas, got {got}")
+        rule = f"the columns of {table} must be scan and, if needed, {', '.join(COLUMNS[1:])}, separated by commas"
+        raise InputError(f"{rule}, got {got}")
     rows = []
     for number, line in lines[1:]:
         if not any(cell.strip() for cell in line):

@@ -91,7 +91,7 @@ def test_the_fault_of_a_row_is_named_with_its_number(cohort, files, row, fault):
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "must have the columns scan, label, patient, lung, separated by commas, got none"),
+        ("", "must be scan and, if needed, label, patient, lung, separated by commas, got none"),
         ("scan;label\na;b", "got semicolons"),
         ("scan,labels\na,b", "got scan, labels"),
         ("scan,scan\na,b", "got scan, scan"),
