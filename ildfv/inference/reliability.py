@@ -48,7 +48,7 @@ def statements(
 ) -> list[str]:
     """Sentences for the user: a summary, one sentence for each difference, and the properties that were not compared.
 
-    If the scan does not differ from the training data, all of this is one text.
+    If no compared property differs, the result is one text.
 
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
