@@ -65,7 +65,7 @@ def prepare(
         If `scans` contains no file, or `out` was written with another salt.
     """
     if not salt:
-        raise InputError("salt must not be empty, because identities are hashed with it")
+        raise InputError("salt must not be empty, because identities are hashed with it, got ''")
     scans, out = Path(scans), Path(out)
     with ExitStack() as stack:
         stack.enter_context(kept_workers(workers))  # the same processes read headers and convert scans

@@ -1,8 +1,8 @@
 """Scans, label maps and patients of published sets of CT scans, from the folders in which they are distributed.
 
 hug-ild   HUG-ILD database (Depeursinge et al., 2012): ILD_DB_txtROIs/<patient>/[<series>/] with CT-…-<slice>.dcm and a
-          text file of regions (`scans.region_text`). The DICOM files are the same in ILD_DB_volumeROIs and
-          ILD_DB_lungMasks, which are not read. HRCT_pilot is ignored: its patients may also be in other folders.
+          text file of regions (`scans.region_text`). ILD_DB_volumeROIs and ILD_DB_lungMasks have the same DICOM files
+          and are not read. HRCT_pilot is ignored: its patients may also be in other folders.
 medseg    MedSeg COVID-19 volumes: rp_im/<n>.nii.gz, rp_msk/<n>.nii.gz, and lung masks rp_lung_msk/<n>.nii.gz
 ltrc      Lung Tissue Research Consortium. The layout of its label files is not published. This module expects
           <patient>/[<scan>/] with one DICOM series or one volume file, and one label map whose name marks it as such
@@ -42,7 +42,7 @@ def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedSc
     Raises
     ------
     InputError
-        The folder does not have the layout at all. A fault of a single scan is in `ListedScan.fault`.
+        The folder does not have this layout. A fault of a single scan is in `ListedScan.fault`.
     """
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
     check(folder.is_dir(), f"--layout {name} requires the folder of the data set, got {folder}, which is not a folder")

@@ -182,7 +182,7 @@ class _Finder:
             return position_of_file(self.labels.named(row)).position
         check(
             self.labels.where != "",
-            f"a row must also state the position, instance or file of the slice, got {row.name!r} with several slices",
+            f"a row must also state the position, instance or file of the slice, got only {row.name!r}",
         )
         if self.labels.where == INSTANCE:
             if series not in self.instances:
