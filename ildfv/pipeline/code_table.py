@@ -1,4 +1,4 @@
-"""The code table of a preparation: the table that the user names, or codes.toml near the scans."""
+"""The code table with which `prepare` reads label maps: the table that the user gives, or codes.toml near the scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def chosen_codes(view: Unpacked, codes: str | None) -> str | None:
 
 
 def codes_note(chosen: str | None) -> str:
-    """The line that tells the user which code table is used."""
+    """The note that states which code table is used."""
     if chosen is None:
         return (
             "Label maps were not read: --codes was not given, and the folder of the scans and the two folders above it "

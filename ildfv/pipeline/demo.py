@@ -23,7 +23,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # file with the wall times, in the workspace
-# Many patients with few slices: of the 14 held-out patients, at least five have each pattern; intervals need five.
+# Many patients with few slices: each pattern is on slices of at least five held-out patients, which intervals need.
 PATIENTS, SLICES, FOLDS = 42, 8, 3
 EPOCHS = 4  # the loss still decreases, but a demo should take minutes
 SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes

@@ -27,7 +27,7 @@ FOLDER = "all-patients"  # name of the folder of an encoding; the folders of fol
 
 @dataclass(frozen=True)
 class Everyone:
-    """Fits systems on all labelled slices. split: a split in which every part contains all these slices."""
+    """Fits systems on all labelled slices. split: a split in which every part contains all labelled slices."""
 
     workspace: Workspace
     slices: Slices

@@ -47,8 +47,9 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, lacks a tensor of the network, has another tensor or shape, or contains NaN
-        or infinity. The tensors of the last layer may have another shape, because the number of classes differs.
+        The file is not a safetensors file, lacks a tensor of the network, contains an additional tensor or one of
+        another shape, or contains NaN or infinity. The tensors of the last layer may have another shape, because the
+        number of classes may differ.
     """
     from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std

@@ -1,4 +1,4 @@
-"""The locations of workspaces and slices, which a command checks before its slow imports."""
+"""Checks of the paths that a user gives, which need no slow imports."""
 
 from __future__ import annotations
 

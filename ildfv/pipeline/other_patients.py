@@ -23,8 +23,8 @@ APART = 2.5  # mm between slices of the query's scan that are compared with the 
 class Query:
     """A slice whose nearest slices are searched.
 
-    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: lung prints of this and other
-    slices of its scan, (m, 4096).
+    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: the results of
+    `lung_prints` for this and other slices of its scan, (m, 4096).
     """
 
     image: np.ndarray
@@ -46,7 +46,7 @@ class Query:
 
 
 def own_slices(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
-    """Whether each slice of the study is of the scan's patient, according to the hashes of patient and series, (N,)."""
+    """Whether each slice is of the scan's patient, according to the hashes of patient and series, bool (N,)."""
     patients = slices.patients
     of_series = set(patients[slices.series == hashed(scan.series, salt)].tolist())
     return np.isin(patients, [hashed(scan.patient, salt), *of_series])
@@ -55,7 +55,7 @@ def own_slices(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
 def search_others(
     index: NearestRows, query: Query, slices: Slices, own: np.ndarray, count: int, per_patient: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(indices, distances, whether each slice of the study is excluded).
+    """The nearest slices of other patients: (indices, distances, whether each slice of the study is excluded).
 
     own: slices of the scan's patient. A scan that was converted, renamed or resampled has another identity. Therefore
     all slices of a patient are excluded if a result shows the anatomy of the scan.

@@ -1,4 +1,4 @@
-"""Preparation of scans in a workspace, which is created if it does not exist."""
+"""Converts scans to the slices of a workspace, which is created if it does not exist."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def prepare_scans(
     """
     scans = Path(scans)
     check_scans(scans)
-    # Both are checked before anything is written.
+    # The options are checked before anything is written.
     preparation = Preparation(normalise, pixel_size, noise_level, lungs or RULE)
     threshold = None if threshold is None else parse_threshold(threshold)
     if preparation.lungs == LUNGMASK:
@@ -124,7 +124,7 @@ def prepare_scans(
     if lungs == RULE and (Path(root) / SETTINGS).exists():
         used = Workspace.open(root).settings.preparation.lungs
         check(used == RULE, f"lungs must be {used} as in {Path(root) / SETTINGS}, got {lungs}: use another workspace")
-    labelled = None if labels is None else located(read_label_file(labels), scans)  # checked before anything is written
+    labelled = None if labels is None else located(read_label_file(labels), scans)
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
@@ -160,7 +160,7 @@ def prepare_scans(
                 check_no_scan_labels(workspace, settings, found)
             else:
                 check_rows(labelled, workspace.settings.salt, view, settings, found)
-            workspace.save()  # only now: a refused label file leaves no workspace with the settings of this command
+            workspace.save()  # after the checks, so that an invalid label file leaves no workspace
 
         report = prepare(
             view.folder,

@@ -80,12 +80,12 @@ def fit(
     dict
         recipe: the name of the recipe. slices, patients: numbers of tested slices and patients. systems: by name, in
         the order of `pooled_results`, {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc",
-        "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns of the latter
-        mean, whose AUC depends on at least five patients. against_baseline: one dict per system and measure.
-        comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes: sentences.
-        pixel_counts: whether labels are pixel counts, which the threshold is applied to. Also data, threshold and
-        folds. AUCs are over all folds; undefined values are None. With labels of scans, also unit, "scan", and scans:
-        all measures are then per scan.
+        "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns over which
+        "supported_mean_auc" is the mean: their AUC depends on at least five patients. against_baseline: one dict per
+        system and measure. comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes:
+        sentences. pixel_counts: whether any label is a number of pixels, to which the threshold is applied. Also data,
+        threshold and folds. AUCs are over all folds; undefined values are None. With labels of scans, all measures are
+        per scan, and there are two more keys: unit ("scan") and scans (the number of scans).
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)

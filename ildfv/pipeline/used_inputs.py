@@ -1,4 +1,4 @@
-"""The inputs of each pooled head: HU or windowed slices, and the blocks of inputs chosen on held-out patients."""
+"""The inputs of ridge and logistic heads over all folds: HU or windowed slices, and the inputs that the fit chose."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_a_frozen_network_is_used_if_its_weights_are_given(frozen, tmp_path):
     save_file({"body.conv1.weight": np.zeros(3, np.float32)}, other)
     with pytest.raises(InputError, match=r"with SHA-256 \w+, got .*other.safetensors: give the file"):
         used(**of_layer, weights=[other])
-    with pytest.raises(InputError, match="filters-lung/fold-0 is of no frozen network and needs no weights"):
+    with pytest.raises(InputError, match="filters-lung/fold-0 was not made with a frozen network"):
         used(layer="filters", region="lung", weights=[weights])
     command = ["similar", str(tmp_path / "ct.nii.gz"), "-w", str(workspace.root), "--weights", str(weights)]
     shown = CliRunner().invoke(app, command)
