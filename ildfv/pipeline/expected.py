@@ -88,6 +88,7 @@ class HeldOut:
         """The fields of an exported head that is fitted on all patients, from the cross-validated scores of all folds.
 
         how: function from a fold to the command that scores the system on this fold, for the error message.
+        InputError: a fold has no current results.
         """
         missing = sorted(set(folds) - set(self.folds(system)))
         check(

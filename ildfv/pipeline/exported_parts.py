@@ -58,7 +58,10 @@ class Export:
     cross: dict[str, Encoding] = field(default_factory=dict)  # the same, fitted on the fit patients of the fold
 
     def add(self, system: System) -> None:
-        """Adds the head of a system, and its encodings unless they are already added."""
+        """Adds the head of a system, and its encodings unless they are already added.
+
+        InputError: the system has no current results, or its model is not the one that was scored.
+        """
         every = list(range(self.folds.n_folds))
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)

@@ -93,7 +93,7 @@ def frozen_name(network: str, layer: str) -> str:
 
 
 def frozen_layer(network: str, layers: Iterable[str], name: str) -> str:
-    """The layer of a network whose encoding has this name. layers: the layers of the network."""
+    """The layer of a network whose encoding is named `name`. InputError: none or several of `layers` give this name."""
     found = [one for one in layers if frozen_name(network, one) == name]
     check(len(found) == 1, f"{name} must name one layer of {network}, got {found}")
     return found[0]

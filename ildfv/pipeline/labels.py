@@ -41,6 +41,8 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     target: one of `train.targets`, or "fraction", the fraction of the lung's pixels that the pattern covers. On a slice
     without lung, the fraction is 0 for a pattern without pixels, and otherwise unknown. With a threshold in percent of
     the lung, "counts" is the fraction divided by the threshold, and "ramp" is computed from the fraction.
+
+    InputError: the target is unknown, or needs numbers of pixels, but labels state only the presence of patterns.
     """
     from ildfv.train.targets import targets
 

@@ -113,6 +113,12 @@ def prepare_scans(
         this run. With labels of scans, "labelled_scans" replaces "labelled_slices". "workspace": the same numbers for
         the whole workspace. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the
         outcome for each file.
+
+    Raises
+    ------
+    InputError
+        An option, table or label file is invalid, or the settings are not those of the existing workspace. A scan that
+        fails a check raises no error but is listed under "quarantined".
     """
     scans = Path(scans)
     check_scans(scans)

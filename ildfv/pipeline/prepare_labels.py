@@ -31,7 +31,8 @@ def store_labels(
 ) -> list[str]:
     """Assigns the labels to slices or scans and stores them in the workspace. Returns notes for the report.
 
-    They replace all labels of an earlier file.
+    The labels replace those of an earlier file. InputError: no prepared slice has a label, or there are both labels of
+    scans and label maps.
     """
     if not report.prepared:
         return []  # nothing was prepared; the report lists the reasons

@@ -69,6 +69,9 @@ def regress_encoding(
     inputs, "auto" or "off". bags: with labels of scans, how slice scores are pooled into the score of a scan,
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels. kept: if given, a finished
     result with the same settings and inputs is returned and listed in `kept`, and the regression is not fitted again.
+
+    InputError: an option is invalid or does not apply to the head or the labels, or the encoding is missing or out of
+    date.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -177,7 +180,8 @@ def fit_regression(
 ) -> Regression:
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
-    ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices.
+    ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices. InputError: the
+    penalty is negative or not a number, or a pattern has no label on the fit slices.
     """
     penalty = ridge_penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)
@@ -198,7 +202,7 @@ def fit_regression(
 
 
 def ridge_penalty(ridge: str | float) -> float | None:
-    """The penalty as a number; None for "auto"."""
+    """The penalty as a number; None for "auto". InputError: it is negative, infinite or not a number."""
     if ridge == "auto":
         return None
     try:

@@ -37,6 +37,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     """Writes the report and returns {"report": path of the page, "results": list of `Results`, "notes": list of str}.
 
     to: path of the page; None for report.html in the workspace. seconds: wall time of each step, which the page shows.
+    InputError: the page cannot be written there, or a file of the workspace is corrupt.
     """
     workspace = Workspace.open(root)
     to = workspace.root / "report.html" if to is None else to

@@ -28,12 +28,12 @@ class System:
 
     @property
     def name(self) -> str:
-        """The name of its results, such as fv-filters+patches-lung-ridge."""
+        """The name of the system in results, such as fv-filters+patches-lung-ridge."""
         return system_name(self.model)
 
     @property
     def kind(self) -> str:
-        """Its head: "linear", "ridge" or "logistic"."""
+        """The kind of head: "linear", "ridge" or "logistic"."""
         return self.choices.head
 
     @property

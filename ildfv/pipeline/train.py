@@ -48,6 +48,9 @@ def train_network(
     that was trained with other settings or slices. compile: whether to use `torch.compile`, see `trainer.train`. kept:
     if given, a finished result of the same model is returned and listed in `kept`, and the model is not scored again.
     settings: fields of `TrainSettings`; the defaults of seed and threshold are those of the workspace.
+
+    InputError: an option is invalid, scans are labelled as a whole, or a model of this name was trained with other
+    settings or slices and `fresh` is false.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load

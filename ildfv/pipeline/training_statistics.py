@@ -64,7 +64,10 @@ class TrainingStatistics:
         return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
 
     def likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
-        """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians)."""
+        """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians).
+
+        InputError: no training slice has descriptors in the region of the encoding.
+        """
         rows = _spaced(self.fit, REFERENCE_SLICES)
         values = self._texture(predictor, encoding, rows).likelihood
         check(
@@ -97,7 +100,7 @@ class TrainingStatistics:
         return found
 
     def _medians(self, values: np.ndarray, rows: np.ndarray) -> list[float]:
-        """The median over the slices of each scan."""
+        """The median over the slices of each scan that has values."""
         known = np.isfinite(values)
         values, series = values[known], self.slices.series[rows[known]]
         return [float(np.median(values[series == name])) for name in np.unique(series)]

@@ -89,7 +89,10 @@ class Workspace:
 
     @classmethod
     def open_or_plan(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`."""
+        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`.
+
+        InputError: the settings of an existing workspace differ.
+        """
         root = Path(root)
         if not (root / SETTINGS).exists():
             given = {name: value for name, value in settings.items() if value is not None}
