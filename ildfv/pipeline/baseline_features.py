@@ -48,7 +48,10 @@ def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def percentile_of(shares: np.ndarray) -> float:
-    """P15 of a lung, in HU, interpolated in its histogram; NaN without lung. shares: of lung pixels by bin, (bins,)."""
+    """P15 of a lung, in HU, interpolated in its histogram; NaN without lung.
+
+    shares: the share of the lung pixels in each bin, or NaN, (bins,).
+    """
     if not np.isfinite(shares).all():
         return np.nan
     edges = np.linspace(*RANGE, BINS + 1)

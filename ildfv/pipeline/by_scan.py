@@ -49,14 +49,14 @@ def poolings_of(slices: Slices, bags: str | None) -> tuple[str | None, ...]:
 
 
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
+    """The indices of the scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
     scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
     check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got only some of the slices of a scan")
     return scans
 
 
 def scan_of_each(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scan of each of these slices, (m,)."""
+    """The index of the scan of each of these slices, int (m,)."""
     return np.searchsorted(slices.starts, indices, side="right") - 1
 
 

@@ -41,5 +41,5 @@ def _files_named(name: str, folder: Path) -> list[Path]:
     """The files in `folder` with that name in any letter case, sorted."""
     if not folder.is_dir():
         return []
-    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # a parent folder may be unlistable
+    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # not every parent folder is readable
     return sorted(path for path in paths if path.name.lower() == name and path.is_file())

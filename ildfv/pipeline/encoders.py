@@ -56,7 +56,7 @@ class Training:
     settings: Any
     words: int
     progress: Progress
-    weights: Weights | None = None  # weights of descriptors, by slice index
+    weights: Weights | None = None
     memory: MapMemory | None = None
 
     def mixture(self) -> GaussianMixture:

@@ -36,7 +36,7 @@ SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients wit
 def head_target(target: str, unit: Threshold, threshold: Threshold, grids: np.ndarray) -> str:
     """The target of an exported head. unit: T of the regression targets. threshold: T of the results.
 
-    grids: rows or columns of the scan's own grid, for each slice (`Slices.grids`).
+    grids: for each slice, the rows or columns of the scan's own grid, whichever are more (`Slices.grids`).
 
     "counts" means that the scores estimate pixels of a 512×512 grid in units of `threshold`. Scores in other units, for
     other grids, or in percent of the lung, are "scaled counts": as for the other targets, a curve converts them to
@@ -95,7 +95,7 @@ class HeldOut:
             not missing,
             f"--all-patients needs results of {system} for every fold, got none for {', '.join(map(str, missing))}: "
             f"run `{how(missing[0] if missing else 0)}`"
-            + (", and likewise for the others" if len(missing) > 1 else ""),
+            + (", and the same for the other folds" if len(missing) > 1 else ""),
         )
         predictions = [self.scored[system, fold][1] for fold in folds]
         presence = np.concatenate([np.asarray(p.presence) for p in predictions])
@@ -114,6 +114,7 @@ class HeldOut:
         calibrated: Sequence[int],
         tested: Sequence[int],
     ) -> dict[str, Any]:
+        """The fields. calibrated: folds whose scores give the calibration. tested: folds of the performance."""
         patterns = {
             name: schema.PatternPerformance(
                 auc=row.auc, auc_interval=row.auc_interval, f=row.f, f_interval=row.f_interval, positives=row.positives
@@ -210,7 +211,7 @@ class HeldOut:
 
 
 def on_paper_grid(counts: np.ndarray, grids: np.ndarray) -> np.ndarray:
-    """Numbers of pixels (n, C) of the scan's own grid, converted to pixels of a 512×512 grid of the same square.
+    """Numbers of pixels (n, C) of the scan's own grid, converted to a 512×512 grid of the same side length in mm.
 
     Predictions estimate pixels of the 512×512 grid (`grid_scale`). Unknown numbers, and presence without a number, are
     unchanged.

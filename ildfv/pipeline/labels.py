@@ -12,7 +12,7 @@ from ildfv.progress import Progress
 
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """1 where a slice shows a pattern, 0 where it does not, NaN where this is unknown; float64, (m, C)."""
+    """1 where a slice shows a pattern, 0 where it does not, NaN where the label is unknown; float64 (m, C)."""
     return as_targets(presence(slices.counts[indices], threshold, slices.lung[indices]))
 
 

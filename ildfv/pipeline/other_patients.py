@@ -1,4 +1,4 @@
-"""Search for the nearest slices of other patients, even if the study has the query's patient under another name."""
+"""Search for the nearest slices of other patients. The query's patient may be in the study under another name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ildfv.scans.prepared_lungs import RULE, lungs, lungs_of
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import windowed
 
-APART = 2.5  # mm between slices of the query's scan that are compared with the results
+APART = 2.5  # minimum distance, in mm, of the slices of the query's scan that are compared with the results
 
 
 @dataclass(frozen=True)
 class Query:
     """A slice whose nearest slices are searched.
 
-    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: the results of
-    `lung_prints` for this and other slices of its scan, (m, 4096).
+    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: the lung
+    prints, which identify the anatomy, of this and other slices of its scan, float32 (m, 4096).
     """
 
     image: np.ndarray
@@ -57,8 +57,8 @@ def search_others(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest slices of other patients: (indices, distances, whether each slice of the study is excluded).
 
-    own: slices of the scan's patient. A scan that was converted, renamed or resampled has another identity. Therefore
-    all slices of a patient are excluded if a result shows the anatomy of the scan.
+    own: whether each slice is of the scan's patient. A scan that was converted, renamed or resampled has other hashes,
+    so all slices of a patient are also excluded if one of the results shows the anatomy of the scan.
     """
     patients, excluded = slices.patients, own.copy()
     while True:

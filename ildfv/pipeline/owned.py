@@ -18,9 +18,10 @@ from ildfv.store.lock import writing
 def owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
     """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
 
-    Yields the stored values of `measured`. If the block raises InputError before a model of the encoder is saved, the
-    fingerprint that this run wrote and all other content are removed. There is nothing to resume, and a run with
-    corrected settings would not match the fingerprint.
+    Yields the stored values of `measured`, such as the batch size. In a resumed run, they are those of the first run.
+    If the block raises InputError before a model of the encoder is saved, the fingerprint that this run wrote and all
+    other content are removed. There is nothing to resume, and a run with corrected settings would not match the
+    fingerprint.
     """
     path = folder / FINGERPRINT
     earlier = path.read_bytes() if path.exists() else None

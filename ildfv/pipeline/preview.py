@@ -1,4 +1,4 @@
-"""Preview of a preparation, from headers only: scans, label maps, patients and unused files."""
+"""The preview of `prepare --dry-run`, from headers only: scans, label maps, patients and unused files."""
 
 from __future__ import annotations
 
