@@ -68,7 +68,7 @@ def prepare_scans(
     scans : path
         A folder, which is searched with all its subfolders, or one file.
     root : path
-        The workspace. It is created only if `scans` contains files and `codes` is valid.
+        The workspace. It is created after the options, the code table and the label file have been checked.
     codes : str, optional
         A TOML file, or the name of a code table of ildfv. The default is `codes.toml` in the folder of the scans or up
         to two folders above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. Without a
@@ -111,8 +111,9 @@ def prepare_scans(
     dict
         "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices": numbers of
         this run. With labels of scans, "labelled_scans" replaces "labelled_slices". "workspace": the same numbers for
-        the whole workspace. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the
-        outcome for each file.
+        the whole workspace. "removed_scans" and "removed_slices": numbers of scans and slices of earlier runs that
+        were removed. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the outcome
+        for each file.
 
     Raises
     ------

@@ -117,7 +117,7 @@ class Workspace:
         self.is_new = False
 
     def slices(self) -> Slices:
-        """The prepared slices. InputError: there are no prepared slices."""
+        """The prepared slices with labels. InputError: there are no slices, or labels of both scans and slices."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         slices = self.stored_slices()
