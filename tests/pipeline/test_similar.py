@@ -102,7 +102,7 @@ def test_a_converted_scan_does_not_find_itself_under_another_name(study, tmp_pat
     document = search(study, f"{tmp_path / 'unknown.nii.gz'}:2").document
     assert hashed("P3", SALT) not in {one["patient"] for one in document["results"]}
     assert document["results"][0]["distance"] > 1e-6
-    assert any("so the slices of this patient (6) are excluded" in note for note in document["notes"])
+    assert any("so all slices of that patient (6) are excluded" in note for note in document["notes"])
 
 
 def test_a_patient_can_be_limited_to_one_slice(study, tmp_path):
