@@ -63,7 +63,7 @@ def measure(given, folder: Path) -> dict:
     workspace = Workspace.open(folder / "workspace")
     slices = workspace.slices()
     activations = Activations(load(workspace.model_dir("cnnf", 0), "cpu"), given.layer)
-    settings = EncodeSettings(layer=given.layer, seed=0).fitted(activations)
+    settings = EncodeSettings(layer=given.layer, seed=0).with_batch_size(activations)
     cut = batches(slices, range(len(slices)), settings.batch_size)
     mixture = _start(MapStream(slices, activations, cut), settings)
     encoder = FisherVector(mixture)

@@ -37,7 +37,7 @@ def main() -> None:
 def _run() -> None:
     # Idle OpenMP threads must sleep, because torch and the kernels have separate thread pools on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    gc.set_threshold(100_000, 20, 20)  # the imports of a command allocate many objects; torch takes 10 % less CPU time
+    gc.set_threshold(100_000, 20, 20)  # imports allocate many objects; importing torch takes 10 % less CPU time
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import would leave a module half loaded
     import typer
@@ -74,7 +74,7 @@ def _run() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # raised by reading a file, but typer assumes the end of a prompt
+        if isinstance(abort.__cause__, EOFError):  # from reading a file; typer takes it for the end of a prompt
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -84,7 +84,7 @@ def _run() -> None:
         if len(sys.argv) == 1:
             usage.show()
             sys.exit(2)
-        wrong: list[dict] = getattr(error.__cause__, "errors", list)()  # set by pydantic for an invalid value
+        wrong: list[dict] = getattr(error.__cause__, "errors", list)()  # if the cause is an error of pydantic
         got = [f", got {one['input']}" for one in wrong]
         _fail(f"{usage.format_message()}{''.join(got)} (--help shows the options)", code=2)
     finally:

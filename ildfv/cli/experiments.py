@@ -36,7 +36,7 @@ SPACE = typer.Option(
     "--workspace",
     "-w",
     help="Folder of the study.",
-    show_default="current folder, or generated phantoms if it is no workspace",
+    show_default="current folder, or generated phantoms if it is not a workspace",
     autocompletion=completion.workspaces,
 )
 
@@ -78,7 +78,10 @@ def experiment(
         if not output.emit({"experiments": known}, as_json=as_json):
             rows = [(e["name"], e["title"], e["paper"] or "not in the paper") for e in known]
             output.table(
-                "Experiments", ["name", "what", "in the paper"], rows, caption="`ildfv experiment all` runs all of them"
+                "Experiments",
+                ["name", "title", "in the paper"],
+                rows,
+                caption="`ildfv experiment all` runs all of them",
             )
         return
     extent = preset_named(preset)
@@ -115,7 +118,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # a label that equals the label above, in the paper's row, is omitted
+        labels = ["", *(row[0] for row in rows)]  # omitted where the row above, from the paper, has it too
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)

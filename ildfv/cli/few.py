@@ -1,4 +1,4 @@
-"""Commands `fit`, which fits and evaluates systems on all folds, and `baselines`, with which they are compared."""
+"""Commands `fit`, which fits and evaluates systems on all folds, and `baselines`, which scores the baselines."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from rich.table import Table
 
 NUMBERS = compile(r"([-+*−–±0-9.,()% \n]|to|\bp\b)*")  # a number with its interval, deviation, p or star; or –
 GAP = 2  # characters between columns, including one for the border of rich
-WORD = 24  # characters; longer words are broken
-LONG = 16  # characters; longer words may be broken after a separator
+WORD = 24  # characters; a longer word may be broken at any place
+LONG = 16  # characters; a longer word may be broken after a separator
 PARTS = compile(r"[^-+/_]*[-+/_]*")  # parts of names such as fv-filters+patches-lung-ridge, ending in a separator
 
 
 @dataclass(frozen=True)
 class Column:
-    """The text of one column, and its smallest and natural width."""
+    """The text of one column of a table, with the widths that it needs."""
 
     head: str
     cells: Sequence[str]
@@ -86,7 +86,7 @@ def _lines(word: str, width: int) -> str:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """The natural widths if they fit, otherwise the least widths and a part of the spare width according to weight."""
+    """The natural widths if they fit, otherwise the least widths plus shares of the spare width by `weight`."""
     widths = [column.least for column in columns]
     spare = width - sum(widths) - GAP * len(columns)
     while spare > 0:

@@ -67,7 +67,7 @@ def encode(
 ) -> None:
     """Encode every slice as a Fisher vector of a layer's descriptors, reduced by PCA.
 
-    The mixture and the PCA are fitted on all patients that are neither held out nor used for validation. Activations
+    The mixture and the PCA are fitted on all patients who are neither held out nor used for validation. Activations
     are not stored. Resumes an interrupted run.
 
     Example: `ildfv encode --layer conv1`

@@ -89,7 +89,7 @@ def present_from(default: str) -> Any:
 
 
 def fresh(result: str) -> Any:
-    """Option for the case that `result`, such as "the encoding", was made with other settings."""
+    """Option --fresh/--resume for an existing `result`, such as "the encoding", that was made with other settings."""
     return typer.Option(
         "--fresh/--resume",
         help=f"If {result} has other settings, --fresh deletes it and --resume stops with an error.",

@@ -118,7 +118,7 @@ def cell(value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{round(value, 3) + 0.0:.3f}"  # + 0.0: no "-0.000"
+        return f"{round(value, 3) + 0.0:.3f}"  # + 0.0 turns -0.0 into 0.0
     return f"{value:,}" if isinstance(value, int) else _printable_lines(str(value))
 
 

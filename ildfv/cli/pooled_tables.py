@@ -46,8 +46,8 @@ def show(result: dict, *, with_inputs: bool) -> str | None:
         )
     if any(one["interval"] is None for one in against):
         output.out.print(
-            f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, or if few patients "
-            "show the pattern or few do not",
+            f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, or if almost none or "
+            "almost all patients show the pattern",
             soft_wrap=True,
         )
     if with_inputs:
@@ -72,7 +72,7 @@ def difference_rows(against: Sequence[dict], systems: Sequence[str], measures: S
 
 
 def best_baselines(against: Sequence[dict]) -> str:
-    """Such as "histogram (ground glass, emphysema), haa (honeycomb), mean-density (mean)"."""
+    """The best baselines with their measures, such as "histogram (ground glass, emphysema), mean-density (mean)"."""
     measures: dict[str, list[str]] = {}
     for measure, baseline in {one["measure"]: one["baseline"] for one in against}.items():
         measures.setdefault(baseline.removeprefix(PREFIX), []).append("mean" if measure == MEAN else measure)
@@ -85,7 +85,7 @@ def stacked(pattern: str) -> str:
 
 
 def _difference(one: dict) -> str:
-    """Such as "*+0.199" above "+.11,+.31"; the star marks a system that beats the baseline."""
+    """A difference above its interval, such as "*+0.199" above "+.11,+.31". "*": the system beats the baseline."""
     if one["difference"] is None:
         return "–"
     star = "*" if one["outcome"] == BEATS else ""
@@ -96,7 +96,7 @@ def _difference(one: dict) -> str:
 
 
 def _signed(value: float, digits: int) -> str:
-    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0: no "-0.00"
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def _tested(result: dict) -> str:

@@ -54,7 +54,7 @@ def export(
     bags: Annotated[
         str | None,
         typer.Option(
-            help="With labels of scans: export only heads that pool slice scores by noisy-or or max.",
+            help="With labels of scans: export only the heads with this pooling of slice scores, noisy-or or max.",
             show_default="all that were fitted",
         ),
     ] = None,

@@ -37,7 +37,7 @@ def print_answer(answer: dict) -> None:
             what = "the highest score of a slice" if poolings == {"max"} else "the scores of all slices"
             notes.append(
                 f'This head was fitted to labels of scans: "present" depends on {what}; "slices" is the number of '
-                "slices that alone would make a pattern present."
+                "slices whose own score is enough to make the pattern present."
             )
         count = counted(answer["slices"], "slice")
         output.table(

@@ -26,7 +26,7 @@ def prepare(
         ),
     ] = None,
     workspace: o.Workspace = o.HERE,
-    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml of the scans")] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES, show_default="codes.toml near the scans")] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -78,7 +78,7 @@ def prepare(
         str | None,
         typer.Option(
             help="Published data set whose folders determine scans, label maps and patients: hug-ild, medseg or ltrc.",
-            show_default="found by names and headers",
+            show_default="scans are found by names and headers",
         ),
     ] = None,
     dry_run: Annotated[
@@ -111,7 +111,7 @@ def prepare(
     patient_from: Annotated[
         str,
         typer.Option(
-            help="What identifies a patient of DICOM series: id (PatientID), folder (first below SCANS) or study."
+            help="Identity of the patient of a DICOM series: id (PatientID), folder (first below SCANS) or study."
         ),
     ] = "id",
     workers: o.Workers = None,

@@ -49,7 +49,7 @@ def _print_counts(report: dict) -> None:
 
 
 def _files(unused: list[dict]) -> int:
-    """The number of files in entries of the report."""
+    """The number of files in these entries of the report."""
     return sum(max(1, one["files"]) for one in unused)  # an entry for a link to a folder has 0 files
 
 

@@ -1,4 +1,4 @@
-"""Commands `similar` and `components`: similar slices, and the meaning of mixture components."""
+"""Commands `similar`, which finds similar slices, and `components`, which shows the components of a mixture."""
 
 from __future__ import annotations
 

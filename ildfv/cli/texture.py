@@ -44,7 +44,7 @@ def encode(
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Write one Fisher vector per image, by an encoder that is fitted on all images without labels.
+    """Write one Fisher vector per image. The encoder is fitted on all images; labels are not used.
 
     Example: `ildfv texture encode photos --out features`
     """

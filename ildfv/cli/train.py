@@ -69,7 +69,8 @@ def train(
     shards: Annotated[
         int,
         typer.Option(
-            help="Number of shards per step, shared among ranks. The number of ranks does not change the result.",
+            help="Number of shards of each batch. Several ranks share the shards; the number of ranks does not "
+            "change the result.",
             min=1,
         ),
     ] = defaults.SHARDS,

@@ -74,7 +74,7 @@ def encoding(context: Context, system: Encoded, fold: int) -> Encoding:
         return Encoding(folder)
     split, model = context.split_of(system, fold), network(context, system.network, fold)
     layer = Activations(load(model, context.device), system.settings.layer)
-    settings = system.settings.fitted(layer)
+    settings = system.settings.with_batch_size(layer)
     activations = layer if system.descriptors == 1 else Thinned(layer, system.descriptors, settings.seed or 0)
     context.progress.note(f"encoding {system.label} with fold {fold} held out")
     encode(

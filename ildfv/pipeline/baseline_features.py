@@ -1,8 +1,8 @@
-"""The features of the baselines: lung densitometry, lung area and prevalence, of slices or of whole scans.
+"""The features of the baselines, for slices or whole scans: lung density, lung area, and 0 for the prevalence baseline.
 
-If scans are labelled as a whole, the baselines describe whole scans. LAA-950, mean density, high-attenuation area and
-the histogram are computed from all lung pixels of the scan. P15 is interpolated in this histogram, whose bins are
-37.5 HU wide. The lung area is the mean over the slices.
+If scans are labelled as a whole, each scan has one row of features. LAA-950, mean density, high-attenuation area (HAA)
+and the histogram are then computed from all lung pixels of the scan. P15, the 15th percentile of the HU, is
+interpolated in the histogram, whose bins are 37.5 HU wide. The lung area is the mean over the slices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
 
 
 def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarray]:
-    """The features (N, p) of each baseline, by name."""
+    """The features (N, p) of each baseline, by name. Without stored densities: only lung area and prevalence."""
     found = {AREA: (slices.lung * slices.pixel_area)[:, None], PREVALENCE: np.zeros((len(slices), 1))}
     try:
         densities = slices.densities().astype(np.float64)  # (N, 36)
@@ -31,10 +31,10 @@ def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarra
 
 
 def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
-    """The features of each whole scan, (parts, p). name: the baseline. values: its features by slice, (N, p).
+    """The features of each whole scan, (scans, p). name: the baseline. values: its features by slice, (N, p).
 
-    Shares and means of the lung are averaged over the slices, weighted by the number of lung pixels, which gives the
-    shares and means of the whole lung. They are NaN if no slice shows lung.
+    LAA-950, mean density, HAA and the histogram are averaged over the slices, weighted by the number of lung pixels,
+    which gives the values of the whole lung. They are NaN if no slice shows lung.
     """
     if name == P15:
         shares = scan_features(slices, HISTOGRAM, slices.densities().astype(np.float64)[:, len(SCALARS) :])
@@ -48,7 +48,10 @@ def scan_features(slices: Slices, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def percentile_of(shares: np.ndarray) -> float:
-    """P15, in HU, of a histogram of the lung, interpolated in a bin. NaN if the histogram is NaN. shares: (bins,)."""
+    """P15 of a lung, in HU, interpolated in its histogram; NaN without lung.
+
+    shares: the share of the lung pixels in each bin, or NaN, (bins,).
+    """
     if not np.isfinite(shares).all():
         return np.nan
     edges = np.linspace(*RANGE, BINS + 1)

@@ -31,9 +31,9 @@ def score_baselines(
     The scores are computed by logistic regression from a single number, and by ridge regression from the histogram.
     Both are fitted on the training patients of the fold. A slice without lung gets the mean of the training slices.
     With labels of scans, the features and scores are those of scans (see `baseline_features`). Decision thresholds
-    are fitted on scores of held-out training patients. If the slices have format 1, which has no densities, only lung
-    area and prevalence are scored, and a note states the remedy. kept: if given, finished results with the same inputs
-    are returned and added to it instead of fitting the baselines again.
+    are fitted on cross-validated scores of the training patients. If the slices have format 1, which has no densities,
+    only lung area and prevalence are scored, and a note states the remedy. kept: if given, finished results with the
+    same inputs are returned and listed in `kept`, and these baselines are not fitted again.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)
@@ -52,9 +52,9 @@ def score_baselines(
 
 
 def inputs(name: str, values: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """The features (N, p) as inputs of the regression: without NaN, and single numbers as ranks.
+    """The inputs (N, p) of the regression: the features without NaN and, except for the histogram, as ranks.
 
-    fit: rows on which the regression is fitted. Missing values are replaced by the mean of these rows.
+    fit: rows on which the regression is fitted. NaN is replaced by the mean of these rows.
     """
     known = values[fit][np.isfinite(values[fit]).all(axis=1)]
     filled = np.where(np.isfinite(values), values, known.mean(axis=0) if len(known) else 0.0)
@@ -69,10 +69,10 @@ def fit_baseline(name: str, values: np.ndarray, truth: np.ndarray, patients: np.
 
 
 def ranked(values: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """A feature (N, 1) as its rank among the values `fit` (n, 1), from 0 to 1, continued linearly beyond them.
+    """The rank of each value (N, 1) among the values `fit` (n, 1), from 0 to 1, continued linearly beyond their range.
 
-    A logistic regression on ranks has the direction with a training AUC of at least 0.5. On the feature itself, a few
-    extreme values can reverse it: the sign of its slope is that of the difference between means.
+    A logistic regression on ranks has a slope whose sign gives a training AUC of at least 0.5. On the values
+    themselves, a few extreme values can reverse the sign, because it is that of the difference between class means.
     """
     known, numbers = np.unique(fit, return_counts=True)
     if len(known) < 2:
@@ -97,7 +97,7 @@ def _score(
     return score(
         workspace,
         slices,
-        replace(split, validation=split.train),  # thresholds: from scores of held-out training patients
+        replace(split, validation=split.train),  # thresholds are fitted on cross-validated scores
         system=system,
         validation_scores=head.held_out,
         test_scores=head.predict(filled[test]),

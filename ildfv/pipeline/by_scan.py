@@ -1,4 +1,4 @@
-"""Labels that state only which patterns a scan shows: targets, pooling, and checks of options that need more labels."""
+"""Labels that state only which patterns a scan shows: targets, pooling, and checks that refuse such labels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from ildfv.pipeline.labels import as_targets
 
 
 def unit_of(slices: Slices) -> Literal["slice", "scan"]:
-    """ "scan" if scans are labelled as a whole, otherwise "slice"."""
+    """The unit of labels and scores: "scan" if scans are labelled as a whole, otherwise "slice"."""
     return "slice" if slices.scan_labels is None else SCAN
 
 
 def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
-    """Raises InputError if scans are labelled as a whole. what: the command that needs labels of slices."""
+    """Raises InputError if scans are labelled as a whole.
+
+    what: the command that needs labels of slices. remedy: the last part of the message.
+    """
     check(slices.scan_labels is None, f"{what} needs labels of slices, got labels of scans: {remedy}")
 
 
 def pooling_of(slices: Slices, bags: str | None) -> str | None:
     """The method that pools scores of slices into scores of scans, by default noisy-or; None with labels of slices.
 
-    InputError: an unknown method, or a method with labels of slices.
+    InputError: the method is unknown, or a method is given with labels of slices.
     """
     if bags is not None:
         check_pooling(bags)
@@ -46,19 +49,19 @@ def poolings_of(slices: Slices, bags: str | None) -> tuple[str | None, ...]:
 
 
 def scans_of(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
+    """The indices of the scans of these slices, ascending. InputError: some slices of a scan are not in `indices`."""
     scans, sizes = np.unique(scan_of_each(slices, indices), return_counts=True)
     check(bool((sizes == slices.sizes[scans]).all()), "scans must be complete, got only some of the slices of a scan")
     return scans
 
 
 def scan_of_each(slices: Slices, indices: np.ndarray) -> np.ndarray:
-    """The scan of each of these slices, (m,)."""
+    """The index of the scan of each of these slices, int (m,)."""
     return np.searchsorted(slices.starts, indices, side="right") - 1
 
 
 def bags_of(slices: Slices, indices: np.ndarray, pooling: str) -> Bags:
-    """The slices as rows of bags, which are their scans. indices: ascending."""
+    """The slices grouped by scan, for fitting to labels of scans (`estimators.bags`). indices: ascending."""
     return Bags(pooling, scan_of_each(slices, indices))
 
 

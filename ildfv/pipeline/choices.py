@@ -1,6 +1,6 @@
 """The values of options of several commands, and their checks, without slow imports.
 
-The commands check their options by this module before they import scikit-learn or torch, which takes seconds.
+The commands check their options with this module before they import scikit-learn or torch, which takes seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HEADS = (LINEAR, RIDGE, LOGISTIC)
 COUNTS, STEP, FRACTION = "counts", "step", "fraction"
 TARGETS = (COUNTS, STEP, "ramp", FRACTION)  # of regressions
 PRESENCE = "presence"  # target of the logistic head
-USUAL_TARGET = {LINEAR: COUNTS, RIDGE: STEP, LOGISTIC: PRESENCE}  # by head; for few slices, presence
+DEFAULT_TARGET = {LINEAR: COUNTS, RIDGE: STEP, LOGISTIC: PRESENCE}  # by head
 AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
 FEW, PAPER = "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
@@ -33,7 +33,7 @@ def check_method(method: str) -> None:
 
 
 def check_recipe(recipe: str, epochs: int | None = None, patience: int | None = None) -> None:
-    """Raises InputError if the recipe is unknown, or trains no network although options of training are given."""
+    """Raises InputError if the recipe is unknown, or if it trains no network but options of training are given."""
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
     for name, value in (("epochs", epochs), ("patience", patience)):
         check(
@@ -43,7 +43,7 @@ def check_recipe(recipe: str, epochs: int | None = None, patience: int | None = 
 
 
 def check_target(target: str | None) -> None:
-    """Raises InputError if the target of a regression is unknown. None is the usual target of the head."""
+    """Raises InputError if the target of a regression is unknown. None is the default target of the head."""
     check(target is None or target in TARGETS, f'target must be one of {", ".join(TARGETS)}, got "{target}"')
 
 

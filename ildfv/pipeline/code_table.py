@@ -1,4 +1,4 @@
-"""The code table of a preparation: the table that the user names, or codes.toml near the scans."""
+"""The code table with which `prepare` reads label maps: the table that the user gives, or codes.toml near the scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def chosen_codes(view: Unpacked, codes: str | None) -> str | None:
 
 
 def codes_note(chosen: str | None) -> str:
-    """The line that tells the user which code table is used."""
+    """The note that states which code table is used."""
     if chosen is None:
         return (
             "Label maps were not read: --codes was not given, and the folder of the scans and the two folders above it "
@@ -41,5 +41,5 @@ def _files_named(name: str, folder: Path) -> list[Path]:
     """The files in `folder` with that name in any letter case, sorted."""
     if not folder.is_dir():
         return []
-    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # a parent folder may be unlistable
+    paths = folder.iterdir() if os.access(folder, os.R_OK) else [folder / name]  # not every parent folder is readable
     return sorted(path for path in paths if path.name.lower() == name and path.is_file())

@@ -58,6 +58,11 @@ def describe_components(
         Files with the weights of a frozen network, from which the encoding was made.
     out : path, optional
         Path of the HTML page, which contains images of patients.
+
+    Raises
+    ------
+    InputError
+        A number is less than 1, there is no such encoding, it has no linear regression, or weights are missing.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")

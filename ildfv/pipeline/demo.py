@@ -23,9 +23,9 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # file with the wall times, in the workspace
-# Many patients with few slices: of the 14 held-out patients, at least five have each pattern; intervals need five.
+# Many patients with few slices: each pattern is on slices of at least five held-out patients, which intervals need.
 PATIENTS, SLICES, FOLDS = 42, 8, 3
-EPOCHS = 4  # the loss still decreases, but a demo should take minutes
+EPOCHS = 4  # more epochs would reduce the loss, but a demo should take minutes
 SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes
 
 
@@ -41,23 +41,23 @@ def run_demo(
     """Runs the demo in `folder` and returns its results as a dict.
 
     report: path of the report. results: list of `Results`: the systems, then the best baseline. seconds: wall time of
-    each step, over all runs in this folder. predictor: its folder. prediction: page of the prediction for a phantom of
-    another seed, which was not used for training. Existing scans, slices, models and encodings are reused; scores and
-    the report are computed again.
+    each step, over all runs in this folder. predictor: path of the predictor. prediction: path of the page with the
+    prediction for a phantom of another seed, which was not used for training. Existing scans, slices, models and
+    encodings are reused; scores and the report are computed again.
 
-    InputError: the network does not have one of the layers, or the folder has more than `patients` patients. It is
-    raised before any computation.
+    InputError: the network does not have one of the layers or the folder has more than `patients` patients, which is
+    checked before any computation, or the prediction failed.
     """
     from ildfv.phantom import write_phantoms
 
     folder = Path(folder)
     scans, root = folder / "scans", folder / "workspace"
     check_layers(layers)
-    there = len(list(scans.glob("patient-*")))
+    existing = len(list(scans.glob("patient-*")))
     check(
-        there <= patients,
-        f"{scans} must have at most {counted(patients, 'patient')} as requested, got {there}: "
-        f"use --patients {there} or another folder",
+        existing <= patients,
+        f"{scans} must have at most {counted(patients, 'patient')} as requested, got {existing}: "
+        f"use --patients {existing} or another folder",
     )
     progress.note(
         f"Demo in {folder}: {counted(patients, 'phantom scan')} of {SLICES} slices, a network, and Fisher vectors of "

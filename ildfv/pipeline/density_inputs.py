@@ -1,9 +1,9 @@
 """Lung densities as inputs of a head, in addition to the projections of encodings.
 
 On real lungs a single percentile of the HU separates some patterns better than texture does, and a normalised Fisher
-vector does not preserve the mean density. The densities (`scans.density`) are standardised on the training slices with
-lung. A slice without lung has the value 0, which is the mean. Which densities a pattern's head uses is chosen by the
-scores of held-out patients.
+vector does not preserve the mean density. The densities (`scans.density`) are four scalars, such as LAA-950, and a
+histogram. They are standardised on the training slices with lung. A slice without lung has the value 0, which is the
+mean. The densities that the head of a pattern uses are chosen by cross-validation.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Standard:
 
     @classmethod
     def fit(cls, densities: np.ndarray) -> Standard:
-        """The standardisation of training slices (n, 36). Scalars and histogram each get a total variance of 1."""
+        """The standardisation of training slices (n, 36). Scalars and histogram each have a total variance of 1."""
         known = densities[np.isfinite(densities).all(axis=1)]
         if not len(known):
             return cls(np.zeros(len(COLUMNS)), np.ones(len(COLUMNS)))
@@ -63,7 +63,7 @@ def candidates(n_projections: int) -> dict[str, np.ndarray]:
 
 
 def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | None:
-    """The densities of all slices, float64 (N, 36). If some parts have none, the result is None, and a note says so."""
+    """The densities of all slices, float64 (N, 36); None, with a note, if some parts do not contain densities."""
     try:
         return slices.densities().astype(np.float64)
     except InputError as error:
@@ -72,9 +72,11 @@ def densities_of(slices: Slices, progress: Progress = SILENT) -> np.ndarray | No
 
 
 def affine(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """({"coef", "intercept"} for densities that are not standardised, {"inputs", "fill"} of the head).
+    """The regression for densities that are not standardised: (tensors "coef" and "intercept", fields of the head).
 
-    values: tensors of a regression. If they contain density_mean, the last 36 inputs are standardised densities.
+    The fields are "inputs", the names of the densities with coefficients other than 0, and "fill", the values of these
+    densities for a slice without lung. There are none if the regression has no densities as inputs. values: tensors of
+    the regression. If they contain density_mean, the last 36 inputs are standardised densities.
     """
     coef, intercept = (np.asarray(values[name], np.float64) for name in ("coef", "intercept"))
     if "density_mean" not in values:

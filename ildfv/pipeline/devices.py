@@ -8,7 +8,7 @@ from ildfv.errors import InputError, check
 
 
 def check_name(device: str) -> None:
-    """InputError unless `device` is auto, cpu, cuda or cuda:i; whether the GPU exists is checked by `resolve`."""
+    """Raises InputError unless `device` is auto, cpu, cuda or cuda:i. `resolve` checks whether the GPU exists."""
     name, colon, number = device.partition(":")
     valid = (device in ("auto", "cpu", "cuda")) or (name == "cuda" and bool(colon) and (number.isdigit() or not number))
     check(valid, f'device must be auto, cpu, cuda or cuda:i, got "{device}"')
@@ -17,7 +17,8 @@ def check_name(device: str) -> None:
 def resolve(device: str) -> str:
     """The device, "cpu" or "cuda:i". auto selects a GPU if torch finds one.
 
-    Under torchrun, cuda without a number is the GPU of the local rank.
+    Under torchrun, cuda without a number is the GPU of the local rank. InputError: the name is not valid, or there is
+    no such GPU.
     """
     check_name(device)
     if device == "cpu":

@@ -1,8 +1,8 @@
-"""Encodes the slices of a workspace: fits the encoder and the PCA on fit slices, then transforms all slices.
+"""Encodes the slices of a workspace: fits the encoder and the PCA on the fit patients, then transforms all slices.
 
-Activations are not stored on disk: every pass runs the network up to the layer and uses the maps at once, unless they
-are still in memory from an earlier pass. Each step is complete on disk before the next step begins. A killed run is
-therefore resumed at the step, or the part of a step, that is not finished.
+Activation maps are not stored on disk. Every pass computes them again by running the network up to the layer, unless
+they are still in memory from an earlier pass. Each step is complete on disk before the next step begins, so a killed
+run is resumed at the first unfinished step or part.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ildfv.version import versions
 if TYPE_CHECKING:
     from ildfv.train.descriptors import Descriptors
 
-MOST = 1024  # maximum number of components: the limit of the kernels on all devices
+MAX_COMPONENTS = 1024  # the limit of the kernels on all devices
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EncodeSettings:
     components: int = 32  # number k of components of the mixture
     dimensions: int = 512  # maximum number of PCA dimensions; it is also limited by the number of fit slices
     passes: int | None = None  # maximum number of EM passes; None: 3 stepwise or 10 exact
-    tolerance: float = 1e-3  # nats per descriptor: EM stops when a pass gains less
+    tolerance: float = 1e-3  # EM stops if a pass increases the mean log likelihood by less
     method: str = "stepwise"  # two stepwise passes reach a higher likelihood than 100 exact ones (bench/NOTES.md)
     improved: bool = True  # whether vectors are normalised: signed square root, then unit L2 norm
     seed: int | None = None  # None: the seed of the workspace
@@ -67,7 +67,7 @@ class EncodeSettings:
         for name in ("components", "dimensions", "passes", "batch_size"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"{name} must be at least 1, got {value}")
-        check(self.components <= MOST, f"components must be at most {MOST}, got {self.components}")
+        check(self.components <= MAX_COMPONENTS, f"components must be at most {MAX_COMPONENTS}, got {self.components}")
         check_region(self.region, self.lungs)
 
     def recorded(self) -> dict:
@@ -80,7 +80,7 @@ class EncodeSettings:
             del fields["region"], fields["lungs"]
         return fields
 
-    def fitted(self, activations) -> EncodeSettings:
+    def with_batch_size(self, activations) -> EncodeSettings:
         """These settings with a batch size: BATCH_SIZE on the CPU, otherwise chosen by the memory of rank 0's GPU."""
         if self.batch_size is not None:
             return self
@@ -112,6 +112,9 @@ def encode_slices(
     network, see `pipeline.frozen`; without `weights`, the weights that are installed with a package are used
     (efficientnet-lite0). The encoding is then named after network and layer, such as timm-resnet18-layer3. fresh:
     whether to replace an encoding that was made with other settings.
+
+    InputError: an option is invalid or contradicts another, the network was not trained on the current slices and
+    folds, or the encoding was made with other settings and `fresh` is false.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -199,7 +202,7 @@ def encode(
         descriptors = n * len(roles.fit)
         rule = f"--components must be at most {descriptors}, the number of descriptors of the fit slices"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
-    batch = settings.fitted(activations).batch_size
+    batch = settings.with_batch_size(activations).batch_size
     with owned(folder, inputs, {"fitted_batch_size": batch}, fresh=fresh) as stored:
         # The stored batch size is used, because the bytes of the results depend on it and free GPU memory may change.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
@@ -233,7 +236,7 @@ def encode(
             "components": settings.components,
             **fitted.summary,
             "length": fisher.length,
-            "fisher_length": fisher.length,  # the older name of the same number
+            "fisher_length": fisher.length,  # the name of "length" in earlier versions
             "fisher_stored": fisher.stored,
             "dimensions": len(pca.components_),
             "explained_variance": float(pca.explained_variance_ratio_.sum()),

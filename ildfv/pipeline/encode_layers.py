@@ -28,10 +28,10 @@ def encode_layers(
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> list[dict]:
-    """Encodes the layers of `settings.layer`, such as "conv1+patches", one after another; returns their encoding.json.
+    """Encodes the layers of `settings.layer`, such as "conv1+patches". Returns the content of each encoding.json.
 
-    Each layer has its own folder, progress and resume. model, network and weights apply to the layers that need a
-    network. The other parameters are those of `encode_slices`.
+    The layers are encoded one after another. Each has its own folder and is resumed separately. model, network and
+    weights apply to the layers that need a network. The other parameters and the errors are those of `encode_slices`.
     """
     layers = settings.layer.split(JOINED)
     rule = f'layer must be one layer, or several different layers joined by "{JOINED}" such as conv1+patches'
@@ -50,7 +50,7 @@ def encode_layers(
 
 
 def _check_names(layers: list[str], root: Path, fold: int, model: str | None, network: str | None) -> None:
-    """Raises InputError if the network lacks a layer, before another layer is encoded."""
+    """Raises InputError if the network does not have one of the layers. It is called before any layer is encoded."""
     from ildfv.train.activations import check_layer
     from ildfv.train.networks import build, load
 

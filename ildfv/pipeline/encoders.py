@@ -1,6 +1,6 @@
 """The available encoders by name. An encoder is fitted on fit slices and saved in the folder of the encoding.
 
-An encoder transforms maps (b, d, h, w) to vectors (b, length). PCA, projections and regression are the same for all.
+An encoder transforms maps (b, d, h, w) to vectors (b, length). PCA and regression are the same for all encoders.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Training:
     settings: Any
     words: int
     progress: Progress
-    weights: Weights | None = None  # weights of descriptors, by slice index
+    weights: Weights | None = None
     memory: MapMemory | None = None
 
     def mixture(self) -> GaussianMixture:
@@ -158,5 +158,5 @@ ENCODERS = {
     "vlad": Kind(_vlad, "codebook"),
     "mean": Kind(_mean),
     "max": Kind(_max),
-    "flat": Kind(_flat),  # the baseline: the whole map as a vector
+    "flat": Kind(_flat),  # all values of the map, for comparison with the other encoders
 }

@@ -71,7 +71,7 @@ class Encoding:
     @property
     def inputs(self) -> dict:
         """The inputs that the encoding was made from. InputError: the document does not record them."""
-        rule = f"{self.folder / FINISHED} must record its inputs, got none (it may be of an experiment of ildfv 0.1)"
+        rule = f"{self.folder / FINISHED} must record its inputs, got none (ildfv 0.1 did not record them)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} and encode again")
         return self.info["inputs"]
 
@@ -82,7 +82,7 @@ class Encoding:
 
 
 def _read(parts: Parts, name: str) -> np.ndarray:
-    """The array of a part. The checksum is verified, because part files may have been exchanged."""
+    """The array of a part. The checksum is verified, because the file may have been replaced by another part's file."""
     intact = parts.intact(parts.rows[name])
     check(intact, f"{parts.path(name)} must be intact, got a checksum mismatch: {MEND}")
     with parts.open(name) as file:

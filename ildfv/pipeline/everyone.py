@@ -27,7 +27,7 @@ FOLDER = "all-patients"  # name of the folder of an encoding; the folders of fol
 
 @dataclass(frozen=True)
 class Everyone:
-    """Fits systems on all labelled slices. split: a split in which every part contains all these slices."""
+    """Fits systems on all labelled slices. split: a split in which every part contains all labelled slices."""
 
     workspace: Workspace
     slices: Slices
@@ -35,7 +35,7 @@ class Everyone:
 
     @classmethod
     def of(cls, workspace: Workspace, slices: Slices, folds: str) -> Everyone:
-        """The instance for a workspace. folds: SHA-256 of folds.json."""
+        """The instance for a workspace. folds: SHA-256 of folds.json. InputError: no slice has labels."""
         every = np.flatnonzero(slices.labelled)
         check(len(every) > 0, "--all-patients needs slices with labels, got none: prepare scans with label maps")
         return cls(workspace, slices, Split(-1, folds, every, every, every, every))

@@ -36,7 +36,7 @@ SETS_LEVEL = 0.8  # level of conformal sets, which needs 4 held-out patients wit
 def head_target(target: str, unit: Threshold, threshold: Threshold, grids: np.ndarray) -> str:
     """The target of an exported head. unit: T of the regression targets. threshold: T of the results.
 
-    grids: original grids of the slices (`Slices.grids`).
+    grids: for each slice, the rows or columns of the scan's own grid, whichever are more (`Slices.grids`).
 
     "counts" means that the scores estimate pixels of a 512×512 grid in units of `threshold`. Scores in other units, for
     other grids, or in percent of the lung, are "scaled counts": as for the other targets, a curve converts them to
@@ -48,7 +48,7 @@ def head_target(target: str, unit: Threshold, threshold: Threshold, grids: np.nd
 
 @dataclass(frozen=True)
 class HeldOut:
-    """All current results of a workspace, and the scores of held-out patients that they were computed from."""
+    """All current results of a workspace, and the scores of held-out patients from which they were computed."""
 
     workspace: Workspace
     slices: Slices
@@ -69,7 +69,7 @@ class HeldOut:
         return sorted(fold for name, fold in self.scored if name == system)
 
     def of(self, system: str, fold: int, how: str) -> Results:
-        """The current results of a system on a fold. how: the command that creates them, for the error.
+        """The current results of a system on a fold. how: the command that creates them, for the error message.
 
         InputError: there are no current results.
         """
@@ -78,23 +78,24 @@ class HeldOut:
         return found[0]
 
     def of_fold(self, results: Results, target: str) -> dict[str, Any]:
-        """The fields of a head that was fitted without one fold: thresholds and performance are from `results`."""
+        """The fields of an exported head that was fitted without one fold. Thresholds are those of `results`."""
         assert results.fold is not None
         return self._fields(
             results, results.decisions[str(results.fold)], target, self.folds(results.system), [results.fold]
         )
 
     def pooled(self, system: str, folds: Sequence[int], target: str, how: Callable[[int], str]) -> dict[str, Any]:
-        """The fields of a head that is fitted on all patients, from the cross-validation scores of all folds.
+        """The fields of an exported head that is fitted on all patients, from the cross-validated scores of all folds.
 
-        how: from a fold to the command that scores the system on this fold, for the error.
+        how: function from a fold to the command that scores the system on this fold, for the error message.
+        InputError: a fold has no current results.
         """
         missing = sorted(set(folds) - set(self.folds(system)))
         check(
             not missing,
             f"--all-patients needs results of {system} for every fold, got none for {', '.join(map(str, missing))}: "
             f"run `{how(missing[0] if missing else 0)}`"
-            + (", and likewise for the others" if len(missing) > 1 else ""),
+            + (", and the same for the other folds" if len(missing) > 1 else ""),
         )
         predictions = [self.scored[system, fold][1] for fold in folds]
         presence = np.concatenate([np.asarray(p.presence) for p in predictions])
@@ -113,6 +114,7 @@ class HeldOut:
         calibrated: Sequence[int],
         tested: Sequence[int],
     ) -> dict[str, Any]:
+        """The fields. calibrated: folds whose scores give the calibration. tested: folds of the performance."""
         patterns = {
             name: schema.PatternPerformance(
                 auc=row.auc, auc_interval=row.auc_interval, f=row.f, f_interval=row.f_interval, positives=row.positives
@@ -182,7 +184,7 @@ class HeldOut:
         return inside[indices]
 
     def _baselines(self, results: Results, folds: Sequence[int]) -> list[schema.Baseline]:
-        """The comparisons of a head with the best baseline on the same slices; [] without baselines on all folds."""
+        """The comparisons of a head with the best baseline on the same slices; [] if none was scored on all folds."""
         names = sorted({name for name, _ in self.scored if is_baseline(name)})
         names = [name for name in names if set(folds) <= set(self.folds(name))]
         system = [self.scored[results.system, fold] for fold in folds]
@@ -209,9 +211,10 @@ class HeldOut:
 
 
 def on_paper_grid(counts: np.ndarray, grids: np.ndarray) -> np.ndarray:
-    """Numbers of pixels (n, C) of the original grids as numbers of pixels of a 512×512 grid of the same square.
+    """Numbers of pixels (n, C) of the scan's own grid, converted to a 512×512 grid of the same side length in mm.
 
-    Predictions estimate the latter (`grid_scale`). Unknown numbers, and presence without a number, are unchanged.
+    Predictions estimate pixels of the 512×512 grid (`grid_scale`). Unknown numbers, and presence without a number, are
+    unchanged.
     """
     known = (counts >= 0) & (counts < PRESENT)
     return np.where(known, np.round(counts * (GRID / grids[:, None]) ** 2), counts).astype(np.int64)
@@ -263,10 +266,10 @@ def conformal_sets(
     """
     found = Conformal.fit(presence, scores, patients, level=SETS_LEVEL)
     if all(value is None for value in (*found.present_from, *found.absent_to)):
-        most = max(*found.present_patients, *found.absent_patients)
+        fewest, most = fewest_patients(SETS_LEVEL), max(*found.present_patients, *found.absent_patients)
         return {
-            "no_conformal": f"a set needs at least {fewest_patients(SETS_LEVEL)} held-out patients with, or without, "
-            f"the same pattern, but there are at most {most}"
+            "no_conformal": f"conformal sets need at least {fewest} held-out patients who show a pattern, or {fewest} "
+            f"who do not, got at most {most}"
         }
     sets = schema.ConformalSets(
         level=found.level,

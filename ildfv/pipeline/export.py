@@ -61,8 +61,8 @@ def export_predictor(
     region : str
         Region of the layers: slice, body or lung.
     head : sequence of {"linear", "ridge", "logistic"}
-        Regressions, also with choices as in names of systems, such as "ridge-density-off"; by default all fitted
-        regressions.
+        Kinds of regression, or kinds with choices as in names of systems, such as "ridge-density-off"; by default all
+        fitted regressions.
     bags : {"noisy-or", "max"}, optional
         With labels of scans: only regressions that pool slice scores in this way; by default all.
     cnn : bool, optional

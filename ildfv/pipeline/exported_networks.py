@@ -47,7 +47,8 @@ class Networks:
     def add(self, encoding: Encoding, fit: np.ndarray) -> tuple[str, str]:
         """Adds the network of an encoding, unless it is already added. Returns (name of the network, layer).
 
-        fit: slices whose grey levels normalise the input of a frozen network.
+        fit: slices from which the input normalisation of a frozen network is computed. InputError: the network has
+        changed, or the weights of a frozen network are missing.
         """
         made_by, digest = encoding.inputs["model"], encoding.inputs["model_sha256"]
         if made_by.endswith(FROZEN):

@@ -37,7 +37,10 @@ from ildfv.version import versions
 
 @dataclass
 class Export:
-    """The parts of a predictor, which are added one after another. everyone: None unless `all_patients` is set."""
+    """The parts of a predictor, which are added one after another.
+
+    everyone: fits the exported models on all patients; None: the models fitted without the held-out fold are exported.
+    """
 
     workspace: Workspace
     slices: Slices
@@ -52,10 +55,13 @@ class Export:
     encodings: dict[str, EncodingInfo] = field(default_factory=dict)
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     fitted: dict[str, Encoding] = field(default_factory=dict)  # the exported encodings, by name
-    cross: dict[str, Encoding] = field(default_factory=dict)  # those that were fitted without validation patients
+    cross: dict[str, Encoding] = field(default_factory=dict)  # the same, fitted on the fit patients of the fold
 
     def add(self, system: System) -> None:
-        """Adds the head of a system, and its encodings unless they are already added."""
+        """Adds the head of a system, and its encodings unless they are already added.
+
+        InputError: the system has no current results, or its model is not the one that was scored.
+        """
         every = list(range(self.folds.n_folds))
         recorded = system.info["regress"]
         results = self.held_out.of(system.name, system.fold, system.how)
@@ -144,7 +150,7 @@ class Export:
         )
 
     def finished(self, primary: str | None) -> tuple[PredictorInfo, dict[str, np.ndarray]]:
-        """(the content of predictor.json without the checksum, the tensors)."""
+        """(the content of predictor.json without the checksum, the tensors). InputError: no head is named `primary`."""
         names = [head.name for head in self.heads]
         check(primary is None or primary in names, f'primary must be one of {", ".join(names)}, got "{primary}"')
         networks, values = self.networks.finished(self.encodings)
@@ -186,7 +192,7 @@ class Export:
         return info.model_copy(update={"reference": reference, "encodings": floors}), tensors
 
     def _without_validation(self, predictor: Predictor) -> Predictor:
-        """The predictor with encodings that were not fitted on the validation patients of the fold."""
+        """The predictor with the encodings that were fitted on the fit patients, without the validation patients."""
         if self.everyone is None:
             return predictor
         tensors, info = dict(predictor.tensors), predictor.info

@@ -18,7 +18,7 @@ from ildfv.progress import SILENT, Progress
 from ildfv.store.parts import Parts
 from ildfv.streaming.maps import MapStream, batches, by_part
 
-ROWS_BYTES = 8 << 20  # bytes per batch of a PCA fit; batches are large, because each updates sums of d² numbers
+ROWS_BYTES = 8 << 20  # bytes per batch of a PCA fit; batches are large, because each batch updates a d×d matrix
 FEWEST = 64  # minimum number of rows per batch, for long vectors
 
 

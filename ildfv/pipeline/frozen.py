@@ -47,8 +47,9 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, lacks a tensor of the network, has another tensor or shape, or contains NaN
-        or infinity. The tensors of the last layer may have another shape, because the number of classes differs.
+        The file is not a safetensors file, lacks a tensor of the network, contains an additional tensor or one of
+        another shape, or contains NaN or infinity. The tensors of the last layer may have another shape, because the
+        number of classes may differ.
     """
     from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std
@@ -92,7 +93,7 @@ def frozen_name(network: str, layer: str) -> str:
 
 
 def frozen_layer(network: str, layers: Iterable[str], name: str) -> str:
-    """The layer of a network whose encoding has this name. layers: the layers of the network."""
+    """The layer of a network whose encoding is named `name`. InputError: none or several of `layers` give this name."""
     found = [one for one in layers if frozen_name(network, one) == name]
     check(len(found) == 1, f"{name} must name one layer of {network}, got {found}")
     return found[0]

@@ -51,9 +51,9 @@ JOINED = "+"  # separates the names of the layers of a head on several encodings
 class HeadScores:
     """A head fitted on the training slices, and its scores.
 
-    scales: scale of each encoding. standard: standardisation of the densities; None if they are not inputs. used: by
-    pattern, the name of the blocks of inputs that it uses. held_out: scores of training patients by models fitted
-    without them. test: scores of the test slices.
+    scales: scale of each encoding. standard: standardisation of the densities; None if they are not inputs. used: for
+    each pattern, the key of the inputs in `density_inputs.CANDIDATES`. held_out: scores of training patients by models
+    fitted without them. test: scores of the test slices.
     """
 
     head: Head
@@ -65,7 +65,7 @@ class HeadScores:
 
 
 def _total_deviation(encoding: Encoding) -> float:
-    """The square root of the total variance of an encoding's projections over the slices of its PCA fit."""
+    """The square root of the total variance of an encoding's projections, over the slices of the PCA fit."""
     tensors, _ = load_model(encoding.folder / "pca")
     return float(np.sqrt(tensors["explained_variance"].sum())) or 1.0
 
@@ -92,7 +92,7 @@ def fit_on_encodings(
     bags: str | None = None,
     progress: Progress = SILENT,
 ) -> HeadScores:
-    """The head fitted on all training slices. Penalties and inputs are chosen on held-out training patients.
+    """The head fitted on all training slices. Penalties and inputs are chosen by cross-validation over their patients.
 
     The projections of each encoding are scaled to a total variance of 1, and then concatenated. density: whether the
     lung densities may be used as additional inputs (`density_inputs`), "auto" or "off". bags: if scans are labelled as
@@ -139,9 +139,9 @@ def regress_head(
 ) -> Results:
     """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
-    folder: where the model is written, see `regression_folder`. fingerprint: of the settings and inputs, see
-    `pipeline.kept`. bags: as for `fit_on_encodings`. Decision thresholds are fitted on scores of held-out training
-    patients, so no patients need to be reserved for them.
+    folder: where the model is written, see `regression_folder`. fingerprint: hash of the settings and inputs, see
+    `pipeline.kept`. bags: as for `fit_on_encodings`. Decision thresholds are fitted on cross-validated scores of the
+    training patients, so no patients need to be reserved for them.
     """
     found = fit_on_encodings(
         kind,

@@ -25,7 +25,7 @@ OF_A_MODEL = ("regress", "encode")  # settings that a result has in common with 
 
 @dataclass
 class Kept:
-    """The results of a run that were kept, or were computed, by name."""
+    """The names of the results that a run kept because they were finished, and of those that it computed."""
 
     kept: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Kept:
 
 
 def fingerprint_of(workspace: Workspace, slices: Slices, split: Split, inputs: dict) -> str:
-    """A hash of everything that the result of a system depends on. inputs: what is not common to all systems."""
+    """A hash of everything that the result of a system depends on. inputs: values that not all systems depend on."""
     return key_of(
         {
             **inputs,
@@ -64,7 +64,7 @@ def fingerprint_of(workspace: Workspace, slices: Slices, split: Split, inputs: d
 
 
 def contents_of(encodings: Iterable[Encoding]) -> list[dict]:
-    """The inputs of each encoding, and the checksum of the list of its projections."""
+    """The inputs of each encoding, and the SHA-256 of the manifest of its projections."""
     return [one.inputs | {"projections": sha256(one.folder / "projection" / MANIFEST)} for one in encodings]
 
 

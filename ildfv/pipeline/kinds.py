@@ -1,6 +1,7 @@
 """The kinds of files in a workspace: those of the pipeline, and those that packages above the pipeline register.
 
-A module may only import packages of lower layers. The packages above the pipeline are therefore imported by name.
+A module may only import packages of lower layers. The modules in `MODULES` are of higher layers, so they are imported
+at run time.
 """
 
 from __future__ import annotations

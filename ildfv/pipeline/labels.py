@@ -7,12 +7,12 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.patterns import PRESENT, THRESHOLD, Threshold, lung_percentage, presence
-from ildfv.pipeline.choices import COUNTS, FRACTION, STEP, USUAL_TARGET, check_target
+from ildfv.pipeline.choices import COUNTS, DEFAULT_TARGET, FRACTION, STEP, check_target
 from ildfv.progress import Progress
 
 
 def presence_labels(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """1 where a slice shows a pattern, 0 where it does not, NaN where this is unknown; float64, (m, C)."""
+    """1 where a slice shows a pattern, 0 where it does not, NaN where the label is unknown; float64 (m, C)."""
     return as_targets(presence(slices.counts[indices], threshold, slices.lung[indices]))
 
 
@@ -22,13 +22,16 @@ def as_targets(found: np.ndarray) -> np.ndarray:
 
 
 def target_of(head: str, target: str | None, slices: Slices, progress: Progress) -> str:
-    """The target, or the usual target of the head: counts become step if labels only state the presence."""
+    """The given target or, if it is None, the default of the head.
+
+    If some labels state only the presence of patterns, the default "counts" is replaced by "step", with a note.
+    """
     if target is not None:
         return target
-    usual = USUAL_TARGET[head]
-    if usual != COUNTS or not (slices.counts >= PRESENT).any():
-        return usual
-    progress.note("target step: labels state the presence of patterns, not their pixels")
+    default = DEFAULT_TARGET[head]
+    if default != COUNTS or not (slices.counts >= PRESENT).any():
+        return default
+    progress.note("target step is used, because some labels state the presence of patterns, not numbers of pixels")
     return STEP
 
 
@@ -38,6 +41,8 @@ def regression_targets(target: str, slices: Slices, indices: np.ndarray, thresho
     target: one of `train.targets`, or "fraction", the fraction of the lung's pixels that the pattern covers. On a slice
     without lung, the fraction is 0 for a pattern without pixels, and otherwise unknown. With a threshold in percent of
     the lung, "counts" is the fraction divided by the threshold, and "ramp" is computed from the fraction.
+
+    InputError: the target is unknown, or needs numbers of pixels, but labels state only the presence of patterns.
     """
     from ildfv.train.targets import targets
 

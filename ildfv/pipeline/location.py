@@ -1,4 +1,4 @@
-"""The locations of workspaces and slices, which a command checks before its slow imports."""
+"""Checks of the paths that a user gives, which need no slow imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_workspace(root: Path) -> None:
 
 
 def split_slice(scan: str | Path) -> tuple[Path, int | None]:
-    """(path, slice number) of SCAN:N. The number is None if there is none or if SCAN:N is an existing path."""
+    """(path, slice number) of SCAN:N. The number is None if N is missing or SCAN:N is an existing path."""
     text = str(scan)
     match = re.fullmatch(r"(.+):(\d+)", text)
     if match is None or Path(text).exists():

@@ -1,4 +1,8 @@
-"""The mixture of an encoding, fitted by EM on all descriptors of the fit slices and saved after each pass."""
+"""The mixture of an encoding, fitted by EM on all descriptors of the fit slices and saved after each pass.
+
+Stepwise EM divides a pass into steps of some slices each, and updates the mixture after every step. Exact EM updates it
+once per pass.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +123,7 @@ def _share(group: list[np.ndarray], size: int, turn: int) -> Share:
 
 
 def _groups(every: list[np.ndarray], size: int) -> list[list[np.ndarray]]:
-    """The batches in groups of at least `size` slices. The last of several has at least size / 2."""
+    """The batches in groups of at least `size` slices. If there are several, the last has at least size / 2 slices."""
     groups: list[list[np.ndarray]] = [[]]
     for batch in every:
         if sum(map(len, groups[-1])) >= size:

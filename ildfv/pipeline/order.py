@@ -37,7 +37,10 @@ def record(workspace: Workspace, path: Path) -> None:
 
 
 def recorded(workspace: Workspace) -> dict[str, tuple[str, int]]:
-    """(SHA-256, number) of each finished model and encoding, by folder relative to the workspace."""
+    """(SHA-256, position in the order) of each finished model and encoding, by folder relative to the workspace.
+
+    InputError: the file has another version or structure.
+    """
     path = workspace.root / FILE
     if not path.exists():
         return {}

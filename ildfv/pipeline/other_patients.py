@@ -1,4 +1,4 @@
-"""Search for the nearest slices of other patients, even if the study has the query's patient under another name."""
+"""Search for the nearest slices of other patients. The query's patient may be in the study under another name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ildfv.scans.prepared_lungs import RULE, lungs, lungs_of
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import windowed
 
-APART = 2.5  # mm between slices of the query's scan that are compared with the results
+APART = 2.5  # minimum distance, in mm, of the slices of the query's scan that are compared with the results
 
 
 @dataclass(frozen=True)
 class Query:
     """A slice whose nearest slices are searched.
 
-    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: lung prints of this and other
-    slices of its scan, (m, 4096).
+    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: the lung
+    prints, which identify the anatomy, of this and other slices of its scan, float32 (m, 4096).
     """
 
     image: np.ndarray
@@ -46,7 +46,7 @@ class Query:
 
 
 def own_slices(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
-    """Whether each slice of the study is of the scan's patient, according to the hashes of patient and series, (N,)."""
+    """Whether each slice is of the scan's patient, according to the hashes of patient and series, bool (N,)."""
     patients = slices.patients
     of_series = set(patients[slices.series == hashed(scan.series, salt)].tolist())
     return np.isin(patients, [hashed(scan.patient, salt), *of_series])
@@ -55,10 +55,10 @@ def own_slices(slices: Slices, scan: Scan, salt: str) -> np.ndarray:
 def search_others(
     index: NearestRows, query: Query, slices: Slices, own: np.ndarray, count: int, per_patient: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(indices, distances, whether each slice of the study is excluded).
+    """The nearest slices of other patients: (indices, distances, whether each slice of the study is excluded).
 
-    own: slices of the scan's patient. A scan that was converted, renamed or resampled has another identity. Therefore
-    all slices of a patient are excluded if a result shows the anatomy of the scan.
+    own: whether each slice is of the scan's patient. A scan that was converted, renamed or resampled has other hashes,
+    so all slices of a patient are also excluded if one of the results shows the anatomy of the scan.
     """
     patients, excluded = slices.patients, own.copy()
     while True:

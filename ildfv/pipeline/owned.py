@@ -1,4 +1,4 @@
-"""The folder of an encoding while it is written: locked, with its fingerprint, and without remains of a refused run."""
+"""Exclusive use of an encoding's folder while it is written. The settings fingerprint in the folder must match."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ildfv.store.lock import writing
 def owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterator[dict]:
     """Locks the folder and checks its fingerprint on rank 0. The other ranks wait, and raise the same error.
 
-    Yields the stored values of `measured`. If the block raises InputError before a model of the encoder is saved, the
-    fingerprint that this run wrote and all other content are removed: there is nothing to resume, and the fingerprint
-    would refuse the corrected settings.
+    Yields the stored values of `measured`, such as the batch size. In a resumed run, they are those of the first run.
+    If the block raises InputError before a model of the encoder is saved, the fingerprint that this run wrote and all
+    other content are removed. There is nothing to resume, and a run with corrected settings would not match the
+    fingerprint.
     """
     path = folder / FINGERPRINT
     earlier = path.read_bytes() if path.exists() else None
@@ -45,5 +46,5 @@ def owned(folder: Path, inputs: dict, measured: dict, *, fresh: bool) -> Iterato
 
 
 def _is_started(folder: Path) -> bool:
-    """Whether the folder has a model or parts, apart from the parameters of the descriptors, which are soon fitted."""
+    """Whether the folder has a model or parts. Parameters of descriptors do not count, because fitting them is fast."""
     return any(any(child.iterdir()) for child in folder.iterdir() if child.is_dir() and child.name != DESCRIPTORS)

@@ -18,10 +18,10 @@ Pool = dict[str, list[Scored]]  # predictions by system, in the order of the fol
 
 
 def pool(scored: list[Scored]) -> Pool:
-    """The predictions of the systems that can be pooled: all are scored on the same slices of the same folds.
+    """The predictions of the systems that can be pooled, because they were scored on the same slices of the same folds.
 
-    The folds are the two or more folds on which most systems were scored. Systems that were scored on other folds or
-    slices are omitted. The result is {} if no system was scored on two folds.
+    Of all sets of at least two folds, the set on which most systems were scored is chosen. Systems that were scored on
+    other folds or slices are omitted. The result is {} if no system was scored on two folds.
     """
     by_system: Pool = {}
     for rows, predictions in sorted(scored, key=lambda one: one[1].fold):

@@ -1,4 +1,4 @@
-"""Preparation of scans in a workspace, which is created if it does not exist."""
+"""Converts scans to the slices of a workspace, which is created if it does not exist."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def prepare_scans(
     scans : path
         A folder, which is searched with all its subfolders, or one file.
     root : path
-        The workspace. It is created only if `scans` contains files and `codes` is valid.
+        The workspace. It is created after the options, the code table and the label file have been checked.
     codes : str, optional
         A TOML file, or the name of a code table of ildfv. The default is `codes.toml` in the folder of the scans or up
         to two folders above it, so that `prepare scans/patient-0001` has the same labels as `prepare scans`. Without a
@@ -111,12 +111,19 @@ def prepare_scans(
     dict
         "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices": numbers of
         this run. With labels of scans, "labelled_scans" replaces "labelled_slices". "workspace": the same numbers for
-        the whole workspace. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the
-        outcome for each file.
+        the whole workspace. "removed_scans" and "removed_slices": numbers of scans and slices of earlier runs that
+        were removed. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the outcome
+        for each file.
+
+    Raises
+    ------
+    InputError
+        An option, table or label file is invalid, or the settings are not those of the existing workspace. A scan that
+        fails a check raises no error but is listed under "quarantined".
     """
     scans = Path(scans)
     check_scans(scans)
-    # Both are checked before anything is written.
+    # The options are checked before anything is written.
     preparation = Preparation(normalise, pixel_size, noise_level, lungs or RULE)
     threshold = None if threshold is None else parse_threshold(threshold)
     if preparation.lungs == LUNGMASK:
@@ -124,7 +131,7 @@ def prepare_scans(
     if lungs == RULE and (Path(root) / SETTINGS).exists():
         used = Workspace.open(root).settings.preparation.lungs
         check(used == RULE, f"lungs must be {used} as in {Path(root) / SETTINGS}, got {lungs}: use another workspace")
-    labelled = None if labels is None else located(read_label_file(labels), scans)  # checked before anything is written
+    labelled = None if labels is None else located(read_label_file(labels), scans)
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
@@ -160,7 +167,7 @@ def prepare_scans(
                 check_no_scan_labels(workspace, settings, found)
             else:
                 check_rows(labelled, workspace.settings.salt, view, settings, found)
-            workspace.save()  # only now: a refused label file leaves no workspace with the settings of this command
+            workspace.save()  # after the checks, so that an invalid label file leaves no workspace
 
         report = prepare(
             view.folder,

@@ -1,4 +1,4 @@
-"""The labels of a preparation: a label file is checked before and assigned after the scans are prepared."""
+"""The labels of `prepare --labels`: they are checked before the scans are prepared, and assigned afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def store_labels(
 ) -> list[str]:
     """Assigns the labels to slices or scans and stores them in the workspace. Returns notes for the report.
 
-    They replace all labels of an earlier file.
+    The labels replace those of an earlier file. InputError: no prepared slice has a label, or there are both labels of
+    scans and label maps.
     """
     if not report.prepared:
         return []  # nothing was prepared; the report lists the reasons
@@ -40,7 +41,7 @@ def store_labels(
     # `check_rows` found every patient among the discovered scans, so scans of a missing patient were quarantined later.
     is_refused = _refused(report.quarantined, view, salt, patients=labels.scan == PATIENT)
     found, refused = _assigned(labels, slices, sources, salt, view, is_refused)
-    notes = [f"rows of the labels for quarantined files were ignored ({refused})"] if refused else []
+    notes = [f"rows of the label file for quarantined scans were ignored ({refused})"] if refused else []
     if isinstance(found, ScanLabels):
         _check_no_label_maps(found, int(slices.scans("labelled").sum()))
         found.write(workspace.scan_labels_file)
@@ -71,7 +72,7 @@ def check_rows(labels: LabelFile, salt: str, view: Unpacked, settings: ScanSetti
         assigned, _ = _assigned(labels, planned, sources, salt, view, _refused(found.quarantined, view, salt))
         if isinstance(assigned, ScanLabels) and settings.codes is not None:
             _check_no_label_maps(assigned, sum(bool(scan.labels) for scan in found.scans))
-    elif view.scans == view.folder:  # not files in archives
+    elif view.scans == view.folder:  # paths into archives do not exist as files
         check_named(labels)
 
 
@@ -100,7 +101,7 @@ def _assigned(
     view: Unpacked,
     is_refused: Callable[[Path | str], bool],
 ) -> tuple[SliceLabels | ScanLabels, int]:
-    """The labels, whose kind depends on the columns and the scans, and the number of rows of quarantined scans."""
+    """(labels of slices or of scans, depending on the columns and the scans, number of rows of quarantined scans)."""
     series_of = series_finder(labels, slices, sources, salt, view.original)
     if names_scans(labels, slices, series_of):
         return assign_scan_labels(labels, slices, series_of, is_refused)
@@ -126,5 +127,5 @@ def _refused(
 
 
 def listed_patients(labels: LabelFile | None) -> dict[Path | str, str] | None:
-    """The patients in the column of the label file, if it has one."""
+    """The patient of each path or series in the label file; None without such a file or without a column `patient`."""
     return labels.patients() if labels is not None and labels.has_patients else None

@@ -1,4 +1,4 @@
-"""Preview of a preparation, from headers only: scans, label maps, patients and unused files."""
+"""The preview of `prepare --dry-run`, from headers only: scans, label maps, patients and unused files."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ def preview_scans(
     Returns
     -------
     dict
-        "codes": the table; "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and "label" of
-        each scan; "quarantined" and "ignored": the other files with the reason. The result may identify patients.
+        "codes": the code table. "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and
+        "label" of each scan. "quarantined" and "ignored": the other files with the reason. The result may identify
+        patients.
+
+    Raises
+    ------
+    InputError
+        An option, table or label file is invalid.
     """
     scans = Path(scans)
     check_scans(scans)

@@ -136,7 +136,7 @@ def _maps(
     made_by = str(encoding.inputs.get("model", ""))
     if made_by.endswith(FROZEN):
         return _frozen(workspace, encoding, made_by.removesuffix(FROZEN), device, weights, progress)
-    rule = f"{encoding.folder} is of no frozen network and needs no weights"
+    rule = f"{encoding.folder} was not made with a frozen network, so weights must be omitted"
     check(not weights, f"{rule}, got {', '.join(map(str, weights))}: omit --weights")
     if encoding.layer in UNTRAINED:
         maps = descriptors(encoding.layer, device)

@@ -32,7 +32,7 @@ from ildfv.pipeline.used_inputs import used_inputs
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
-FEW_LAYERS = ("filters", "patches")  # together, the highest mean AUC on hard phantoms (bench/NOTES.md)
+FEW_LAYERS = ("filters", "patches")  # concatenated, they have the highest mean AUC on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
 SCAN_HEADS = ("logistic",)  # with labels of scans
 FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
@@ -64,7 +64,7 @@ def fit(
         filters and patches inside the lung and, if it improves the scores of held-out patients, on lung densities. If
         the extra [pretrained] is installed, a second pair of systems also uses the Fisher vectors of a frozen ImageNet
         network. paper: a trained CNN, and linear regression on the conv1 Fisher vectors of the whole slice. auto: few
-        for fewer than 2,000 labelled slices, otherwise paper.
+        for fewer than 2,000 labelled slices or for labels of scans, otherwise paper.
     device : str
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
@@ -80,12 +80,17 @@ def fit(
     dict
         recipe: the name of the recipe. slices, patients: numbers of tested slices and patients. systems: by name, in
         the order of `pooled_results`, {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc",
-        "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns of the latter
-        mean, whose AUC depends on at least five patients. against_baseline: one dict per system and measure.
-        comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes: sentences.
-        pixel_counts: whether labels are pixel counts, which the threshold is applied to. Also data, threshold and
-        folds. AUCs are over all folds; undefined values are None. With labels of scans, also unit, "scan", and scans:
-        all measures are then per scan.
+        "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns over which
+        "supported_mean_auc" is the mean: their AUC depends on at least five patients. against_baseline: one dict per
+        system and measure. comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes:
+        sentences. pixel_counts: whether any label is a number of pixels, to which the threshold is applied. Also data,
+        threshold and folds. AUCs are over all folds; undefined values are None. With labels of scans, all measures are
+        per scan, and there are two more keys: unit ("scan") and scans (the number of scans).
+
+    Raises
+    ------
+    InputError
+        An option is invalid or does not apply to the labels, or the folds or slices are not valid.
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)

@@ -26,7 +26,7 @@ def recorded_weights(network: str, digest: str, weights: Sequence[Path], encodin
 def has_weights(inputs: dict, weights: Sequence[Path]) -> bool:
     """Whether an encoding with these inputs can be computed for other slices.
 
-    True unless it is of a frozen network whose weights are neither given nor installed with a package.
+    True unless the encoding was made with a frozen network whose weights are neither given nor installed.
     """
     network = str(inputs.get("model", ""))
     if not network.endswith(FROZEN):

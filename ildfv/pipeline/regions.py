@@ -42,6 +42,7 @@ class Region:
     root : path
         The workspace.
     slices : Slices
+        The slices of the workspace.
     region : {"body", "lung"}
     method : {"rule", "lungmask"}
         Method that finds the lungs, see `scans.prepared_lungs`. With "rule", masks that `prepare` stored (from the

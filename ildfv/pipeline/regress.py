@@ -57,9 +57,10 @@ def regress_encoding(
     The result is None on ranks other than 0. The results are also written to results/.
 
     layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
-    threshold T; "step" or "ramp" of them (the paper's Fig. 3); or "fraction", the fraction of the lung. By default,
-    counts for the linear head if the labels are pixel counts, otherwise step. head: "linear" or, for few slices,
-    "ridge" or "logistic" (`pipeline.heads`). Every choice that is not the default is part of the name of the system.
+    threshold T; "step" or "ramp", functions of the counts (the paper's Fig. 3); or "fraction", the fraction of the
+    lung. The default is counts for the linear head if all labels are pixel counts, otherwise step. head: "linear" or,
+    for few slices, "ridge" or "logistic" (`pipeline.heads`). Every choice that is not the default is part of the name
+    of the system.
 
     The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
@@ -67,7 +68,10 @@ def regress_encoding(
     several layers, such as filters+patches. density: whether these heads may use the lung densities as additional
     inputs, "auto" or "off". bags: with labels of scans, how slice scores are pooled into the score of a scan,
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels. kept: if given, a finished
-    result with the same settings and inputs is returned and added to it instead of fitting the regression again.
+    result with the same settings and inputs is returned and listed in `kept`, and the regression is not fitted again.
+
+    InputError: an option is invalid or does not apply to the head or the labels, or the encoding is missing or out of
+    date.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -86,7 +90,7 @@ def regress_encoding(
     names = [None if one is None else workspace.encoding_dir(one, 0, region).parent.name for one in layers]
     encoding = newest(workspace, fold, names[0])
     encodings = [encoding, *(newest(workspace, encoding.fold, name) for name in names[1:])]
-    split = split_slices(slices, load_folds(workspace), encoding.fold)  # raises before the checks below
+    split = split_slices(slices, load_folds(workspace), encoding.fold)
     for one in encodings:
         _check_current(one, slices, split)
     ranks = distributed.size()
@@ -176,7 +180,8 @@ def fit_regression(
 ) -> Regression:
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
-    ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices.
+    ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices. InputError: the
+    penalty is negative or not a number, or a pattern has no label on the fit slices.
     """
     penalty = ridge_penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)
@@ -197,7 +202,7 @@ def fit_regression(
 
 
 def ridge_penalty(ridge: str | float) -> float | None:
-    """The penalty as a number; None for "auto"."""
+    """The penalty as a number; None for "auto". InputError: it is negative, infinite or not a number."""
     if ridge == "auto":
         return None
     try:
@@ -234,7 +239,7 @@ def _rows(
 
 def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, progress: Progress) -> RegressionSums:
     """The sufficient statistics over the fit slices, summed over ranks."""
-    # RegressionSums has separate sums for every combination of known labels; with None it allows all combinations.
+    # RegressionSums has separate sums for every combination of known labels. None: all combinations may occur.
     complete = [(True,) * len(PATTERNS)] if np.isfinite(y).all() else None
     sums = RegressionSums(encoding.info["dimensions"], len(PATTERNS), patterns=complete)
     with closing(_rows(encoding, slices, fit, "regression", progress)) as pieces:
@@ -262,7 +267,7 @@ def _predict(
 
 
 def _best(answers: np.ndarray, truth: np.ndarray) -> int:
-    """The index of the model with the highest mean AUC, or the first of several. Undefined AUCs are ignored."""
+    """The index of the model with the highest mean AUC, the first if several are equal. Undefined AUCs are ignored."""
     known = truth >= 0
     aucs = np.array(
         [[roc_auc(y[on], f[on]) for y, f, on in zip(truth.T, one.T, known.T, strict=True)] for one in answers]

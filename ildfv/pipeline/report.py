@@ -37,6 +37,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     """Writes the report and returns {"report": path of the page, "results": list of `Results`, "notes": list of str}.
 
     to: path of the page; None for report.html in the workspace. seconds: wall time of each step, which the page shows.
+    InputError: the page cannot be written there, or a file of the workspace is corrupt.
     """
     workspace = Workspace.open(root)
     to = workspace.root / "report.html" if to is None else to
@@ -82,7 +83,7 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
 
 
 def table_documents(workspace: Workspace, slices: Slices) -> dict[str, Any]:
-    """By name, the documents of kinds with `in_report` that were made from the current slices and folds."""
+    """The documents that the report shows as tables, by name: those made from the current slices and folds."""
     if not workspace.folds_file.exists():
         return {}
     load_kinds()
@@ -119,7 +120,7 @@ def _examples(
 
     There are none if scans are labelled as a whole.
     """
-    if not scored or slices.scan_labels is not None:  # no slice has a label to compare a prediction with
+    if not scored or slices.scan_labels is not None:  # predictions of slices need labels of slices
         return []
     best = max(scored, key=lambda name: results[name].overall.mean_auc or 0.0)
     indices, reference = scored[best]

@@ -41,7 +41,7 @@ def highest_of_scans(
 
 
 def exported_sigmoids(found: Sequence[Sigmoid | None]) -> list[schema.Sigmoid | None]:
-    """The sigmoids of a predictor; None for one that does not increase.
+    """The sigmoids of a predictor; None for a sigmoid that does not increase.
 
     A few held-out slices or scans can give a decreasing sigmoid. The probability would then contradict the presence,
     which is decided by the score.

@@ -27,6 +27,6 @@ def scan_settings(
     if layout is not None:
         check(layout in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{layout}"')
         chosen = chosen or CODES.get(layout)
-        check(chosen is not None, f"--layout {layout} needs --codes, the data's code table, got none")
+        check(chosen is not None, f"--layout {layout} needs --codes, the code table of the data set, got none")
     loaded = None if chosen is None else Codes.load(chosen)
     return chosen, ScanSettings(codes=loaded, table=table, layout=layout, **options)

@@ -77,8 +77,8 @@ def similar_slices(
     per_patient : int, optional
         Maximum number of results per patient.
     layer, region, fold : optional
-        Select the encoding; by default the newest that needs no weights except those given and those that a package
-        installs.
+        Select the encoding; by default the newest. Encodings by a frozen network whose weights are neither given nor
+        installed with a package are used only if there are no others.
     series : str, optional
         SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
     weights : sequence of path
@@ -175,7 +175,7 @@ def _notes(own: np.ndarray, same: np.ndarray, workspace: Workspace) -> list[str]
     if (same & ~own).any():
         number = int((same & ~own).sum())
         found.append(
-            "the study contains slices with the anatomy of the scan under another name, so the slices of this patient "
+            "the study contains slices with the anatomy of the scan under another name, so all slices of that patient "
             f"({number}) are excluded"
         )
     if workspace.settings.slices is not None:

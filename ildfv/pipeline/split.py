@@ -24,7 +24,7 @@ from ildfv.version import __version__
 class Split:
     """The ascending indices of the labelled slices in each part. No patient is in two of fit, validation and test.
 
-    fold: the held-out fold. folds: SHA-256 of the folds.json that the split was made from. train: fit and validation
+    fold: the held-out fold. folds: SHA-256 of the folds.json from which the split was made. train: fit and validation
     together.
     """
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ildfv.estimators.bags import NOISY_OR
-from ildfv.pipeline.choices import AUTO, LINEAR, OFF, USUAL_TARGET
+from ildfv.pipeline.choices import AUTO, DEFAULT_TARGET, LINEAR, OFF
 
-CNN_PREFIX = "cnn-"  # of the names of systems that are the outputs of a network
-FOLDER = "regression"  # name of the folder of a regression with default choices, and start of all other names
+CNN_PREFIX = "cnn-"  # prefix of the names of systems that are the outputs of a network
+FOLDER = "regression"  # folder of a regression with default choices, and prefix of the names of all others
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of `regress` that change a system on given encodings.
+    """The options of `regress` that distinguish the systems on the same encodings.
 
-    head: "linear", "ridge" or "logistic". target: None is the usual target of the head. bags: with labels of scans, how
+    head: "linear", "ridge" or "logistic". target: None is the default of the head. bags: with labels of scans, how
     slice scores are pooled. density: "off" if densities are never inputs; the linear head has none in any case.
     penalty: "auto", or the ridge penalty of the linear head.
     """
@@ -55,7 +55,7 @@ class Choices:
     @property
     def _further(self) -> list[str]:
         parts = [
-            self.target if self.target not in (None, USUAL_TARGET[self.head]) else None,
+            self.target if self.target not in (None, DEFAULT_TARGET[self.head]) else None,
             f"density-{OFF}" if self.density == OFF and self.head != LINEAR else None,
             f"penalty-{_number(float(self.penalty))}" if self.penalty != AUTO else None,
         ]
@@ -66,7 +66,7 @@ class Choices:
         """The options of `ildfv regress` that are not the defaults, each after a space."""
         given = {
             "head": self.head if self.head != LINEAR else None,
-            "target": self.target if self.target != USUAL_TARGET[self.head] else None,
+            "target": self.target if self.target != DEFAULT_TARGET[self.head] else None,
             "bags": self.bags,
             "density": self.density if self.density == OFF and self.head != LINEAR else None,
             "ridge": self.penalty if self.penalty != AUTO else None,

@@ -28,12 +28,12 @@ class System:
 
     @property
     def name(self) -> str:
-        """The name of its results, such as fv-filters+patches-lung-ridge."""
+        """The name of the system in results, such as fv-filters+patches-lung-ridge."""
         return system_name(self.model)
 
     @property
     def kind(self) -> str:
-        """Its head: "linear", "ridge" or "logistic"."""
+        """The kind of head: "linear", "ridge" or "logistic"."""
         return self.choices.head
 
     @property
@@ -48,7 +48,7 @@ class System:
 
 
 def on_fold(workspace: Workspace, system: System, fold: int) -> System:
-    """The system with the choices of `system`, fitted without another fold. The errors are those of `chosen`."""
+    """The system with the choices of `system` that was fitted without the fold `fold`. Errors are those of `chosen`."""
     model = workspace.encoding_dir(system.layer, fold, system.region) / system.model.name
     return _current(workspace, system.layer, system.region, fold, model, system.choices)
 
@@ -132,7 +132,7 @@ def _selected(
         named = named or [one for one in fitted if one[1].head == head]
         got = ", ".join(choices.label for _, choices in every) or "none"
         how = _command(layer, region, Choices(_kind(head), bags=poolings[0]), fold)
-        with_choices = "" if head in HEADS else ", with the options of its name"
+        with_choices = "" if head in HEADS else " and add the options that its name contains"
         check(bool(named), f"{home} must have a fitted {head} regression, got {got}: run `{how}`{with_choices}")
         found += [one for one in named if one not in found]
     return found

@@ -14,7 +14,7 @@ def slice_statistics(root: Path, threshold: Threshold | None = None) -> dict:
     """The numbers of slices and patients with each pattern and combination, see `evaluation.statistics`.
 
     If scans are labelled as a whole, "unit" is "scan", and all numbers of slices are numbers of scans.
-    threshold: T in pixels, or in percent of the lung such as "5%"; None for the workspace's.
+    threshold: T in pixels, or in percent of the lung such as "5%"; None: that of the workspace.
     """
     workspace = Workspace.open(root)
     slices = workspace.slices()

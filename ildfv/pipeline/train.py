@@ -46,8 +46,11 @@ def train_network(
     The model is written to models/<name>/fold-<k>. Interrupted training is resumed from the last epoch, and a finished
     model is only scored again. name: by default the name of the network. fresh: whether to replace a model of this name
     that was trained with other settings or slices. compile: whether to use `torch.compile`, see `trainer.train`. kept:
-    if given, a finished result of the same model is returned and added to it instead of scoring the model again.
+    if given, a finished result of the same model is returned and listed in `kept`, and the model is not scored again.
     settings: fields of `TrainSettings`; the defaults of seed and threshold are those of the workspace.
+
+    InputError: an option is invalid, scans are labelled as a whole, or a model of this name was trained with other
+    settings or slices and `fresh` is false.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load
@@ -94,7 +97,7 @@ def train_network(
 
 
 def _few_slices(n: int) -> str:
-    """The advice for a training on n slices; empty for many."""
+    """The advice for training on n slices; empty if n is at least `ENOUGH`."""
     if n >= ENOUGH:
         return ""
     return (
@@ -104,7 +107,7 @@ def _few_slices(n: int) -> str:
 
 
 def _recorded(chosen: TrainSettings, trained: TrainResult) -> dict:
-    """The settings in the results: those of the training and, with early stopping, when it ended."""
+    """The settings of the training and, with early stopping, the numbers of the last epoch and of the kept epoch."""
     recorded = {"train": chosen.recorded()}
     if chosen.patience is None:
         return recorded

@@ -24,13 +24,13 @@ def presence_of(slices: Slices, units: np.ndarray, threshold: Threshold) -> np.n
 
 
 def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """Whether each pattern has a label on any of these units, by default on any of the study, bool (C,)."""
+    """Whether each pattern has a label on any of these units, by default on any unit of the study, bool (C,)."""
     labels = slices.counts if slices.scan_labels is None else slices.scan_labels
     return np.logical_or.reduce(labels[units] >= 0, axis=0)
 
 
 def has_pixel_counts(slices: Slices) -> bool:
-    """Whether a label is a number of pixels. T is applied only to these, not to labels of presence."""
+    """Whether any label is a number of pixels. T is applied to numbers of pixels, not to labels of presence."""
     return slices.scan_labels is None and bool(((slices.counts > ABSENT) & (slices.counts < PRESENT)).any())
 
 

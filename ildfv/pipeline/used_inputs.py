@@ -1,4 +1,4 @@
-"""The inputs of each pooled head: HU or windowed slices, and the blocks of inputs chosen on held-out patients."""
+"""The inputs of ridge and logistic heads over all folds: HU or windowed slices, and the inputs that the fit chose."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def used_inputs(results: Iterable[Results]) -> dict[str, dict]:
 
 
 def described(system: dict) -> str:
-    """One line, such as "filters, patches of HU; emphysema: projections (3 folds), densities (1 fold)"."""
+    """One line, such as "filters, patches from HU; emphysema: projections (3 folds), densities (1 fold)"."""
     by_source: dict[str, list[str]] = {}
     for layer, source in system["layers"].items():
         by_source.setdefault(source, []).append(layer)
-    parts = ["; ".join(f"{', '.join(layers)} of {source}" for source, layers in by_source.items())]
+    parts = ["; ".join(f"{', '.join(layers)} from {source}" for source, layers in by_source.items())]
     for pattern, folds in system["used"].items():
         counts = [f"{name} ({counted(n, 'fold')})" for name, n in folds.items()]
         parts.append(f"{pattern}: {', '.join(counts)}")
@@ -50,6 +50,6 @@ def described(system: dict) -> str:
 
 
 def _layers(encode: dict) -> dict[str, str]:
-    """By layer, the kind of image that it was computed from. encode: inputs of one encoding, or of several by layer."""
+    """The kind of image from which each layer was computed. encode: inputs of one encoding, or of several by layer."""
     several = {encode["layer"]: encode} if "layer" in encode else encode
     return {layer: HU if inputs.get("hounsfield") else WINDOWS for layer, inputs in several.items()}

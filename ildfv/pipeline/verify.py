@@ -42,7 +42,7 @@ def verify_workspace(root: Path) -> dict:
     checked, faults = 1, []  # Workspace.open has checked workspace.toml
     for path, files, found in _checks(workspace):
         checked += files
-        # MEND tells the user to run `ildfv verify`.
+        # The remedy MEND of other commands is to run `ildfv verify`, so it is omitted here.
         faults += [f"{fault.removesuffix(f': {MEND}')}; {_remedy(workspace, path)}" for fault in found]
     return {"workspace": str(workspace.root), "checked": checked, "faults": faults}
 

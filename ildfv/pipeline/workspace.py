@@ -33,7 +33,7 @@ class Settings(BaseModel):
     format: int = Field(1, ge=1, le=1)
     version: str  # the version of ildfv that created the workspace
     salt: str = Field(min_length=16)  # for hashing identities; as confidential as the scans
-    threshold: Threshold = THRESHOLD  # from which a pattern is present: pixels, or percent of the lung such as "5%"
+    threshold: Threshold = THRESHOLD  # T: extent from which a pattern is present
     folds: int = Field(5, ge=2)
     seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
     slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
@@ -80,8 +80,8 @@ class Workspace:
     def open_or_create(cls, root: Path, *, version: str, **settings) -> Workspace:
         """The workspace in `root`. If it does not exist, it is created with a random salt.
 
-        version: of ildfv. settings: the settings of a new workspace. An existing workspace must have the same values,
-        except for settings that are None.
+        version: the version of ildfv. settings: the settings of a new workspace. An existing workspace must have the
+        same values, except for settings that are None.
         """
         workspace = cls.open_or_plan(root, version=version, **settings)
         workspace.save()
@@ -89,7 +89,10 @@ class Workspace:
 
     @classmethod
     def open_or_plan(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`."""
+        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`.
+
+        InputError: the settings of an existing workspace differ.
+        """
         root = Path(root)
         if not (root / SETTINGS).exists():
             given = {name: value for name, value in settings.items() if value is not None}
@@ -104,7 +107,7 @@ class Workspace:
         return workspace
 
     def save(self) -> None:
-        """Writes the settings of a new workspace. InputError: another process has created the workspace since."""
+        """Writes the settings of a new workspace. InputError: another process has created the workspace meanwhile."""
         if not self.is_new:
             return
         path = self.root / SETTINGS
@@ -114,7 +117,7 @@ class Workspace:
         self.is_new = False
 
     def slices(self) -> Slices:
-        """The prepared slices. InputError: there are no prepared slices."""
+        """The prepared slices with labels. InputError: there are no slices, or labels of both scans and slices."""
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         slices = self.stored_slices()

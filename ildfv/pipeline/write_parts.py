@@ -44,7 +44,7 @@ def write_parts(folder: Path, slices, make: Callable[[Sequence[int]], Made], *, 
             closing(in_order(write, zip(mine, made, strict=True), workers=WRITERS)) as written,
         ):
             for _ in range(0, len(missing), distributed.size()):
-                row = next(written, None)  # None: in the last round some ranks have no part
+                row = next(written, None)  # None: in the last iteration some ranks have no part
                 finished = [row for row in distributed.gather(row) if row is not None]
                 if parts is not None:
                     parts.add(*finished)

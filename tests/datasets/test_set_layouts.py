@@ -229,7 +229,7 @@ def test_ltrc_scans_take_the_codes_of_the_holder_and_the_patients_of_the_folders
 def test_ltrc_without_codes_is_refused(ltrc, tmp_path):
     result, _ = prepare(ltrc, tmp_path / "study", "--layout", "ltrc")
     assert isinstance(result.exception, InputError)
-    assert "--layout ltrc needs --codes, the data's code table, got none" in str(result.exception)
+    assert "--layout ltrc needs --codes, the code table of the data set, got none" in str(result.exception)
     assert not (tmp_path / "study").exists()
 
 

@@ -60,7 +60,7 @@ def test_one_patient_fewer_than_the_fewest_excludes_nothing(level):
 def test_too_few_patients_are_a_reason_and_not_limits():
     found = conformal_sets(np.ones((6, 4), int), np.zeros((6, 4)), np.repeat(np.arange(3), 2), cross_validated=False)
     assert "conformal" not in found
-    assert found["no_conformal"].endswith("without, the same pattern, but there are at most 3")
+    assert found["no_conformal"].endswith("who show a pattern, or 4 who do not, got at most 3")
 
 
 def test_a_small_study_gives_the_reason_in_every_output(prediction, folder):

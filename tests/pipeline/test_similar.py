@@ -102,7 +102,7 @@ def test_a_converted_scan_does_not_find_itself_under_another_name(study, tmp_pat
     document = search(study, f"{tmp_path / 'unknown.nii.gz'}:2").document
     assert hashed("P3", SALT) not in {one["patient"] for one in document["results"]}
     assert document["results"][0]["distance"] > 1e-6
-    assert any("so the slices of this patient (6) are excluded" in note for note in document["notes"])
+    assert any("so all slices of that patient (6) are excluded" in note for note in document["notes"])
 
 
 def test_a_patient_can_be_limited_to_one_slice(study, tmp_path):
@@ -170,7 +170,7 @@ def test_a_frozen_network_is_used_if_its_weights_are_given(frozen, tmp_path):
     save_file({"body.conv1.weight": np.zeros(3, np.float32)}, other)
     with pytest.raises(InputError, match=r"with SHA-256 \w+, got .*other.safetensors: give the file"):
         used(**of_layer, weights=[other])
-    with pytest.raises(InputError, match="filters-lung/fold-0 is of no frozen network and needs no weights"):
+    with pytest.raises(InputError, match="filters-lung/fold-0 was not made with a frozen network"):
         used(layer="filters", region="lung", weights=[weights])
     command = ["similar", str(tmp_path / "ct.nii.gz"), "-w", str(workspace.root), "--weights", str(weights)]
     shown = CliRunner().invoke(app, command)

@@ -19,7 +19,7 @@ def results(fold, emphysema, *, system="fv-a", encode=None, penalty=1.0):
 def test_folds_are_counted_by_the_inputs_they_use():
     found = used_inputs([results(0, "projections"), results(1, "densities"), results(2, "densities")])
     assert found["fv-a"]["used"] == {"emphysema": {"densities": 2, "projections": 1}}
-    line = "filters of HU; lite-block5 of 8-bit windows; emphysema: densities (2 folds), projections (1 fold)"
+    line = "filters from HU; lite-block5 from 8-bit windows; emphysema: densities (2 folds), projections (1 fold)"
     assert described(found["fv-a"]) == line
 
 
