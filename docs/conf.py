@@ -2,9 +2,6 @@
 
 from importlib.metadata import version as installed
 
-from pygments.lexers.special import TextLexer
-from sphinx.highlighting import lexers
-
 project = "ildfv"
 copyright = "the ildfv developers"
 version = release = installed("ildfv")
@@ -25,5 +22,3 @@ numpydoc_class_members_toctree = False
 html_theme = "furo"
 html_title = "ildfv"
 html_show_sourcelink = False
-
-lexers["mermaid"] = TextLexer()  # the diagram's source is readable; drawing it would need a script from another host
