@@ -75,7 +75,8 @@ def stats(
     if output.emit(result, as_json=as_json):
         return
     excluded, unit = result["unlabelled_slices"], result.get("unit", "slice")
-    rule = "labels of scans" if unit == "scan" else f"T = {extent_text(result['threshold'])}"
+    labels = f"T = {extent_text(result['threshold'])}" if result["pixel_counts"] else "labels of presence"
+    rule = "labels of scans" if unit == "scan" else labels
     excluded_units = f"{unit} without labels is" if excluded == 1 else f"{unit}s without labels are"
     caption = f"{rule}; {excluded} {excluded_units} excluded"
     rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]

@@ -84,7 +84,7 @@ def export(
     """
     check_study(workspace)
     check_region_name(region)
-    from ildfv.pipeline.export import export_predictor
+    from ildfv.pipeline.export import export_predictor, scored_on_all_folds
 
     info = export_predictor(
         workspace,
@@ -110,6 +110,16 @@ def export(
         output.out.print(f"{out} contains the {heads}. {info.use}", soft_wrap=True)
         for one in info.heads:
             output.out.print(against_baselines(one), soft_wrap=True)
+        if not all_patients:
+            alone = f"These are the results of fold {info.training['held_out_fold']} alone."
+            more = ""
+            if scored_on_all_folds(workspace, info):
+                given = [f"--system {quote(one.name)}" for one in info.heads]
+                given += [f"--weights {quote(str(path))}" for path in weights or ()]
+                given += [f"--fold {fold}"] * (fold is not None) + ["--no-include-weights"] * (not include_weights)
+                command = f"ildfv export -w {quote(str(workspace))} {' '.join(given)} --all-patients"
+                more = f" For those of all {info.training['folds']} folds: {command} --out {quote(str(out))}"
+            output.out.print(f"{alone}{more}", soft_wrap=True)
         output.out.print(f"Next: ildfv predict SCAN --predictor {quote(str(out))}", soft_wrap=True)
 
 

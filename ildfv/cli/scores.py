@@ -36,7 +36,8 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     )
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     by_scan = result.unit == SCAN
-    rule = "labels of scans, measures per scan" if by_scan else f"T = {result.threshold}"
+    labels = f"T = {result.threshold}" if result.pixel_counts else "labels of presence"
+    rule = "labels of scans, measures per scan" if by_scan else labels
     output.table(
         f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",
         ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],

@@ -26,7 +26,11 @@ ZIPPED = (
     "a zip archive inside another is never read, and a zip archive in a folder is read only with `prepare --packed`: "
     "unpack it"
 )
-PICTURE = "an image is read only with `prepare --grey LOW,HIGH`"
+PICTURE = (
+    "an image is read only with `prepare --grey LOW,HIGH`, the HU of the smallest and largest value of the pixel type: "
+    "-32768,32767 for a signed 16-bit TIFF of HU, -1024,64511 for 16 bits of HU + 1024, -1350,150 for an 8-bit export "
+    "of the lung window with level -600 and width 1500"
+)
 GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 CHUNK = 256  # files per task; for fewer files, starting a worker process takes longer than it saves

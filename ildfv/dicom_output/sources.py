@@ -70,7 +70,7 @@ class Source:
                 header = headers[path] = read_dicom(file, stop_before_pixels=True)
             for name in (*NEEDED, *(() if PER_FRAME in header else PLACE)):
                 if not header.get(name):
-                    raise InputError(f"{path.name} must have a {name} for --dicom, got none: use --out alone")
+                    raise InputError(f"{path.name} must have {name} for --dicom, got none: use --out alone")
         images: list[Dataset] = []
         instances: list[Instance] = []
         first = series.frames[0][1]

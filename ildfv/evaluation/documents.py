@@ -51,6 +51,11 @@ class Document(BaseModel):
             raise InputError(f"{name}: {field}: {first['msg']}, got {str(first['input'])[:80]}") from error
 
 
+def labels_field(pixel_counts: bool) -> dict[str, Any]:
+    """{"pixel_counts": False} for labels of presence; {} for pixel counts, as in earlier versions."""
+    return {} if pixel_counts else {"pixel_counts": False}
+
+
 def unit_field(unit: str) -> dict[str, Any]:
     """{"unit": unit} for scans; {} for slices, whose documents have no such field, as in earlier versions."""
     return {"unit": unit} if unit == SCAN else {}
@@ -178,6 +183,7 @@ class Results(Document):
 
     unit: "scan" if scans are labelled and scored as a whole. Every measure is then per scan: where the documents have
     "slices", as in n_slices, they count scans. Documents of slices do not have the field.
+    pixel_counts: whether labels are pixel counts. T, the threshold, is not applied to labels of presence.
     fold: None if folds are pooled. threshold: minimum number of pixels of a present pattern. empty: how the
     sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
     slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.
@@ -207,6 +213,7 @@ class Results(Document):
     settings: dict[str, Any]
     scores_sha256: str | None = None
     unit: Literal["slice", "scan"] = "slice"
+    pixel_counts: bool = True
 
     _threshold = field_validator("threshold", mode="before")(parse_threshold)
 

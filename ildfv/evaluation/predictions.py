@@ -22,7 +22,8 @@ class Predictions:
     for a pattern without any label. presence (N, C): the reference, 1 present, 0 absent, −1 unknown. Unknown entries
     are excluded from all measures of the pattern, and slices with an unknown entry from all measures of label sets.
     patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
-    C patterns. unit: "slice", or "scan" if each row is a scan, labelled and scored as a whole.
+    C patterns. unit: "slice", or "scan" if each row is a scan, labelled and scored as a whole. pixel_counts: whether
+    labels are pixel counts, which the threshold of presence is applied to, and not labels of presence.
     """
 
     system: str
@@ -33,6 +34,7 @@ class Predictions:
     decisions: Decisions
     labels: Sequence[str]
     unit: Literal["slice", "scan"] = "slice"
+    pixel_counts: bool = True
 
     def __post_init__(self) -> None:
         shape = (len(self.patients), len(self.labels))

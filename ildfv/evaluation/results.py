@@ -25,6 +25,7 @@ from ildfv.evaluation.documents import (
     RocCurve,
     SampleMetrics,
     Spread,
+    labels_field,
     unit_field,
 )
 from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, resampled
@@ -147,12 +148,14 @@ def evaluate(
         decisions={str(f.fold): f.decisions for f in folds},
         settings=dict(settings or {}),
         **unit_field(folds[0].unit),
+        **labels_field(folds[0].pixel_counts),
     )
 
 
 def undecided(document: Results) -> list[str]:
     """Lines on labelled patterns without a decision threshold; patterns that lack it in the same folds share a line."""
-    shown = "" if document.unit == SCAN else f" at T = {extent_text(document.threshold)}"
+    counted = document.pixel_counts and document.unit != SCAN
+    shown = f" at T = {extent_text(document.threshold)}" if counted else ""
     patterns: dict[tuple[str, ...], list[str]] = {}
     for k, pattern in enumerate(document.labels):
         folds = tuple(fold for fold, found in document.decisions.items() if found.thresholds[k] is None)

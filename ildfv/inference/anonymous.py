@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ildfv.errors import InputError, MissingPackageError, explained
 
-SHORTEST = 3  # characters; shorter names are not replaced, because they occur in ordinary words
+LONGEST = 255  # characters; the limit of file systems
+SHORTEST = 3  # characters; shorter names may be ordinary words, so they are replaced only where they name a file
+REPLACEMENT = "…"
+# Short words of messages. As a name, such a word cannot be distinguished from the text, except where it names a file.
+WORDS = frozenset(("a", "an", "as", "at", "be", "by", "in", "is", "it", "no", "of", "on", "or", "to", "mm", "CT", "HU"))
 
 
 @contextmanager
@@ -37,18 +42,64 @@ def errors_of(source: Path, folder: Path, *, keep_identity: bool) -> Iterator[No
 def without_names(text: str, *folders: Path, missing: str | None = None) -> str:
     """The text with the names of all files and folders below `folders` replaced by "…".
 
-    The names of `folders` themselves are kept, because the user gave them and needs them to find the scan. Longer names
-    are replaced first, because a name may be a part of another. missing: a file that may no longer exist.
+    The names of `folders` themselves are kept, because the user gave them and needs them to find the scan. missing: a
+    file that may no longer exist.
+
+    In paths, each component is replaced, however short it is. Outside paths, names are replaced as whole words; those
+    with fewer than `SHORTEST` characters only if they are not numbers or words of messages, or stand where the name of
+    a file does: at the start or after a colon, before a colon or "must".
     """
-    names: set[str] = set()
+    inner: dict[str, set[str]] = defaultdict(set)  # names in each folder, by its path relative to one of `folders`
     for folder in folders:
-        if missing is not None and Path(missing).is_relative_to(folder):
-            names.update(Path(missing).relative_to(folder).parts)
-    for folder in folders:
-        for _, inner, files in os.walk(folder):
-            names.update(inner, files)
-    names = {name for name in names if len(name) >= SHORTEST}
-    if not names:
-        return text
-    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.sub(rf"(?<![\w]){either}(?![\w])".replace(either, f"(?:{either})"), "…", text)
+        paths = [] if missing is None or not Path(missing).is_relative_to(folder) else [Path(missing)]
+        for parts in (path.relative_to(folder).parts for path in paths):
+            for i, name in enumerate(parts):
+                inner["/".join(parts[:i])].add(name)
+        for place, below, files in os.walk(folder):
+            relative = Path(place).relative_to(folder).as_posix()
+            inner["" if relative == "." else relative].update(below, files)
+    return _without_words(_without_paths(text, [str(folder) for folder in folders], inner), inner)
+
+
+def _without_paths(text: str, folders: Sequence[str], inner: Mapping[str, set[str]]) -> str:
+    """The text without the names in paths below `folders`, and in relative paths of several components."""
+    parts: list[str] = []
+    i = 0
+    while i < len(text):
+        at_word = i == 0 or not re.match(r"[\w/…]", text[i - 1])
+        folder = next((f for f in sorted(folders, key=len, reverse=True) if text.startswith(f"{f}/", i)), None)
+        start = i if folder is None else i + len(folder) + 1
+        components, end = _path_at(text, start, inner) if folder is not None or at_word else (0, start)
+        if components > (folder is None):
+            parts.append(text[i:start] + "/".join([REPLACEMENT] * components))
+            i = end
+        else:
+            parts.append(text[i])
+            i += 1
+    return "".join(parts)
+
+
+def _path_at(text: str, start: int, inner: Mapping[str, set[str]]) -> tuple[int, int]:
+    """(number of components, end) of the longest path below the folders that starts here; (0, start) if none does."""
+    place, components, end = "", 0, start
+    while True:
+        first = end + (components > 0)
+        if components and not text.startswith("/", end):
+            return components, end
+        known, longest = inner.get(place, frozenset()), min(len(text), first + LONGEST)
+        ends = (last for last in range(longest, first, -1) if not re.match(r"\w", text[last : last + 1]))
+        name = next((text[first:last] for last in ends if text[first:last] in known), None)
+        if name is None:
+            return components, end
+        place, components, end = f"{place}/{name}" if place else name, components + 1, first + len(name)
+
+
+def _without_words(text: str, inner: Mapping[str, set[str]]) -> str:
+    """The text without single names. Longer names are replaced first, because a name may be a part of another."""
+    names = sorted({name for found in inner.values() for name in found}, key=len, reverse=True)
+    ambiguous = {name for name in names if len(name) < SHORTEST and (name.isdecimal() or name in WORDS)}
+    certain = [name for name in names if name not in ambiguous]
+    for chosen, before, after in ((certain, r"(?<!\w)", r"(?!\w)"), (ambiguous, "(?:^|(?<=: ))", "(?=: | must )")):
+        if chosen:
+            text = re.sub(f"{before}(?:{'|'.join(map(re.escape, chosen))}){after}", REPLACEMENT, text)
+    return text

@@ -54,7 +54,7 @@ def head_answer(
         thresholds=list(head.thresholds),
         best=rows[scores[rows].argmax(axis=0)],
         no_area=_no_area(head, area, has_size=has_size),
-        extent=head.threshold,
+        extent=head.threshold if head.pixel_counts else None,
         no_probability=_no_probability(head, probability),
         scan_probability=probability,
         first=[

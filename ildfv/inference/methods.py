@@ -95,6 +95,8 @@ def _presence(head: Head, grid: tuple[int, int]) -> str:
             "Reference labels stated which patterns a scan showed, but not on which slices. The score of a scan was "
             f"pooled from the scores of its slices by multiple-instance logistic regression ({pooled})."
         )
+    if not head.pixel_counts:
+        return "Reference labels stated which patterns a slice showed, without their extent."
     return (
         f"A pattern counted as present on a slice if it was estimated to cover at least {head.threshold} pixels "
         "of a 512 × 512 grid."

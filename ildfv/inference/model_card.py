@@ -119,12 +119,15 @@ def _training(info: PredictorInfo) -> Iterator[str]:
 def _performance(info: PredictorInfo, head: Head) -> Iterator[str]:
     p = head.performance
     where = f"fold {p.fold}" if p.fold is not None else f"{counted(len(p.folds), 'fold')} pooled"
-    rule = (
-        f"A pattern counts as present if it covers at least {extent_text(head.threshold)}."
-        if head.bags is None
-        else "Labels and measures apply to scans. The score of a scan is pooled from the scores of its slices "
-        f"({head.bags})."
-    )
+    if head.bags is not None:
+        rule = (
+            "Labels and measures apply to scans. The score of a scan is pooled from the scores of its slices "
+            f"({head.bags})."
+        )
+    elif head.pixel_counts:
+        rule = f"A pattern counts as present if it covers at least {extent_text(head.threshold)}."
+    else:
+        rule = "Labels state which patterns a slice shows, without their extent."
     yield (
         f"{head.name} on {counted(p.slices, p.unit)} of {counted(p.patients, 'held-out patient')} ({p.data} data, "
         f"{where}). {rule} 95 % intervals are from resampled patients."

@@ -159,7 +159,8 @@ class ConformalSets(Part):
 class Head(Part):
     """One system: the outputs of a network (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
-    threshold: T of presence in pixels, or in percent of the lung pixels, such as "5%". target: with "counts", the
+    threshold: T of presence in pixels, or in percent of the lung pixels, such as "5%". pixel_counts: whether the labels
+    are pixel counts, which T is applied to, and not labels of presence. target: with "counts", the
     scores estimate numbers of pixels in units of `threshold`; with other targets, `counts` has a curve from score
     to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine
     them. scan_sigmoids: sigmoids for the highest score of a scan; where one is None, no_scan_probability has the
@@ -178,6 +179,7 @@ class Head(Part):
     kind: Literal["cnn", "fisher"]
     target: str
     threshold: Threshold
+    pixel_counts: bool = True
     thresholds: list[float | None]
     sigmoids: list[Sigmoid | None]
     performance: Performance

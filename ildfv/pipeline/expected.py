@@ -24,6 +24,7 @@ from ildfv.inference.heads import estimated_pixels
 from ildfv.patterns import PRESENT, Threshold
 from ildfv.pipeline.scan_calibration import exported_sigmoids, highest_of_scans, scan_fields
 from ildfv.pipeline.scored import Scored, current_results, predictions_of
+from ildfv.pipeline.units import has_pixel_counts
 from ildfv.pipeline.workspace import Workspace
 from ildfv.scans.windows import GRID
 
@@ -142,6 +143,7 @@ class HeldOut:
         predictions = [self.scored[results.system, fold][1] for fold in tested]
         return {
             "threshold": results.threshold,
+            "pixel_counts": has_pixel_counts(self.slices),
             "thresholds": list(decisions.thresholds),
             "sigmoids": exported_sigmoids(decisions.sigmoids),
             **scan_fields(
@@ -168,6 +170,7 @@ class HeldOut:
         none = [None] * len(decisions.thresholds)
         return {
             "threshold": results.threshold,
+            "pixel_counts": False,
             "thresholds": list(decisions.thresholds),
             "sigmoids": none,
             **scan_fields(presence, scores, patients),

@@ -123,3 +123,9 @@ def export_predictor(
         export.add_networks(cnn)
     info, tensors = export.finished(primary or (system[0] if system else None))
     return write_predictor(out, info, tensors, model_card)
+
+
+def scored_on_all_folds(root: Path, info: PredictorInfo) -> bool:
+    """Whether the workspace has results of every head on every fold, which `all_patients` needs."""
+    scored = {(one.system, one.fold) for one in Workspace.open(root).results().values()}
+    return all((head.name, fold) in scored for head in info.heads for fold in range(info.training["folds"]))

@@ -15,7 +15,7 @@ from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import unit_of
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.units import labelled_patterns, patients_of, presence_of, units_of
+from ildfv.pipeline.units import has_pixel_counts, labelled_patterns, patients_of, presence_of, units_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
@@ -55,6 +55,7 @@ def score(
         decisions=Decisions.fit(presence_of(slices, validation, threshold), validation_scores),
         labels=PATTERNS,
         unit=unit_of(slices),
+        pixel_counts=has_pixel_counts(slices),
     )
     results = evaluate(
         predictions,

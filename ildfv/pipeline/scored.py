@@ -13,7 +13,7 @@ from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.units import patients_of, presence_of
+from ildfv.pipeline.units import has_pixel_counts, patients_of, presence_of
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
 
@@ -50,6 +50,7 @@ def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Res
         decisions=results.decisions[str(results.fold)],
         labels=PATTERNS,
         unit=results.unit,
+        pixel_counts=has_pixel_counts(slices),
     )
     return indices, predictions
 

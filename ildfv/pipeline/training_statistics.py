@@ -72,7 +72,8 @@ class TrainingStatistics:
         values = self._texture(predictor, encoding, rows).likelihood
         check(
             bool(np.isfinite(values).any()),
-            f"training slices must have descriptors in the region of {encoding}, got none",
+            f"training slices must have descriptors in the region of {encoding}, got none: export an encoding "
+            "of region slice, or prepare the scans with other lung masks",
         )
         return _quantiles(values), _range(self._medians(values, rows))
 

@@ -96,7 +96,8 @@ def _line(
     places = None
     if np.abs(off @ normal).max() > allowed:
         if not accept_uneven:
-            remedy = f"; `ildfv prepare --resample` accepts gaps up to {MAX_GAP:g} mm" if gaps.max() <= MAX_GAP else ""
+            limit = f" (`ildfv prepare --resample` accepts gaps up to {MAX_GAP:g} mm, `predict` does not)"
+            remedy = f": use a complete, evenly spaced series of the same study{limit * bool(gaps.max() <= MAX_GAP)}"
             raise InputError(f"{_uneven(along, gaps)}{remedy}", faq="uneven-slices")
         if gaps.max() > MAX_GAP + POSITION_ROUNDING:
             at = int(gaps.argmax())

@@ -130,7 +130,8 @@ def tilted(geometry: Geometry) -> str:
 
 def _tilted(tilt: float, allowed: float) -> str:
     resample = allowed == MAX_TILT and tilt <= MAX_RESAMPLED_TILT
-    remedy = f"; `ildfv prepare --resample` accepts up to {MAX_RESAMPLED_TILT:.0f}°" if resample else ""
+    limit = f" (`ildfv prepare --resample` accepts up to {MAX_RESAMPLED_TILT:.0f}°, `predict` does not)"
+    remedy = f": use an axial series of the same study{limit * resample}"
     return f"slices must be axial within {allowed:.0f}°, got {tilt:.1f}° (gantry tilt or oblique planes?){remedy}"
 
 

@@ -132,6 +132,10 @@ class MapStream:
                 available = descriptors.shape[1] if shares is None else np.count_nonzero(shares)
                 take = min(available, -(-size // len(chosen)))
                 drawn.append(descriptors[:, random.choice(descriptors.shape[1], take, replace=False, p=shares)].T)
-        check(len(drawn) > 0, f"slices must have descriptors in the region, got none in {len(chosen)} sampled slices")
+        check(
+            len(drawn) > 0,
+            f"slices must have descriptors in the region, got none in {len(chosen)} sampled slices: see which slices "
+            "show lung in `ildfv view`, prepare the scans with other lung masks, or use region slice",
+        )
         rows = np.concatenate(drawn)  # may have slightly more than `size` rows: some are omitted at even intervals
         return rows[np.linspace(0, len(rows) - 1, min(size, len(rows))).astype(np.int64)]

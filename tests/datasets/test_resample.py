@@ -240,7 +240,9 @@ def test_without_the_option_the_refusal_names_it(tmp_path, files, kind):
         files.nifti(tmp_path / "ct.nii.gz", files.chest(), affine=affine)
     found = discover(tmp_path)
     assert not found.scans
-    assert "`ildfv prepare --resample`" in found.quarantined[0].reason
+    reason = found.quarantined[0].reason
+    assert "series of the same study (`ildfv prepare --resample` accepts " in reason  # `predict` does not resample
+    assert ", `predict` does not)" in reason
 
 
 @pytest.mark.parametrize("kind", ["tilted", "uneven"])
@@ -251,6 +253,7 @@ def test_scans_that_the_option_cannot_resample_are_refused_without_naming_it(tmp
         uneven_series(files, tmp_path / "ct", np.array([0, 5, 10, 15, 15 + MAX_GAP + 5, 35]))
     (unused,) = discover(tmp_path).quarantined
     assert "--resample" not in unused.reason
+    assert "series of the same study" in unused.reason
     assert discover(tmp_path, ScanSettings(resample=True)).quarantined
 
 

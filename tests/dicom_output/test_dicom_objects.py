@@ -166,7 +166,7 @@ def test_a_scan_without_any_pattern_has_no_segmentation(scan, tmp_path):
 def test_a_source_without_a_uid_that_must_be_referenced_gives_a_one_line_error(name, tmp_path):
     series(tmp_path / "ct", m=3, **{name: None})
     scan = scan_of(tmp_path / "ct")
-    with pytest.raises(InputError, match=rf"^slice\d+.dcm must have a {name} for --dicom, got none: use --out alone$"):
+    with pytest.raises(InputError, match=rf"^slice\d+.dcm must have {name} for --dicom, got none: use --out alone$"):
         write_objects(tmp_path / "out", prediction_of(scan), scan.dicom)
     assert not (tmp_path / "out").exists()
 
@@ -237,3 +237,15 @@ def test_dciodvfy_finds_no_error(written):
         wrong = [line for line in (ended.stdout + ended.stderr).splitlines() if line.startswith("Error")]
         # Birth date and sex are copied from the source, where they are invalid on purpose.
         assert [line for line in wrong if "Birth" not in line and "Sex" not in line] == [], path.name
+
+
+def test_a_slice_without_position_is_refused_before_anything_is_written(tmp_path):
+    (path,) = series(tmp_path / "ct", m=1)
+    dataset = dcmread(path)
+    del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    scan = scan_of(tmp_path / "ct")
+    assert scan.dicom.missing == ("ImagePositionPatient",)
+    rule = f"^{path.name} must have ImagePositionPatient for --dicom, got none: use --out alone$"
+    with pytest.raises(InputError, match=rule):
+        Source.of(scan.dicom)

@@ -1,6 +1,7 @@
 """The content of an answer: scores of scan and slices for each head, slices to look at, origin, and no identity."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +195,34 @@ def test_names_of_files_are_left_out_of_reasons(tmp_path):
     text = f"{tmp_path}/DOE^JOHN: DOE 1.dcm must be readable, got none"
     assert without_names(text, tmp_path) == f"{tmp_path}/…: … must be readable, got none"
     assert without_names("nothing", tmp_path / "missing") == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{0}/p2/JD/1 must be CT, got MR", "{0}/…/…/… must be CT, got MR"),
+        ("p2/JD/1: 1 must be one of 1, 2 or 12", "…/…/…: … must be one of 1, 2 or 12"),
+        ("JD and p2 must be in a folder of CT scans", "… and … must be in a folder of CT scans"),
+        ("{0}/CT: 1: Modality must be CT in 1 file", "{0}/…: …: Modality must be CT in 1 file"),
+        ("{0}/a b: a must exist in {0}", "{0}/…: … must exist in {0}"),
+        ("the series are 1: 300 slices; 2: 60 slices", "the series are 1: 300 slices; 2: 60 slices"),
+        ("{0}x/p22 and p2_1", "{0}x/p22 and p2_1"),
+    ],
+)
+def test_short_names_are_left_out_where_they_name_a_file(tmp_path, text, expected):
+    (tmp_path / "p2" / "JD").mkdir(parents=True)
+    for name in ("p2/JD/1", "p2/JD/2", "CT", "a", "a b"):
+        (tmp_path / name).write_bytes(b"")
+    assert without_names(text.format(tmp_path), tmp_path) == expected.format(tmp_path)
+
+
+def test_a_patient_folder_with_a_short_name_is_in_no_message(folder, tmp_path):
+    (tmp_path / "in" / "p2").mkdir(parents=True)
+    (tmp_path / "in" / "p2" / "q7").write_bytes(b"\0" * 128 + b"DICM")
+    ScanFiles.series(tmp_path / "in" / "ok", ScanFiles.chest(2))
+    result = CliRunner().invoke(app, ["predict", str(tmp_path / "in"), "--predictor", str(folder), "-v"])
+    assert result.exit_code == 1, result.output
+    assert not re.search(r"\b(p2|q7)\b", result.output)
 
 
 def test_a_finished_scan_of_another_predictor_is_replaced_only_on_request(folder, tmp_path):

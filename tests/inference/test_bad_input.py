@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scan_files import ScanFiles
 
+from ildfv.cli.app import app
+from ildfv.datasets.discovery import discover
 from ildfv.inference.inbox import predict_all
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.pseudonym import pseudonym_of_series
@@ -45,6 +48,38 @@ def head() -> np.ndarray:
     hu[:, radius < 0.8] = 35
     hu[:, 14:17, 30:34] = -1000
     return np.round(hu + np.random.default_rng(0).normal(0, 5, hu.shape)).clip(-1024).astype(np.int16)
+
+
+def test_a_slice_without_position_is_predicted_but_not_as_dicom(folder, tmp_path):
+    (path,) = ScanFiles.series(tmp_path / "ct", ScanFiles.chest(1))
+    dataset = dcmread(path)
+    del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    (answer,), failed = predict_all([path], folder)
+    assert not failed
+    assert any("ImagePositionPatient" in note for note in answer["notes"])
+    result = CliRunner().invoke(app, ["predict", str(path), "-p", str(folder), "--dicom", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "must have ImagePositionPatient for --dicom, got none: use --out alone" in " ".join(result.output.split())
+    assert not list(tmp_path.glob("out/**/*.dcm"))
+
+
+def test_a_tilted_series_has_a_remedy_that_predict_accepts(folder, tmp_path):
+    def tilt(z, dataset):
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 0.978, 0.208]
+        return dataset
+
+    ScanFiles.series(tmp_path / "ct", ScanFiles.chest(), change=tilt)
+    (reason,) = refused(folder, tmp_path / "ct")
+    assert ": use an axial series of the same study (`ildfv prepare --resample` accepts up to 30°, `predict`" in reason
+
+
+def test_a_picture_has_the_remedy_for_the_usual_kinds_of_images(tmp_path):
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "a.png")
+    (picture,) = discover(tmp_path).ignored
+    for window in ("-32768,32767", "-1024,64511", "-1350,150"):
+        assert window in picture.reason
+        assert f"`{window}`" in (Path(__file__).parents[2] / "docs" / "slices.md").read_text()
 
 
 def test_a_head_has_no_lung(folder, tmp_path):

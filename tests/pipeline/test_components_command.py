@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors.numpy import save_file
 from small import make_workspace
 from test_regions import LUNG
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from ildfv.pipeline.components import describe_components
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.split import load_folds, split_slices
+from ildfv.train.networks import build, tensors
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,27 @@ def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp
     assert "images of patients" in page
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 0, shown.output
+
+
+def test_a_frozen_network_needs_the_weights_of_its_encoding(workspace, tmp_path):
+    from dataclasses import replace
+
+    def weights(seed):
+        values = tensors(build("small", seed=seed))
+        kept = {name.removeprefix("body."): value for name, value in values.items() if name not in ("mean", "std")}
+        save_file(kept, tmp_path / f"{seed}.safetensors")
+        return tmp_path / f"{seed}.safetensors"
+
+    right, other = weights(5), weights(6)
+    encode_slices(workspace.root, replace(LUNG, region="slice"), network="small", weights=right)
+    regress_encoding(workspace.root, layer="small-conv1")
+    command = ["components", "-w", str(workspace.root), "--layer", "small-conv1", "-n", "1", "--json"]
+    for given in ([], ["--weights", str(other)]):
+        refused = CliRunner().invoke(app, [*command, *given])
+        assert isinstance(refused.exception, InputError)
+        assert "--weights" in str(refused.exception)
+    result = CliRunner().invoke(app, [*command, "--weights", str(other), "--weights", str(right)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["layer"] == "small-conv1"
+    assert all(len(one["patches"]) == 1 for one in found["components"])
