@@ -86,7 +86,8 @@ def _path_at(text: str, start: int, inner: Mapping[str, set[str]]) -> tuple[int,
         first = end + (components > 0)
         if components and not text.startswith("/", end):
             return components, end
-        known, longest = inner.get(place, frozenset()), min(len(text), first + LONGEST)
+        known: set[str] = inner.get(place, set())
+        longest = min(len(text), first + LONGEST)
         ends = (last for last in range(longest, first, -1) if not re.match(r"\w", text[last : last + 1]))
         name = next((text[first:last] for last in ends if text[first:last] in known), None)
         if name is None:
