@@ -26,7 +26,15 @@ NEVER_ONE = {
         "after",
         "most",
     ),
-    *("folds.n_folds", "self.folds", "self.folds.n_folds", "self.preset.folds", "n_patients", "n_frames"),
+    *(
+        "info.training['folds']",
+        "folds.n_folds",
+        "self.folds",
+        "self.folds.n_folds",
+        "self.preset.folds",
+        "n_patients",
+        "n_frames",
+    ),
     *("scan.patients_in_study", "paper.text('patients')", "paper.text('slices')", "preset.components"),
     *("preset.dimensions", "len(instances)", "len(frames)", "len(sample)", "len(names)", "len(self._hu)", "of"),
     *("k", "d", "expected", "len(overall)"),  # of arrays, in messages about their shapes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ildfv.counted import counted
 from ildfv.datasets.image_files import image_note
 from ildfv.datasets.records import Scan
 
@@ -44,7 +45,9 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
             "the series has several acquisitions that interleave or repeat positions: each acquisition is one scan"
         )
     if scan.dicom is not None and scan.dicom.unnamed:
-        notes.append(f"files without a SOPInstanceUID are identified by a checksum: {scan.dicom.unnamed} files")
+        notes.append(
+            f"files without a SOPInstanceUID are identified by a checksum: {counted(scan.dicom.unnamed, 'file')}"
+        )
     if scan.dicom is not None and scan.dicom.missing:
         notes.append(axial_note(scan.dicom.missing))
     if scan.grey is not None:
@@ -66,5 +69,7 @@ def scan_notes(scan: Scan, slices: int, labelled: int, studies: int, *, pixel_co
     if names and not labelled:
         notes.append(f"{names} labels neither healthy lung nor a pattern: the scan counts as unlabelled")
     elif names and labelled < slices:
-        notes.append(f"slices with lung but no label count as unlabelled: {slices - labelled} of {slices} slices")
+        notes.append(
+            f"slices with lung but no label count as unlabelled: {slices - labelled} of {counted(slices, 'slice')}"
+        )
     return notes
