@@ -17,15 +17,16 @@ Backbone = Annotated[
     str,
     typer.Option(
         help="Descriptors: filters, efficientnet-lite0, timm:NAME or torchvision:NAME, or several joined by +. Append "
-        "@FILE to use your own weights. auto: filters+efficientnet-lite0 if its weights are installed, or filters."
+        "@FILE to use your own weights. auto: filters+efficientnet-lite0 if the network's weights are installed and no "
+        "image is smaller than 32 pixels along a side, otherwise filters."
     ),
 ]
 Layers = Annotated[str, typer.Option(help="Layers, separated by commas, or auto.")]
 Scales = Annotated[
     str,
     typer.Option(
-        help="Factors by which images are resized, separated by commas. auto: 1,0.5, or 2,1,0.5 for images with fewer "
-        "than 128 pixels along a side."
+        help="Factors by which images are resized, separated by commas. auto: `1,0.5` for filters; `1.4,1,0.5` for "
+        "networks, or `2,1,0.5` if the median of the images' smaller sides is below 128 pixels."
     ),
 ]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
@@ -67,7 +68,11 @@ def encode(
 
 def classify(
     images: Annotated[
-        Path, typer.Argument(help="Folder with one folder per class; with --table, the base of relative paths.")
+        Path,
+        typer.Argument(
+            help="Folder with one folder per class; with --table, the base of relative paths; with --layout, the "
+            "folder of the data set."
+        ),
     ],
     table: Annotated[
         Path | None,
@@ -120,7 +125,7 @@ def classify(
     from ildfv.texture.layouts import read_layout
     from ildfv.texture.splits import Protocol
 
-    check(table is None or layout is None, "classes must come from --table or --layout, got both: omit one")
+    check(table is None or layout is None, "--table and --layout must not be given together, got both: omit one")
     rule = "--repeats needs --train-per-class, got none"
     check(repeats is None or train_per_class is not None, f"{rule}: folds and groups are not repeated")
     if page is not None:
@@ -164,8 +169,10 @@ def classify(
     output.table("Confusion: images by predicted class", columns, rows)
     for one in found.duplicates:
         names, both = ", ".join(one["paths"]), one["splits_with_both_sides"]
-        classes = f", with different classes: {', '.join(one['classes'])}" if len(one["classes"]) > 1 else ""
-        output.out.print(f"duplicates: {names} (in training and test images of {counted(both, 'split')}){classes}")
+        parts = [f"images with equal pixels: {names}"]
+        parts += [f"in {counted(both, 'split')}, some are training images and others test images"] * (both > 0)
+        parts += [f"they have different classes: {', '.join(one['classes'])}"] * (len(one["classes"]) > 1)
+        output.out.print("; ".join(parts))
 
 
 def predict(

@@ -35,7 +35,7 @@ class Parameters:
         weights, means, variances = (
             _numbers(a, name) for a, name in ((weights, "weights"), (means, "means"), (variances, "variances"))
         )
-        check(means.ndim == 2 and means.size > 0, f"means must have shape (k, d), got {means.shape}")
+        check(means.ndim == 2 and means.size > 0, f"means must have shape (k, d) with k, d ≥ 1, got {means.shape}")
         check_shape(weights, "weights", means.shape[:1])
         check_shape(variances, "variances", means.shape)
         check(bool(np.isfinite(means).all()), "means must be finite, got NaN or inf")

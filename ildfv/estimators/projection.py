@@ -15,7 +15,7 @@ from ildfv.estimators.projected import projected, whitening
 
 
 class Projection(Persistent):
-    """Mixin of `PCA`: the methods that need only its components."""
+    """Mixin of `PCA`: the methods that need only its fitted attributes."""
 
     whiten: bool
     components_: np.ndarray
@@ -43,7 +43,7 @@ class Projection(Persistent):
         Returns
         -------
         array of shape (m, c)
-            In X's array library; float64 for float64 and integers, otherwise float32.
+            In X's array library; float32 for float32 and smaller float types, otherwise float64.
 
         Raises
         ------
@@ -99,8 +99,8 @@ class Projection(Persistent):
 
         Parameters
         ----------
-        input_features : None
-            Ignored.
+        input_features : ignored
+            Present for consistency with the interface of scikit-learn.
 
         Returns
         -------

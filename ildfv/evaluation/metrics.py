@@ -31,7 +31,8 @@ def sample_terms(truth: np.ndarray, predicted: np.ndarray, *, empty: str = "skip
     """
     check(empty in ("skip", "agree"), f'empty must be "skip" or "agree", got {empty!r}')
     s, t = np.asarray(truth) > 0, np.asarray(predicted) > 0
-    check(s.ndim == 2 and s.shape == t.shape, f"predicted must have truth's shape {s.shape}, got {t.shape}")
+    check(s.ndim == 2, f"truth must have shape (N, C), got {s.shape}")
+    check(s.shape == t.shape, f"predicted must have truth's shape {s.shape}, got {t.shape}")
     both, n_s, n_t = (s & t).sum(1), s.sum(1), t.sum(1)
     terms = np.stack(
         [ratio(both, (s | t).sum(1)), ratio(both, n_t), ratio(both, n_s), ratio(2 * both, n_s + n_t)], axis=1
@@ -143,6 +144,7 @@ def harmonic_mean(precision: np.ndarray | float, recall: np.ndarray | float) -> 
 def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """truth as bool and scores as float64, both (N,). InputError: unequal shapes, or scores that are not finite."""
     truth, scores = np.asarray(truth) > 0, np.asarray(scores, dtype=float)
-    check(truth.ndim == 1 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
+    check(truth.ndim == 1, f"truth must have shape (N,), got {truth.shape}")
+    check(truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
     check(bool(np.isfinite(scores).all()), "scores must be finite, got NaN or infinity")
     return truth, scores

@@ -42,9 +42,8 @@ class Decisions:
         InputError: the shapes are not equal and two-dimensional.
         """
         truth, scores = np.asarray(truth), np.asarray(scores, dtype=float)
-        check(
-            truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
-        )
+        check(truth.ndim == 2, f"truth must have shape (N, C), got {truth.shape}")
+        check(truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
         columns = [(y[y >= 0], f[y >= 0]) for y, f in zip(truth.astype(int).T, scores.T, strict=True)]
         return cls(tuple(best_threshold(y, f) for y, f in columns), tuple(fit_sigmoid(y, f) for y, f in columns))
 

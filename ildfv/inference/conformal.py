@@ -67,9 +67,8 @@ class Conformal:
         """
         truth, scores, patients = np.asarray(truth), np.asarray(scores, dtype=float), np.asarray(patients)
         check(0 < level < 1, f"level must be in (0, 1), got {level}")
-        check(
-            truth.ndim == 2 and truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}"
-        )
+        check(truth.ndim == 2, f"truth must have shape (N, C), got {truth.shape}")
+        check(truth.shape == scores.shape, f"scores must have shape {truth.shape}, got {scores.shape}")
         check(patients.shape == truth.shape[:1], f"patients must have shape {truth.shape[:1]}, got {patients.shape}")
         check(bool(np.isfinite(scores[truth >= 0]).all()), "scores must be finite, got NaN or infinity")
         columns: list[list] = [[], [], [], []]

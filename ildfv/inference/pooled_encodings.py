@@ -81,6 +81,6 @@ class PooledEncodings:
         return Texture(likelihood, models.residuals(models.vectors(maps, weights)))
 
     def raw_sizes(self, encoding: str, batch: SliceBatch) -> np.ndarray:
-        """The absolute elements `|r_j|` of each slice's Fisher vector before normalisation, (b, 2·k·d)."""
+        """Absolute elements of each slice's Fisher vector before power and L2 normalisation, (b, 2·k·d)."""
         maps = self.layers.maps(encoding, batch.images, batch.hu)
         return raw_sizes(self.fisher[encoding].fisher, maps, self.weights(encoding, batch))

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 BATCH = 16
 
 Inputs = Mapping[str, np.ndarray]  # additional inputs by name, each (m,)
-Given = np.ndarray | None  # additional arrays of the slices
+Given = np.ndarray | None  # an optional array of the slices: HU, or masks of the lung
 
 
 class Predictor:
-    """Computes the scores of new slices by the trained systems ("heads") of a study. Created by `load`.
+    """Computes the scores of new slices with the heads of a study's trained systems. Created by `load`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Predictor:
     tensors : dict of str to ndarray
         The content of predictor.safetensors.
     checksum : str
-        SHA-256 of the predictor.
+        SHA-256 of predictor.json, which contains the SHA-256 of the tensors.
     device : str
         "cpu", "cuda" or "cuda:i".
     weights : sequence of path
@@ -104,7 +104,7 @@ class Predictor:
         return found[name]
 
     def fisher_head(self, name: str | None = None) -> FisherHead:
-        """The Fisher head with this name; None: the head `explained`.
+        """The Fisher head with this name; None: the head that the attribute `explained` names.
 
         InputError: the head is not a Fisher head, or there is no Fisher head.
         """
@@ -119,14 +119,14 @@ class Predictor:
 
     @property
     def explained(self) -> str | None:
-        """The head with contribution maps: the primary head if it is a Fisher head, otherwise the first Fisher head.
+        """Name of the head whose contribution maps are computed by default; None if there is no Fisher head.
 
-        None if there is no Fisher head.
+        It is the primary head or, if that is not a Fisher head, the first Fisher head.
         """
         return self.info.primary if self.info.primary in self._fisher else next(iter(self._fisher), None)
 
     def limited(self, head: str) -> bool:
-        """Whether the contribution maps of a Fisher head have a floor."""
+        """Whether an encoding of a Fisher head has a floor, which limits its contribution maps."""
         return any(self.info.encodings[part.encoding].floor > 0 for part in self.head(head).parts)
 
     @property
@@ -150,7 +150,8 @@ class Predictor:
         images : ndarray of shape (m, 3, 224, 224), uint8
             Prepared slices, as returned by `scans.windows.windowed`.
         pixel_area : float
-            Area of a pixel of a 512×512 grid of the slice, mm² (`Volume.paper_pixel_area`).
+            Area of one pixel of a 512×512 grid over the square that a prepared slice shows, mm²
+            (`Volume.paper_pixel_area`).
         inputs : mapping of str to ndarray of shape (m,)
             The additional inputs named in the attribute `inputs`, if there are any.
         hu : ndarray of shape (m, 1, 224, 224), int16, optional
@@ -179,15 +180,16 @@ class Predictor:
 
         The contribution of a location is spread evenly over its receptive field. The sum of a map is the score minus
         the offset (`FisherHead.offset`) and minus the part of additional inputs (`FisherHead.input_part`). If the
-        encoding has a floor, contributions that nearly cancel on a slice are limited, and the removed part is spread
-        evenly.
+        encoding has a floor (`inference.contributions`), elements of the Fisher vector near 0, in which the terms of
+        descriptors cancel, contribute less to single locations, and the difference from the score is distributed
+        equally over all descriptors.
 
         Parameters
         ----------
         images, pixel_area, hu, lung
             As for `scores`.
         head : str, optional
-            Name of the head; by default the head `explained`.
+            Name of the head; by default the head that the attribute `explained` names.
         dtype : type
             Type of the result: float64, or float32, which takes 0.8 MB per slice.
 
@@ -228,7 +230,8 @@ class Predictor:
         """Maps of prepared slices for the head that `check_cnn_maps` returns, (m, C, 224, 224).
 
         Negative values are evidence against the pattern. Unlike contribution maps, the maps do not add up to the score.
-        The other parameters are described in `contributions`. The errors are those of `check_cnn_maps`.
+        images: as for `scores`. dtype: as for `contributions`. method: Grad-CAM or occlusion. The errors are those of
+        `check_cnn_maps`.
         """
         from ildfv.inference.cnn_maps import maps_of
 
@@ -241,7 +244,7 @@ class Predictor:
         return Texture(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
     def raw_sizes(self, slices: SliceBatch, encoding: str) -> np.ndarray:
-        """The absolute elements `|r_j|` of each slice's Fisher vector before normalisation, (m, 2·k·d).
+        """Absolute values of the elements of each slice's Fisher vector before power and L2 normalisation, (m, 2·k·d).
 
         Quantiles of these values are used as floors of contribution maps.
         """
@@ -257,9 +260,11 @@ class Predictor:
         scan : path
             A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
         series : str, optional
-            Number or SeriesInstanceUID of the series to use; by default, the series with the most slices is used.
+            SeriesInstanceUID of the series to use, or its number in the message that lists the series (1, 2, …; not
+            the DICOM SeriesNumber). By default, the series with the most slices is used.
         lung_mask : path, optional
-            A lung mask on the grid of the scan; by default, the lung is found as on the training slices.
+            A lung mask on the grid of the scan; by default, the lung is found by the same method as for the training
+            slices.
 
         Returns
         -------

@@ -28,7 +28,7 @@ def check_mixture(weights, means, variances) -> tuple[np.ndarray, np.ndarray, np
     for name, a in (("weights", weights), ("means", means), ("variances", variances)):
         check(bool(np.isfinite(a).all()), f"{name} must be finite, got NaN or infinity")
     least, total = weights.min().item(), weights.sum().item()
-    check(least >= 0 and total > 0, f"weights must be ≥ 0 and not all 0, got a minimum of {least:g}")
+    check(least >= 0, f"weights must be ≥ 0, got a minimum of {least:g}")
     # With another sum, the log likelihood would be wrong.
     check(abs(total - 1) <= WEIGHT_SUM_TOLERANCE, f"weights must add up to 1, got {total:g}")
     if variances.min() <= 0:

@@ -77,7 +77,7 @@ class Networks:
             file = recorded_weights(architecture, digest, self.weights, encoding.folder)
             check(
                 self.included or file.suffix == ".safetensors",
-                f"weights of {architecture} that are not included must be a safetensors file, got "
+                f"weights of {architecture} must be a safetensors file if the predictor does not contain them, got "
                 f"{file.name}: add --include-weights",
             )
             network = frozen_network(architecture, file, self.slices, fit, "cpu", self.progress)
@@ -105,7 +105,7 @@ class Networks:
     def trained(self, fold: int, *, wanted: bool) -> list[str]:
         """Names of the added networks that were trained in the workspace.
 
-        wanted: whether to add the newest network if no encoding needs a network.
+        wanted: whether to add the newest trained network of the fold if none has been added.
         """
         names = [name for name, one in self.found.items() if one.trained]
         if not names and wanted:
@@ -121,7 +121,11 @@ class Networks:
     def finished(
         self, encodings: Mapping[str, schema.Encoding]
     ) -> tuple[dict[str, schema.Network], dict[str, np.ndarray]]:
-        """(networks, tensors), up to the deepest layer that is needed."""
+        """(networks by name, tensors).
+
+        A network ends at the deepest layer that `encodings` use, unless it is kept whole. If the weights of a frozen
+        network are not included, the tensors contain only its mean and SD.
+        """
         from ildfv.train.activations import Activations
         from ildfv.train.networks import tensors
 

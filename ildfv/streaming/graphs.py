@@ -80,7 +80,7 @@ def captured(compute: Callable, images: torch.Tensor) -> Callable:
 
 
 def _recorded(graph: torch.cuda.CUDAGraph, compute: Callable[[], torch.Tensor], device: torch.device) -> torch.Tensor:
-    """The result of compute(), recorded in the graph on the current stream. A failure restores the allocator."""
+    """The result of compute(), recorded in the graph on the current stream. If it fails, the allocator is restored."""
     pool = torch.cuda.graph_pool_handle()
     # thread_local: other threads may allocate and synchronise while this one captures.
     graph.capture_begin(pool=pool, capture_error_mode="thread_local")
@@ -106,7 +106,7 @@ def _end_failed_capture(graph: torch.cuda.CUDAGraph, device: torch.device, pool:
 
 
 def _end_allocation(device: torch.device, pool: tuple[int, int]) -> None:
-    """Ends allocation from the pool of an invalidated capture, which torch's `capture_end` does not end.
+    """Ends allocation from the pool of an invalidated capture. torch's `capture_end` does not do this.
 
     Otherwise every later `torch.cuda.empty_cache()` of the process would fail. torch has no public function for this.
     """

@@ -215,7 +215,7 @@ def test_invalid_maps_are_refused(maps, message):
         (dict(means=np.ones((2, 6))), r"means must have shape \(3, d\), with a row .* 3 weights, got \(2, 6\)"),
         (dict(variances=np.ones((3, 5))), r"variances must have shape \(3, 6\), got \(3, 5\)"),
         (dict(variances=np.eye(3, 6)), "variances must be > 0, got 0 for component 0, dimension 1"),
-        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0 and not all 0, got a minimum of -1"),
+        (dict(weights=np.array([1, -1, 1.0])), "weights must be ≥ 0, got a minimum of -1"),
         (dict(means=np.full((3, 6), np.nan)), "means must be finite, got NaN or infinity"),
         (dict(threshold=1.0), r"threshold must be in \[0, 1\), got 1.0"),
     ],
