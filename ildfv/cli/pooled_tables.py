@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ildfv.cli import output
 from ildfv.counted import counted
-from ildfv.evaluation.baselines import BEATS, MEAN, PREFIX, is_baseline
+from ildfv.evaluation.baselines import BEATS, MEAN, PREFIX, is_baseline, signed
 from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.pipeline.used_inputs import described
 
@@ -41,8 +41,9 @@ def show(result: dict, *, with_inputs: bool) -> str | None:
             "AUC minus that of the best baseline (95 %, paired by patient)",
             ["system", *map(stacked, patterns), "mean"],
             difference_rows(against, [name for name, _ in systems if not is_baseline(name)], [*patterns, MEAN]),
-            caption="* The system beats the best baseline: the whole interval is above 0. The best baseline has the "
-            f"highest AUC on these slices: {best_baselines(against)}.",
+            caption="* The system beats the best baseline: the whole interval is above 0. "
+            * any(one["outcome"] == BEATS for one in against)
+            + f"The best baseline has the highest AUC on these slices: {best_baselines(against)}.",
         )
     if any(one["interval"] is None for one in against):
         output.out.print(
@@ -85,18 +86,14 @@ def stacked(pattern: str) -> str:
 
 
 def _difference(one: dict) -> str:
-    """A difference above its interval, such as "*+0.199" above "+.11,+.31". "*": the system beats the baseline."""
+    """Such as "*+0.199" above "+.11,+.31"; the star marks a system that beats the baseline."""
     if one["difference"] is None:
         return "–"
     star = "*" if one["outcome"] == BEATS else ""
-    interval = (
-        "" if one["interval"] is None else "\n" + ",".join(_signed(x, 2).replace("0.", ".") for x in one["interval"])
-    )
-    return f"{star}{_signed(one['difference'], 3)}{interval}"
-
-
-def _signed(value: float, digits: int) -> str:
-    return f"{round(value, digits) + 0.0:+.{digits}f}"  # + 0.0 turns -0.0 into 0.0
+    value = f"{star}{round(one['difference'], 3) + 0.0:+.3f}"  # + 0.0: no "-0.000"
+    if one["interval"] is None:
+        return value
+    return value + "\n" + ",".join(signed(end, 2).replace("0.", ".") for end in one["interval"])
 
 
 def _tested(result: dict) -> str:

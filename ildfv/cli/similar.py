@@ -102,6 +102,8 @@ def components(
 ) -> None:
     """Show each component of a mixture: the nearest training patches, and its contributions to the scores.
 
+    The encoding needs a linear regression, which recipe few does not fit: run regress --head linear first.
+
     Example: `ildfv components -w study --layer conv1 --out components.html`
     """
     check_study(workspace, device)
@@ -127,7 +129,7 @@ def components(
         return
     names = list(found["components"][0]["mean_part_of_score"])
     rows = [
-        [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3f}" for name in names)]
+        [str(one["component"]), f"{one['weight']:.3f}", *(f"{one['mean_part_of_score'][name]:+.3g}" for name in names)]
         for one in found["components"]
     ]
     searched = counted(found["slices"], "training slice")

@@ -173,6 +173,9 @@ def classify(
         parts += [f"in {counted(both, 'split')}, some are training images and others test images"] * (both > 0)
         parts += [f"they have different classes: {', '.join(one['classes'])}"] * (len(one["classes"]) > 1)
         output.out.print("; ".join(parts))
+    for name, path in (("Page", page), ("Model", model)):
+        if path is not None:
+            output.out.print(f"{name}: {path}")
 
 
 def predict(

@@ -43,10 +43,16 @@ class Verdict:
         """Text of a table cell, such as "+0.031 (−0.010 to +0.080) against p15; does not beat it"; "–" if undefined."""
         if self.difference is None:
             return "–"
-        difference, *ends = (f"{round(one, 3) + 0.0:+.3f}" for one in (self.difference, *(self.interval or ())))
-        span = f" ({ends[0]} to {ends[1]})" if ends else ""
+        value = f"{round(self.difference, 3) + 0.0:+.3f}"  # + 0.0: no "-0.000"
+        if self.interval is not None:
+            value += " ({} to {})".format(*(signed(end, 3) for end in self.interval))
         outcome = "beats it" if self.beats else self.outcome
-        return f"{difference}{span} against {self.baseline.removeprefix(PREFIX)}; {outcome}".replace("-", "−")
+        return f"{value.replace('-', '−')} against {self.baseline.removeprefix(PREFIX)}; {outcome}"
+
+
+def signed(end: float, digits: int) -> str:
+    """The end of an interval with its sign, such as "-0.00" for -0.001: the sign decides whether a system is better."""
+    return f"{end + 0.0:+.{digits}f}"  # + 0.0: no sign of -0.0
 
 
 def is_baseline(system: str) -> bool:

@@ -85,7 +85,7 @@ def _no_area(head: Head, area: np.ndarray, *, has_size: bool) -> list[str | None
     elif not has_size:
         reason = "the pixel size of an image is unknown"
     else:
-        reason = "the labels of the held-out slices do not state numbers of pixels of this pattern"
+        reason = "the labels of the held-out slices do not state numbers of pixels"
     return [None if known else reason for known in np.isfinite(area).all(axis=0)]
 
 

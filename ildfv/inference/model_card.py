@@ -99,7 +99,7 @@ def _training(info: PredictorInfo) -> Iterator[str]:
         )
     sides = reference.pixel_side
     spacing = "" if reference.spacing is None else "; slices {:.2f} to {:.2f} mm apart".format(*reference.spacing)
-    thickness = "" if reference.thickness is None else " and {:.2f} to {:.2f} mm thick".format(*reference.thickness)
+    thickness = "" if reference.thickness is None else "; slices {:.2f} to {:.2f} mm thick".format(*reference.thickness)
     if grey is None:
         yield f"- Pixel side {sides[0]:.2f} to {sides[1]:.2f} mm{spacing}{thickness}."
         for what, scans in (("Manufacturers", reference.manufacturers), ("Convolution kernels", reference.kernels)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ildfv.inference.stored_lung import stored_lung
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.descriptors import images_of
-from ildfv.pipeline.encodings import encoding_of
+from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.projector import projector
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
@@ -49,7 +50,7 @@ def describe_components(
     root : path
         The workspace.
     layer, region, fold : optional
-        Select the encoding; by default the newest. It must have a linear regression.
+        Select the encoding, which must have a linear regression; by default the newest that has one.
     count : int
         Maximum number of patches per component. At most one is from each patient.
     slices_read : int
@@ -70,10 +71,12 @@ def describe_components(
         check_gallery(out)
     workspace = Workspace.open(root)
     slices = workspace.slices()
-    encoding = encoding_of(workspace, fold, layer, region)
+    encoding = encoding_of(workspace, fold, layer, region, usable=_has_linear)
+    where = "" if encoding.region == SLICE else f" --region {encoding.region}"
     check(
-        has_model(encoding.folder / "regression"),
-        f"{encoding.folder} must have a linear regression, got none: run `ildfv regress --layer {encoding.layer}`",
+        _has_linear(encoding),
+        f"{encoding.folder} must have a linear regression, got none: run "
+        f"`ildfv regress -w {quote(str(root))} --layer {encoding.layer}{where} --fold {encoding.fold}`",
     )
     project = projector(workspace, encoding, device, weights, progress)
     regression = MultivariateRegression.from_tensors(*load_model(encoding.folder / "regression"))
@@ -150,3 +153,7 @@ def _group(slices, k: int, weight: float, means: np.ndarray, patches: list[Patch
         for patch in patches
     ]
     return Group(f"Component {k}, weight {weight:.3f}", pictures, f"Mean contribution to the score: {parts}")
+
+
+def _has_linear(encoding: Encoding) -> bool:
+    return has_model(encoding.folder / "regression")

@@ -21,9 +21,15 @@ def test_only_an_interval_decides(interval, outcome):
     assert one.beats == (outcome == BEATS)
 
 
-def test_a_difference_that_rounds_to_zero_has_no_minus_sign():
+def test_a_difference_that_rounds_to_zero_has_no_minus_sign_but_an_end_of_its_interval_has():
     one = verdict(difference=-0.0002, interval=(-0.0004, 0.01))
-    assert one.cell == "+0.000 (+0.000 to +0.010) against p15; does not beat it"
+    assert one.cell == "+0.000 (−0.000 to +0.010) against p15; does not beat it"
+    assert "(+0.000 to" in verdict(interval=(-0.0, 0.01)).cell
+
+
+def test_the_name_of_a_baseline_keeps_its_hyphens():
+    one = Verdict("cnn", "baseline-mean-density", "emphysema", -0.1, None)
+    assert one.cell == "−0.100 against mean-density; undetermined: no interval"
 
 
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():

@@ -27,7 +27,9 @@ def workspace(tmp_path_factory):
 
 
 def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp_path):
-    with pytest.raises(InputError, match="must have a linear regression, got none: run `ildfv regress --layer conv1`"):
+    with pytest.raises(
+        InputError, match=r"must have a linear regression, got none: run `ildfv regress -w \S+ --layer conv1 --fold 0`"
+    ):
         describe_components(workspace.root)
     regress_encoding(workspace.root, layer="conv1")
     command = ["components", "-w", str(workspace.root), "--out", str(tmp_path / "page.html"), "-n", "2"]
@@ -47,6 +49,15 @@ def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp
     assert "images of patients" in page
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 0, shown.output
+
+
+def test_the_newest_encoding_with_a_linear_regression_is_used(workspace):
+    from dataclasses import replace
+
+    encode_slices(workspace.root, replace(LUNG, layer="fc6", region="slice"))
+    assert describe_components(workspace.root, count=1)["layer"] == "conv1"
+    with pytest.raises(InputError, match=r"run `ildfv regress -w \S+ --layer fc6 --fold 0`"):
+        describe_components(workspace.root, layer="fc6")
 
 
 def test_a_frozen_network_needs_the_weights_of_its_encoding(workspace, tmp_path):
