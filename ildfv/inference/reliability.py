@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MARGIN = 1.05  # factor by which a pixel side or a slice spacing may be outside the training range
 THICKNESS_MARGIN = 1.25  # the same factor for the thickness of slices: 1 and 1.25 mm are similar
 LUNG_MARGIN = 1.25  # the same factor for the area of lung, which differs more between patients
+SLICES_MARGIN = 2  # factor by which the number of slices may be outside the training range
 AIR_MARGIN = 15.0  # HU by which the air may be outside the training range: 3 % of the narrowest window
 LOW = 1  # likelihoods below this percentile of the training slices, or above 100 − LOW, are reported
 WIDER = 0.25  # fraction of its width by which the range of the medians of scans is extended on both sides
@@ -97,6 +98,8 @@ def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator
         "Slices are {} mm thick; the training slices are {} mm thick.",
         margin=THICKNESS_MARGIN,
     )
+    if reference.scan_slices is not None:
+        yield from _number_of_slices(len(volume.hu), reference.scan_slices)
     yield _kernel(technique.kernel, reference.kernels)
     yield _air(air_of(volume.hu, volume.pixel_area), reference.air)
     yield _within(
@@ -138,6 +141,21 @@ def _within(
     if low / margin <= value <= high * margin:
         return Comparison(name)
     return Comparison(name, text.format(f"{value:.{digits}f}", _range(low, high, digits)))
+
+
+def _number_of_slices(value: int, limits: tuple[int, int]) -> Iterator[Comparison]:
+    """The comparison of the number of slices, only if it is more than SLICES_MARGIN times too large or too small.
+
+    The highest score of many slices is higher than that of few, whatever they show.
+    """
+    low, high = limits
+    if value > SLICES_MARGIN * high or value * SLICES_MARGIN < low:
+        error = "high" if value > high else "low"
+        yield Comparison(
+            "number of slices",
+            f"The scan has {counted(value, 'slice')}; the training scans have {_range(low, high, 0)}. The probability "
+            f"of the scan is calibrated on the highest score of so many slices, so it is too {error}.",
+        )
 
 
 def _kernel(kernel: str, known: Mapping[str, int]) -> Comparison:

@@ -217,7 +217,8 @@ class Reference(Part):
     fitted on; scan_residual requires five or more validation scans. pixel_side, spacing, thickness: smallest and
     largest value, mm. lung_area: smallest and largest value over scans of the area of lung on the slice with the most
     lung, cm². field: smallest and largest side of the square around a slice, mm. grid: smallest and largest value over
-    scans of the larger of the numbers of rows and columns. air: smallest and largest HU of the air around the body.
+    scans of the larger of the numbers of rows and columns. scan_slices: smallest and largest number of training slices
+    of a scan. air: smallest and largest HU of the air around the body.
     kernels, manufacturers: numbers of scans by name. Fields about the technique are None or empty if it is unknown for
     all training scans (`scans.technique`).
     """
@@ -229,6 +230,7 @@ class Reference(Part):
     lung_area: tuple[float, float] | None = None
     field: tuple[float, float] | None = None
     grid: tuple[int, int] | None = None
+    scan_slices: tuple[int, int] | None = None
     thickness: tuple[float, float] | None = None
     air: tuple[float, float] | None = None
     kernels: dict[str, int] = {}

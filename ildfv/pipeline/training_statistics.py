@@ -49,6 +49,7 @@ class TrainingStatistics:
             lung_area=_lung_areas(self.slices, self.fit),
             field=_fields(self.slices, self.fit),
             grid=_grids(self.slices, self.fit),
+            scan_slices=_scan_slices(self.slices, self.fit),
             **_techniques(self.slices, self.fit),
         )
 
@@ -168,6 +169,12 @@ def _grids(slices: Slices, fit: np.ndarray) -> tuple[int, int]:
     """(smallest, largest) number of rows or columns, whichever is larger, of the training slices."""
     grids = slices.grids[fit]
     return int(grids.min()), int(grids.max())
+
+
+def _scan_slices(slices: Slices, fit: np.ndarray) -> tuple[int, int]:
+    """(smallest, largest) number of training slices of a scan."""
+    numbers = np.unique(slices.series[fit], return_counts=True)[1]
+    return int(numbers.min()), int(numbers.max())
 
 
 def _lung_areas(slices: Slices, fit: np.ndarray) -> tuple[float, float]:

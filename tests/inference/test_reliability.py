@@ -31,6 +31,7 @@ REFERENCE = Reference(
     thickness=(1.25, 1.25),
     air=(-1003, -996),
     kernels={"B30f": 12, "STANDARD": 3},
+    scan_slices=(5, 9),
     residual={"conv1": np.linspace(0.3, 0.5, 101).tolist()},
     scan_residual={"conv1": (0.36, 0.44)},
 )
@@ -138,6 +139,19 @@ def test_what_the_scan_does_not_state_is_not_compared():
         "range of the training slices. Slice thickness, convolution kernel and HU of air were not compared, "
         "because they are unknown for this scan."
     )
+
+
+HIGH = "The probability of the scan is calibrated on the highest score of so many slices, so it is too high."
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [((1, 4), f"have 1 to 4. {HIGH}"), ((1, 5), None), ((18, 30), None), ((19, 30), "is too low."), (None, None)],
+)
+def test_a_scan_of_many_more_or_fewer_slices_has_a_less_reliable_probability(trained, said):
+    _, *found = judged(REFERENCE.model_copy(update={"scan_slices": trained}))
+    assert len(found) == (said is not None)
+    assert all(text.startswith("The scan has 9 slices; the training scans") and text.endswith(said) for text in found)
 
 
 def test_differences_are_named_before_what_was_not_compared():
