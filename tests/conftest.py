@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -65,3 +66,16 @@ def inline():
 
     with in_this_process():
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for tests of the appearance of pages; skips the test if Playwright or Chromium is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield one
+        one.close()

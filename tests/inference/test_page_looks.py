@@ -1,6 +1,5 @@
 """The pages of predictions in a browser on a desktop, on a phone and on paper. Skipped without a browser."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,21 +9,11 @@ from ildfv.inference.follow_up import compare
 from ildfv.inference.gallery import Group, Picture, gallery
 from ildfv.inference.page import prediction_page
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = pytest.mark.slow
 
 LONG = "fv-filters+patches+cnn-torchvision-squeezenet1_1-features_10_expand3x3-lung-logistic"
 WIDER = """() => [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
   .map(e => e.tagName + " " + e.textContent.trim().slice(0, 40))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")

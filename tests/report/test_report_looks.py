@@ -1,6 +1,5 @@
 """The page as rendered by a browser on a desktop, on a phone and on paper. Skipped without a browser."""
 
-import shutil
 from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
@@ -13,9 +12,7 @@ from ildfv.evaluation.tables import Table
 from ildfv.report.content import Prediction
 from ildfv.report.page import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = pytest.mark.slow
 
 LONG = "cnn-torchvision-squeezenet1_1-features_10_expand3x3"
 COLUMNS = ["slice", "source", "data", "present", "system", "TRIPOD+AI", "CLAIM"]
@@ -37,14 +34,6 @@ def path(tmp_path_factory):
         experiments=[WORDS],
     )
     return write_report(tmp_path_factory.mktemp("looks") / "report.html", content)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        one = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(params=[1280, 390], ids=["desk", "phone"])
