@@ -116,9 +116,9 @@ def measure(given, folder: Path) -> dict:
         "threads": {"omp": given.threads, "torch": torch.get_num_threads()},
         "ratio": ratio("bare"),
         "ratio_to_side_by_side": ratio("side_by_side"),
-        "ms_a_slice": {name: {"median": statistics.median(v), "best": min(v)} for name, v in ms.items()},
-        "cpu_ms_a_slice": cpu,
-        "ms_a_slice_of_stages_alone": stages,
+        "ms_per_slice": {name: {"median": statistics.median(v), "best": min(v)} for name, v in ms.items()},
+        "cpu_ms_per_slice": cpu,
+        "ms_per_slice_of_stages_alone": stages,
         "rounds": rounds,
     }
 

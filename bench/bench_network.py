@@ -66,7 +66,7 @@ def main() -> None:
 
 def show(row: dict) -> None:
     first = f", first steps {row['first_seconds']:.1f} s" if "first_seconds" in row else ""
-    said = row.get("error") or f"{row['ms_a_slice']:.4f} ms per slice{first}"
+    said = row.get("error") or f"{row['ms_per_slice']:.4f} ms per slice{first}"
     print(f"{row['what']:<8} {row['way']:<9} batch {row['batch']:<4} {said}", flush=True)
 
 
@@ -86,7 +86,7 @@ def train(name: str, slices: Random, batch: int, way: str) -> dict:
         step(one, images, number, 1e-6)
         count += len(one.indices)
     torch.cuda.synchronize()
-    return {"ms_a_slice": 1e3 * (time.perf_counter() - started) / count, "first_seconds": first}
+    return {"ms_per_slice": 1e3 * (time.perf_counter() - started) / count, "first_seconds": first}
 
 
 def predict(name: str, slices: Random, batch: int, way: str) -> dict:
@@ -101,7 +101,7 @@ def predict(name: str, slices: Random, batch: int, way: str) -> dict:
             if number == 9:
                 started, done = time.perf_counter(), -len(scores)
             done += len(scores)
-    return {"ms_a_slice": 1e3 * (time.perf_counter() - started) / done}
+    return {"ms_per_slice": 1e3 * (time.perf_counter() - started) / done}
 
 
 if __name__ == "__main__":

@@ -133,8 +133,8 @@ class Size:
             step["peak_mb"] = round(max(step["peak_mb"], row["peak_mb"]))
             step["loads"].append(round(row["load"], 1))
         for step in steps.values():
-            step["ms_a_slice"] = round(1000 * step["seconds"] / slices, 3)
-            step["cpu_ms_a_slice"] = round(1000 * step["cpu_seconds"] / slices, 3)
+            step["ms_per_slice"] = round(1000 * step["seconds"] / slices, 3)
+            step["cpu_ms_per_slice"] = round(1000 * step["cpu_seconds"] / slices, 3)
         total = {key: round(sum(step[key] for step in steps.values()), 2) for key in ("seconds", "cpu_seconds")}
         return {**total, "peak_mb": max(step["peak_mb"] for step in steps.values()), "steps": steps}
 
@@ -142,7 +142,7 @@ class Size:
 def show(slices: int, found: dict) -> None:
     print(f"{slices:,} slices: {found['seconds']:,.0f} s, {found['cpu_seconds']:,.0f} CPU s, {found['peak_mb']:,} MB")
     for name, step in found["steps"].items():
-        wall, cpu, peak = step["ms_a_slice"], step["cpu_ms_a_slice"], step["peak_mb"]
+        wall, cpu, peak = step["ms_per_slice"], step["cpu_ms_per_slice"], step["peak_mb"]
         print(f"    {name:10}{wall:9.2f} ms per slice{cpu:9.2f} ms of CPU{peak:7,} MB", flush=True)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
             name: measure(scan, predictor, given.slices, given.repeats, Path(temporary), out)
             for name, out in (("answer", None), ("files", Path(temporary) / "files"))
         }
-    result = {"layer": given.layer, "slices": given.slices, "threads": len(cores), "paper_ms_a_slice": PAPER, **found}
+    result = {"layer": given.layer, "slices": given.slices, "threads": len(cores), "paper_ms_per_slice": PAPER, **found}
     out = given.out or Path(__file__).parent / "results" / f"predict-{given.layer}-{date.today().isoformat()}.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
@@ -78,8 +78,8 @@ def text_of(name: str, one: dict[str, float]) -> str:
         f"  peak memory  {one['peak_mb']:.0f} MB{goal('peak_mb')}",
         *(f"  {stage:<12} {one[stage]:.1f} (CPU {one[f'cpu_{stage}']:.1f})" for stage in STAGES if stage in one),
         f"  of scoring   network {one['network']:.1f}, encoding {one['encoding']:.1f}",
-        f"  ms per slice {one['ms_a_slice']:.1f} in total, {one['ms_a_slice_scoring']:.1f} for network and encoding "
-        f"(paper: {PAPER})",
+        f"  ms per slice {one['ms_per_slice']:.1f} in total, {one['ms_per_slice_scoring']:.1f} for network and "
+        f"encoding (paper: {PAPER})",
     ]
     return "\n".join(lines)
 
@@ -144,8 +144,8 @@ def measure(
         if first in one and last in one:
             for kind in ("", "cpu_"):
                 one[f"{kind}{stage}"] = one[f"{kind}{last}"] - one[f"{kind}{first}"]
-    one["ms_a_slice"] = 1000 * one["total"] / slices
-    one["ms_a_slice_scoring"] = 1000 * (one["network"] + one["encoding"]) / slices
+    one["ms_per_slice"] = 1000 * one["total"] / slices
+    one["ms_per_slice_scoring"] = 1000 * (one["network"] + one["encoding"]) / slices
     return one
 
 

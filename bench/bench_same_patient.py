@@ -2,9 +2,10 @@
 
     python -m bench.bench_same_patient --scans SCANS [--real ../shared/data] [--patients 30]
 
-Each scan is copied and changed. A lung print is a vector that describes the lung of a slice (`inference.lung_prints`).
-The prints of the copy are correlated with those of the original scan, which must be found, and with those of all other
-scans, which must not be found. For each kind of change, the highest correlations are shown.
+Each scan is copied and changed. A lung signature is a vector that describes the lung of a slice
+(`inference.lung_signatures`). The signatures of the copy are correlated with those of the original scan, which must be
+found, and with those of all other scans, which must not be found. For each kind of change, the highest correlations are
+shown.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy import ndimage
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
-from ildfv.inference.lung_prints import SAME, highest_correlations, lung_prints
+from ildfv.inference.lung_signatures import SAME, highest_correlations, lung_signatures
 from ildfv.scans.libraries import quiet
 from ildfv.scans.prepared_lungs import lungs_of
 from ildfv.scans.volume import Volume
@@ -47,9 +48,9 @@ def main() -> None:
 def show(what: str, scans: list[tuple[str, Volume]]) -> None:
     """Prints the correlations of each kind of copy with its scan, and those of scans of different patients."""
     print(f"{what}: {len(scans)} scans; a slice is recognised from a correlation of {SAME}")
-    stored, others = [prints(volume) for _, volume in scans], []
+    stored, others = [signatures(volume) for _, volume in scans], []
     for name, change in COPIES.items():
-        copies = [prints(change(volume)) for _, volume in scans]
+        copies = [signatures(change(volume)) for _, volume in scans]
         own = [highest_correlations(copy, one) for copy, one in zip(copies, stored, strict=True)]
         slices, best = np.concatenate(own), np.array([values.max() for values in own])
         print(
@@ -70,11 +71,11 @@ def show(what: str, scans: list[tuple[str, Volume]]) -> None:
     )
 
 
-def prints(volume: Volume) -> np.ndarray:
-    """The prints of at most SLICES slices that show lung, (m, 4096)."""
+def signatures(volume: Volume) -> np.ndarray:
+    """The signatures of at most SLICES slices that show lung, (m, 4096)."""
     rows = np.unique(np.linspace(0, len(volume.hu) - 1, SLICES).astype(int))
     images = np.stack([windowed(volume.hu[z]) for z in rows])
-    found = lung_prints(images, lungs_of(images, np.full(len(images), volume.paper_pixel_area)))
+    found = lung_signatures(images, lungs_of(images, np.full(len(images), volume.paper_pixel_area)))
     return found[found.any(axis=1)]
 
 

@@ -84,7 +84,7 @@ def show(n: int, found: dict) -> None:
     seconds = found["seconds"]
     print(f"{n:,} slices: {seconds:,.0f} s, {1000 * seconds / n:.2f} ms per slice, peak {found['peak_mb']:,.0f} MB")
     for label, step in found["steps"].items():
-        wall, work = step["ms_a_slice"], step["cpu_ms_a_slice"]
+        wall, work = step["ms_per_slice"], step["cpu_ms_per_slice"]
         print(f"    {label:28} {wall:7.3f} ms per slice ({work:.3f} of all cores) {step['peak_mb']:7,.0f} MB")
     sys.stdout.flush()
 
@@ -100,7 +100,7 @@ def compared(measured: dict[int, dict]) -> dict:
     return {
         n: {
             "peak": round(one["peak_mb"] / largest["peak_mb"], 3),
-            **{name: steps(one, name) for name in ("ms_a_slice", "cpu_ms_a_slice")},
+            **{name: steps(one, name) for name in ("ms_per_slice", "cpu_ms_per_slice")},
         }
         for n, one in measured.items()
     }

@@ -73,8 +73,8 @@ def summary(file: Path, n: int) -> dict:
             step[name] += line[name]
         step["peak_mb"] = max(step["peak_mb"], line["peak_mb"])
     for step in steps.values():
-        step["ms_a_slice"] = 1000 * step["seconds"] / max(step["slices"], 1)
-        step["cpu_ms_a_slice"] = 1000 * step["cpu_seconds"] / max(step["slices"], 1)
+        step["ms_per_slice"] = 1000 * step["seconds"] / max(step["slices"], 1)
+        step["cpu_ms_per_slice"] = 1000 * step["cpu_seconds"] / max(step["slices"], 1)
     found: dict = {"slices": n, "starts": len({start for start, _ in works}), "load_before": lines[0]["load"]}
     for work in ("encode", "regress"):
         mine = [line for (_, name), line in works.items() if name == work]

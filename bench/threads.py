@@ -44,7 +44,7 @@ def main() -> None:
             one, two = np.array([[seconds_per_slice(maps, mixture, t) for t in (1, 2)] for _ in range(ROUNDS)]).T
             gain = np.median(one / two)
             found.append({"n": n, "d": d, "k": k, "slices": slices, "data": name, "gain": float(gain)})
-            found[-1] |= {"ms_a_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}
+            found[-1] |= {"ms_per_slice": [1e3 * float(np.median(one)), 1e3 * float(np.median(two))]}
             print(f"({n}, {d}, {k}) {name:5}  {1e3 * np.median(one):.3f} → {1e3 * np.median(two):.3f} ms  {gain:.2f}×")
     out = Path(__file__).parent / "results" / "threads.json"
     out.write_text(json.dumps({"machine": machine(), "rows": found}, indent=1) + "\n")

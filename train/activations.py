@@ -76,7 +76,7 @@ class Activations:
         """The device of the network and of the maps."""
         return self.network.mean.device
 
-    def bytes_of_a_slice(self) -> int:
+    def bytes_per_slice(self) -> int:
         """Measured peak GPU memory per slice while its maps are computed, without the weights."""
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)

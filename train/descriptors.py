@@ -61,7 +61,7 @@ class Descriptors(ABC):
     def use(self, tensors: dict[str, np.ndarray]) -> None:
         """Sets the parameters that `prepare` fitted and saved."""
 
-    def bytes_of_a_slice(self) -> int:
+    def bytes_per_slice(self) -> int:
         """Upper estimate of the GPU memory per slice, in bytes, while its maps are computed."""
         return 4 * (4 * SIZE * SIZE + 6 * self.d * self.n)
 

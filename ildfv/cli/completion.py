@@ -17,7 +17,7 @@ from ildfv.train import defaults
 from ildfv.train.layer_names import OF_NETWORK, UNTRAINED
 
 DEPTH = 2  # levels of folders below the typed one
-MOST = 2000  # maximum number of folders, and of entries per folder: a scan has some hundred files
+MAX_ENTRIES = 2000  # of folders, and of entries of each folder; a scan has some hundred files
 
 
 def workspaces(incomplete: str) -> list[str]:
@@ -99,7 +99,7 @@ def _folders_with(name: str, incomplete: str) -> list[str]:
     typed, slash, start = incomplete.rpartition("/")
     root = Path(os.path.expanduser(typed + slash) or ".")
     here = ["."] if incomplete in ("", ".") and (root / name).is_file() else []
-    folders = islice(_below(root, start), MOST)
+    folders = islice(_below(root, start), MAX_ENTRIES)
     found = [f"{typed}{slash}{folder}" for folder in folders if (root / folder / name).is_file()]
     return here + sorted(path for path in found if not any(character.isspace() for character in path))
 
@@ -118,9 +118,9 @@ def _below(root: Path, start: str) -> Iterator[str]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """At most MOST entries of a folder; [] if it cannot be read."""
+    """The first MAX_ENTRIES entries of a folder; [] if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            return list(islice(entries, MOST))
+            return list(islice(entries, MAX_ENTRIES))
     except OSError:
         return []

@@ -71,7 +71,7 @@ def fit(
     """
     check_study(workspace, device)
     check_recipe(recipe, epochs, patience)
-    from ildfv.cli.pooled_tables import show
+    from ildfv.cli.pooled_tables import best_system, show
     from ildfv.pipeline.recipes import fit as fit_recipe
 
     result = fit_recipe(
@@ -86,7 +86,8 @@ def fit(
     if output.emit(result, as_json=as_json):
         return
 
-    best = show(result, with_inputs=verbose > 0)
+    show(result, with_inputs=verbose > 0)
+    best = best_system(result)
     study = quote(str(workspace))
     output.out.print(f"Next: ildfv report -w {study}")
     if best is not None:

@@ -32,10 +32,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Print more detail; -vv also prints tracebacks.")
 ]
-MOST = 2**32 - 1  # largest seed that NumPy and scikit-learn accept
-Seed = Annotated[int, typer.Option(help="Random seed.", min=0, max=MOST)]
+MAX_SEED = 2**32 - 1  # largest seed that NumPy and scikit-learn accept
+Seed = Annotated[int, typer.Option(help="Random seed.", min=0, max=MAX_SEED)]
 OwnSeed = Annotated[
-    int | None, typer.Option(help="Random seed.", min=0, max=MOST, show_default="seed of the workspace")
+    int | None, typer.Option(help="Random seed.", min=0, max=MAX_SEED, show_default="seed of the workspace")
 ]
 Fold = Annotated[int, typer.Option(help="Held-out fold, used only for testing.", min=0)]
 OwnFold = Annotated[int | None, typer.Option(help="Held-out fold.", min=0, show_default="fold of the newest encoding")]

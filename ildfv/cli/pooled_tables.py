@@ -11,8 +11,8 @@ from ildfv.evaluation.intervals import MIN_PATIENTS
 from ildfv.pipeline.used_inputs import described
 
 
-def show(result: dict, *, with_inputs: bool) -> str | None:
-    """Prints the result of `pipeline.recipes.fit`. Returns the name of the system with the highest mean AUC, or None.
+def show(result: dict, *, with_inputs: bool) -> None:
+    """Prints the result of `pipeline.recipes.fit`.
 
     with_inputs: whether to print the inputs that each head used.
     """
@@ -54,7 +54,11 @@ def show(result: dict, *, with_inputs: bool) -> str | None:
     if with_inputs:
         for name, inputs in result["inputs"].items():
             output.out.print(f"inputs of {name}: {described(inputs)}")
-    return next((name for name, _ in systems if not is_baseline(name)), None)
+
+
+def best_system(result: dict) -> str | None:
+    """The name of the system with the highest mean AUC; None if the result contains only baselines."""
+    return next((name for name in result["systems"] if not is_baseline(name)), None)  # the best one is first
 
 
 def auc_cells(system: dict) -> list[str]:

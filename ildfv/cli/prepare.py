@@ -106,7 +106,7 @@ def prepare(
     ] = False,
     threshold: Annotated[str | None, o.present_from("6000")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Random seed of the workspace.", min=0, max=o.MOST, show_default="0")
+        int | None, typer.Option(help="Random seed of the workspace.", min=0, max=o.MAX_SEED, show_default="0")
     ] = None,
     patient_from: Annotated[
         str,

@@ -3,7 +3,8 @@
 If the copies have different patient identities, the two patients are one person, who could be in two folds. Therefore
 all other scans of the removed copy's patient are also removed.
 
-Scans are compared by the prints of their slices: the number of lung pixels and a checksum of the windowed images.
+First the signatures of slices are compared: the number of lung pixels and a checksum of the windowed images. Then the
+images of slices with equal signatures are compared.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from ildfv.errors import InputError
 from ildfv.store.parts import Parts
 
 REMEDY = "give both the same patient in the column patient of --table or --labels"
-RUN = 3  # images are compared if this many consecutive slices have the same prints in two scans
+RUN = 3  # images are compared if this many consecutive slices have the same signatures in two scans
 REPEATS = 8  # maximum number of equal runs of a scan that are compared; a cylindrical phantom has only equal runs
 
 
 @dataclass(frozen=True, order=True)
 class _Part:
-    """A part and the prints of its slices. In sorted order, the copy to keep comes first.
+    """A part and the signatures of its slices. In sorted order, the copy to keep comes first.
 
-    prints: (m, 2), lung pixels and checksum of the images of each slice; (m, 1) without checksums.
+    signatures: (m, 2), lung pixels and checksum of the images of each slice; (m, 1) without checksums.
     """
 
     unlabelled: bool  # labelled copies come first
@@ -35,18 +36,18 @@ class _Part:
     source: str
     name: str
     patient: str = field(compare=False)
-    prints: np.ndarray = field(compare=False)
+    signatures: np.ndarray = field(compare=False)
 
     def runs(self) -> Iterator[tuple[bytes, slice]]:
-        """Yields (prints as bytes, slices): for the whole scan, then for each run of slices with lung."""
-        yield self.prints.tobytes(), slice(0, len(self.prints))
+        """Yields (signatures as bytes, slices): for the whole scan, then for each run of slices with lung."""
+        yield self.signatures.tobytes(), slice(0, len(self.signatures))
         seen: Counter[bytes] = Counter()
-        for start in range(len(self.prints) - RUN + 1):
+        for start in range(len(self.signatures) - RUN + 1):
             run = slice(start, start + RUN)
-            prints = self.prints[run].tobytes()
-            seen[prints] += 1
-            if self.prints[run, 0].all() and seen[prints] <= REPEATS:
-                yield prints, run
+            signatures = self.signatures[run].tobytes()
+            seen[signatures] += 1
+            if self.signatures[run, 0].all() and seen[signatures] <= REPEATS:
+                yield signatures, run
 
 
 def find_duplicates(
@@ -73,12 +74,12 @@ def find_duplicates(
     found = _read_parts(parts, sources, warn)
     reasons: dict[str, str] = {}
     same_person: dict[str, str] = {}  # source of the copy that is kept, by the patient whose scans are removed
-    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by prints
+    known: dict[bytes, list[tuple[_Part, slice]]] = defaultdict(list)  # runs of the parts that are kept, by signatures
     for part in sorted(found):
         original = next(_originals_of(part, known, parts, warn), None)
         if original is None:
-            for prints, run in part.runs():
-                known[prints].append((part, run))
+            for signatures, run in part.runs():
+                known[signatures].append((part, run))
             continue
         reasons[part.name] = f"must not duplicate another scan, got slices of {original.source}"
         if original.patient != part.patient:
@@ -98,8 +99,8 @@ def find_duplicates(
 def _read_parts(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], None]) -> list[_Part]:
     """The parts of the store. Corrupt parts are omitted with a warning.
 
-    Parts of earlier versions have no checksums. If there is such a part, prints are lung pixel counts only, and images
-    are compared for every pair of scans with equal counts.
+    Parts of earlier versions have no checksums. If there is such a part, the signatures contain only numbers of lung
+    pixels, and the images of every pair of scans with equal numbers are compared.
     """
     found = []
     for name, row in parts.rows.items():
@@ -108,19 +109,19 @@ def _read_parts(parts: Parts, sources: Mapping[str, str], warn: Callable[[str], 
             with parts.open(name) as file:
                 patient, labelled = file.attrs["patient"].decode(), bool(file.attrs["labelled"])
                 columns = [file[one][()].astype(np.int64) for one in ("lung", "checksums") if one in file]
-                prints = np.stack(columns, axis=1)
-                found.append(_Part(not labelled, name in sources, "-" in row.key, source, name, patient, prints))
+                signatures = np.stack(columns, axis=1)
+                found.append(_Part(not labelled, name in sources, "-" in row.key, source, name, patient, signatures))
         except InputError as error:
             warn(f"not compared with other scans: {error}")
-    columns_of_all = min((part.prints.shape[1] for part in found), default=0)
-    return [replace(part, prints=part.prints[:, :columns_of_all]) for part in found]
+    columns_of_all = min((part.signatures.shape[1] for part in found), default=0)
+    return [replace(part, signatures=part.signatures[:, :columns_of_all]) for part in found]
 
 
 def _originals_of(part: _Part, known: Mapping, parts: Parts, warn: Callable[[str], None]) -> Iterator[_Part]:
     """Yields the known parts that `part` duplicates."""
-    whole = slice(0, len(part.prints))
-    for prints, run in part.runs():
-        for other, other_run in known.get(prints, ()):
+    whole = slice(0, len(part.signatures))
+    for signatures, run in part.runs():
+        for other, other_run in known.get(signatures, ()):
             comparable = (run, other_run) == (whole, whole) or other.patient != part.patient
             if comparable and _same_images(parts, (part.name, run), (other.name, other_run), warn):
                 yield other

@@ -16,7 +16,7 @@ USER, PASSWORD, TOKEN, FILE = (
     "ILDFV_PACS_CREDENTIALS",
 )
 KEYS = {"user": USER, "password": PASSWORD, "token": TOKEN}  # in the file, and as environment variables
-MOST = 1 << 16  # maximum number of bytes read from the file
+MAX_BYTES = 1 << 16  # maximum number of bytes read from the file
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _from_file(path: Path) -> dict[str, str]:
     rule = f"{FILE} must name a TOML file with user and password, or token"
     try:
         with path.open("rb") as file:
-            content = tomllib.loads(file.read(MOST).decode())
+            content = tomllib.loads(file.read(MAX_BYTES).decode())
     except OSError as error:
         raise InputError(f"{rule}, got {path}: {error.strerror}") from error
     except ValueError:  # its message may quote a line of the file

@@ -88,7 +88,7 @@ class EncodeSettings:
             return replace(self, batch_size=BATCH_SIZE)
         # Memory is needed for three batches: one in the network and one in the encoder at the same time, and possibly
         # one for the CUDA graphs of smaller batches.
-        slices = batch_size(3 * activations.bytes_of_a_slice(), activations.device)
+        slices = batch_size(3 * activations.bytes_per_slice(), activations.device)
         return replace(self, batch_size=distributed.from_main(slices))
 
 
@@ -122,7 +122,7 @@ def encode_slices(
 
     workspace, device = Workspace.open(root), resolve(device)
     slices = workspace.slices()
-    roles = split_slices(slices, load_folds(workspace), fold)
+    split = split_slices(slices, load_folds(workspace), fold)
     settings = EncodeSettings(**asdict(settings) | {"seed": _seed(settings, workspace)})
     source: Any = slices  # the slices whose images are the input of the layer
     activations: Activations | Descriptors
@@ -138,12 +138,12 @@ def encode_slices(
             raise InputError("weights must be given together with their network, got no network: add --network NAME")
         weights = weights_of(network, weights)
         check(model is None, f"model must be omitted with network {network}, which is frozen, got --model {model}")
-        frozen = frozen_network(network, weights, slices, roles.fit, device, progress, layer=settings.layer)
+        frozen = frozen_network(network, weights, slices, split.fit, device, progress, layer=settings.layer)
         activations, made_by = Activations(frozen, settings.layer).alone(), frozen_inputs(network, weights)
         settings = replace(settings, layer=frozen_name(network, settings.layer))
     else:
         model_folder = newest_model(workspace, fold, model)
-        check_trained_on(model_folder, slices, roles)
+        check_trained_on(model_folder, slices, split)
         progress.note(f"network: {model_folder}")
         activations = Activations(load(model_folder, device), settings.layer).alone()
         made_by = {
@@ -155,14 +155,14 @@ def encode_slices(
         folder,
         source,
         activations,
-        roles,
+        split,
         settings,
         inputs={
             **settings.recorded(),
             "fold": fold,
             "slices": slices.key,
-            "folds": roles.folds,
-            "fit": key_of(roles.fit.tolist()),
+            "folds": split.folds,
+            "fit": key_of(split.fit.tolist()),
             **made_by,
         },
         root=workspace.root,
@@ -179,7 +179,7 @@ def encode(
     folder: Path,
     slices: Slices | InHounsfield,
     activations,
-    roles: Split,
+    split: Split,
     settings: EncodeSettings,
     *,
     inputs: dict,
@@ -192,14 +192,14 @@ def encode(
     """Writes the encoding of all slices to `folder` and returns the content of its encoding.json.
 
     activations: function from images to the maps of the layer, with the attributes `d`, `n` and `device`. The encoder
-    and the PCA are fitted only on `roles.fit`. inputs: everything that the encoding depends on, as JSON values; its
+    and the PCA are fitted only on `split.fit`. inputs: everything that the encoding depends on, as JSON values; its
     "slices" is the key of the slices. If the folder was created with other inputs, InputError is raised or, with
     `fresh`, the folder is emptied. root: the workspace. encoder: a name in `encoders.ENCODERS`. words: the number of
     visual words of the encoder "words".
     """
     encoder_kind, n = kind(encoder), activations.n
     if encoder_kind.model == "mixture":
-        descriptors = n * len(roles.fit)
+        descriptors = n * len(split.fit)
         rule = f"--components must be at most {descriptors}, the number of descriptors of the fit slices"
         check(settings.components <= descriptors, f"{rule}, got {settings.components}")
     batch = settings.with_batch_size(activations).batch_size
@@ -211,24 +211,24 @@ def encode(
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)
-        prepare_descriptors(folder, slices, activations, roles.fit, settings, weights)
+        prepare_descriptors(folder, slices, activations, split.fit, settings, weights)
         memory = MapMemory()
-        training = Training(folder, slices, activations, roles.fit, settings, words, progress, weights, memory)
+        training = Training(folder, slices, activations, split.fit, settings, words, progress, weights, memory)
         fitted = encoder_kind.fit(training)
         encoder_parts = (fitted.estimator, fitted.length, settings, weights, memory)
         fisher = FisherVectors(folder / "fisher", slices, activations, *encoder_parts)
         fisher.write(progress)
-        pca = projection_step.fit(folder / "pca", fisher, roles.fit, settings, progress)
+        pca = projection_step.fit(folder / "pca", fisher, split.fit, settings, progress)
         projection_step.write(folder / "projection", fisher, pca, progress)
         seconds = time.monotonic() - started
         info = {
             "layer": settings.layer,
             "region": settings.region,
             "stored_lung_masks": slices.stored_lung_masks if settings.region == LUNG else 0,
-            "fold": roles.fold,
+            "fold": split.fold,
             "data": slices.data,
             "slices": len(slices),
-            "fit_slices": len(roles.fit),
+            "fit_slices": len(split.fit),
             "descriptors": len(slices) * n,
             "descriptors_a_slice": n,
             "d": activations.d,

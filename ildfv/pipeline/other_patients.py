@@ -9,7 +9,7 @@ import numpy as np
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.records import Scan
 from ildfv.datasets.slice_store import Slices
-from ildfv.inference.lung_prints import SAME, highest_correlations, lung_prints
+from ildfv.inference.lung_signatures import SAME, highest_correlations, lung_signatures
 from ildfv.inference.similar import NearestRows
 from ildfv.inference.stored_lung import stored_lung
 from ildfv.scans.prepared_lungs import RULE, lungs, lungs_of
@@ -23,26 +23,26 @@ APART = 2.5  # minimum distance, in mm, of the slices of the query's scan that a
 class Query:
     """A slice whose nearest slices are searched.
 
-    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). prints: the lung
-    prints, which identify the anatomy, of this and other slices of its scan, float32 (m, 4096).
+    image: the prepared slice, uint8 (3, 224, 224). vector: its projections, (p,). signatures: the lung
+    signatures of this and other slices of its scan, which identify the anatomy, float32 (m, 4096).
     """
 
     image: np.ndarray
     vector: np.ndarray
-    prints: np.ndarray
+    signatures: np.ndarray
 
     @classmethod
     def of(cls, volume: Volume, z: int, image: np.ndarray, vector: np.ndarray) -> Query:
-        """The query for slice z of a scan. Prints are computed for slices that are at least 2.5 mm apart."""
+        """The query for slice z of a scan. Signatures are computed for slices that are at least 2.5 mm apart."""
         step = max(1, int(np.ceil(APART / volume.spacing[0] - 1e-3)))
         images = np.stack([windowed(one) for one in volume.hu[z % step :: step]])
         area = np.full(len(images), volume.paper_pixel_area)
-        return cls(image, vector, lung_prints(images, lungs_of(images, area, RULE)))
+        return cls(image, vector, lung_signatures(images, lungs_of(images, area, RULE)))
 
     def shows(self, images: np.ndarray, lung: np.ndarray) -> np.ndarray:
         """Whether each of these prepared slices shows the anatomy of the query's scan, bool (n,)."""
         equal = np.array([np.array_equal(image, self.image) for image in images], bool)
-        return equal | (highest_correlations(self.prints, lung_prints(images, lung)) >= SAME)
+        return equal | (highest_correlations(self.signatures, lung_signatures(images, lung)) >= SAME)
 
 
 def own_slices(slices: Slices, scan: Scan, salt: str) -> np.ndarray:

@@ -34,7 +34,7 @@ from ildfv.scans.headers import Frame
 from ildfv.scans.labels import MEANINGS, OUTSIDE, Codes
 from ildfv.scans.overlay import Overlay
 
-MOST = 64 << 20  # bytes of a text file; an outline of 1,000 points has about 20 KB
+MAX_BYTES = 64 << 20  # bytes of a text file; an outline of 1,000 points has about 20 KB
 SPACING = 1e-3  # mm by which the spacing of the file may differ from PixelSpacing, because of rounding
 
 
@@ -62,7 +62,7 @@ class RegionFile:
 
 def read_region_file(path: Path) -> RegionFile:
     """The regions of a text file. Raises `InputError` with the number of a line that violates the format."""
-    lines = read_bytes(path, MOST).decode("latin-1").splitlines()
+    lines = read_bytes(path, MAX_BYTES).decode("latin-1").splitlines()
     values: dict[str, str] = {}
     regions: list[Region] = []
     at = 0

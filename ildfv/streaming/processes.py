@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ildfv.kernels.cores import available_cores
@@ -32,15 +34,14 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
     workers = max(1, min(workers or available_cores(), len(items)))
     waiting = deque(range(len(items)))
     while waiting:
-        suspects: list[int] = []
-        with _executor_or_kept(workers) as executor:
-            running: dict[Future, int] = {}
-            try:
+        running: dict[Future, int] = {}
+        try:
+            with _executor_or_kept(workers) as executor:
                 while waiting or running:
                     while waiting and len(running) < workers:
                         index = waiting.popleft()
                         try:
-                            running[_submit(executor, function, items[index])] = index
+                            running[executor.submit(function, items[index])] = index
                         except BrokenProcessPool:
                             waiting.appendleft(index)
                             raise
@@ -48,21 +49,58 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
                     for future in sorted(done, key=running.__getitem__):
                         result = future.result()
                         yield running.pop(future), result
-            except BrokenProcessPool:
-                suspects = sorted(running.values())
-        for index in suspects:
-            with _executor(1) as executor:
-                try:
-                    result = _submit(executor, function, items[index]).result()
-                except BrokenProcessPool:
-                    result = Died
-            yield index, result
+        except BrokenProcessPool:
+            for index in sorted(running.values()):
+                yield index, _alone(function, items[index])
+
+
+def _alone(function: Callable, item: Any) -> Any:
+    """function(item), computed by a new process; `Died` if the process died."""
+    try:
+        with _Executor(1) as executor:
+            return executor.submit(function, item).result()
+    except BrokenProcessPool:
+        return Died
+
+
+class _Context(SpawnContext):
+    """A context that spawns processes and lists them in `started`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> BaseProcess:  # type: ignore[override]
+        process = super().Process(*args, **options)
+        self.started.append(process)
+        return process
+
+
+class _Executor(ProcessPoolExecutor):
+    """An executor whose workers are spawned. An exception or Ctrl-C in its `with` block kills them immediately."""
+
+    def __init__(self, workers: int) -> None:
+        # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
+        self._context = _Context()
+        super().__init__(workers, mp_context=self._context, initializer=_exit_with_parent)
+
+    def submit(self, function: Callable, /, *args: Any, **options: Any) -> Future:
+        """Submits a call. Signals are deferred: it may start workers, and a partly started pool cannot be stopped."""
+        with _signals_deferred():
+            return super().submit(function, *args, **options)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for process in self._context.started:
+                if process.pid is not None:
+                    process.kill()  # safe: all files are written atomically
+        self.shutdown(cancel_futures=True)
 
 
 @dataclass
 class _Kept:
     workers: int
-    executor: ProcessPoolExecutor | None = None
+    executor: _Executor | None = None
 
 
 _kept: ContextVar[_Kept | None] = ContextVar("_kept", default=None)
@@ -85,56 +123,22 @@ def kept_workers(workers: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _executor_or_kept(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """The executor of `kept_workers`, which is replaced if it breaks; outside such a block, a new one."""
+def _executor_or_kept(workers: int) -> Iterator[_Executor]:
+    """The executor of `kept_workers`, which an exception removes; outside such a block, a new one."""
     kept = _kept.get()
-    if kept is None:
-        with _executor(workers) as executor:
+    executor = _Executor(workers) if kept is None else kept.executor or _Executor(kept.workers)
+    if kept is not None:
+        kept.executor = executor
+    with ExitStack() as stack:
+        stack.push(executor)
+        try:
             yield executor
-        return
-    executor = kept.executor = kept.executor or _new_executor(kept.workers)
-    usable = False
-    try:
-        yield executor
-        usable = not executor._broken
-    except BaseException:
-        _kill(executor)
-        raise
-    finally:
-        if not usable:
-            executor.shutdown(cancel_futures=True)
-            if kept.executor is executor:
+        except BaseException:
+            if kept is not None and kept.executor is executor:
                 kept.executor = None
-
-
-@contextmanager
-def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Context manager with an executor; an exception or Ctrl-C in the block kills its workers immediately."""
-    executor = _new_executor(workers)
-    try:
-        yield executor
-    except BaseException:
-        _kill(executor)
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _new_executor(workers: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a forked child would share HDF5 handles, locks and threads with its parent.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_exit_with_parent)
-
-
-def _kill(executor: ProcessPoolExecutor) -> None:
-    for process in list((executor._processes or {}).values()):
-        process.kill()  # safe: all files are written atomically
-
-
-def _submit(executor: ProcessPoolExecutor, function: Callable, item: Any) -> Future:
-    """executor.submit with deferred signals: it may start workers, and a partly started executor cannot be stopped."""
-    with _signals_deferred():
-        return executor.submit(function, item)
+            raise
+        if kept is not None:
+            stack.pop_all()  # the next call uses the executor
 
 
 @contextmanager

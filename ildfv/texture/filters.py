@@ -12,7 +12,7 @@ SIGMAS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0)  # pixels: half-octaves
 SMOOTH = (0.7, 2.0, 4.0)  # pixels: scales of the layer "intensity"
 SIDE = 7  # pixels of a patch
 FLAT = 0.02  # fraction of the range, added to SDs so that noise is not amplified in patches with less contrast
-MOST = 64 * 64  # locations; larger images have descriptors at every second, third, … row and column (bench/NOTES.md)
+MAX_LOCATIONS = 64 * 64  # in larger images, rows and columns are skipped in regular steps (bench/NOTES.md)
 
 
 class Filters:
@@ -43,7 +43,7 @@ class Filters:
         grey = image if image.ndim == 2 else image @ GREY
         h, w = grey.shape
         check(min(h, w) >= SIDE, f"image must have at least {SIDE}×{SIDE} pixels, got {h}×{w}")
-        step = int(np.ceil((h * w / MOST) ** 0.5))
+        step = int(np.ceil((h * w / MAX_LOCATIONS) ** 0.5))
         compute = {"derivatives": _derivatives, "patches": _patches, "intensity": _intensity}
         return {layer: compute[layer](grey, step) for layer in layers}
 

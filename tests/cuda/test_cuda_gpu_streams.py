@@ -292,4 +292,4 @@ def test_a_map_stream_on_a_gpu_agrees(way, rng):
     for rows, result in zip(cut, found, strict=True):
         expected = reference.moments(activations(pixels[rows]).cpu().numpy(), *parameters)
         assert max(distances(result, expected)) < 1e-4  # cuDNN may choose another convolution within a graph
-    assert activations.bytes_of_a_slice() > 64 * 54 * 54 * 4
+    assert activations.bytes_per_slice() > 64 * 54 * 54 * 4

@@ -26,7 +26,7 @@ from ildfv.scans.volume import PADDING, Volume
 SALT = "0123456789abcdef"
 SIZE, PIXEL = 64, 4.0  # pixels per side of a slice, and their size in mm
 CODES = Codes.load("phantom")
-MEAN, MOST = 4, 50  # allowed deviation of resampled tissue in HU: on average, and at most (at edges)
+MEAN, LARGEST = 4, 50  # allowed deviation of resampled tissue in HU: on average, and at most (at edges)
 
 
 def tissue(points: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def check_hu(volume, points):
     covered = volume.hu != PADDING
     deviation = np.abs(volume.hu - tissue(points))[covered]
     assert deviation.mean() < MEAN
-    assert deviation.max() < MOST
+    assert deviation.max() < LARGEST
     np.testing.assert_allclose(volume.geometry.direction, np.eye(3)[::-1])
 
 

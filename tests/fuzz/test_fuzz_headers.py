@@ -14,7 +14,7 @@ import pytest
 from ildfv.errors import InputError
 
 SECONDS = float(os.environ.get("ILDFV_FUZZ_SECONDS", "20"))
-MOST = 12_000  # limits the cases to the same ones on every machine; they take about five minutes on a slow one
+MAX_CASES = 12_000  # limits the cases to the same ones on every machine; they take about five minutes on a slow one
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def originals(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 300)
 def test_corrupted_headers_give_a_scan_or_one_line():
-    cases, findings = headers.fuzz(SECONDS, seed=0, most=MOST)
+    cases, findings = headers.fuzz(SECONDS, seed=0, most=MAX_CASES)
     assert findings == []
-    assert cases > min(MOST, SECONDS) / 10  # about 40 per second are usual; without cases the test is meaningless
+    assert cases > min(MAX_CASES, SECONDS) / 10  # about 40 per second are usual; without cases the test is meaningless
 
 
 @pytest.mark.parametrize("name", headers.SPOILT)

@@ -22,7 +22,7 @@ from ildfv.cli.app import app
 from ildfv.datasets.identity import hashed
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
-from ildfv.inference.lung_prints import SAME, highest_correlations, lung_prints
+from ildfv.inference.lung_signatures import SAME, highest_correlations, lung_signatures
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.projector import projector
@@ -212,7 +212,7 @@ COPIES = {
 
 def prints_of(hu: np.ndarray) -> np.ndarray:
     images = np.stack([windowed(np.rint(one).astype(np.int16)) for one in hu])
-    return lung_prints(images, lungs_of(images, np.full(len(images), 0.25)))
+    return lung_signatures(images, lungs_of(images, np.full(len(images), 0.25)))
 
 
 @pytest.mark.parametrize("copy", COPIES)

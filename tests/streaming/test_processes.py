@@ -29,6 +29,12 @@ def own_pid(x):
     return os.getpid()
 
 
+def write_pid_and_sleep(path):
+    if path is not None:
+        path.write_text(str(os.getpid()))
+        time.sleep(3600)
+
+
 def fail(x):
     raise OSError(f"no room for {x}")
 
@@ -61,6 +67,21 @@ def test_kept_workers_are_replaced_after_an_exception():
         with pytest.raises(OSError, match="no room for 1"):
             list(as_completed(fail, [1], workers=1))
         assert dict(as_completed(square, [3], workers=1)) == {0: 9}
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("keep", [nullcontext, kept_workers])
+def test_an_exception_in_the_parent_kills_workers_immediately(tmp_path, keep):
+    pid = tmp_path / "pid"
+    with keep():
+        results = as_completed(write_pid_and_sleep, [pid, None], workers=2)
+        assert next(results) == (1, None)
+        _until(lambda: pid.exists() and pid.read_text())
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            results.throw(KeyboardInterrupt)
+        assert time.monotonic() - started < 300  # the worker sleeps for an hour
+        assert not Path("/proc", pid.read_text()).exists()
 
 
 def test_an_exception_is_raised_in_the_parent():

@@ -4,7 +4,7 @@ import { OUTLINES, diverging, greys } from "./colours.js";
 import { make, number } from "./dom.js";
 import { listen } from "./gestures.js";
 
-const MOST = 16; // maximum zoom, relative to the size that fits
+const MAX_ZOOM = 16; // maximum zoom, relative to the size that fits
 const SHARP = 4; // screen pixels per pixel of the slice from which pixels are shown as squares
 const GAP = 10; // CSS pixels between the lines of the crosshair and the marked pixel
 const COLOURS = diverging();
@@ -93,7 +93,7 @@ export class Viewport {
 
   // about: position in the element, in CSS pixels, that does not move; by default the centre.
   zoomBy(factor, about = [this.width / 2, this.height / 2]) {
-    const zoom = Math.min(MOST, Math.max(1, this.zoom * factor));
+    const zoom = Math.min(MAX_ZOOM, Math.max(1, this.zoom * factor));
     const ratio = zoom / this.zoom;
     const middle = [this.width / 2, this.height / 2];
     this.pan = this.pan.map((p, i) => (p + middle[i] - about[i]) * ratio + about[i] - middle[i]);
