@@ -39,7 +39,7 @@ def _run() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.set_threshold(100_000, 20, 20)  # imports allocate many objects; importing torch takes 10 % less CPU time
     signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import would leave a module half loaded
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # an interrupted import would leave a module partly loaded
     import typer
 
     from ildfv import distributed
@@ -48,7 +48,7 @@ def _run() -> None:
 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed: the next opened file would get its descriptor and receive its output
+        if getattr(sys, name) is None:  # closed; otherwise the next file would get its descriptor, and thus its output
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115  open until exit
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -74,7 +74,7 @@ def _run() -> None:
             raise
         _fail(f"{error.filename or 'the file system'}: {error.strerror}")
     except typer.Abort as abort:
-        if isinstance(abort.__cause__, EOFError):  # from reading a file; typer takes it for the end of a prompt
+        if isinstance(abort.__cause__, EOFError):  # from reading a file; typer expects it only from a prompt
             raise abort.__cause__ from None
         raise KeyboardInterrupt from None
     except Exception as error:

@@ -17,7 +17,7 @@ from ildfv.train import defaults
 from ildfv.train.layer_names import OF_NETWORK, UNTRAINED
 
 DEPTH = 2  # levels of folders below the typed one
-MAX_ENTRIES = 2000  # of folders, and of entries of each folder; a scan has some hundred files
+MAX_ENTRIES = 2000  # of folders, and of entries of each folder; a scan has a few hundred files
 
 
 def workspaces(incomplete: str) -> list[str]:

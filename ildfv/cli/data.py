@@ -134,4 +134,4 @@ def folds(
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
     output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s with the pattern")
     for warning in result["warnings"]:
-        output.out.print(f"note: {warning}")
+        output.prose(f"note: {warning}")

@@ -16,7 +16,7 @@ def show_encodings(encodings: list[dict], command: str, as_json: bool) -> None:
         return
     for one in encodings:
         after = counted(one["passes"], "pass", "passes")
-        output.out.print(
+        output.prose(
             f"{counted(one['slices'], 'slice')} with {counted(one['descriptors'], 'descriptor')} of layer "
             f"{one['layer']} ({counted(one['d'], 'dimension')}, {one['inputs']['model']}) were encoded by a mixture of "
             f"{counted(one['components'], 'component')}. PCA reduced the Fisher vectors from {one['fisher_length']:,} "

@@ -34,7 +34,7 @@ def report(
     result = make_report(workspace, to)
     if not output.emit(result, as_json=as_json):
         for note in result["notes"]:
-            output.out.print(f"note: {note}", soft_wrap=True)
+            output.prose(f"note: {note}")
         output.out.print(f"Report: {result['report']}", soft_wrap=True)
 
 

@@ -107,7 +107,7 @@ def experiment(
         if document.comparisons:
             output.table("Differences, paired by patient" + warning, *tested(document.comparisons), caption=TESTS)
         for note in document.notes:
-            output.out.print(note, style="dim italic")
+            output.prose(note, style="dim italic")
     output.out.print(
         f"Results in {result['workspace']}/results/experiments. Open the page: {result['page']}", soft_wrap=True
     )
@@ -118,7 +118,7 @@ def shown(table: Table) -> tuple[list[str], list[list]]:
     columns, rows = list(table.columns), [[_cell(value) for value in row] for row in table.rows]
     if columns[1:3] == ["source", "data"]:
         columns = [columns[0], *columns[3:]]
-        labels = ["", *(row[0] for row in rows)]  # omitted where the row above, from the paper, has it too
+        labels = ["", *(row[0] for row in rows)]  # omitted if the row above, with the paper's values, has the same one
         rows = [
             [f"{row[0]}\n  {row[1]}, {row[2]}" if row[0] != above else f"  {row[1]}, {row[2]}", *row[3:]]
             for above, row in zip(labels, rows, strict=False)

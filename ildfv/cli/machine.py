@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typer
-from rich.text import Text
 
 from ildfv.cli import options as o
 from ildfv.cli import output
@@ -20,8 +19,9 @@ def doctor(as_json: o.Json = False, verbose: o.Verbose = 0) -> None:
 
     findings = examine()
     if not output.emit({"findings": findings}, as_json=as_json):
-        rows = [(f["what"], f["state"], f["detail"], f["advice"] or "") for f in findings]
-        output.table("ildfv on this machine", ["part", "state", "found", "remedy"], rows)
+        rows = [(f["what"], f["state"], f["detail"]) for f in findings]
+        output.table("ildfv on this machine", ["part", "state", "found"], rows)
+        output.lines("Remedies", [(f["what"], f["advice"]) for f in findings if f["advice"]], wrapped=False)
     if any(finding["state"] == "broken" for finding in findings):
         raise typer.Exit(1)
 
@@ -40,7 +40,7 @@ def verify(workspace: o.Workspace = o.HERE, as_json: o.Json = False, verbose: o.
     result = verify_workspace(workspace)
     if not output.emit(result, as_json=as_json):
         for fault in result["faults"]:
-            output.out.print(Text.assemble(("fault: ", "red"), fault), soft_wrap=True)
+            output.record(f"fault: {fault}", style="red")
         files, faults = result["checked"], len(result["faults"])
         output.out.print(f"{counted(files, 'file')} checked, {counted(faults, 'fault')}")
     if result["faults"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ EVENTS = "events.jsonl"
 class PrintableConsole(Console):
     """A console that escapes control characters, except line breaks, and does not wrap lines of text.
 
-    A path with inserted line breaks could not be copied. The terminal wraps long lines itself.
+    Commands and paths with inserted line breaks could not be copied. `prose` prints sentences, which it wraps.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -94,20 +95,44 @@ def _printable_lines(text: str) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence], *, caption: str | None = None) -> None:
     """Prints a table with text left-aligned, numbers right-aligned and None as –."""
-    out.print(title, style="bold")
+    prose(title, style="bold")
     for grid in grids(columns, [[cell(value) for value in row] for row in rows], out.width):
         out.print(grid)
         out.print()
     if caption:
-        out.print(caption, style="dim italic")
+        prose(caption, style="dim italic")
         out.print()
 
 
-def lines(title: str, rows: Iterable[Sequence[str]]) -> None:
-    """Prints a title and one line `first: second` per row. A table would break long paths and reasons."""
+def prose(text: str, *, style: str = "", indent: int = 0) -> None:
+    """Prints sentences, wrapped between words. Long words, such as paths and names of systems, are not broken.
+
+    style: of the text, for rich. indent: additional spaces before the second and all further lines.
+    """
+    wrap = textwrap.TextWrapper(out.width, break_long_words=False, break_on_hyphens=False)
+    for paragraph in text.split("\n"):
+        wrap.subsequent_indent = " " * (indent + len(paragraph) - len(paragraph.lstrip(" ")))
+        out.print("\n".join(wrap.wrap(paragraph)), style=style)
+
+
+def record(text: str, *, style: str = "") -> None:
+    """Prints a line about one file: wrapped on a terminal, but one line elsewhere, for programs such as grep."""
+    if out.is_terminal:
+        prose(text, style=style, indent=2)
+    else:
+        out.print(text, style=style)
+
+
+def lines(title: str, rows: Sequence[Sequence[str]], *, wrapped: bool = True) -> None:
+    """Prints a title and an entry `first: second` per row; nothing if there are no rows.
+
+    A table would break long paths. wrapped: whether entries are wrapped on a terminal; commands must not be.
+    """
+    if not rows:
+        return
     out.print(title, style="bold")
     for row in rows:
-        out.print("  " + ": ".join(printable(text) for text in row))
+        (record if wrapped else out.print)("  " + ": ".join(printable(text) for text in row))
     out.print()
 
 

@@ -46,14 +46,13 @@ def show(result: dict, *, with_inputs: bool) -> None:
             + f"The best baseline has the highest AUC on these slices: {best_baselines(against)}.",
         )
     if any(one["interval"] is None for one in against):
-        output.out.print(
+        output.prose(
             f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, or if almost none or "
-            "almost all patients show the pattern",
-            soft_wrap=True,
+            "almost all patients show the pattern"
         )
     if with_inputs:
         for name, inputs in result["inputs"].items():
-            output.out.print(f"inputs of {name}: {described(inputs)}")
+            output.prose(f"inputs of {name}: {described(inputs)}")
 
 
 def best_system(result: dict) -> str | None:

@@ -46,7 +46,7 @@ def export(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            help="Regression on the Fisher vectors: linear, ridge or logistic, or with the choices of a system's name, "
+            help="Regression on the Fisher vectors: linear, ridge or logistic, or the last part of a system's name, "
             "such as ridge-density-off; may be repeated.",
             show_default="all that were fitted",
         ),
@@ -107,9 +107,9 @@ def export(
 
         names = ", ".join(one.name for one in info.heads)
         heads = f"heads {names} (primary: {info.primary})" if len(info.heads) > 1 else f"head {names}"
-        output.out.print(f"{out} contains the {heads}. {info.use}", soft_wrap=True)
+        output.prose(f"{out} contains the {heads}. {info.use}")
         for one in info.heads:
-            output.out.print(against_baselines(one), soft_wrap=True)
+            output.prose(against_baselines(one))
         if not all_patients:
             alone = f"These are the results of fold {info.training['held_out_fold']} alone."
             more = ""

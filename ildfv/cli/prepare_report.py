@@ -28,24 +28,24 @@ def show_report(report: dict, workspace: str, *, paths: bool, every_file: bool) 
         _print_counts(report)
     notes = [(Path(scan["source"]).name, note) for scan in report["prepared"] for note in scan.get("notes", ())]
     for line in grouped_notes(notes):
-        output.out.print(printable(f"note: {line}"))
+        output.prose(printable(f"note: {line}"))
     for note in report["notes"]:
-        output.out.print(printable(f"note: {note}"))
+        output.prose(printable(f"note: {note}"))
     if report["removed"]:
         removed = [(one["series"], one.get("reason", counted(one["slices"], "slice"))) for one in report["removed"]]
         output.lines("Removed from the workspace", removed)
         what = f"{counted(report['removed_scans'], 'scan')} and {counted(report['removed_slices'], 'slice')}"
-        output.out.print(f"note: {what} of earlier runs were removed from the workspace.")
+        output.prose(f"note: {what} of earlier runs were removed from the workspace.")
     kept = f"; {counted(report['kept'], 'scan')} unchanged" if report["kept"] else ""
-    output.out.print(f"This run: {_contents(report)}{kept}.")
-    output.out.print(f"{workspace} now contains {_contents(report['workspace'])}.")
+    output.prose(f"This run: {_contents(report)}{kept}.")
+    output.prose(f"{workspace} now contains {_contents(report['workspace'])}.")
 
 
 def _print_counts(report: dict) -> None:
     """Prints how many files were quarantined and ignored, without their names."""
     for name in ("quarantined", "ignored"):
         if files := _files(report[name]):
-            output.out.print(f"{counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
+            output.prose(f"{counted(files, 'file')} {name}: see prepare.json in the workspace for the reasons.")
 
 
 def _files(unused: list[dict]) -> int:
@@ -57,11 +57,11 @@ def show_preview(preview: dict, *, every_file: bool) -> None:
     """Prints the scans, label maps and patients that `prepare` would use."""
     for scan in preview["scans"]:
         what = f"patient {scan['patient']}, {counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
-        output.out.print(printable(f"{scan['source']}: {what}"), soft_wrap=True)
+        output.record(printable(f"{scan['source']}: {what}"))
     _show_unused(preview, every_file, "by --json")
     labelled = sum(scan["label"] is not None for scan in preview["scans"])
     found = counted(len(preview["scans"]), "scan")
-    output.out.print(f"{found}, {labelled} with label maps; nothing was written.", soft_wrap=True)
+    output.prose(f"{found}, {labelled} with label maps; nothing was written.")
 
 
 def _show_unused(report: dict, every_file: bool, full_list: str) -> None:
@@ -81,7 +81,7 @@ def _show_unused(report: dict, every_file: bool, full_list: str) -> None:
     for reason, entries in by_reason.items():
         names = [Path(unused["source"]).name for unused in entries]
         which = _names_or_count(names, f"{len(names)} paths, the first is {names[0]}")
-        output.out.print(printable(f"{counted(_files(entries), 'file')} ignored ({which}): {reason}"), soft_wrap=True)
+        output.record(printable(f"{counted(_files(entries), 'file')} ignored ({which}): {reason}"))
 
 
 def grouped_reasons(entries: Iterable[tuple[str, str]], full_list: str) -> list[tuple[str, str]]:

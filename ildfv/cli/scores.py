@@ -43,12 +43,12 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{counted(result.n_slices, f'test {result.unit}')} of {counted(result.n_patients, 'patient')}, "
-        f"{rule}; "
-        "thresholds from validation patients, intervals from resampled patients if at least 5 have the pattern",
+        f"{rule}. Thresholds are from validation patients. Intervals are from resampled patients, if at least 5 show "
+        "the pattern.",
     )
-    output.out.print(
+    output.prose(
         f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "
         f"recall {output.cell(overall.recall)}, F {output.cell(overall.f)}"
     )
     for line in undecided(result):
-        output.out.print(f"note: {line}", soft_wrap=True)
+        output.prose(f"note: {line}")

@@ -69,7 +69,7 @@ def similar(
     if output.emit(found.document, as_json=as_json):
         return
     for note in found.document["notes"]:
-        output.out.print(f"note: {note}")
+        output.prose(f"note: {note}")
     query, searched = found.document["query"], found.document["searched"]
     rows = [
         [str(one["rank"]), f"{one['distance']:.4f}", text_of_labels(one), one["patient"][:8], f"{one['slice']}"]

@@ -172,7 +172,7 @@ def classify(
         parts = [f"images with equal pixels: {names}"]
         parts += [f"in {counted(both, 'split')}, some are training images and others test images"] * (both > 0)
         parts += [f"they have different classes: {', '.join(one['classes'])}"] * (len(one["classes"]) > 1)
-        output.out.print("; ".join(parts))
+        output.record("; ".join(parts))
     for name, path in (("Page", page), ("Model", model)):
         if path is not None:
             output.out.print(f"{name}: {path}")
@@ -229,7 +229,7 @@ def _print_errors(rows: list[dict], base: Path) -> None:
     for kind, paths in by_kind.items():
         shown = ", ".join(paths[:ERRORS_SHOWN])
         more = f" and {len(paths) - ERRORS_SHOWN} more" if len(paths) > ERRORS_SHOWN else ""
-        output.out.print(f"error: {shown}{more}: {kind}")
+        output.record(f"error: {shown}{more}: {kind}")
 
 
 def _numbers(text: str) -> str | tuple[float, ...]:

@@ -40,7 +40,7 @@ from ildfv.scans.windows import GRID
 from ildfv.store.parts import Parts, Row
 from ildfv.streaming.prefetch import prefetch
 
-PHANTOM = "PHANTOM"  # prefix of the patient id of a generated or physical phantom
+PHANTOM = "PHANTOM"  # prefix of the PatientID of a generated or physical phantom
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,7 @@ def find_duplicates(
 
     Two scans of one patient are duplicates if all their slices are equal. Scans of two patients are duplicates if they
     share `RUN` consecutive slices. The two patients are then the same person, and all other scans of the removed copy's
-    patient are also removed. Windowed images are compared, so a copy with changed pixel values is not
-    found.
+    patient are also removed. Windowed images are compared, so a copy with changed pixel values is not found.
 
     Parameters
     ----------

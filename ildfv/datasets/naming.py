@@ -154,9 +154,9 @@ def content_words(name: str) -> tuple[str, ...]:
 def person_of(path: PurePath) -> tuple[str, bool]:
     """The patient of a volume file, derived from its path, and whether a folder names the patient.
 
-    The patient is the subject of a BIDS name. Without one, it is the first folder whose name is more than a kind or a
-    split of data; without such a folder, it is the file name. For files in nnU-Net's imagesTr and imagesTs, only
-    folders inside these are considered.
+    The patient is the subject of a BIDS name. Without one, it is the first folder whose name contains more than words
+    for a kind of data or a data split; without such a folder, it is the file name. For files in nnU-Net's imagesTr and
+    imagesTs, only folders inside these are considered.
     """
     name, folders = stem(path.name), path.parent.parts
     if subject := BIDS_NAME.search(name):
@@ -176,7 +176,7 @@ def uids(name: str) -> list[str]:
 
 
 def _place(folders) -> tuple[str, ...]:
-    """The names of the folders without words for a kind of data. Folders of label maps also lose words for content."""
+    """The names of the folders without words for a kind of data and, in folders of label maps, for content."""
     names = (
         _without(folder, KIND_WORDS | CONTENT_WORDS if _is_label_folder(folder) else KIND_WORDS) for folder in folders
     )
@@ -209,7 +209,7 @@ def _words(text: str) -> list[Word]:
 
 
 def _is_one_of(words: list[Word], i: int, chosen: Set[str]) -> bool:
-    """Whether word i is one of the chosen words. `lm` directly before a number is not, because it may be initials."""
+    """Whether word i is one of the chosen words, except `lm` directly before a number, which may be initials."""
     word, after = words[i], words[i + 1] if i + 1 < len(words) else None
     if word.text == "lm" and after is not None and after.start == word.end:
         return False

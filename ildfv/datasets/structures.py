@@ -44,7 +44,7 @@ class Structures:
         self._known = self._listed | {words(name): name for name in MEANINGS if name != OUTSIDE and codes is not None}
 
     def is_mask(self, path: PurePath) -> bool:
-        """Whether the last words of a file name are a structure of [segments]. path: relative to the search."""
+        """Whether a file name ends with a structure of [segments]. path: relative to the searched folder."""
         return bool(_at_end(_content(path), self._listed))
 
     def folder_of(self, path: PurePath) -> str:

@@ -100,7 +100,7 @@ def _only_folder(folder: Path, archive: Path) -> Path | None:
 
 
 def _move_up(folder: Path, archive: Path) -> None:
-    """Moves the content of the folder of `_only_folder`, if there is one, up into `folder`."""
+    """Moves the content of the folder that `_only_folder` returns, if there is one, to `folder`."""
     if (only := _only_folder(folder, archive)) is not None:
         holder = only.rename(folder / f"{MACOS_FOLDER}{only.name}")  # a name that does not occur in its content
         for path in holder.iterdir():

@@ -12,15 +12,15 @@ from pathlib import Path
 from ildfv.errors import InputError, MissingPackageError, explained
 
 LONGEST = 255  # characters; the limit of file systems
-SHORTEST = 3  # characters; shorter names may be ordinary words, so they are replaced only where they name a file
+SHORTEST = 3  # characters; shorter names may be ordinary words and are not replaced everywhere, see `without_names`
 REPLACEMENT = "…"
-# Short words of messages. As a name, such a word cannot be distinguished from the text, except where it names a file.
+# Short words that occur in messages. A file may have such a name, so they are replaced where a message names a file.
 WORDS = frozenset(("a", "an", "as", "at", "be", "by", "in", "is", "it", "no", "of", "on", "or", "to", "mm", "CT", "HU"))
 
 
 @contextmanager
 def errors_of(source: Path, folder: Path, *, keep_identity: bool) -> Iterator[None]:
-    """A context in which errors in reading a scan are raised as an `InputError` that names the source of the scan.
+    """Context manager: an error in reading a scan is raised as an `InputError` that names the source of the scan.
 
     Without `keep_identity`, the names of all files in the source are removed from the message. folder: the folder with
     the unpacked files of `source`.
@@ -45,9 +45,9 @@ def without_names(text: str, *folders: Path, missing: str | None = None) -> str:
     The names of `folders` themselves are kept, because the user gave them and needs them to find the scan. missing: a
     file that may no longer exist.
 
-    In paths, each component is replaced, however short it is. Outside paths, names are replaced as whole words; those
-    with fewer than `SHORTEST` characters only if they are not numbers or words of messages, or stand where the name of
-    a file does: at the start or after a colon, before a colon or "must".
+    In paths, each component is replaced, whatever its length. Outside paths, names are replaced if they are whole
+    words. A name with fewer than `SHORTEST` characters may also be a number or one of `WORDS`. Such a name is replaced
+    only where a message names a file: at the start of the text or after a colon, and before a colon or "must".
     """
     inner: dict[str, set[str]] = defaultdict(set)  # names in each folder, by its path relative to one of `folders`
     for folder in folders:

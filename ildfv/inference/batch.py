@@ -1,4 +1,4 @@
-"""Prepared slices of one scan, with everything that the layers and regions of a predictor read from them."""
+"""Prepared slices of one scan, with all data that the layers and regions of a predictor need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SliceBatch:
         return len(self.images)
 
     def __getitem__(self, rows) -> SliceBatch:
-        """The slices at these rows, a slice or an array of indices."""
+        """The slices at these rows, given as a slice object or as an array of indices."""
         hu, lung = (None if one is None else one[rows] for one in (self.hu, self.lung))
         return SliceBatch(self.images[rows], self.pixel_area, hu, lung)
 

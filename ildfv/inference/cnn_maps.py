@@ -81,7 +81,7 @@ def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndar
 
 
 def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, step: int = STEP) -> np.ndarray:
-    """Occlusion maps: the decrease of every output if a square of the slice is hidden.
+    """Occlusion maps: the decrease of every output when a square of the slice is hidden.
 
     A hidden square has the mean grey level of the training slices. The value of a pixel is the mean decrease over all
     squares that cover it. Source: Zeiler and Fergus, ECCV 2014.

@@ -15,7 +15,7 @@ from scipy import ndimage
 LOWEST, HIGHEST = 0.1, 0.02
 MAX_FIRST = 3  # maximum number of slices to look at first
 MIN_DISTANCE = 10.0  # mm between two of these slices; closer slices look almost the same
-SMOOTHING = 2.0  # pixels of a prepared slice; pixels in different numbers of receptive fields cause steps
+SMOOTHING = 2.0  # pixels of a prepared slice; maps have steps where the number of receptive fields changes
 ZONES = ("lower", "middle", "upper")
 
 

@@ -1,4 +1,4 @@
-"""Checks of and notes on the lung masks that the user gives for the scans to predict."""
+"""Checks of the lung masks that the user gives for the scans to predict, and notes on these masks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check_masks(predictor: Predictor, masks: Path | None) -> None:
     lungs = predictor.info.preparation.lungs
     check(
         masks is None or lungs == RULE,
-        f"lung masks must be omitted with a predictor whose training scans were prepared with --lungs {lungs}, got "
-        f"lung masks: omit them, and the lung is found by {lungs} as on the training scans",
+        f"lung masks must not be given for a predictor whose training scans were prepared with --lungs {lungs}, got "
+        f"lung masks: omit them to find the lung with {lungs}, as on the training scans",
     )
 
 

@@ -26,7 +26,7 @@ def head_answer(
 ) -> HeadAnswer:
     """The results of a head for the scores (m, C) of a volume's slices.
 
-    Patterns can be present in the lung only. A slice outside the lung (`in_lung`) therefore shows no pattern, is not
+    A pattern can be present only in the lung. A slice outside the lung (`in_lung`) therefore shows no pattern, is not
     among the slices to look at first, and does not contribute to the scan's probability. The area of a pattern is at
     most that of the lung. Slices of the neck and the abdomen may have high scores, because the training data contain
     few of them. Heads that pool slice scores are an exception: their scan scores must equal those that were calibrated,

@@ -83,8 +83,8 @@ class FisherEncoding:
         """The part of each Fisher vector (b, 2·k·d) that the PCA does not represent, relative to the vector, (b,).
 
         For the mean m and the orthonormal components P of the PCA, it is ‖f − m − Pᵀ P (f − m)‖ / ‖f‖. The square of
-        the numerator is ‖f − m‖² − ‖P (f − m)‖². The residual of a zero vector, of a slice without descriptors in the
-        region, is NaN.
+        the numerator is ‖f − m‖² − ‖P (f − m)‖². The residual of a zero vector is NaN. A slice without
+        descriptors in the region has a zero vector.
         """
         centred = vectors.astype(np.float64) - self.pca.mean_
         projections = projected(vectors, self.pca.mean_, self.pca.components_).astype(np.float64)

@@ -157,7 +157,7 @@ class _Source:
     def reported(
         self, failed: list[dict], path: Path, folder: Path | None = None, scan: Scan | None = None
     ) -> Iterator[None]:
-        """Adds an error to `failed`, as one line, instead of raising it, so that the other scans are predicted.
+        """Context manager: an error is not raised but added to `failed` as one line, so that other scans are predicted.
 
         folder: the folder with the unpacked files of `path`. scan: the scan that is predicted.
         """

@@ -140,8 +140,8 @@ def evaluate_maps(
     training, held_out : LabelledSlices
         Slices of different patients. A few dozen training slices per pattern suffice for a threshold.
     within : {"slice", "lung"}
-        Pixels that are evaluated. On the whole slice, a lung mask alone reaches high scores. Inside the lung it carries
-        no information.
+        Pixels that are evaluated. On the whole slice, a lung mask alone has high scores. Inside the lung, it
+        contains no information.
     tolerance : int
         Tolerance of the pointing game, pixels.
 

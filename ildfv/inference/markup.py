@@ -14,7 +14,7 @@ CODE = re.compile("`([^`]+)`")
 
 
 def code(text: str) -> Markup:
-    """Escaped text with `code` in backticks as <code>."""
+    """The text as escaped HTML. Text in backticks becomes a <code> element."""
     return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 

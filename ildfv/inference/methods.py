@@ -47,7 +47,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | 
     if aucs:
         p = primary.performance
         sentences.append(
-            f"On {p.slices} {p.unit}s of {p.patients} held-out patients the area under the ROC curve of "
+            f"On {p.slices} {p.unit}s of {p.patients} held-out patients, the area under the ROC curve of "
             f"{primary.name} was " + ", ".join(aucs) + "."
         )
     sentences.append(_presence(primary, info.reference.grid or (GRID, GRID)))

@@ -54,7 +54,8 @@ def predict_scan(
     lung_mask : path, optional
         The user's lung mask of the scan (`datasets.lung_masks`).
     contributions : bool
-        Whether to compute contribution maps with the primary head, or the first Fisher head.
+        Whether to compute the contribution maps of the primary head or, if that is not a Fisher head, of the first
+        Fisher head.
     keep_identity : bool
         Whether the prediction contains the identifiers of the scan.
 

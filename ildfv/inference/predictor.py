@@ -179,10 +179,9 @@ class Predictor:
         """Contribution maps of prepared slices for a Fisher head.
 
         The contribution of a location is spread evenly over its receptive field. The sum of a map is the score minus
-        the offset (`FisherHead.offset`) and minus the part of additional inputs (`FisherHead.input_part`). If the
-        encoding has a floor (`inference.contributions`), elements of the Fisher vector near 0, in which the terms of
-        descriptors cancel, contribute less to single locations, and the difference from the score is distributed
-        equally over all descriptors.
+        the offset (`FisherHead.offset`) and minus the part of additional inputs (`FisherHead.input_part`). If an
+        encoding has a floor (`inference.contributions`), the contributions of elements of the Fisher vector near 0 are
+        limited. The difference from the score is then distributed equally over all descriptors.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ class PreparedSlices:
 
 
 def lung_masks(volume: Volume, lungs: str, given: np.ndarray | None, *, is_image: bool) -> np.ndarray | None:
-    """Masks of the lung, bool (m, rows, columns), found as on training slices; None: the built-in rule finds it.
+    """Masks of the lung, bool (m, rows, columns), found as on training slices; None for the built-in rule.
 
     lungs: method that finds the lung of a scan, as in `Preparation`. given: the user's masks on the grid of the volume,
     which are returned if there are any. is_image: whether the volume is an image, whose lung may touch its border

@@ -154,7 +154,7 @@ def _number_of_slices(value: int, limits: tuple[int, int]) -> Iterator[Compariso
         yield Comparison(
             "number of slices",
             f"The scan has {counted(value, 'slice')}; the training scans have {_range(low, high, 0)}. The probability "
-            f"of the scan is calibrated on the highest score of so many slices, so it is too {error}.",
+            f"of a scan is calibrated for scans of that size, so it is too {error} for this scan.",
         )
 
 

@@ -160,7 +160,7 @@ class Head(Part):
     """One system: the outputs of a network (kind "cnn"), or linear scores of Fisher vectors (kind "fisher").
 
     threshold: T of presence in pixels, or in percent of the lung pixels, such as "5%". pixel_counts: whether the labels
-    are pixel counts, which T is applied to, and not labels of presence. target: with "counts", the
+    are pixel counts, to which T is applied, and not labels of presence. target: with "counts", the
     scores estimate numbers of pixels in units of `threshold`; with other targets, `counts` has a curve from score
     to pixels for each pattern. thresholds, sigmoids: per pattern, None where the held-out slices did not determine
     them. scan_sigmoids: sigmoids for the highest score of a scan; where one is None, no_scan_probability has the

@@ -19,7 +19,7 @@ NAMES = (*SCALARS, HISTOGRAM, AREA, PREVALENCE)
 
 
 def features(slices: Slices, progress: Progress = SILENT) -> dict[str, np.ndarray]:
-    """The features (N, p) of each baseline, by name. Without stored densities: only lung area and prevalence."""
+    """The features (N, p) of each baseline, by name: only lung area and prevalence if densities are not stored."""
     found = {AREA: (slices.lung * slices.pixel_area)[:, None], PREVALENCE: np.zeros((len(slices), 1))}
     try:
         densities = slices.densities().astype(np.float64)  # (N, 36)

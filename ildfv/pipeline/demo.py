@@ -23,7 +23,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 
 TIMES = "demo.json"  # file with the wall times, in the workspace
-# Many patients with few slices: each pattern is on slices of at least five held-out patients, which intervals need.
+# Many patients with few slices: at least five held-out patients show each pattern, as intervals require.
 PATIENTS, SLICES, FOLDS = 42, 8, 3
 EPOCHS = 4  # more epochs would reduce the loss, but a demo should take minutes
 SALT = "phantoms have no identity to protect"  # fixed, so that demos with equal seeds give equal bytes

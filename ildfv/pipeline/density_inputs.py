@@ -1,6 +1,6 @@
 """Lung densities as inputs of a head, in addition to the projections of encodings.
 
-On real lungs a single percentile of the HU separates some patterns better than texture does, and a normalised Fisher
+On real lungs, a single percentile of the HU separates some patterns better than texture does, and a normalised Fisher
 vector does not preserve the mean density. The densities (`scans.density`) are four scalars, such as LAA-950, and a
 histogram. They are standardised on the training slices with lung. A slice without lung has the value 0, which is the
 mean. The densities that the head of a pattern uses are chosen by cross-validation.

@@ -81,7 +81,7 @@ class EncodeSettings:
         return fields
 
     def with_batch_size(self, activations) -> EncodeSettings:
-        """These settings with a batch size: BATCH_SIZE on the CPU, otherwise chosen by the memory of rank 0's GPU."""
+        """These settings with a batch size: BATCH_SIZE on the CPU, or what fits in the memory of rank 0's GPU."""
         if self.batch_size is not None:
             return self
         if activations.device.type == "cpu":
@@ -192,8 +192,8 @@ def encode(
     """Writes the encoding of all slices to `folder` and returns the content of its encoding.json.
 
     activations: function from images to the maps of the layer, with the attributes `d`, `n` and `device`. The encoder
-    and the PCA are fitted only on `split.fit`. inputs: everything that the encoding depends on, as JSON values; its
-    "slices" is the key of the slices. If the folder was created with other inputs, InputError is raised or, with
+    and the PCA are fitted only on `split.fit`. inputs: everything that the encoding depends on, as JSON values. Its
+    field "slices" is the key of the slices. If the folder was created with other inputs, InputError is raised or, with
     `fresh`, the folder is emptied. root: the workspace. encoder: a name in `encoders.ENCODERS`. words: the number of
     visual words of the encoder "words".
     """

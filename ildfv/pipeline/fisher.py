@@ -68,7 +68,7 @@ class FisherVectors:
 
     def _made(self, parts: Sequence[int]) -> Made:
         cut = [self._batches(indices) for indices in self.whole(parts).values()]
-        # All parts share one stream, so that no stage of it is idle at the end of a part.
+        # All parts share one stream, so that its stages are busy at the end of a part.
         with closing(self._encoded([batch for part in cut for batch in part])) as vectors:
             for part in cut:
                 yield {"fisher": np.concatenate([next(vectors) for _ in part])}

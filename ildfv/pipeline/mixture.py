@@ -1,7 +1,7 @@
 """The mixture of an encoding, fitted by EM on all descriptors of the fit slices and saved after each pass.
 
-Stepwise EM divides a pass into steps of some slices each, and updates the mixture after every step. Exact EM updates it
-once per pass.
+Stepwise EM divides a pass into steps of a few slices each, and updates the mixture after every step. Exact EM updates
+it once per pass.
 """
 
 from __future__ import annotations

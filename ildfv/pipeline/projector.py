@@ -161,7 +161,7 @@ def _frozen(
     slices = workspace.slices()
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     same = encoding.inputs["fit"] == key_of(fit.tolist())
-    check(same, f"{encoding.folder} was made from other fit slices than the current ones: run `ildfv encode --fresh`")
+    check(same, f"{encoding.folder} was made from fit slices other than the current ones: run `ildfv encode --fresh`")
     frozen = frozen_network(network, file, slices, fit, device, progress)
     return Activations(frozen, frozen_layer(network, frozen.layers, encoding.layer))
 

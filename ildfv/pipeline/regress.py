@@ -221,7 +221,7 @@ def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
             where = "" if encoding.region == SLICE else f" --region {encoding.region}"
             how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
             what = "fit slices" if name == "fit" else name
-            raise InputError(f"{encoding.folder} was made from other {what} than the current ones: run `{how}`")
+            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
 
 
 def _rows(

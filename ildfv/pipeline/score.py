@@ -39,9 +39,10 @@ def score(
 ) -> Results:
     """The results of one system on the held-out fold. They are also written to results/<system>-fold-<k>.json.
 
-    validation_scores, test_scores: (m, C), in the order of `units_of` the slices `split.validation` and `split.test`.
-    They are scores of slices or, if scans are labelled as a whole, of scans. A larger score means that the pattern is
-    more likely to be present. The scores of a pattern without any label in the study are replaced by NaN.
+    validation_scores, test_scores: (m, C), in the order of `units_of(slices, split.validation)` and of
+    `units_of(slices, split.test)`. They are scores of slices or, if scans are labelled as a whole, of scans. A larger
+    score means that the pattern is more likely to be present. The scores of a pattern without any label in the study
+    are replaced by NaN.
     """
     test_scores = np.where(labelled_patterns(slices), test_scores, np.nan)
     threshold = workspace.settings.threshold

@@ -14,7 +14,7 @@ from ildfv.pipeline.workspace import Workspace
 def slice_statistics(root: Path, threshold: Threshold | None = None) -> dict:
     """The numbers of slices and patients with each pattern and combination, see `evaluation.statistics`.
 
-    "pixel_counts" states whether labels are pixel counts, which the threshold is applied to.
+    "pixel_counts" states whether labels are pixel counts, to which the threshold is applied.
     If scans are labelled as a whole, "unit" is "scan", and all numbers of slices are numbers of scans.
     threshold: T in pixels, or in percent of the lung such as "5%"; None: that of the workspace.
     """

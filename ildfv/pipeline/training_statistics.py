@@ -1,4 +1,4 @@
-"""Statistics of the training slices that an exported predictor stores, to compare new scans with."""
+"""Statistics of the training slices, which an exported predictor stores for comparison with new scans."""
 
 from __future__ import annotations
 

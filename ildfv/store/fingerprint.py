@@ -10,9 +10,9 @@ from ildfv.store.atomic import TEMPORARY, read_json, write_json
 
 FINGERPRINT = "claim.json"  # not renamed, so that workspaces of earlier versions stay valid
 HASHED = {  # words for inputs that are stored as a hash, because a hash in a message would tell the user nothing
-    "slices": "other slices than the current ones",
-    "folds": "other folds than the current ones",
-    "model_sha256": "another model than the current one",
+    "slices": "slices other than the current ones",
+    "folds": "folds other than the current ones",
+    "model_sha256": "a model other than the current one",
 }
 
 

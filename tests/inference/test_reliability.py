@@ -141,7 +141,7 @@ def test_what_the_scan_does_not_state_is_not_compared():
     )
 
 
-HIGH = "The probability of the scan is calibrated on the highest score of so many slices, so it is too high."
+HIGH = "The probability of a scan is calibrated for scans of that size, so it is too high for this scan."
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_an_encoding_that_was_also_fitted_on_validation_slices_is_refused(root):
     info = read_checksummed(path)
     del info["inputs"]["fit"]  # as earlier versions wrote it
     write_checksummed(path, info)
-    with pytest.raises(InputError, match="was made from other fit slices than the current ones: run `ildfv encode"):
+    with pytest.raises(InputError, match="was made from fit slices other than the current ones: run `ildfv encode"):
         regress_encoding(root)
 
 

@@ -42,7 +42,7 @@ def test_a_frozen_network_is_encoded_and_scored_next_to_the_trained_one(root, we
     a, b = (Encoding(root / one["folder"]).projections() for one in (info, trained))
     assert np.abs(a - b).max() > 1e-3
     assert regress_encoding(root, layer="small-conv1").system == "fv-small-conv1"
-    with pytest.raises(InputError, match="was made with another model than the current one"):
+    with pytest.raises(InputError, match="was made with a model other than the current one"):
         encode_slices(root, SETTINGS, network="small", weights=weights(seed=6))
 
 

@@ -66,7 +66,7 @@ def test_a_network_trained_with_other_folds_is_not_used_to_encode(moved):
 
 
 def test_an_encoding_made_with_other_folds_is_not_regressed(moved):
-    with pytest.raises(InputError, match="made from other folds than the current"):
+    with pytest.raises(InputError, match="made from folds other than the current"):
         regress_encoding(moved)
 
 
