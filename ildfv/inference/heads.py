@@ -14,6 +14,7 @@ from ildfv.estimators.fixed import FixedFisher, FixedMixture, FixedProjection
 from ildfv.estimators.projected import projected
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
 from ildfv.inference import schema
+from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.conformal import Conformal
 from ildfv.inference.contributions import contributions
 from ildfv.patterns import Threshold
@@ -40,6 +41,17 @@ def conformal_of(sets: schema.ConformalSets) -> Conformal:
         tuple(sets.present_patients),
         tuple(sets.absent_patients),
     )
+
+
+def mapped_head(info: schema.PredictorInfo, method: CnnMethod) -> schema.Head:
+    """The head for which maps of the network's outputs are computed. InputError: there is no CNN head.
+
+    It is the primary head or, if that is not a CNN head, the first CNN head.
+    """
+    found = sorted((head for head in info.heads if head.kind == schema.CNN), key=lambda head: head.name != info.primary)
+    names = ", ".join(head.name for head in info.heads)
+    check(bool(found), f"{method.title} needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`")
+    return found[0]
 
 
 def estimated_pixels(scores: np.ndarray, threshold: Threshold, curves: Sequence[schema.Curve | None]) -> np.ndarray:

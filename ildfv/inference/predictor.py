@@ -12,7 +12,7 @@ import numpy as np
 from ildfv.errors import check, require
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.cnn_methods import GRAD_CAM, CnnMethod
-from ildfv.inference.heads import FisherHead
+from ildfv.inference.heads import FisherHead, mapped_head
 from ildfv.inference.layers import Layers
 from ildfv.inference.pooled_encodings import PooledEncodings, Texture
 from ildfv.inference.predictor_files import read_predictor
@@ -207,20 +207,12 @@ class Predictor:
         return found
 
     def check_cnn_maps(self, method: CnnMethod = GRAD_CAM) -> Head:
-        """The head for which `cnn_maps` computes maps: the primary head if it is a CNN head, else the first CNN head.
+        """The head for which `cnn_maps` computes maps (`heads.mapped_head`), after a check that it can compute them.
 
         InputError: there is no CNN head. MissingPackageError: Captum is not installed.
         """
-        found = sorted(
-            (head for head in self.info.heads if head.kind == CNN), key=lambda x: x.name != self.info.primary
-        )
-        head = next(iter(found), None)
-        names = ", ".join(one.name for one in self.info.heads)
-        check(
-            head is not None, f"{method.title} needs a predictor with a CNN head, got {names}: run `ildfv export --cnn`"
-        )
+        head = mapped_head(self.info, method)
         require("captum.attr", purpose=f"{method.title} maps")
-        assert head is not None
         return head
 
     def cnn_maps(

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from grey_images import HALF_LUNG, WINDOW, chest, grey, save
 from PIL import Image
 from preparing import in_this_process
 
@@ -15,31 +16,6 @@ from ildfv.scans.density import SCALARS
 from ildfv.scans.grey import Grey
 from ildfv.scans.image_lungs import image_lungs
 from ildfv.scans.images import grey_values, image_geometry, read_image
-
-WINDOW = Grey(-1350.0, 150.0)
-HALF_LUNG = -860.0
-
-
-def chest(seed=0, side=128, cropped=False):
-    """HU of a slice of air, a body and two lungs; with `cropped`, the part around the lungs, which touch its border."""
-    y, x = np.mgrid[:side, :side] / side - 0.5
-    hu = np.where((x / 0.45) ** 2 + (y / 0.38) ** 2 < 1, 40.0, -1000.0)
-    for centre in (-0.2, 0.2):
-        hu[((x - centre) / 0.14) ** 2 + (y / 0.25) ** 2 < 1] = HALF_LUNG
-    hu += np.random.default_rng(seed).normal(0, 25, hu.shape) * (hu > -990)
-    return hu[side // 3 : 2 * side // 3, side // 8 : -side // 8] if cropped else hu
-
-
-def grey(hu, window=WINDOW, dtype=np.uint8):
-    """The grey levels of an image that was exported with this window."""
-    most = np.iinfo(dtype).max
-    return np.clip((hu - window.low) / (window.high - window.low) * most, 0, most).round().astype(dtype)
-
-
-def save(path, values, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values).save(path, **options)
-    return path
 
 
 def hu_of(path, window=WINDOW):
@@ -232,74 +208,3 @@ def test_options_that_need_the_hu_of_a_scan_are_refused_before_a_workspace_is_cr
     with pytest.raises(InputError, match=r"need the HU of a scan, got --pixel-size 0\.8: omit them"):
         prepare_scans(tmp_path / "scans", tmp_path / "study", grey=WINDOW, pixel_size=0.8, workers=1)
     assert not (tmp_path / "study").exists()  # its settings would bind the next run
-
-
-def prepared_with(folder, header, rows, **options):
-    """The report of `prepare` for images in `folder`/scans and a table of labels."""
-    with (folder / "slices.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    with in_this_process():
-        return prepare_scans(
-            folder / "scans", folder / "study", grey=WINDOW, labels=folder / "slices.csv", salt="ab" * 8, **options
-        )
-
-
-@pytest.mark.parametrize(("column", "notes"), [("emphysema", 0), ("emphysema pixels", 1)])
-def test_the_threshold_is_mentioned_only_if_labels_are_pixel_counts(tmp_path, column, notes):
-    rows = []
-    for number in range(3):
-        save(tmp_path / f"scans/{number}.png", grey(chest(number)))
-        rows.append([f"scans/{number}.png", number % 2])
-    report = prepared_with(tmp_path, ["file", column], rows)
-    for scan in report["prepared"]:
-        assert sum("threshold T" in note for note in scan["notes"]) == notes
-
-
-def test_the_remedy_for_one_image_of_two_patients_names_the_option_with_the_patients(tmp_path):
-    rows = []
-    for number in range(4):
-        save(tmp_path / f"scans/{number}.png", grey(chest(min(number, 2))))  # 3 is a copy of 2
-        rows.append([f"scans/{number}.png", ["A", "A", "A", "B"][number], 1])
-    report = prepared_with(tmp_path, ["file", "patient", "emphysema"], rows)
-    reasons = {one["source"][-5:]: one["reason"] for one in report["quarantined"]}
-    assert reasons["3.png"].endswith("2.png, which has another patient")
-    rows[2][1], rows[3][1] = "B", "A"  # the copy that is kept is of B, so the other images of A are removed
-    report = prepared_with(tmp_path, ["file", "patient", "emphysema"], rows)
-    reasons = {one["source"][-5:]: one["reason"] for one in report["quarantined"]}
-    assert len(reasons) == 3
-    assert reasons["0.png"].endswith(
-        "which has another patient: give both the same patient in the column patient of --labels"
-    )
-
-
-def two_images(folder, name):
-    """Two images below `folder`/scans, of which `name` names the first, and the labelled patterns of the first."""
-    save(folder / "scans" / "a" / "slice1.tiff", grey(chest(1)))
-    save(folder / "scans" / "b" / "slice2.tiff", grey(chest(2)))
-    report = prepared_with(folder, ["FILE", "Emphysema"], [[name, "Yes"], ["scans/b/slice2.tiff", "FALSE"]])
-    assert report["labelled_slices"] == 2
-    slices = Workspace.open(folder / "study").slices()
-    return presence(slices.counts)[:, PATTERNS.index("emphysema")].tolist()
-
-
-@pytest.mark.parametrize(
-    "name", ["scans/a/slice1.tiff", "a/slice1.tiff", "slice1.tiff", "slice1", "a\\slice1", "./A/SLICE1.TIFF"]
-)
-def test_an_image_is_named_by_its_path_or_by_its_name(tmp_path, name):
-    assert sorted(two_images(tmp_path, name)) == [0, 1]
-
-
-def test_a_name_of_several_images_is_refused(tmp_path):
-    save(tmp_path / "scans" / "c" / "slice1.png", grey(chest(3)))
-    with pytest.raises(
-        InputError, match=r"line 2: file must name one path, got 'slice1', which may be a/slice1.tiff, c/"
-    ):
-        two_images(tmp_path, "slice1")
-    assert not (tmp_path / "study").exists()
-
-
-def test_a_file_that_does_not_exist_is_refused_although_no_image_has_a_patient(tmp_path):
-    """Images without a row with a patient are quarantined, so here every image is."""
-    save(tmp_path / "scans" / "slice1.tiff", grey(chest(1)))
-    with pytest.raises(InputError, match=r"line 2: file must exist, got 'slice01'; paths are relative to .* or to the"):
-        prepared_with(tmp_path, ["file", "patient", "emphysema"], [["slice01", "A", 1]])
