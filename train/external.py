@@ -77,7 +77,7 @@ def layer_names(body: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _check_outputs(name: str, body: nn.Module, n_outputs: int) -> None:
-    """InputError unless the body accepts slices in training mode: some networks require another image size."""
+    """Raises InputError unless the body accepts slices in training mode: some networks require another image size."""
     rule = f'network "{name}" must output (2, {n_outputs}) for slices (2, 3, {SIZE}, {SIZE})'
     before = [(buffer, buffer.clone()) for buffer in body.buffers()]
     try:

@@ -123,7 +123,7 @@ def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: flo
 
 
 def check_whole_slices(name: str) -> None:
-    """InputError if the network takes patches instead of whole slices."""
+    """Raises InputError if the network takes patches instead of whole slices."""
     check(name != PATCH, f'network must take whole slices, got "{PATCH}", the network of the patch baseline')
 
 

@@ -22,7 +22,7 @@ def multiplies_bfloat16() -> bool:
 
 
 def check_bfloat16(device: torch.device) -> None:
-    """InputError if the device would only emulate products in bfloat16, which is slower than float32."""
+    """Raises InputError if the device would only emulate products in bfloat16, which is slower than float32."""
     check(
         device.type != "cpu" or multiplies_bfloat16(),
         "bfloat16 must be omitted on this CPU, which has neither AVX512-BF16 nor AMX: use float32 or a GPU",

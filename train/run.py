@@ -75,7 +75,7 @@ class Run:
         self._check()
 
     def _check(self) -> None:
-        """InputError, before the first step, if the training run cannot be completed."""
+        """Raises InputError before the first step if the training run cannot be completed."""
         s = self.settings
         if s.bfloat16:
             check_bfloat16(self.device)

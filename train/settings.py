@@ -115,7 +115,10 @@ def identity(settings: TrainSettings, slices, fit: np.ndarray, validation: np.nd
 
 
 def check_same(requested: dict, found: dict | None, folder: Path) -> None:
-    """InputError that names the first difference between two identities. found: None if the network has no identity."""
+    """Raises an InputError that names the first difference between two identities, if there is one.
+
+    found: None if the network has no identity.
+    """
     remedy = "replace it with `ildfv train --fresh`, or keep both with `ildfv train --name NAME`"
     if found is None:
         raise InputError(f"{folder} contains a network without training settings: {remedy}")

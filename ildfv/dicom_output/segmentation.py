@@ -16,7 +16,8 @@ COLOURS = ((253, 174, 97), (230, 97, 1), (208, 28, 139), (94, 60, 153))  # RGB c
 def segmentation(origin: Origin) -> Segmentation | None:
     """A BINARY segmentation with a segment for each pattern that has a region; None if no pattern has a region.
 
-    Frames without a pixel are omitted. Each frame has the position, orientation and pixel order of its source image.
+    Frames without a pixel of a region are omitted. Each frame has the position, orientation and pixel order of its
+    source image.
     """
     masks: list[np.ndarray] = []
     segments: list[SegmentDescription] = []

@@ -86,7 +86,7 @@ def _fisher_vectors(maps, counts: np.ndarray, mixture: FittedMixture, settings: 
 
 
 def _check_within_range(log_likelihoods) -> None:
-    """InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
+    """Raises InputError for float32 maps so far from the mixture that sums of t² overflow, which would give NaN."""
     xp = namespace(log_likelihoods)  # (b,), each at least −½ of those sums
     far = "float32" in str(log_likelihoods.dtype) and not bool(xp.all(xp.abs(log_likelihoods) < MAX_LOG_LIKELIHOOD))
     check(not far, "float32 maps must be within 1e18 standard deviations of the mixture: pass float64")

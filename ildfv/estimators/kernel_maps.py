@@ -67,7 +67,7 @@ def as_rows(one):
 
 
 def check_not_images(maps) -> None:
-    """InputError for uint8 arrays without a channel axis: they may be grey images, whose rows are not descriptors."""
+    """Raises InputError for uint8 arrays without a channel axis, which may be grey images instead of descriptors."""
     listed = isinstance(maps, (list, tuple))
     for one in maps if listed else (maps,):
         image = is_array(one) and dtype_name(one) == "uint8" and one.ndim == (2 if listed else 3)

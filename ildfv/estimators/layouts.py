@@ -48,7 +48,7 @@ def take(batch, indices: np.ndarray) -> np.ndarray:
 
 
 def check_place(batch, name: str) -> None:
-    """InputError that names the first row or map of `batch` with a value that is not finite.
+    """Raises an InputError that names the first row or map of `batch` with a value that is not finite.
 
     Does nothing if a descriptor has weight 0, because its values are not used and need not be finite.
     """

@@ -25,7 +25,7 @@ def chosen_method(mixture, batches: Batches) -> str:
 
 
 def check_settings(mixture, *, resumes: bool) -> None:
-    """InputError for a setting of a `GaussianMixture` that is out of range or requires another setting.
+    """Raises InputError for a setting of a `GaussianMixture` that is out of range or requires another setting.
 
     resumes: whether the fit continues from learned parameters.
     """

@@ -19,7 +19,7 @@ LEVEL = 4  # stack level of the caller of `fit`, which has a decorator
 
 
 def warn_about_convergence(mixture, start_log_likelihood: float) -> None:
-    """ConvergenceWarning if the likelihood fell during stepwise EM, or EM has not converged.
+    """Issues a ConvergenceWarning if the likelihood decreased during stepwise EM, or if EM has not converged.
 
     The few stepwise passes that "auto" chooses for large data need not converge.
     """
@@ -44,7 +44,7 @@ def fell(mixture, start_log_likelihood: float) -> bool:
 
 
 def warn_about_constants(mixture) -> None:
-    """UserWarning if dimensions have no variance above the smallest one."""
+    """Issues a UserWarning if dimensions have no variance above the smallest one."""
     overall = Parameters(mixture.weights_, mixture.means_, mixture.variances_).overall()[1]
     constant = np.flatnonzero(overall <= mixture.floors_ * (1 + 1e-6))
     if mixture.max_iter > 0 and len(constant):

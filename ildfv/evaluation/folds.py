@@ -123,8 +123,8 @@ class Folds:
         If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
         lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned.
         Patterns that no slice shows are listed in one line. Further lines name the folds with an unusually large
-        validation part. unit: what the labels describe, slice or scan. pixel_counts: whether
-        labels are pixel counts, which T is applied to. unlabelled: patterns without any label in the study.
+        validation part. unit: what the labels describe, slice or scan. pixel_counts: whether labels are pixel counts,
+        to which T is applied. unlabelled: patterns without any label in the study.
         """
         return fold_warnings(self, FRACTION, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)
 

@@ -23,7 +23,7 @@ class Predictions:
     are excluded from all measures of the pattern, and slices with an unknown entry from all measures of label sets.
     patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
     C patterns. unit: "slice", or "scan" if each row is a scan, labelled and scored as a whole. pixel_counts: whether
-    labels are pixel counts, which the threshold of presence is applied to, and not labels of presence.
+    labels are pixel counts, to which the threshold of presence is applied, and not labels of presence.
     """
 
     system: str

@@ -116,7 +116,7 @@ def _library(a: Any) -> str:
 
 
 def _check_range(log_likelihood: np.ndarray) -> None:
-    """InputError if values are so far from every mean that their squares overflow float64."""
+    """Raises InputError if values are so far from every mean that their squares overflow float64."""
     in_range = log_likelihood.dtype != np.float64 or bool(np.isfinite(log_likelihood).all())
     check(in_range, OUT_OF_RANGE)
 

@@ -45,7 +45,7 @@ def check_threshold(threshold: float) -> float:
 
 
 def check_dimensions(d: int, expected: int) -> None:
-    """InputError unless descriptors have as many dimensions as the mixture."""
+    """Raises InputError unless descriptors have as many dimensions as the mixture."""
     check(d == expected, f"descriptors must have {expected} dimensions like the mixture, got {d}")
 
 

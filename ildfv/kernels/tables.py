@@ -115,7 +115,7 @@ def _ragged(maps) -> tuple[np.ndarray, int, int, object]:
 
 
 def _raise_for_shapes(views: list[np.ndarray]) -> None:
-    """InputError for the first map that has a wrong shape, no descriptors, or not as many dimensions as the first map.
+    """Raises InputError for the first map with a wrong shape, no descriptors, or not as many dimensions as map 0.
 
     This is separate from `_ragged` because the construction of the messages is slow for many small maps.
     """

@@ -92,7 +92,7 @@ def _frame_of(index: int, dataset, group, shared) -> Frame:
 def _frame(
     index: int, dataset, acquisition: tuple[str, ...], made, plane, orientation, measures, thickness, rescale
 ) -> Frame:
-    """One slice. made … rescale: the datasets with the respective values, which in single-frame files is `dataset`."""
+    """One slice. made … rescale: the datasets with the respective values; in a single-frame file, each is `dataset`."""
     for name in ("RescaleSlope", "RescaleIntercept"):
         if rescale.get(name) is None:  # without them, pydicom silently returns stored values
             raise InputError(f"{name} must be present: without it, stored values cannot be converted to HU")

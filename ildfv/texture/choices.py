@@ -13,10 +13,10 @@ KIND = "a page of `ildfv texture`"
 
 
 def check_kind(kind: str) -> None:
-    """InputError unless the kind of head is known."""
+    """Raises InputError unless the kind of head is known."""
     check(kind in ("auto", *HEADS), f"head must be auto or one of {', '.join(HEADS)}, got {kind!r}")
 
 
 def check_page(path: str | Path) -> None:
-    """InputError if a page may not be written to `path`."""
+    """Raises InputError if a page may not be written to `path`."""
     check_output(Path(path), MARKER, KIND)

@@ -44,7 +44,7 @@ class Collection:
         return {name: self.labels.count(name) for name in self.classes}
 
     def check_classes(self, least: int) -> None:
-        """InputError unless there are at least two classes and each has at least `least` images."""
+        """Raises InputError unless there are at least two classes and each has at least `least` images."""
         check(len(self.classes) > 1, f"a texture set must have at least 2 classes, got only {self.classes[0]}")
         for name, number in self.counts().items():
             check(

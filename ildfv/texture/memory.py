@@ -49,5 +49,5 @@ def remembered(
     if shutil.disk_usage(folder).free > FREE:
         named = {f"{i}.{j}": one for i, layer in enumerate(layers) for j, one in enumerate(found[layer])}
         with replacing(file) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, **named)  # type: ignore[arg-type]  # NumPy's stubs take the names for options
+            np.savez(stream, **named)  # type: ignore[arg-type]  # NumPy's stubs treat the names as options
     return found

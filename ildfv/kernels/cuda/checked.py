@@ -25,7 +25,7 @@ def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
 
 
 def first_bad_map(device: Device, maps, suspects: Iterable[int], weights: list[np.ndarray] | None) -> None:
-    """InputError for the first of the maps `suspects` that has a non-finite value in a descriptor of weight > 0.
+    """Raises InputError for the first of the maps `suspects` that has a non-finite value in a descriptor of weight > 0.
 
     suspects: indices of maps. weights: (n_i,) per map, or None if all weights are 1.
     """

@@ -87,7 +87,7 @@ def choose(real: str, k: int, d: int, limit: int, *, tensor: bool = False) -> st
 
 
 def check_size(k: int, d: int) -> None:
-    """InputError for sizes that the kernels do not support."""
+    """Raises InputError for sizes that the kernels do not support."""
     if d > MAX_D or k > MAX_K:
         raise InputError(f"a mixture on the GPU must have d ≤ {MAX_D} and k ≤ {MAX_K}, got d = {d}, k = {k}")
 
