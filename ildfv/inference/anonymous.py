@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ildfv.errors import InputError, MissingPackageError, explained
+from ildfv.errors import InputError, MissingPackageError, explained, printable
 
 LONGEST = 255  # characters; the limit of file systems
 SHORTEST = 3  # characters; shorter names may be ordinary words and are not replaced everywhere, see `without_names`
@@ -45,20 +46,46 @@ def without_names(text: str, *folders: Path, missing: str | None = None) -> str:
     The names of `folders` themselves are kept, because the user gave them and needs them to find the scan. missing: a
     file that may no longer exist.
 
-    In paths, each component is replaced, whatever its length. Outside paths, names are replaced if they are whole
-    words. A name with fewer than `SHORTEST` characters may also be a number or one of `WORDS`. Such a name is replaced
-    only where a message names a file: at the start of the text or after a colon, and before a colon or "must".
+    Names are replaced in all forms in which messages contain them (`_printed`), with other suffixes, and if
+    `format_error` has cut them. In paths, each component is replaced, whatever its length. Outside paths, names are
+    replaced if they are whole words. A name with fewer than `SHORTEST` characters may also be a number or one of
+    `WORDS`. Such a name is replaced only where a message names a file: at the start of the text or after a colon, and
+    before a colon or "must".
     """
-    inner: dict[str, set[str]] = defaultdict(set)  # names in each folder, by its path relative to one of `folders`
+    inner: dict[str, set[str]] = defaultdict(set)  # printed names in each folder, by its path relative to `folders`
     for folder in folders:
         paths = [] if missing is None or not Path(missing).is_relative_to(folder) else [Path(missing)]
         for parts in (path.relative_to(folder).parts for path in paths):
             for i, name in enumerate(parts):
-                inner["/".join(parts[:i])].add(name)
+                inner[printable("/".join(parts[:i]))] |= _printed(name)
         for place, below, files in os.walk(folder):
-            relative = Path(place).relative_to(folder).as_posix()
-            inner["" if relative == "." else relative].update(below, files)
-    return _without_words(_without_paths(text, [str(folder) for folder in folders], inner), inner)
+            relative = printable(Path(place).relative_to(folder).as_posix())
+            inner["" if relative == "." else relative].update(*map(_printed, (*below, *files)))
+    names = sorted({name for found in inner.values() for name in found})
+    text = _without_cut_names(printable(text), names)
+    text = _without_paths(text, [printable(str(folder)) for folder in folders], inner)
+    return _without_words(text, names)
+
+
+def _printed(name: str) -> set[str]:
+    """The forms in which messages contain a name: printable, as by `repr`, and with single spaces (`format_error`)."""
+    return {printable(form) for form in (name, repr(name)[1:-1], " ".join(name.split()) or name)}
+
+
+def _without_cut_names(text: str, names: Sequence[str]) -> str:
+    """The text without the beginnings of names that stand before "…", where `format_error` cuts a message.
+
+    names: sorted.
+    """
+    parts = text.split(REPLACEMENT)
+    for number, part in enumerate(parts[:-1]):
+        starts = (i for i in range(max(0, len(part) - LONGEST), len(part)) if not re.match(r"\w", part[i - 1 : i]))
+        for start in starts:
+            following = bisect_left(names, part[start:])
+            if following < len(names) and names[following].startswith(part[start:]):
+                parts[number] = part[:start]
+                break
+    return REPLACEMENT.join(parts)
 
 
 def _without_paths(text: str, folders: Sequence[str], inner: Mapping[str, set[str]]) -> str:
@@ -95,12 +122,21 @@ def _path_at(text: str, start: int, inner: Mapping[str, set[str]]) -> tuple[int,
         place, components, end = f"{place}/{name}" if place else name, components + 1, first + len(name)
 
 
-def _without_words(text: str, inner: Mapping[str, set[str]]) -> str:
-    """The text without single names. Longer names are replaced first, because a name may be a part of another."""
-    names = sorted({name for found in inner.values() for name in found}, key=len, reverse=True)
+def _without_words(text: str, names: Sequence[str]) -> str:
+    """The text without single names. Longer names are replaced first, because a name may be a part of another.
+
+    A file may also be named with another suffix, such as the missing ct.img of ct.hdr.
+    """
+    names = sorted(names, key=len, reverse=True)
     ambiguous = {name for name in names if len(name) < SHORTEST and (name.isdecimal() or name in WORDS)}
     certain = [name for name in names if name not in ambiguous]
-    for chosen, before, after in ((certain, r"(?<!\w)", r"(?!\w)"), (ambiguous, "(?:^|(?<=: ))", "(?=: | must )")):
+    stems = sorted({name.partition(".")[0] for name in names if "." in name[1:]} - {""}, key=len, reverse=True)
+    suffix = r"(?:\.[A-Za-z]\w*)+"
+    for chosen, before, after in (
+        (certain, r"(?<!\w)", r"(?!\w)"),
+        (stems, r"(?<!\w)", suffix),
+        (ambiguous, "(?:^|(?<=: ))", "(?=: | must )"),
+    ):
         if chosen:
             text = re.sub(f"{before}(?:{'|'.join(map(re.escape, chosen))}){after}", REPLACEMENT, text)
     return text

@@ -32,10 +32,12 @@ def metaimage_data_file(path: Path) -> Path:
         raise InputError(f"{path.name} must be MetaImage, got no ElementDataFile")
     if name.upper() == LOCAL:
         return path
+    # The messages do not contain the name, because it may identify the patient, and `without_names` cannot remove it.
+    rule = f"{path.name}: ElementDataFile must be one file in the folder of the header"
     if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name:
-        raise InputError(f"{path.name}: ElementDataFile must be one file in the folder of the header, got {name!r}")
+        raise InputError(f"{rule}, got a list, a pattern or a path: convert the volume into one file")
     if not (path.parent / name).is_file():
-        raise InputError(f"{path.name}: ElementDataFile must be in the folder of the header, got none named {name!r}")
+        raise InputError(f"{rule}, got the name of a missing file: rename the data file as the header states")
     return path.parent / name
 
 

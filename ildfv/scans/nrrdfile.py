@@ -142,10 +142,12 @@ def _data_file(path: Path, fields: Mapping, end: int) -> tuple[Path, int]:
     if name is None:
         return path, end
     data_file = path.parent / str(name)
+    # The messages do not contain the name, because it may identify the patient, and `without_names` cannot remove it.
+    rule = f"{path.name}: data file must be one file in the folder of the header"
     if not isinstance(name, str) or "%" in name or name.upper().startswith("LIST") or "/" in name or "\\" in name:
-        raise InputError(f"{path.name}: data file must be one file in the folder of the header, got {str(name)!r}")
+        raise InputError(f"{rule}, got a list, a pattern or a path: convert the volume into one file")
     if not data_file.is_file():
-        raise InputError(f"{path.name}: data file must exist in the folder of the header, got none named {name!r}")
+        raise InputError(f"{rule}, got the name of a missing file: rename the data file as the header states")
     return data_file, 0
 
 

@@ -210,7 +210,7 @@ def test_a_nifti_needs_an_affine_in_mm(tmp_path, files):
         (
             b"encoding: gzip",
             b"encoding: gzip\ndata file: /etc/passwd",
-            "data file must be one file in the folder of the header, got '/etc/passwd'",
+            "data file must be one file in the folder of the header, got a list, a pattern or a path",
         ),
         (b"encoding: gzip", b"encoding: gzip\nbyte skip: 9", "byte or line skip"),
         (b"type: int16", b"type: block", "must be"),
