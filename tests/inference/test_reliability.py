@@ -146,7 +146,13 @@ HIGH = "The probability of a scan is calibrated for scans of that size, so it is
 
 @pytest.mark.parametrize(
     ("trained", "said"),
-    [((1, 4), f"have 1 to 4. {HIGH}"), ((1, 5), None), ((18, 30), None), ((19, 30), "is too low for this scan."), (None, None)],
+    [
+        ((1, 4), f"have 1 to 4. {HIGH}"),
+        ((1, 5), None),
+        ((18, 30), None),
+        ((19, 30), "is too low for this scan."),
+        (None, None),
+    ],
 )
 def test_a_scan_of_many_more_or_fewer_slices_has_a_less_reliable_probability(trained, said):
     _, *found = judged(REFERENCE.model_copy(update={"scan_slices": trained}))
