@@ -6,27 +6,37 @@ The inner split of a fold divides its training patients into fit and validation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ildfv.counted import counted
+from ildfv.evaluation.folds import FRACTION, Folds
 from ildfv.patterns import extent_text
-
-if TYPE_CHECKING:
-    from ildfv.evaluation.folds import Folds
 
 InnerSplits = list[tuple[list[str], list[str]]]  # (fit patients, validation patients) of each fold
 
 
 def fold_warnings(
-    folds: Folds, fraction: float, unit: str, *, pixel_counts: bool, unlabelled: Sequence[str]
+    folds: Folds, unit: str = "slice", *, pixel_counts: bool = True, unlabelled: Sequence[str] = ()
 ) -> list[str]:
-    """The lines of `Folds.warnings`, whose parameters are described there.
+    """A line for each pattern that is absent from a fold, or from the fit or validation part of a fold.
 
-    fraction: requested fraction of validation patients.
+    If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
+    lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned. Patterns
+    that no slice shows are listed in one line. Further lines name the folds with an unusually large validation part.
+
+    Parameters
+    ----------
+    folds : Folds
+        The folds of a study.
+    unit : {"slice", "scan"}
+        What the labels describe.
+    pixel_counts : bool
+        Whether labels are pixel counts, to which T is applied.
+    unlabelled : sequence of str
+        Patterns without any label in the study.
     """
     inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
     absent = _absent(folds, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)
-    return [*absent, *_absent_inside(folds, inner, unit), *_large_validation(inner, fraction)]
+    return [*absent, *_absent_inside(folds, inner, unit), *_large_validation(inner)]
 
 
 def _absent(folds: Folds, unit: str, *, pixel_counts: bool, unlabelled: Sequence[str]) -> list[str]:
@@ -68,12 +78,12 @@ def _absent_inside(folds: Folds, inner: InnerSplits, unit: str) -> list[str]:
     return lines
 
 
-def _large_validation(inner: InnerSplits, fraction: float) -> list[str]:
+def _large_validation(inner: InnerSplits) -> list[str]:
     """A line for each fold with more validation patients than requested."""
     return [
         f"if fold {k} is held out, {len(validation)} of its {counted(len(fit) + len(validation), 'training patient')} "
-        f"are used for validation, more than {fraction:.0%}, so that as many patterns as possible have a decision "
+        f"are used for validation, more than {FRACTION:.0%}, so that as many patterns as possible have a decision "
         "threshold"
         for k, (fit, validation) in enumerate(inner)
-        if len(validation) > max(round(fraction * (len(fit) + len(validation))), 1)
+        if len(validation) > max(round(FRACTION * (len(fit) + len(validation))), 1)
     ]

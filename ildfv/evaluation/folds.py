@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.errors import InputError, check
-from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.inner_split import split_off
 from ildfv.evaluation.profiles import Profile, quantities, weights
 from ildfv.parsing import MAX_JSON_BYTES, parse_json, read_bytes
@@ -116,17 +115,6 @@ class Folds:
                 }
             )
         return rows
-
-    def warnings(self, unit: str = "slice", *, pixel_counts: bool = True, unlabelled: Sequence[str] = ()) -> list[str]:
-        """A line for each pattern that is absent from a fold, or from the fit or validation part of a fold.
-
-        If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
-        lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned.
-        Patterns that no slice shows are listed in one line. Further lines name the folds with an unusually large
-        validation part. unit: what the labels describe, slice or scan. pixel_counts: whether labels are pixel counts,
-        to which T is applied. unlabelled: patterns without any label in the study.
-        """
-        return fold_warnings(self, FRACTION, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)
 
     def to_json(self) -> str:
         """The folds as the text of folds.json, which may be edited by hand."""

@@ -13,6 +13,7 @@ import numpy as np
 from ildfv import distributed
 from ildfv.appearance import by_appearance
 from ildfv.errors import check
+from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
@@ -67,7 +68,7 @@ class Context:
 
     def _remarks(self) -> list[str]:
         """Notes that are included in every result document."""
-        gaps = [f"{line}." for line in self.folds.warnings()]
+        gaps = [f"{line}." for line in fold_warnings(self.folds)]
         if self.folds.n_folds == self.preset.folds:
             return gaps
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
+from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.folds import Folds
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, Threshold
 from ildfv.pipeline.by_scan import scan_presence, scans_of, unit_of
@@ -35,10 +36,10 @@ def has_pixel_counts(slices: Slices) -> bool:
 
 
 def fold_notes(slices: Slices, folds: Folds) -> list[str]:
-    """The warnings about the folds of a study (`Folds.warnings`), in terms of its labels."""
+    """The warnings about the folds of a study (`fold_warnings`), in terms of its labels."""
     known = labelled_patterns(slices)
     unlabelled = [pattern for pattern, has_label in zip(PATTERNS, known.tolist(), strict=True) if not has_label]
-    return folds.warnings(unit_of(slices), pixel_counts=has_pixel_counts(slices), unlabelled=unlabelled)
+    return fold_warnings(folds, unit_of(slices), pixel_counts=has_pixel_counts(slices), unlabelled=unlabelled)
 
 
 def patients_of(slices: Slices, units: np.ndarray) -> np.ndarray:

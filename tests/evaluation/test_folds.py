@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ildfv.errors import InputError
+from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.folds import Folds, check_no_leak
 from ildfv.evaluation.stratified_folds import check_one_patient_per_scan, make_folds
 from ildfv.evaluation.stratify import partition
@@ -212,21 +213,20 @@ def test_an_absent_pattern_gives_a_warning():
     patients = np.array(list("abcdef"))
     counts = np.zeros((6, 4), int)
     counts[:, 0] = T
-    warnings = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings()
-    assert warnings == [
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
+    assert fold_warnings(folds) == [
         f"no slice shows reticular, honeycomb, emphysema (T = {T} pixels): recall, F and AUC are undefined"
     ]
-    scans = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3).warnings("scan")
-    assert scans == ["no scan shows reticular, honeycomb, emphysema: recall, F and AUC are undefined"]
-    split = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
-    assert split.warnings(pixel_counts=False, unlabelled=["reticular", "emphysema"]) == [
+    assert fold_warnings(folds, "scan") == [
+        "no scan shows reticular, honeycomb, emphysema: recall, F and AUC are undefined"
+    ]
+    assert fold_warnings(folds, pixel_counts=False, unlabelled=["reticular", "emphysema"]) == [
         "no slice has a label of reticular, emphysema, so these are neither learned nor evaluated",
         "no slice shows honeycomb: recall, F and AUC are undefined",
     ]
     counts[0, 1] = T
-    first, second, *inner = make_folds(
-        patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3
-    ).warnings()
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
+    first, second, *inner = fold_warnings(folds)
     assert first.startswith("no slice of fold ")
     assert " shows reticular: " in first
     assert second.startswith("no slice shows honeycomb, emphysema ")

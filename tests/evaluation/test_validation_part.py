@@ -7,6 +7,7 @@ import pytest
 from test_folds import T, cohort
 
 from ildfv.errors import InputError
+from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.evaluation.stratified_folds import make_folds
 from ildfv.patterns import PATTERNS, presence
 
@@ -67,14 +68,14 @@ def test_a_larger_validation_part_is_used_where_patterns_need_it_and_disclosed()
         assert shown[validation].any(0).all()
         assert shown[fit].any(0).all()
     assert [row["validation"] for row in folds.table()] == [4] * 5
-    assert any("4 of its 9 training patients are used for validation, more than 20%" in w for w in folds.warnings())
+    assert any("4 of its 9 training patients are used for validation, more than 20%" in w for w in fold_warnings(folds))
 
 
 def test_a_pattern_that_cannot_be_on_both_sides_is_disclosed():
     patients = np.array([f"p{i:02d}" for i in range(10)])
     shown = np.zeros((10, 4), int)
     shown[:, 0], shown[3, 1] = 1, 1  # a pattern of one patient cannot be on both sides
-    lines = make_folds(patients, shown, labels=PATTERNS, threshold=T, n_folds=5).warnings()
+    lines = fold_warnings(make_folds(patients, shown, labels=PATTERNS, threshold=T, n_folds=5))
     assert any(
         line.startswith(("no validation slice shows reticular", "no fit slice shows reticular")) for line in lines
     )

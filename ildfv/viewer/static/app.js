@@ -3,12 +3,12 @@
 import { json, onLost, started } from "./api.js";
 import { ScanList } from "./scans.js";
 import { WINDOWS } from "./colours.js";
-import { scanName, compare, findSimilar, followSecond, moveSecond, toggleSections } from "./compare.js";
+import { scanName, compare, findSimilar, toggleSections } from "./compare.js";
 import { Corrections } from "./corrections.js";
 import { make } from "./dom.js";
 import { buildHelp, toggleHelp } from "./help.js";
 import { pressed } from "./keys.js";
-import { go, move } from "./moving.js";
+import { followSecond, go, move, moveSecond } from "./moving.js";
 import { NARROW, openScan, openFromAddress, toggleScans } from "./open.js";
 import { drawRamp, setOverlay } from "./overlays.js";
 import { $, build, corrections, pane, second, sections, state } from "./page.js";

@@ -2,34 +2,18 @@
 
 import { json } from "./api.js";
 import { make, number } from "./dom.js";
-import { go, move } from "./moving.js";
+import { followSecond, go } from "./moving.js";
 import { chooseMap } from "./overlays.js";
 import { $, pane, second, sections, state, study } from "./page.js";
 import { setWindow } from "./windows.js";
-
-let drift = 0; // offset of the compared scan, in slices, after it was scrolled separately
 
 export function scanName(one) {
   return one.patient ? `${one.patient.slice(0, 6)}${one.fold == null ? "" : `, fold ${one.fold}`}` : one.name;
 }
 
-export function moveSecond(steps) {
-  if ($("synchronous").checked) return move(Math.sign(steps) * Math.max(1, Math.round((Math.abs(steps) * state.scan.slices) / second.scan.slices)));
-  drift += steps;
-  second.go(Math.min(second.scan.slices - 1, Math.max(0, second.z + steps)));
-}
-
-// The compared scan shows the same relative position, plus its offset `drift`.
-export function followSecond(always = false) {
-  if (!second.scan || $("second").hidden || (!$("synchronous").checked && !always)) return;
-  const share = state.scan.slices > 1 ? pane.z / (state.scan.slices - 1) : 0;
-  const z = Math.round(share * (second.scan.slices - 1)) + drift;
-  second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
-}
-
 // z: the slice of the compared scan that corresponds to the current slice; by default at the same relative position.
 export async function compare(i, z) {
-  drift = 0;
+  second.drift = 0; // offset in slices, after the compared scan was scrolled separately
   const on = i !== "";
   if (on && sections.on) sections.toggle(false);
   $("second").hidden = !on;
@@ -47,7 +31,7 @@ export async function compare(i, z) {
   setWindow(state.window);
   followSecond(true);
   if (z !== undefined) {
-    drift = z - second.z;
+    second.drift = z - second.z;
     followSecond(true);
   }
   chooseMap();

@@ -1,7 +1,6 @@
-// Movement through the slices of the open scan.
+// Movement through the slices of the open scan and of the compared one.
 
-import { followSecond } from "./compare.js";
-import { pane, state } from "./page.js";
+import { $, pane, second, state } from "./page.js";
 
 const WAITING = 3; // maximum number of pending single steps
 
@@ -23,4 +22,18 @@ export function go(z) {
 export function move(steps) {
   const waiting = pane.at == null ? 0 : (pane.z - pane.at) * Math.sign(steps);
   if (Math.abs(steps) > 1 || waiting < WAITING) go(pane.z + steps);
+}
+
+export function moveSecond(steps) {
+  if ($("synchronous").checked) return move(Math.sign(steps) * Math.max(1, Math.round((Math.abs(steps) * state.scan.slices) / second.scan.slices)));
+  second.drift += steps;
+  second.go(Math.min(second.scan.slices - 1, Math.max(0, second.z + steps)));
+}
+
+// The compared scan shows the same relative position, plus its offset `second.drift`.
+export function followSecond(always = false) {
+  if (!second.scan || $("second").hidden || (!$("synchronous").checked && !always)) return;
+  const share = state.scan.slices > 1 ? pane.z / (state.scan.slices - 1) : 0;
+  const z = Math.round(share * (second.scan.slices - 1)) + second.drift;
+  second.go(Math.min(second.scan.slices - 1, Math.max(0, z)));
 }

@@ -1,9 +1,8 @@
 // Opens a scan of the study.
 
 import { json, started } from "./api.js";
-import { followSecond } from "./compare.js";
 import { make, rich } from "./dom.js";
-import { go, firstSlice } from "./moving.js";
+import { firstSlice, followSecond, go } from "./moving.js";
 import { buildOverlays } from "./overlays.js";
 import { $, scans, corrections, pane, second, sections, state, strips, study } from "./page.js";
 import { buildPatterns, selectPattern } from "./scores.js";
