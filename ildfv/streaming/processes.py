@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ildfv.errors import check
 from ildfv.kernels.cores import available_cores
 
 
@@ -29,7 +30,7 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
 
     workers: number of processes; None: one per available core. An exception in `function` is raised here. When a worker
     dies, the executor breaks and loses all running items. These are retried one at a time, each in its own process, so
-    that only an item that kills its worker again gives `Died`.
+    that only an item that kills its worker again gives `Died`. InputError: no process can be started.
     """
     workers = max(1, min(workers or available_cores(), len(items)))
     waiting = deque(range(len(items)))
@@ -50,6 +51,7 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
                         result = future.result()
                         yield running.pop(future), result
         except BrokenProcessPool:
+            _check_start()
             for index in sorted(running.values()):
                 yield index, _alone(function, items[index])
 
@@ -61,6 +63,15 @@ def _alone(function: Callable, item: Any) -> Any:
             return executor.submit(function, item).result()
     except BrokenProcessPool:
         return Died
+
+
+def _check_start() -> None:
+    """Raises InputError if a new process ends before it calls a function, so that retries would never end."""
+    check(
+        _alone(abs, 0) is not Died,
+        "worker processes must be able to start, got processes that end at once: in a script, put calls under `if "
+        '__name__ == "__main__":`, because each worker imports the script',
+    )
 
 
 class _Context(SpawnContext):

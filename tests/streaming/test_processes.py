@@ -89,6 +89,25 @@ def test_an_exception_is_raised_in_the_parent():
         list(as_completed(fail, [1], workers=1))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("before", ["", "if __name__ != '__main__': raise SystemExit('no start')"])
+def test_a_script_that_its_workers_cannot_import_is_refused(tmp_path, before):
+    (tmp_path / "job.py").write_text(
+        "from ildfv.streaming.processes import as_completed\n"
+        + before
+        + "\nlist(as_completed(abs, range(9), workers=2))\n"
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    job = [sys.executable, "job.py"]
+    ended = subprocess.run(job, cwd=tmp_path, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, timeout=600)
+    assert ended.returncode == 1
+    last = ended.stderr.decode().strip().splitlines()[-1]
+    assert last.endswith(
+        "InputError: worker processes must be able to start, got processes that end at once: in a script, put calls "
+        'under `if __name__ == "__main__":`, because each worker imports the script'
+    )
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     (tmp_path / "job.py").write_text(
