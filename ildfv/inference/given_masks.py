@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ildfv.counted import counted
 from ildfv.errors import check
+from ildfv.inference.slice_predictor import SlicePredictor
 from ildfv.scans.prepared_lungs import RULE
 
-if TYPE_CHECKING:
-    from ildfv.inference.predictor import Predictor
 
-
-def check_masks(predictor: Predictor, masks: Path | None) -> None:
+def check_masks(predictor: SlicePredictor, masks: Path | None) -> None:
     """Raises InputError if lung masks are given to a predictor whose training scans were prepared with lungmask."""
     lungs = predictor.info.preparation.lungs
     check(

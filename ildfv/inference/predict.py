@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,18 +22,16 @@ from ildfv.inference.prediction import Prediction
 from ildfv.inference.prepared import lung_masks, prepared
 from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.reliability import statements
+from ildfv.inference.slice_predictor import SlicePredictor
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.libraries import quiet
 from ildfv.scans.preparation import applied
 from ildfv.scans.volume import Volume
 from ildfv.store.atomic import sha256
 
-if TYPE_CHECKING:
-    from ildfv.inference.predictor import Predictor
-
 
 def predict_scan(
-    predictor: Predictor,
+    predictor: SlicePredictor,
     path: Path,
     *,
     series: str | None = None,
@@ -78,7 +75,7 @@ def predict_scan(
 
 
 def predicted(
-    predictor: Predictor,
+    predictor: SlicePredictor,
     scan: Scan,
     notes: list[str],
     *,
@@ -107,7 +104,7 @@ def predicted(
 
 
 def predict_volume(
-    predictor: Predictor,
+    predictor: SlicePredictor,
     volume: Volume,
     *,
     scan: str,

@@ -11,12 +11,12 @@ import numpy as np
 from ildfv.counted import counted
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.sentences import enumerated, sentence
+from ildfv.inference.slice_predictor import SlicePredictor
 from ildfv.scans.normalise import air_of
 from ildfv.scans.volume import Volume
 from ildfv.scans.windows import GRID
 
 if TYPE_CHECKING:
-    from ildfv.inference.predictor import Predictor
     from ildfv.inference.schema import Reference
 
 MARGIN = 1.05  # factor by which a pixel side or a slice spacing may be outside the training range
@@ -45,7 +45,7 @@ class Comparison:
 
 
 def statements(
-    predictor: Predictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
+    predictor: SlicePredictor, volume: Volume, slices: SliceBatch, lung: np.ndarray, *, has_size: bool = True
 ) -> list[str]:
     """Sentences for the user: a summary, one sentence for each difference, and the properties that were not compared.
 
@@ -113,7 +113,7 @@ def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator
     )
 
 
-def _of_texture(predictor: Predictor, slices: SliceBatch) -> Iterator[Comparison]:
+def _of_texture(predictor: SlicePredictor, slices: SliceBatch) -> Iterator[Comparison]:
     """The comparisons of the texture under each encoding."""
     reference = predictor.info.reference
     chosen = slices[np.unique(np.linspace(0, len(slices) - 1, MAX_SLICES).astype(int))]

@@ -10,10 +10,10 @@ import numpy as np
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.evaluation.folds import Folds
-from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import KIND, VERSION
 from ildfv.inference.schema import CNN, FISHER, USE, Head, HeadPart, HowPrepared, PredictorInfo
 from ildfv.inference.schema import Encoding as EncodingInfo
+from ildfv.inference.slice_predictor import SlicePredictor
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.choices import LINEAR
 from ildfv.pipeline.density_inputs import affine
@@ -173,7 +173,7 @@ class Export:
             versions=versions(),
             tensors_sha256="",
         )
-        predictor = Predictor(info, tensors, checksum="", weights=self.networks.weights)
+        predictor = SlicePredictor(info, tensors, checksum="", weights=self.networks.weights)
         likelihood = {name: training.likelihoods(predictor, name) for name in self.encodings}
         residual = {name: training.residuals(self._without_validation(predictor), name) for name in self.encodings}
         known = {name: found for name, found in residual.items() if found is not None}
@@ -191,7 +191,7 @@ class Export:
         }
         return info.model_copy(update={"reference": reference, "encodings": floors}), tensors
 
-    def _without_validation(self, predictor: Predictor) -> Predictor:
+    def _without_validation(self, predictor: SlicePredictor) -> SlicePredictor:
         """The predictor with the encodings that were fitted on the fit patients, without the validation patients."""
         if self.everyone is None:
             return predictor
@@ -203,7 +203,7 @@ class Export:
             for name, one in info.encodings.items()
         }
         info = info.model_copy(update={"encodings": encodings})
-        return Predictor(info, tensors, checksum="", weights=self.networks.weights)
+        return SlicePredictor(info, tensors, checksum="", weights=self.networks.weights)
 
     @property
     def _fit_slices(self) -> np.ndarray:

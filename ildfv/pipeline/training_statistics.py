@@ -13,8 +13,8 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference.batch import SliceBatch
 from ildfv.inference.pooled_encodings import Texture
-from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import HowPrepared, Images, Reference
+from ildfv.inference.slice_predictor import SlicePredictor
 from ildfv.inference.stored_lung import stored_lung
 from ildfv.progress import Progress
 from ildfv.scans.windows import GRID
@@ -53,7 +53,7 @@ class TrainingStatistics:
             **_techniques(self.slices, self.fit),
         )
 
-    def floor(self, predictor: Predictor, encoding: str) -> float:
+    def floor(self, predictor: SlicePredictor, encoding: str) -> float:
         """The floor of the contribution maps; 0 if vectors are not normalised."""
         if not predictor.info.encodings[encoding].improved:
             return 0.0
@@ -64,7 +64,7 @@ class TrainingStatistics:
         ]
         return float(np.quantile(np.concatenate(found), FLOOR_QUANTILE))
 
-    def likelihoods(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
+    def likelihoods(self, predictor: SlicePredictor, encoding: str) -> tuple[list[float], tuple[float, float]]:
         """(quantiles of the mean log likelihood per descriptor over training slices, range of the scans' medians).
 
         InputError: no training slice has descriptors in the region of the encoding.
@@ -78,7 +78,9 @@ class TrainingStatistics:
         )
         return _quantiles(values), _range(self._medians(values, rows))
 
-    def residuals(self, predictor: Predictor, encoding: str) -> tuple[list[float], tuple[float, float] | None] | None:
+    def residuals(
+        self, predictor: SlicePredictor, encoding: str
+    ) -> tuple[list[float], tuple[float, float] | None] | None:
         """(quantiles of the PCA residual over validation slices, range of the scans' medians or None).
 
         The range is None for fewer than five scans. The result is None if no slice has a residual.
@@ -90,7 +92,7 @@ class TrainingStatistics:
         medians = self._medians(values, rows)
         return _quantiles(values), _range(medians) if len(medians) >= FEWEST_SCANS else None
 
-    def _texture(self, predictor: Predictor, encoding: str, rows: np.ndarray) -> Texture:
+    def _texture(self, predictor: SlicePredictor, encoding: str, rows: np.ndarray) -> Texture:
         """The texture of these slices under an encoding of a predictor."""
         areas, found = np.asarray(self.slices.paper_pixel_area)[rows], Texture(*np.full((2, len(rows)), np.nan))
         with self.progress.task(f"{encoding}: reference statistics", total=len(rows)) as advance:
@@ -107,7 +109,7 @@ class TrainingStatistics:
         values, series = values[known], self.slices.series[rows[known]]
         return [float(np.median(values[series == name])) for name in np.unique(series)]
 
-    def _read(self, predictor: Predictor, rows: np.ndarray, area: float) -> SliceBatch:
+    def _read(self, predictor: SlicePredictor, rows: np.ndarray, area: float) -> SliceBatch:
         """These slices, whose pixels have the same area, with HU if the predictor reads them, and stored lung masks."""
         hu = self.slices.hounsfield(rows) if predictor.reads_hounsfield else None
         return SliceBatch(self.slices.images(rows), area, hu, stored_lung(self.slices, rows))

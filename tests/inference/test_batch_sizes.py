@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))
 from small import make_workspace
 from test_regions import LUNG
 
-from ildfv.inference import predictor as module
+from ildfv.inference import slice_predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.pipeline.encode import encode_slices
 from ildfv.pipeline.export import export_predictor

@@ -15,7 +15,7 @@ from test_systems import FEW, TINY, densities, fit_fold, stored, workspace_of
 
 from ildfv.errors import InputError
 from ildfv.estimators.projected import projected
-from ildfv.inference import predictor as module
+from ildfv.inference import slice_predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.pipeline.components import describe_components
 from ildfv.pipeline.encode import encode_slices

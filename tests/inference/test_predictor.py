@@ -14,7 +14,7 @@ from small import make_workspace
 from test_regions import LUNG, make
 
 from ildfv.errors import InputError
-from ildfv.inference import predictor as module
+from ildfv.inference import slice_predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import CARD, INFO, TENSORS
 from ildfv.pipeline.encode import encode_slices

@@ -21,7 +21,7 @@ from ildfv.cli.app import app
 from ildfv.datasets.slice_store import write_scan
 from ildfv.errors import InputError
 from ildfv.evaluation.thresholds import Decisions
-from ildfv.inference import predictor as module
+from ildfv.inference import slice_predictor as module
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.predictor_location import CARD, TENSORS
 from ildfv.pipeline.encode import EncodeSettings, encode_slices
