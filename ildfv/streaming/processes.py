@@ -36,6 +36,7 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
     waiting = deque(range(len(items)))
     while waiting:
         running: dict[Future, int] = {}
+        suspects: list[int] = []
         try:
             with _executor_or_kept(workers) as executor:
                 while waiting or running:
@@ -52,8 +53,9 @@ def as_completed(function: Callable, items: Sequence, workers: int | None = None
                         yield running.pop(future), result
         except BrokenProcessPool:
             _check_start()
-            for index in sorted(running.values()):
-                yield index, _alone(function, items[index])
+            suspects = sorted(running.values())
+        for index in suspects:
+            yield index, _alone(function, items[index])
 
 
 def _alone(function: Callable, item: Any) -> Any:

@@ -28,7 +28,7 @@ BINARY = "application/octet-stream"
 MAX_COUNT = 8  # maximum number of planes per request
 BODY = 4096  # maximum bytes of a correction
 START = b"<!-- start -->"  # in index.html
-REPORT_MOST = 256 << 20  # maximum bytes of a report page
+MAX_REPORT_BYTES = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
 # The report page has inline styles and no scripts.
 REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
@@ -92,7 +92,7 @@ class _Served:
     def report(self, request: Request) -> Response:
         if self.study.report is None:
             raise HTTPException(404, "the workspace has no report: run `ildfv report`")
-        page = read_bytes(self.study.report, REPORT_MOST)
+        page = read_bytes(self.study.report, MAX_REPORT_BYTES)
         page = page.replace(b"</body>", REPORT_SCRIPT + b"</body>", 1) if b"</body>" in page else page + REPORT_SCRIPT
         return Response(page, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
