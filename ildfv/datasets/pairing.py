@@ -3,7 +3,7 @@
 A label map is assigned to a scan only if there is evidence in addition to its grid:
 
 1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
-    SeriesInstanceUID; then the other rules are not applied;
+    SeriesInstanceUID. The other rules are for label maps without such a reference:
 2.  the label map has the place and name of the scan (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and
     labelsTr;
 3.  the label map is named like the folder of the scan: p1_label.nii.gz next to p1/;
@@ -15,7 +15,7 @@ A label map is assigned to a scan only if there is evidence in addition to its g
 The scan must have the grid of the label map (shape, and positions within `geometry.tolerance`); a segmentation of 3D
 Slicer may cover a part of that grid. If a rule allows several scans, the label map belongs to the only scan that has
 its grid. If several scans have it, or if one of the scans could not be read, the label map is refused: follow-up scans
-and reconstructions share their grid, so the grid alone is not evidence.
+and reconstructions often have one grid, so the grid alone is not evidence.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def prepare(
     """Stores the slices of all usable scans as parts in `out`, and returns the report on every file in `scans`.
 
     A scan is not converted again if its part exists, is intact and was made from the same files with the same settings.
-    A stored part is replaced only by the same file, modified, or by the same slices from another path: `a/p1/ct.nii.gz`
-    and `b/p1/ct.nii.gz` have the same path below the input folder but may be scans of two people. A labelled part is
-    never replaced by a part without labels.
+    A stored part is replaced only if its file was modified, or if the same slices are found at another path:
+    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be scans of two people. A
+    labelled part is never replaced by a part without labels.
 
     A scan that fails a check or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
     stored part of a scan that fails a check is kept if it is intact. Parts that are removed because they are duplicates

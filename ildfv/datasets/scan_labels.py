@@ -61,8 +61,8 @@ class ScanLabels:
     def apply(self, slices: Slices) -> Slices:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
-        Every slice of a scan without a pattern has 0 pixels of it; all other counts are unknown. Raises `InputError` if
-        a scan is missing, or has a label map.
+        If a scan does not show a pattern, all its slices have 0 pixels of the pattern; all other counts are unknown.
+        Raises `InputError` if a scan is missing, or has a label map.
         """
         found = np.full((len(slices.names), len(slices.counts.T)), -1, np.int8)
         for series, row in self.presence.items():

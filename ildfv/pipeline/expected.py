@@ -115,7 +115,10 @@ class HeldOut:
         calibrated: Sequence[int],
         tested: Sequence[int],
     ) -> dict[str, Any]:
-        """The fields. calibrated: folds whose scores give the calibration. tested: folds of the performance."""
+        """The fields of an exported head.
+
+        calibrated: folds on whose scores the head is calibrated. tested: folds on which its performance is measured.
+        """
         patterns = {
             name: schema.PatternPerformance(
                 auc=row.auc, auc_interval=row.auc_interval, f=row.f, f_interval=row.f_interval, positives=row.positives
