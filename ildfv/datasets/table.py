@@ -63,7 +63,7 @@ def listed_scans(
         series; an image if the settings have `grey`. label: empty, or label maps separated by ";". patient: empty to
         determine the patient as `discover` does. lung: empty, or a lung mask.
     base : path
-        The folder that relative paths start from; all files must be below it.
+        The folder to which paths are relative; all files must be below it.
     settings : ScanSettings
         Only `codes`, `resample`, `patient_from` and `grey` are used.
 

@@ -30,7 +30,7 @@ class Preparation:
     Parameters
     ----------
     normalise : {"air", "air,tissue"}, optional
-        The measured values that HU are normalised with (`scans.normalise`).
+        The measured values by which HU are normalised (`scans.normalise`).
     pixel_size : float, optional
         Pixel size of a common grid of 512×512 pixels, mm (`scans.pixel_size`).
     noise_level : float, optional
