@@ -131,8 +131,12 @@ def statement(system: str, found: Sequence[Verdict]) -> str:
 
 
 def _listed(found: Sequence[Verdict]) -> str:
-    *most, last = ("mean AUC" if v.measure == MEAN else v.measure for v in found)
-    return f"{', '.join(most)} and {last}" if most else last
+    """Text such as "mean AUC and the AUC of honeycomb, reticular and emphysema"."""
+    parts = ["mean AUC"] * any(v.measure == MEAN for v in found)
+    *most, last = ["", *(v.measure for v in found if v.measure != MEAN)]
+    if last:
+        parts.append(f"the AUC of {', '.join(most[1:])}{' and ' * (len(most) > 1)}{last}")
+    return " and ".join(parts)
 
 
 def _verdict(system: str, baseline: str, measure: str, sign: int, test) -> Verdict:

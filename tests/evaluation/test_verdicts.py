@@ -34,15 +34,15 @@ def test_the_name_of_a_baseline_keeps_its_hyphens():
 
 def test_without_an_interval_the_sentence_does_not_say_that_a_system_lost():
     line = labels([verdict(), verdict("honeycomb")])["cnn"]
-    assert line == "cnn cannot be compared with the best baseline in emphysema and honeycomb (no interval)."
+    assert line == "cnn cannot be compared with the best baseline in the AUC of emphysema and honeycomb (no interval)."
     assert "does not beat" not in line
 
 
 def test_lost_and_undecided_patterns_are_distinguished():
     line = labels([verdict(interval=(-0.1, 0.1)), verdict("honeycomb"), verdict("mean_auc", (0.1, 0.2))])["cnn"]
     assert line == (
-        "cnn does not beat the best baseline in emphysema; it cannot be compared with the best baseline in honeycomb "
-        "(no interval)."
+        "cnn does not beat the best baseline in the AUC of emphysema; it cannot be compared with the best baseline in "
+        "the AUC of honeycomb (no interval)."
     )
 
 
@@ -52,7 +52,7 @@ def test_a_system_that_beats_the_best_baseline_everywhere_has_no_label():
 
 def test_the_sentence_on_a_system_that_beats_the_best_baseline_lists_where():
     found = statement("cnn", [verdict(interval=(0.01, 0.05)), verdict("mean_auc", (0.1, 0.2))])
-    assert found == "cnn beats the best baseline in emphysema and mean AUC."
+    assert found == "cnn beats the best baseline in mean AUC and the AUC of emphysema."
 
 
 def test_without_baselines_the_sentence_names_the_command():
