@@ -132,6 +132,7 @@ def folds(
         return
     columns = ["fold", "patients", f"{unit}s", *PATTERNS]
     rows = [(r["fold"], r["patients"], r["slices"], *r["slices_with"].values()) for r in result["folds"]]
-    output.table("Folds", columns, rows, caption=f"columns of patterns: number of {unit}s with the pattern")
+    caption = f"The columns of patterns contain the number of {unit}s with the pattern."
+    output.table("Folds", columns, rows, caption=caption)
     for warning in result["warnings"]:
         output.prose(f"note: {warning}")

@@ -49,7 +49,7 @@ def test_folds_and_statistics_count_scans(study):
     assert found["per_pattern"]["emphysema"]["slices"] == (labels[:, EMPHYSEMA] == 1).sum()
     for command, title in (
         ("stats", "Scans and patients per pattern"),
-        ("folds", "columns of patterns: number of scans with the pattern"),
+        ("folds", "The columns of patterns contain the number of scans with the pattern."),
     ):
         assert title in CliRunner().invoke(app, [command, "-w", str(workspace.root)], catch_exceptions=False).stdout
 
