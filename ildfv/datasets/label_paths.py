@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ildfv.datasets.label_file import FILE, SCAN, LabelFile
+from ildfv.datasets.label_columns import FILE, SCAN
+from ildfv.datasets.label_file import LabelFile
 from ildfv.datasets.records import Discovery
 from ildfv.datasets.search import files_below
 from ildfv.errors import check

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.label_file import FILE, INSTANCE, SERIES, LabelFile, LabelRow, number
+from ildfv.datasets.label_columns import FILE, INSTANCE, SERIES
+from ildfv.datasets.label_file import LabelFile, LabelRow, number
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.slice_positions import Place, position_of_file, positions_by_instance
 from ildfv.datasets.slice_store import Slices
