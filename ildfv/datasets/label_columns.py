@@ -90,15 +90,18 @@ def label_columns(
     unclear = {i: found for i in others if (found := meant(names[i].removesuffix(PIXELS), missing, SYNONYMS, STEMS))}
     if unclear:
         means = ", ".join(f'column "{shown[i]}" may mean {" or ".join(found)}' for i, found in unclear.items())
-        raise InputError(f"{path}: {means}: rename it, or give {_options(shown[i] for i in unclear)}")
+        rename = "rename it" if len(unclear) == 1 else "rename them"
+        raise InputError(f"{path}: {means}: {rename}, or give {_options(shown[i] for i in unclear)}")
     rule = f"{path} must have a column for a pattern ({', '.join(PATTERNS)})"
     check(bool(patterns), f"{rule}, got {listed(shown.values()) or 'none'}")
     scan, where = _keys(path, names)
     like = [i for i in others if names[i] and absent and _has_labels([row[i] for row in rows if i < len(row)])]
     if like:
         columns = f"column{'s' * (len(like) > 1)} {listed(shown[i] for i in like)}"
-        rule = f"{path}: {columns} may be labels of a pattern, because {', '.join(absent)} has no column"
-        raise InputError(f"{rule}: rename the column, or give {_options(shown[i] for i in like)}")
+        why = f"because there is no column for {', '.join(absent)}"
+        rename = "rename it" if len(like) == 1 else "rename them"
+        rule = f"{path}: {columns} may be labels of a pattern, {why}"
+        raise InputError(f"{rule}: {rename}, or give {_options(shown[i] for i in like)}")
     names = [name if name in used else "" for name in names]
     return LabelColumns(tuple(names), scan, where, patterns, tuple(shown.values()))
 

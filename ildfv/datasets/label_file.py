@@ -74,7 +74,7 @@ class LabelFile:
         """Notes on the columns that are not used, and on the patterns without a column."""
         notes = unused_note(self.path.name, self.unused)
         if self.missing:
-            notes.append(f"{self.path.name} has no column for {' and '.join(self.missing)}: the presence is unknown")
+            notes.append(f"{self.path.name} has no column for {', '.join(self.missing)}: the presence is unknown")
         return notes
 
     @property
@@ -152,7 +152,8 @@ def _rows(
                 continue
             cells = {name: cell.strip() for name, cell in zip(columns.names, row, strict=False) if name}
             enough = len(row) >= width and not any(cell.strip() for cell in row[width:])
-            check(enough, f"a row must have one cell per column ({width}), got {len(row)}")
+            rule = f"a row must have one cell per column ({width})"
+            check(enough, f"{rule}, got {len(row)}: empty cells at the end of a row need their separators too")
             check(cells[scan] != "", f"{scan} must be given in every row, got none")
             place = cells.get(where, "")
             rule = f"{where} must be given in every row, got none"

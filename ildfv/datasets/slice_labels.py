@@ -105,7 +105,8 @@ def assign_labels(
             series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
             first = lines.setdefault((series, index), row.line)
-            check(first == row.line, f"a slice must have only one row, got a second row (the first is line {first})")
+            rule = f"a slice must have only one row, got a second row (the first is line {first})"
+            check(first == row.line, f"{rule}: delete one, or combine the labels of several readers in one row")
             finder.check_counts(row, series)
             rows[index] = row.counts
         except InputError as error:
