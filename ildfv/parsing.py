@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from ildfv.errors import InputError, check
 MAX_TOML_BYTES = 4 << 20  # for settings and code tables; files written by hand have a few kilobytes
 MAX_JSON_BYTES = 1 << 30  # a manifest of 10,000 parts has 2 MB, an experiment with its curves 20 MB
 MAX_CSV_BYTES = 256 << 20  # a row of a label file has about 100 bytes
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t"  # the first is used if a file has only one column
+SEPARATOR_LINE = re.compile(rf"\s*sep=([{DELIMITERS}])\r?\n", re.IGNORECASE)
 FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -74,8 +76,9 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[tuple[int, list[str]]]]:
     """The delimiter of a CSV file, and the line number and cells of each row that is not blank.
 
-    The delimiter is a comma. If the first line has no comma, it is a semicolon, as written by spreadsheets in countries
-    with a decimal comma, or a tab. Rows with line breaks in quoted cells have the number of their last line.
+    The delimiter is the one that divides the first row into most cells: a comma, a tab, or a semicolon, as written by
+    spreadsheets in countries with a decimal comma. A first line "sep=;", as read by Excel, states the delimiter and is
+    not a row. Rows with line breaks in quoted cells have the number of their last line.
 
     Raises
     ------
@@ -94,13 +97,21 @@ def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[
     except UnicodeDecodeError as error:
         line = _line_at(data, error.start)
         raise InputError(f"{path} {rule}, got bytes that are not UTF-8 in line {line}: save it as CSV UTF-8") from error
-    first = text.split("\n", 1)[0]
-    delimiter = next((one for one in DELIMITERS if one in first), ",")
+    stated = SEPARATOR_LINE.match(text)
+    delimiter = stated[1] if stated else max(DELIMITERS, key=lambda one: _cells_of_first_row(text, one))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        return delimiter, [(reader.line_num, row) for row in reader if row]
+        return delimiter, [(reader.line_num, row) for row in reader if row][1 if stated else 0 :]
     except csv.Error as error:
         raise InputError(f"{path} {rule}, got an error in line {reader.line_num}: {error}") from error
+
+
+def _cells_of_first_row(text: str, delimiter: str) -> int:
+    """The number of cells of the first row that is not blank; 0 if it is not CSV with this delimiter."""
+    try:
+        return len(next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row), []))
+    except csv.Error:
+        return 0
 
 
 def _line_at(data: bytes, position: int) -> int:

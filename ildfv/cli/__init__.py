@@ -100,7 +100,7 @@ def _fail(message: str, code: int = 1) -> None:
     from ildfv.cli import output
     from ildfv.errors import printable
 
-    one_line = printable(" ".join(message.splitlines()))  # spaces may be part of a path
+    one_line = printable(output.quoted.complete(" ".join(message.splitlines())))  # spaces may be part of a path
     output.failed(one_line)
     try:
         if "--json" in sys.argv and distributed.is_main() and distributed.is_last_start():

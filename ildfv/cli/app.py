@@ -13,9 +13,11 @@ from ildfv.cli import (
     data,
     evaluation,
     experiments,
+    export,
     few,
     learning,
     machine,
+    output,
     prediction,
     prepare,
     similar,
@@ -23,6 +25,7 @@ from ildfv.cli import (
     train,
     view,
 )
+from ildfv.cli.quoted import with_workspace
 from ildfv.errors import check, naming_missing_extra
 
 RANKS = ("train", "encode", "regress")  # commands that torchrun may start on several ranks
@@ -46,7 +49,7 @@ PANELS: dict[str, tuple[Callable, ...]] = {
         evaluation.demo,
         prepare.prepare,
         few.fit,
-        prediction.export,
+        export.export,
         view.view,
     ),
     "A study, step by step": (
@@ -89,11 +92,15 @@ def root(
     )
 
 
-def _naming_missing_extra(command: Callable) -> Callable:
-    """`command`, with a one-line error that names the extra if a required extra is not installed."""
+WITH_WORKSPACE = with_workspace([command for commands in PANELS.values() for command in commands])
+
+
+def _with_messages(command: Callable) -> Callable:
+    """`command`, whose messages quote commands with its workspace, and name the extra if one is not installed."""
 
     @wraps(command)
     def run(**options):
+        output.quoted.use(options.get("workspace"), WITH_WORKSPACE)
         with naming_missing_extra(f"`ildfv {command.__name__}`"):
             return command(**options)
 
@@ -102,8 +109,8 @@ def _naming_missing_extra(command: Callable) -> Callable:
 
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(_naming_missing_extra(command))
+        app.command(rich_help_panel=panel)(_with_messages(command))
 
 for command in texture.COMMANDS:
-    texture.app.command()(_naming_missing_extra(command))
+    texture.app.command()(_with_messages(command))
 app.add_typer(texture.app, name="texture", rich_help_panel="Other images")

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ildfv import distributed
 from ildfv.cli.grids import grids
+from ildfv.cli.quoted import CompleteNotes, Quoted
 from ildfv.errors import printable
 from ildfv.progress import SILENT, Bars, EventLog, Lines, Progress, WithoutNotes
 
@@ -24,15 +25,17 @@ EVENTS = "events.jsonl"
 class PrintableConsole(Console):
     """A console that escapes control characters, except line breaks, and does not wrap lines of text.
 
-    Commands and paths with inserted line breaks could not be copied. `prose` prints sentences, which it wraps.
+    Commands and paths with inserted line breaks could not be copied. `prose` prints sentences, which it wraps. Quoted
+    commands in the text are completed (`cli.quoted`).
     """
 
     def print(self, *objects: Any, **options: Any) -> None:
         texts = all(isinstance(one, str | Text) for one in objects)
-        printed = (_printable_lines(one) if isinstance(one, str) else one for one in objects)
+        printed = (_printable_lines(quoted.complete(one)) if isinstance(one, str) else one for one in objects)
         super().print(*printed, **({"soft_wrap": True} if texts else {}) | options)
 
 
+quoted = Quoted()
 out = PrintableConsole(highlight=False, markup=False)
 errors = PrintableConsole(stderr=True, highlight=False, markup=False)
 _events: EventLog | None = None  # event log of the running command
@@ -58,7 +61,7 @@ def progress(verbose: int = 0, *, workspace: Path | None = None, notes: bool = T
         from ildfv.pipeline.location import SETTINGS
 
         _events = EventLog(workspace / EVENTS, shown, required=workspace / SETTINGS)
-    return _events or shown
+    return CompleteNotes(_events or shown, quoted)
 
 
 def failed(text: str) -> None:
@@ -110,7 +113,7 @@ def prose(text: str, *, style: str = "", indent: int = 0) -> None:
     style: of the text, for rich. indent: additional spaces before the second and all further lines.
     """
     wrap = textwrap.TextWrapper(out.width, break_long_words=False, break_on_hyphens=False)
-    for paragraph in text.split("\n"):
+    for paragraph in quoted.complete(text).split("\n"):
         wrap.subsequent_indent = " " * (indent + len(paragraph) - len(paragraph.lstrip(" ")))
         out.print("\n".join(wrap.wrap(paragraph)), style=style)
 

@@ -45,10 +45,10 @@ def show(result: dict, *, with_inputs: bool) -> None:
             * any(one["outcome"] == BEATS for one in against)
             + f"The best baseline has the highest AUC on these slices: {best_baselines(against)}.",
         )
-    if any(one["interval"] is None for one in against):
+    if _any_without_interval(result):
         output.prose(
-            f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, or if almost none or "
-            "almost all patients show the pattern"
+            f"note: a value has no interval if it depends on fewer than {MIN_PATIENTS} patients, if almost none or "
+            "almost all patients show the pattern, or if it is equal on all resamples, such as the AUC of a constant"
         )
     if with_inputs:
         for name, inputs in result["inputs"].items():
@@ -58,6 +58,15 @@ def show(result: dict, *, with_inputs: bool) -> None:
 def best_system(result: dict) -> str | None:
     """The name of the system with the highest mean AUC; None if the result contains only baselines."""
     return next((name for name in result["systems"] if not is_baseline(name)), None)  # the best one is first
+
+
+def _any_without_interval(result: dict) -> bool:
+    """Whether any value in the tables has no interval."""
+    systems = result["systems"].values()
+    values = [(one["auc"][pattern], one["auc_interval"][pattern]) for one in systems for pattern in one["auc"]]
+    values += [(one["mean_auc"], one["mean_auc_interval"]) for one in systems]
+    values += [(one["difference"], one["interval"]) for one in result["against_baseline"]]
+    return any(value is not None and interval is None for value, interval in values)
 
 
 def auc_cells(system: dict) -> list[str]:

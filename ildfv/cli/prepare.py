@@ -33,6 +33,13 @@ def prepare(
             help="CSV file with labels of slices or scans (0, 1 or empty for each pattern) and, optionally, patients."
         ),
     ] = None,
+    ignore_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of --labels that is not used although its name or values resemble those of a column that is; "
+            "repeat the option for several columns."
+        ),
+    ] = None,
     grey: Annotated[
         str | None,
         typer.Option(
@@ -149,6 +156,7 @@ def prepare(
             resample=resample,
             patient_from=patient_from,
             labels=labels,
+            ignored_columns=ignore_column or (),
             grey=window,
             lung_masks=lung_masks,
             layout=layout,
@@ -163,6 +171,7 @@ def prepare(
         workspace,
         codes=codes,
         labels=labels,
+        ignored_columns=ignore_column or (),
         grey=window,
         lung_masks=lung_masks,
         hu=hu,

@@ -59,6 +59,8 @@ def show_preview(preview: dict, *, every_file: bool) -> None:
         what = f"patient {scan['patient']}, {counted(scan['slices'], 'slice')}, label map: {scan['label'] or 'none'}"
         output.record(printable(f"{scan['source']}: {what}"))
     _show_unused(preview, every_file, "by --json")
+    for note in preview["notes"]:
+        output.out.print(printable(f"note: {note}"))
     labelled = sum(scan["label"] is not None for scan in preview["scans"])
     found = counted(len(preview["scans"]), "scan")
     output.prose(f"{found}, {labelled} with label maps; nothing was written.")

@@ -13,7 +13,9 @@ Paths are relative to the CSV file or to the folder of the scans; a file name ca
 
 A column with the name of a pattern states whether the pattern is shown: 1, yes or true; 0, no or false; or unknown: an
 empty cell, NaN, NA or <NA>. Instead, a column "<pattern> pixels" can have numbers of pixels of the scan's own grid. A
-pattern without a column is unknown.
+pattern without a column is unknown. Other columns are not used (`label_columns`).
+
+Numbers may have a decimal comma if the columns are not separated by commas.
 
 If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
 """
@@ -21,25 +23,20 @@ If rows also name files or scans, the patients in a column `patient` replace tho
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from ildfv.columns import unused_note
+from ildfv.datasets.label_columns import PATIENT, SERIES, UNKNOWN, VALUES, LabelColumns, label_columns
 from ildfv.errors import InputError, check
 from ildfv.parsing import read_csv
-from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED
+from ildfv.patterns import PATTERNS, PRESENT, UNLABELLED
 
-PIXELS = " pixels"  # suffix of a column of counts
-POSITION, INSTANCE, FILE = "position", "instance", "file"
-SERIES, SCAN = "series", "scan"
-PATIENT = "patient"
-WHERE, SCANS = (POSITION, INSTANCE, FILE), (SERIES, SCAN)
-# Values of a column of presence, compared regardless of case. "True" and "1.0" are written by pandas.
-VALUES = {"": UNLABELLED, **dict.fromkeys(("0", "0.0", "no", "false"), ABSENT)}
-VALUES |= dict.fromkeys(("1", "1.0", "yes", "true"), PRESENT)
-UNKNOWN = ("nan", "na", "<na>")  # as pandas and R write an empty cell; compared regardless of case
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")  # as spreadsheets in many countries write numbers
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,7 @@ class LabelFile:
     scan: the column that names the scan: "series", "scan", "file" or "patient". where: "position", "instance", or "" if
     rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a
     column has pixel counts. paths: the paths of names that are not relative to the file (`label_paths.located`).
+    unused: columns that are not used. missing: patterns without a column.
     """
 
     path: Path
@@ -69,6 +67,15 @@ class LabelFile:
     rows: tuple[LabelRow, ...]
     has_counts: bool = False
     paths: Mapping[str, Path] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def notes(self) -> list[str]:
+        """Notes on the columns that are not used, and on the patterns without a column."""
+        notes = unused_note(self.path.name, self.unused)
+        if self.missing:
+            notes.append(f"{self.path.name} has no column for {', '.join(self.missing)}: the presence is unknown")
+        return notes
 
     @property
     def folder(self) -> Path:
@@ -91,8 +98,10 @@ class LabelFile:
         return found
 
 
-def read_label_file(path: Path) -> LabelFile:
+def read_label_file(path: Path, ignored: Iterable[str] = ()) -> LabelFile:
     """The label file with checked values. Whether its scans exist is not checked.
+
+    ignored: names of columns that are not used although their names or values resemble those of a column that is.
 
     Raises
     ------
@@ -101,19 +110,24 @@ def read_label_file(path: Path) -> LabelFile:
     """
     path = Path(path)
     try:
-        _, lines = read_csv(path)
+        delimiter, lines = read_csv(path)
     except OSError as error:
         raise InputError(f"labels must be a readable CSV file, got {path}: {error.strerror}") from error
-    columns = [name.strip().lower() for name in lines[0][1]] if lines else []
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    check(not repeated, f"{path} must have each column once, got {', '.join(repeated)} twice")
-    patterns = _pattern_columns(path, columns)
-    scan, where = _key_columns(path, columns)
-    rows = tuple(_rows(path, columns, lines[1:], scan, where, patterns))
+    check(bool(lines), f"{path} must have a row with the names of the columns, got an empty file")
+    columns = label_columns(path, lines[0][1], [row for _, row in lines[1:]], ignored)
+    rows = tuple(_rows(path, columns, lines[1:], decimal_comma=delimiter != ","))
     known = sum(any(count != UNLABELLED for count in row.counts) for row in rows)
     check(known > 0, f"{path} must label at least one slice or scan, got no known label (rows: {len(rows)})")
-    has_patients = PATIENT in columns and scan != PATIENT
-    return LabelFile(path, scan, where, has_patients, rows, any(is_count for _, is_count in patterns.values()))
+    return LabelFile(
+        path,
+        columns.scan,
+        columns.where,
+        PATIENT in columns.names and columns.scan != PATIENT,
+        rows,
+        any(is_count for _, is_count in columns.patterns.values()),
+        unused=columns.unused,
+        missing=tuple(columns.missing),
+    )
 
 
 def number(value: str, name: str, *, integer: bool = False) -> float:
@@ -128,68 +142,39 @@ def number(value: str, name: str, *, integer: bool = False) -> float:
 
 
 def _rows(
-    path: Path,
-    columns: Sequence[str],
-    lines: Sequence[tuple[int, list[str]]],
-    scan: str,
-    where: str,
-    patterns: Mapping[int, tuple[str, bool]],
+    path: Path, columns: LabelColumns, lines: Sequence[tuple[int, list[str]]], *, decimal_comma: bool
 ) -> Iterator[LabelRow]:
     """Yields the rows of the file. An error names the line."""
+    scan, where, width = columns.scan, columns.where, len(columns.names)
     for line, row in lines:
         try:
-            rule = f"a row must have one cell per column ({len(columns)}), got {len(row)}"
-            check(len(row) == len(columns), rule)
-            cells = {column: value.strip() for column, value in zip(columns, row, strict=True)}
-            if not any(cells.values()):
+            if not any(cell.strip() for cell in row):
                 continue
+            cells = {name: cell.strip() for name, cell in zip(columns.names, row, strict=False) if name}
+            enough = len(row) >= width and not any(cell.strip() for cell in row[width:])
+            rule = f"a row must have one cell per column ({width})"
+            check(enough, f"{rule}, got {len(row)}: empty cells at the end of a row need their separators too")
             check(cells[scan] != "", f"{scan} must be given in every row, got none")
             place = cells.get(where, "")
             rule = f"{where} must be given in every row, got none"
             check(not where or place != "", f"{rule}: a file has labels of slices or of scans, not both")
-            yield LabelRow(line, _slashed(cells[scan], scan), place, cells.get(PATIENT, ""), _counts(cells, patterns))
+            if decimal_comma:
+                place = _with_point(place)
+                cells |= {column: _with_point(cells[column]) for column, _ in columns.patterns.values()}
+            counts = _counts(cells, columns.patterns)
+            yield LabelRow(line, _slashed(cells[scan], scan), place, cells.get(PATIENT, ""), counts)
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from error
+
+
+def _with_point(cell: str) -> str:
+    """The cell with a decimal point instead of a decimal comma, if it is a number."""
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
 
 
 def _slashed(name: str, column: str) -> str:
     """The name with slashes instead of the backslashes of Windows, if the column contains paths."""
     return name.replace("\\", "/") if column not in (SERIES, PATIENT) and os.sep == "/" else name
-
-
-def _pattern_columns(path: Path, columns: Sequence[str]) -> dict[int, tuple[str, bool]]:
-    """For each index of a pattern, its column and whether the column holds counts."""
-    patterns: dict[int, tuple[str, bool]] = {}
-    for column in columns:
-        name = column.replace("_", " ").replace("-", " ")
-        pattern = name.removesuffix(PIXELS)
-        if pattern in PATTERNS:
-            k = PATTERNS.index(pattern)
-            check(k not in patterns, f"{path} must have one column for {pattern}, got two")
-            patterns[k] = (column, name.endswith(PIXELS))
-        else:
-            keys = (*SCANS, *WHERE, PATIENT)
-            known = ", ".join([*keys, *PATTERNS])
-            remedy = "delete the column, or give it one of these names"
-            check(column in keys, f'{path}: columns must be among {known}, got "{column}": {remedy}')
-    check(bool(patterns), f"{path} must have a column for a pattern ({', '.join(PATTERNS)}), got none")
-    return patterns
-
-
-def _key_columns(path: Path, columns: Sequence[str]) -> tuple[str, str]:
-    """The column that names the scan, and the column that names the slice in the scan ("" if there is none)."""
-    where, scan = ([c for c in names if c in columns] for names in (WHERE, SCANS))
-    check(len(where) <= 1, f"{path} must have at most one of the columns {', '.join(WHERE)}, got {', '.join(where)}")
-    if where == [FILE]:
-        check(not scan, f"{path} must have the column {scan and scan[0]} or file, got both: omit one")
-        return FILE, ""
-    if not scan and not where and PATIENT in columns:
-        return PATIENT, ""
-    check(
-        len(scan) == 1,
-        f"{path} must have one of the columns {', '.join((*SCANS, FILE))}, got {', '.join(scan) or 'none'}",
-    )
-    return scan[0], where[0] if where else ""
 
 
 def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) -> list[int]:
@@ -201,6 +186,7 @@ def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) 
             counts[k] = int(number(value, column, integer=True))
             check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
         else:
-            check(value.casefold() in VALUES, f"{column} must be 0, 1 or empty, got {value!r}")
+            rule = f"{column} must be 0, no or false, 1, yes or true, or empty if unknown"
+            check(value.casefold() in VALUES, f"{rule}, got {value!r}")
             counts[k] = VALUES[value.casefold()]
     return counts

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ildfv.datasets.label_file import FILE, SCAN, LabelFile
+from ildfv.datasets.label_columns import FILE, SCAN
+from ildfv.datasets.label_file import LabelFile
 from ildfv.datasets.records import Discovery
 from ildfv.datasets.search import files_below
 from ildfv.errors import check
@@ -43,7 +44,7 @@ def located(labels: LabelFile, scans: Path) -> LabelFile:
         check(
             len(paths) <= 1,
             f"{labels.path}, line {row.line}: {labels.scan} must name one path, got {row.name!r}, which may be {names}"
-            f"{' …' * (len(paths) > MANY)}: write the path relative to {labels.folder}",
+            f"{' …' * (len(paths) > MANY)}: write more of the path, as in {names.split(', ')[0]}",
         )
         if paths:
             found[row.name] = paths[0].resolve()

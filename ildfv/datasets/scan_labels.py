@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.label_file import FILE, PATIENT, SERIES, LabelFile, LabelRow
+from ildfv.datasets.label_columns import FILE, PATIENT, SERIES
+from ildfv.datasets.label_file import LabelFile, LabelRow
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check

@@ -14,9 +14,14 @@ GRID = 512
 
 
 def axial_note(missing: Sequence[str]) -> str:
-    """The note on a scan of one slice. missing: names of the tags of position and orientation that the file lacks."""
-    taken = ": the slice is taken to be axial, in the usual orientation" if "ImageOrientationPatient" in missing else ""
-    return f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need{taken}"
+    """The note on a scan of one slice. missing: the tags of position, orientation and thickness that the file lacks."""
+    consequences = {
+        "ImageOrientationPatient": "the slice is taken to be axial, in the usual orientation",
+        "SliceThickness": "the slice thickness is unknown",
+    }
+    found = " and ".join(text for tag, text in consequences.items() if tag in missing)
+    note = f"the file has no {' and no '.join(missing)}, which a scan of one slice does not need"
+    return f"{note}: {found}" if found else note
 
 
 def studies_of_patients(scans: list[Scan]) -> dict[str, int]:

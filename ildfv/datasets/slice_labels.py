@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.label_file import FILE, INSTANCE, SERIES, LabelFile, LabelRow, number
+from ildfv.datasets.label_columns import FILE, INSTANCE, SERIES
+from ildfv.datasets.label_file import LabelFile, LabelRow, number
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.slice_positions import Place, position_of_file, positions_by_instance
 from ildfv.datasets.slice_store import Slices
@@ -104,7 +105,8 @@ def assign_labels(
             series, index = finder.slice_of(row)
             rows = found.counts.setdefault(series, {})
             first = lines.setdefault((series, index), row.line)
-            check(first == row.line, f"a slice must have only one row, got a second row (the first is line {first})")
+            rule = f"a slice must have only one row, got a second row (the first is line {first})"
+            check(first == row.line, f"{rule}: delete one, or combine the labels of several readers in one row")
             finder.check_counts(row, series)
             rows[index] = row.counts
         except InputError as error:

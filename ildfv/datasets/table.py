@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ildfv.columns import meant, spelled
 from ildfv.datasets.discovery import assign, dicom_label, volume_scan
 from ildfv.datasets.identity import LISTED, check_source
 from ildfv.datasets.image_files import image_scan
@@ -30,6 +31,11 @@ from ildfv.scans.resample import must_resample
 from ildfv.scans.volumefiles import file_geometry, format_of, label_header
 
 COLUMNS = ("scan", "label", "patient", "lung")
+SYNONYMS = {  # names that are not accepted, because tables use them with different meanings
+    "label": ("label map", "mask", "segmentation", "seg"),
+    "patient": ("patient id", "patient name", "patient number", "subject", "subject id", "person"),
+    "lung": ("lung mask", "mask"),
+}
 SEPARATOR = ";"  # between the label maps of one scan
 REGIONS = ".txt"  # suffix of a text file of regions (`scans.region_text`)
 
@@ -59,9 +65,9 @@ def listed_scans(
     Parameters
     ----------
     table : path
-        A CSV file with the columns scan, label, patient and lung. scan: a volume file, or a folder with one DICOM
-        series; an image if the settings have `grey`. label: empty, or label maps separated by ";". patient: empty to
-        determine the patient as `discover` does. lung: empty, or a lung mask.
+        A CSV file with the columns scan, label, patient and lung; other columns are not used. scan: a volume file, or a
+        folder with one DICOM series; an image if the settings have `grey`. label: empty, or label maps separated by
+        ";". patient: empty to determine the patient as `discover` does. lung: empty, or a lung mask.
     base : path
         The folder to which paths are relative; all files must be below it.
     settings : ScanSettings
@@ -110,11 +116,15 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
         raise InputError(f"--table must be a readable CSV file, got {table}: {error.strerror}") from error
     rule = f"{table} must separate columns by commas or tabs, because semicolons separate the label maps of a scan"
     check(delimiter != ";", f"{rule}, got semicolons")
-    columns = [name.strip().casefold() for name in lines[0][1]] if lines else []
-    if "scan" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
+    columns = [spelled(name) for name in lines[0][1]] if lines else []
+    known = [name for name in columns if name in COLUMNS]
+    if "scan" not in known or len(set(known)) < len(known):
         got = ", ".join(columns) or "none"
         rule = f"the columns of {table} must be scan and, if needed, {', '.join(COLUMNS[1:])}, separated by commas"
         raise InputError(f"{rule}, got {got}")
+    for name in columns:
+        found = [] if name in known else meant(name, [one for one in COLUMNS if one not in known], SYNONYMS)
+        check(not found, f'{table}: column "{name}" may mean {" or ".join(found)}: rename or delete it')
     rows = []
     for number, line in lines[1:]:
         if not any(cell.strip() for cell in line):
@@ -137,6 +147,12 @@ def read_table(table: Path, base: Path) -> list[ListedScan]:
     if not rows:
         raise InputError(f"{table} must list at least one scan, got none")
     return rows
+
+
+def unused_columns(table: Path) -> list[str]:
+    """The columns of the table that are not used, as in the file. The table must be valid (`read_table`)."""
+    header = read_csv(table)[1][0][1]
+    return [name.strip() or f"column {i}" for i, name in enumerate(header, 1) if spelled(name) not in COLUMNS]
 
 
 def _scan(row: ListedScan, base: Path, settings: ScanSettings, workers: int | None) -> Scan:

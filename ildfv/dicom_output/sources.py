@@ -77,7 +77,8 @@ class Source:
         for path, frame in series.frames:
             header = headers[path]
             several = PER_FRAME in header
-            images.append(_image(header, frame, first, len(images), float(series.grid.spacing[0])))
+            spacing = float(series.grid.spacing[0]) if series.grid.thickness_known else None
+            images.append(_image(header, frame, first, len(images), spacing))
             number = frame.index + 1 if several else None
             instances.append(Instance(str(header.SOPClassUID), str(header.SOPInstanceUID), number))
         order, flips, _ = to_canonical(series.grid)
@@ -127,8 +128,11 @@ def restore_identity(dataset: Dataset, original: Dataset) -> None:
             dataset[name] = deepcopy(original[name])
 
 
-def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: float) -> Dataset:
-    """The header of one slice, without elements that highdicom rejects or that do not apply to a single frame."""
+def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: float | None) -> Dataset:
+    """The header of one slice, without elements that highdicom rejects or that do not apply to a single frame.
+
+    spacing: mm between slices, which replaces an unknown thickness; None if it is unknown too.
+    """
     image = Dataset()
     image.update({tag: element for tag, element in header.items() if tag not in (*PIXELS, PER_FRAME, SHARED, NUMBER)})
     image.file_meta = header.file_meta
@@ -137,7 +141,8 @@ def _image(header: Dataset, frame: Frame, first: Frame, index: int, spacing: flo
     }
     # Orientations may differ by rounding, which highdicom rejects.
     replaced |= {"ImageOrientationPatient": _decimal(first.orientation), "PixelSpacing": _decimal(first.spacing)}
-    replaced["SliceThickness"] = _decimal([frame.thickness or spacing])[0]
+    thickness = frame.thickness or spacing
+    replaced["SliceThickness"] = None if thickness is None else _decimal([thickness])[0]
     if PER_FRAME in header:
         replaced["SOPClassUID"] = CTImageStorage
         replaced["SOPInstanceUID"] = f"2.25.{index + 1}"

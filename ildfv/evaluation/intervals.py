@@ -4,6 +4,10 @@ An interval is value ± t(m − 1) · SE · √(m / (m − 1)), computed on the 
 deviation of the measure over bootstrap resamples of patients. m is the number of patients that the measure depends on
 (`Measure.patients`): for an AUC or the F of a pattern, the number of patients who show the pattern. Intervals of the
 percentile bootstrap are too narrow for small m; `bench/bench_coverage.py` measures the coverage of both methods.
+
+If a measure is equal on all resamples, the bootstrap says nothing about its variation, and an interval of width 0 would
+claim certainty. An AUC of 0 or 1 then has an exact bound (compare Obuchowski & Lieber, Confidence bounds when the
+estimated ROC area is 1.0, Acad Radiol 2002); all other measures and all differences have no interval.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ RESAMPLES = 2000  # bootstrap resamples; also random swaps of a permutation test
 LEVEL = 0.95
 METHOD = "patient bootstrap, logit t"
 MIN_PATIENTS = 5  # with fewer patients, no tested method has its nominal coverage, and t intervals are extremely wide
+EQUAL = 1e-12  # values on resamples that differ by less are equal, apart from rounding errors
 MIN_DEFINED = 0.9  # an interval is undefined if the measure is defined on a smaller fraction of the resamples
 
 
@@ -33,9 +38,10 @@ def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -
 def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
     """95 % interval of a measure, or None.
 
-    It is None if the measure depends on fewer than `MIN_PATIENTS` patients or is undefined on too many resamples. If a
-    proportion is exactly 0 or 1, all resamples are equal; then the Clopper–Pearson bound for m patients without an
-    error is used. The interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)] for 0.
+    It is None if the measure depends on fewer than `MIN_PATIENTS` patients, is undefined on too many resamples, or is
+    equal on all of them, such as the AUC of constant scores. If a proportion is exactly 0 or 1, the Clopper–Pearson
+    bound for m patients without an error is used: the interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)]
+    for 0.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def paired(
     """Difference a − b of one measure between two systems on the same slices, with its interval and p value.
 
     interval: 95 %, from the same resampled patients for both systems. It is None if the measure depends on fewer than
-    `MIN_PATIENTS` patients, or if all resamples are equal because the measure is 0 for both systems or 1 for both.
+    `MIN_PATIENTS` patients, or if the difference is equal on all resamples, as if both systems have an AUC of 1.
 
     p: from a two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a
     patient can be swapped between them. All 2^P swaps are used if there are at most n_resamples of them. Otherwise
@@ -114,8 +120,7 @@ def difference_interval(a: Measure, b: Measure, weights: np.ndarray, *, proporti
     """
     ones, m = np.ones((1, weights.shape[1])), min(a.patients, b.patients)
     first, second = float(a(ones)[0]), float(b(ones)[0])
-    perfect = proportion and first == second and first in (0.0, 1.0)
-    if m < MIN_PATIENTS or perfect or not np.isfinite(first - second):
+    if m < MIN_PATIENTS or not np.isfinite(first - second):
         return None
     variance = _variance(a(weights) - b(weights), m)
     return None if variance is None else _around(first - second, np.sqrt(variance), m - 1, proportion)
@@ -161,9 +166,12 @@ def paired_over_seeds(
 
 
 def _variance(values: np.ndarray, m: int) -> float | None:
-    """Variance of the measure's values (B,) on the resamples, times m / (m − 1); None if too many are undefined."""
+    """Variance of the measure's values (B,) on the resamples, times m / (m − 1).
+
+    It is None if too many values are undefined, or if all values are equal.
+    """
     defined = values[np.isfinite(values)]
-    if len(defined) < 2 or len(defined) < MIN_DEFINED * len(values):
+    if len(defined) < 2 or len(defined) < MIN_DEFINED * len(values) or np.ptp(defined) < EQUAL:
         return None
     return float(defined.var(ddof=1)) * m / (m - 1)
 

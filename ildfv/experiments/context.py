@@ -12,11 +12,13 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.appearance import by_appearance
+from ildfv.counted import counted
 from ildfv.errors import check
 from ildfv.evaluation.fold_warnings import fold_warnings
 from ildfv.experiments.paper import T4000
 from ildfv.experiments.presets import Preset
 from ildfv.experiments.recipes import Cnn, Encoded, Patches, System, patients_of
+from ildfv.patterns import PRESENT
 from ildfv.pipeline.by_scan import refuse_scan_labels
 from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.devices import resolve
@@ -53,6 +55,10 @@ class Context:
         self.other = other  # a second workspace, on which the systems of this workspace are tested
         self.slices = self.workspace.slices()
         refuse_scan_labels(self.slices, "experiment", "use `ildfv fit`")
+        n_present = int((self.slices.counts >= PRESENT).any(axis=1).sum())
+        rule = "experiment needs numbers of pixels, because the paper's presence and regressions depend on them"
+        got = f"got labels 0 and 1 ({counted(n_present, 'slice')} with a 1)"
+        check(n_present == 0, f"{rule}, {got}: use `ildfv fit`")
         if not self.workspace.folds_file.exists():
             write_folds(self.workspace, n_folds=preset.folds)
         self.folds = load_folds(self.workspace)

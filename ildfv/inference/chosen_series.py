@@ -79,9 +79,11 @@ def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list
 
 
 def _listed(scans: list[Scan]) -> str:
-    """Text such as "1: 300 slices, 1.25 mm apart; 2: 60 slices, 5 mm apart"."""
+    """Text such as "1: 300 slices, 1.25 mm apart; 2: 1 slice"."""
     sizes = [(scan.geometry.shape[0], scan.geometry.spacing[0]) for scan in scans[:LISTED]]
-    named = [f"{i}: {counted(n, 'slice')}, {mm:.3g} mm apart" for i, (n, mm) in enumerate(sizes, start=1)]
+    named = [
+        f"{i}: {counted(n, 'slice')}" + f", {mm:.3g} mm apart" * (n > 1) for i, (n, mm) in enumerate(sizes, start=1)
+    ]
     return "; ".join(named) + (f"; and {len(scans) - LISTED} more" if len(scans) > LISTED else "")
 
 

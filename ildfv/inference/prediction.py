@@ -193,7 +193,7 @@ class Prediction:
             "slices": len(self.positions),
             "rows": self.shape[0],
             "columns": self.shape[1],
-            "spacing_mm": _numbers(self.geometry.spacing) if self.has_size else None,
+            "spacing_mm": _numbers(self.geometry.known_spacing) if self.has_size else None,
             "positions_mm": _numbers(self.positions),
             "lung_cm2": _numbers(self.lung) if self.has_size else None,
             "lung_height": _numbers(lung_height(self.positions, self.lung)),

@@ -54,7 +54,8 @@ def statements(
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
     """
-    of_scan = _of_scan(predictor.info.reference, volume, lung) if has_size else ()
+    has_probability = any(one is not None for head in predictor.info.heads for one in head.scan_sigmoids)
+    of_scan = _of_scan(predictor.info.reference, volume, lung, has_probability) if has_size else ()
     compared = [*of_scan, *_of_texture(predictor, slices)]
     found = [one.difference for one in compared if one.difference]
     alike = list(dict.fromkeys(one.name for one in compared if not one.unknown))
@@ -68,8 +69,8 @@ def statements(
     return [" ".join([summary, *_not_compared(compared)])]
 
 
-def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator[Comparison]:
-    """The comparisons of geometry and technique."""
+def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray, has_probability: bool) -> Iterator[Comparison]:
+    """The comparisons of geometry and technique. has_probability: whether scans have a probability of any pattern."""
     technique, several = volume.technique, len(volume.hu) > 1
     yield _within(
         "pixel size",
@@ -99,7 +100,7 @@ def _of_scan(reference: Reference, volume: Volume, lung: np.ndarray) -> Iterator
         margin=THICKNESS_MARGIN,
     )
     if reference.scan_slices is not None:
-        yield from _number_of_slices(len(volume.hu), reference.scan_slices)
+        yield from _number_of_slices(len(volume.hu), reference.scan_slices, has_probability)
     yield _kernel(technique.kernel, reference.kernels)
     yield _air(air_of(volume.hu, volume.pixel_area), reference.air)
     yield _within(
@@ -143,7 +144,7 @@ def _within(
     return Comparison(name, text.format(f"{value:.{digits}f}", _range(low, high, digits)))
 
 
-def _number_of_slices(value: int, limits: tuple[int, int]) -> Iterator[Comparison]:
+def _number_of_slices(value: int, limits: tuple[int, int], has_probability: bool) -> Iterator[Comparison]:
     """The comparison of the number of slices, only if it is more than SLICES_MARGIN times too large or too small.
 
     The highest score of many slices is higher than that of few, whatever they show.
@@ -151,11 +152,10 @@ def _number_of_slices(value: int, limits: tuple[int, int]) -> Iterator[Compariso
     low, high = limits
     if value > SLICES_MARGIN * high or value * SLICES_MARGIN < low:
         error = "high" if value > high else "low"
-        yield Comparison(
-            "number of slices",
-            f"The scan has {counted(value, 'slice')}; the training scans have {_range(low, high, 0)}. The probability "
-            f"of a scan is calibrated for scans of that size, so it is too {error} for this scan.",
-        )
+        sizes = f"The scan has {counted(value, 'slice')}; the training scans have {_range(low, high, 0)}."
+        rule = "The probability of a scan is calibrated for scans of that size"
+        effect = f" {rule}, so it is too {error} for this scan."
+        yield Comparison("number of slices", sizes + effect * has_probability)
 
 
 def _kernel(kernel: str, known: Mapping[str, int]) -> Comparison:

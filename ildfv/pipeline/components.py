@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ildfv.patterns import PATTERNS
 from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.descriptors import images_of
 from ildfv.pipeline.encodings import Encoding, encoding_of
+from ildfv.pipeline.location import option_of
 from ildfv.pipeline.projector import projector
 from ildfv.pipeline.split import load_folds, split_slices
 from ildfv.pipeline.workspace import Workspace
@@ -76,7 +76,7 @@ def describe_components(
     check(
         _has_linear(encoding),
         f"{encoding.folder} must have a linear regression, got none: run "
-        f"`ildfv regress -w {quote(str(root))} --layer {encoding.layer}{where} --fold {encoding.fold}`",
+        f"`ildfv regress --layer {encoding.layer}{where} --fold {encoding.fold}{option_of(root)}`",
     )
     project = projector(workspace, encoding, device, weights, progress)
     regression = MultivariateRegression.from_tensors(*load_model(encoding.folder / "regression"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ildfv.errors import check
 from ildfv.inference.model_card import model_card
@@ -11,6 +12,7 @@ from ildfv.inference.predictor_files import write_predictor
 from ildfv.inference.predictor_location import INFO
 from ildfv.inference.schema import PredictorInfo
 from ildfv.pipeline.by_scan import poolings_of
+from ildfv.pipeline.choices import SLICE
 from ildfv.pipeline.encodings import FINISHED
 from ildfv.pipeline.everyone import Everyone
 from ildfv.pipeline.expected import HeldOut
@@ -31,7 +33,7 @@ def export_predictor(
     fold: int | None = None,
     system: Sequence[str] = (),
     layer: str | Sequence[str] | None = None,
-    region: str = "slice",
+    region: str | None = None,
     head: Sequence[str] = (),
     bags: str | None = None,
     cnn: bool | None = None,
@@ -53,13 +55,13 @@ def export_predictor(
     fold : int, optional
         The held-out fold; by default the fold of the newest encoding. With `all_patients`, the fold of the network.
     system : sequence of str
-        Names of systems as in the results, such as "fv-filters-lung-ridge" or "cnn-cnnf". Excludes `layer`, `head`,
-        `bags` and `cnn`.
+        Names of systems as in the results, such as "fv-filters-lung-ridge" or "cnn-cnnf". Excludes `layer`, `region`,
+        `head`, `bags` and `cnn`, which select systems by the parts of their names.
     layer : str or sequence of str, optional
         Layers whose Fisher vectors are exported, each with one or more heads. "filters+patches" concatenates two
         layers. By default the layer of the newest encoding.
-    region : str
-        Region of the layers: slice, body or lung.
+    region : str, optional
+        Region of the layers: slice, body or lung; by default slice. Only with `layer`.
     head : sequence of {"linear", "ridge", "logistic"}
         Kinds of regression, or kinds with choices as in names of systems, such as "ridge-density-off"; by default all
         fitted regressions.
@@ -81,7 +83,8 @@ def export_predictor(
     Raises
     ------
     InputError
-        A system was not scored or is out of date, `out` contains other files, or weights are missing.
+        Options contradict each other, a system was not scored or is out of date, `out` contains other files, or
+        weights are missing.
     """
     workspace, out = Workspace.open(root), Path(out)
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))
@@ -89,10 +92,7 @@ def export_predictor(
     slices, folds = workspace.slices(), load_folds(workspace)
     preparation = how_prepared(slices)
     layers = [] if layer is None else [layer] if isinstance(layer, str) else list(layer)
-    check(
-        not system or not (layers or head or bags or cnn is not None),
-        "system must be given without layer, head, bags and cnn, which its name contains: omit them",
-    )
+    _check_selection(system, layer=layers, region=region, head=head, bags=bags, cnn=cnn)
     only_network = cnn is True and not layers and not any(workspace.encodings_dir.glob(f"*/*/{FINISHED}"))
     networks = [name.removeprefix(CNN_PREFIX) for name in system if name.startswith(CNN_PREFIX)]
     regressions = [name for name in system if not name.startswith(CNN_PREFIX)]
@@ -101,7 +101,7 @@ def export_predictor(
     elif only_network:
         systems = []
     else:
-        systems = chosen(workspace, layers, region, head, fold, poolings_of(slices, bags))
+        systems = chosen(workspace, layers, region or SLICE, head, fold, poolings_of(slices, bags))
     held_out_fold = systems[0].fold if systems else fold or 0
     export = Export(
         workspace,
@@ -123,6 +123,16 @@ def export_predictor(
         export.add_networks(cnn)
     info, tensors = export.finished(primary or (system[0] if system else None))
     return write_predictor(out, info, tensors, model_card)
+
+
+def _check_selection(system: Sequence[str], **parts: Any) -> None:
+    """Raises InputError if the options that select systems contradict each other. parts: all options but `system`."""
+    given = [f"--{name}" for name, value in parts.items() if value not in (None, (), [])]
+    given = ["--no-cnn" if name == "--cnn" and parts["cnn"] is False else name for name in given]
+    rule = "--system must be given without options that select systems by the parts of their names"
+    check(not (system and given), f"{rule}, got {' and '.join(given)}: omit --system, or all others")
+    alone = parts["region"] is not None and not parts["layer"]
+    check(not alone, f"--region {parts['region']} needs a layer, got none: add --layer, or use --system")
 
 
 def scored_on_all_folds(root: Path, info: PredictorInfo) -> bool:

@@ -10,12 +10,13 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError
 from ildfv.evaluation.documents import Results
 from ildfv.pipeline.encodings import Encoding
-from ildfv.pipeline.score import read_scores
+from ildfv.pipeline.score import SCORED_AGAIN, read_scores
 from ildfv.pipeline.split import Split
 from ildfv.pipeline.workspace import Workspace
-from ildfv.store.atomic import key_of, sha256
+from ildfv.progress import SILENT, Progress
+from ildfv.store.atomic import MEND, key_of, sha256
 from ildfv.store.checksummed import read_checksummed
-from ildfv.store.models import load_info, verify_model
+from ildfv.store.models import load_model
 from ildfv.store.parts import MANIFEST
 from ildfv.version import versions
 
@@ -25,8 +26,12 @@ OF_A_MODEL = ("regress", "encode")  # settings that a result has in common with 
 
 @dataclass
 class Kept:
-    """The names of the results that a run kept because they were finished, and of those that it computed."""
+    """The names of the results that a run kept because they were finished, and of those that it computed.
 
+    progress: shows a note on each stored result that cannot be used, because it is damaged or incomplete.
+    """
+
+    progress: Progress = SILENT
     kept: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
 
@@ -39,11 +44,15 @@ class Kept:
         folder of the model that was written with the result.
         """
         name = f"{system}-fold-{split.fold}"
-        found = _read(workspace, name)
-        same = found is not None and found.settings.get(FINGERPRINT) == fingerprint
-        if found is not None and same and (model is None or _is_model_of(model, found)):
-            self.kept.append(name)
-            return found
+        try:
+            found = _read(workspace, name)
+            same = found is not None and found.settings.get(FINGERPRINT) == fingerprint
+            if found is not None and same and (model is None or _is_model_of(model, found)):
+                self.kept.append(name)
+                return found
+        except InputError as error:
+            reason = str(error).removesuffix(f": {MEND}").removesuffix(f": {SCORED_AGAIN}")
+            self.progress.note(f"the stored result {name} cannot be used, so it is computed again: {reason}")
         self.computed.append(name)
         return None
 
@@ -69,21 +78,16 @@ def contents_of(encodings: Iterable[Encoding]) -> list[dict]:
 
 
 def _read(workspace: Workspace, name: str) -> Results | None:
-    """The result of this name; None if there is none, or if the result or its scores are not intact."""
+    """The result of this name; None if there is none. InputError: the result or its scores are not intact."""
     path = workspace.results_dir / f"{name}.json"
     if not path.exists():
         return None
-    try:
-        found = Results.from_dict(read_checksummed(path), name=str(path))
-        read_scores(workspace, name, found.scores_sha256)
-    except InputError:  # it is computed again, and replaced
-        return None
+    found = Results.from_dict(read_checksummed(path), name=str(path))
+    read_scores(workspace, name, found.scores_sha256)
     return found
 
 
 def _is_model_of(folder: Path, results: Results) -> bool:
-    """Whether the folder has an intact model with the same settings as the result."""
-    if verify_model(folder):
-        return False
-    info = load_info(folder)
+    """Whether the folder has a model with the same settings as the result. InputError: the model is not intact."""
+    _, info = load_model(folder)
     return all(info.get(name) == results.settings.get(name) for name in OF_A_MODEL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from ildfv.errors import InputError
 
@@ -13,7 +14,13 @@ SETTINGS = "workspace.toml"
 def check_workspace(root: Path) -> None:
     """Raises InputError unless the folder is a workspace."""
     if not (Path(root) / SETTINGS).exists():
-        raise InputError(f"{root} is not a workspace, because {SETTINGS} is missing: run `ildfv prepare SCANS`")
+        how = f"run `ildfv prepare SCANS{option_of(root)}`"
+        raise InputError(f"{root} is not a workspace, because {SETTINGS} is missing: {how}")
+
+
+def option_of(root: Path) -> str:
+    """The option that selects a workspace, after a space; "" for the current folder, which is the default."""
+    return "" if Path(root) == Path(".") else f" -w {quote(str(root))}"
 
 
 def split_slice(scan: str | Path) -> tuple[Path, int | None]:

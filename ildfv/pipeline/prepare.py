@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,6 @@ import numpy as np
 
 from ildfv.datasets.image_files import IMAGE
 from ildfv.datasets.input import check_sources
-from ildfv.datasets.label_file import read_label_file
-from ildfv.datasets.label_paths import located
 from ildfv.datasets.naming import person_of
 from ildfv.datasets.prepare import prepare
 from ildfv.datasets.records import Discovery
@@ -24,7 +23,14 @@ from ildfv.errors import InputError, check
 from ildfv.patterns import Threshold, parse_threshold
 from ildfv.pipeline.code_table import codes_note
 from ildfv.pipeline.location import SETTINGS
-from ildfv.pipeline.prepare_labels import check_no_scan_labels, check_rows, listed_patients, store_labels
+from ildfv.pipeline.prepare_labels import (
+    check_no_scan_labels,
+    check_rows,
+    column_notes,
+    listed_patients,
+    read_labels,
+    store_labels,
+)
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
@@ -51,6 +57,7 @@ def prepare_scans(
     patient_from: str = "id",
     workers: int | None = None,
     labels: Path | None = None,
+    ignored_columns: Sequence[str] = (),
     grey: Grey | None = None,
     lung_masks: Path | None = None,
     hu: bool = False,
@@ -92,6 +99,8 @@ def prepare_scans(
     labels : path, optional
         CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels, and a later file
         replaces them. A column `patient` of the file replaces `patient_from`.
+    ignored_columns : sequence of str
+        Columns of the label file that are not used although they resemble a column that is (`datasets.label_columns`).
     grey : Grey, optional
         The HU of the smallest and the largest grey level of images (PNG, JPEG, TIFF). Only images are then read.
     lung_masks : path, optional
@@ -131,7 +140,7 @@ def prepare_scans(
     if lungs == RULE and (Path(root) / SETTINGS).exists():
         used = Workspace.open(root).settings.preparation.lungs
         check(used == RULE, f"lungs must be {used} as in {Path(root) / SETTINGS}, got {lungs}: use another workspace")
-    labelled = None if labels is None else located(read_label_file(labels), scans)
+    labelled = read_labels(labels, ignored_columns, scans)
     patients = listed_patients(labelled)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
@@ -183,6 +192,7 @@ def prepare_scans(
             notes = list(NOTES[layout])
         else:
             notes = [] if patients is not None else _patient_provenance(report, view.folder)
+        notes += column_notes(table, labelled)
         if labelled is not None:
             notes += store_labels(workspace, labelled, report, view, progress)
         run = {scan.series for scan in report.prepared}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ildfv.columns import unused_note
 from ildfv.counted import counted
 from ildfv.datasets.identity import hashed
-from ildfv.datasets.label_file import PATIENT, LabelFile
-from ildfv.datasets.label_paths import check_named
+from ildfv.datasets.label_columns import PATIENT
+from ildfv.datasets.label_file import LabelFile, read_label_file
+from ildfv.datasets.label_paths import check_named, located
 from ildfv.datasets.planned_slices import PlannedSlices
 from ildfv.datasets.records import Discovery, Unused
 from ildfv.datasets.report import PrepareReport
@@ -16,6 +18,7 @@ from ildfv.datasets.scan_labels import BOTH, ScanLabels, assign_scan_labels, nam
 from ildfv.datasets.settings import ScanSettings
 from ildfv.datasets.slice_labels import SliceLabels, assign_labels
 from ildfv.datasets.slice_store import Slices
+from ildfv.datasets.table import unused_columns
 from ildfv.datasets.unpacked import Unpacked
 from ildfv.errors import InputError, check
 from ildfv.patterns import UNLABELLED
@@ -24,6 +27,18 @@ from ildfv.progress import Progress
 from ildfv.store.checksummed import write_checksummed
 
 SLICE_LABELS = "ildfv slice labels"  # kind of slice-labels.json
+
+
+def read_labels(path: Path | None, ignored_columns: Sequence[str], scans: Path) -> LabelFile | None:
+    """The label file with the paths of its rows; None without a file. scans: the folder of the scans, or one file."""
+    check(path is not None or not ignored_columns, "--ignore-column needs --labels, got none")
+    return None if path is None else located(read_label_file(path, ignored_columns), scans)
+
+
+def column_notes(table: Path | None, labels: LabelFile | None) -> list[str]:
+    """Notes on columns of the table of scans and of the label file that are not used, and on missing patterns."""
+    notes = [] if table is None else unused_note(table.name, unused_columns(table))
+    return notes if labels is None else [*notes, *labels.notes()]
 
 
 def store_labels(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ildfv.datasets.input import find_scans
-from ildfv.datasets.label_file import read_label_file
-from ildfv.datasets.label_paths import located
 from ildfv.datasets.report import joined, unused_dict
 from ildfv.datasets.search import check_scans
 from ildfv.datasets.unpacked import unpacked
 from ildfv.pipeline.code_table import codes_note
-from ildfv.pipeline.prepare_labels import listed_patients
+from ildfv.pipeline.prepare_labels import column_notes, listed_patients, read_labels
 from ildfv.pipeline.scan_settings import scan_settings
 from ildfv.progress import SILENT, Progress
 from ildfv.scans.grey import Grey
@@ -26,6 +25,7 @@ def preview_scans(
     resample: bool = False,
     patient_from: str = "id",
     labels: Path | None = None,
+    ignored_columns: Sequence[str] = (),
     grey: Grey | None = None,
     lung_masks: Path | None = None,
     layout: str | None = None,
@@ -38,8 +38,8 @@ def preview_scans(
     -------
     dict
         "codes": the code table. "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and
-        "label" of each scan. "quarantined" and "ignored": the other files with the reason. The result may identify
-        patients.
+        "label" of each scan. "quarantined" and "ignored": the other files with the reason. "notes": sentences on the
+        columns of the tables. The result may identify patients.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def preview_scans(
     """
     scans = Path(scans)
     check_scans(scans)
-    labelled = None if labels is None else located(read_label_file(labels), scans)
+    labelled = read_labels(labels, ignored_columns, scans)
     with unpacked(scans, packed=packed, progress=progress) as view:
         chosen, settings = scan_settings(
             view,
@@ -81,5 +81,6 @@ def preview_scans(
                 "scans": listed,
                 "quarantined": [unused_dict(unused) for unused in found.quarantined],
                 "ignored": [unused_dict(unused) for unused in found.ignored],
+                "notes": column_notes(table, labelled),
             }
         )

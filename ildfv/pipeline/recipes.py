@@ -110,7 +110,7 @@ def fit(
     if chosen == FEW and unused:
         options = " and ".join(unused)
         progress.note(f"recipe few trains no network, so {options} had no effect: use --recipe paper to train one")
-    kept = Kept()
+    kept = Kept(progress)
     score_baselines(root, kept=kept, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:

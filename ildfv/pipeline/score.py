@@ -22,6 +22,7 @@ from ildfv.store.lock import writing
 from ildfv.version import versions
 
 COLUMNS = ("slice", "patient", "series", "position", "fold", *PATTERNS)  # columns of results/<name>.csv
+SCORED_AGAIN = "run `ildfv train` or `ildfv regress` again"
 SCAN_COLUMNS = ("scan", "patient", "series", "slices", "fold", *PATTERNS)  # if scans are scored as a whole
 OLD_COLUMNS = ("slice", *PATTERNS)  # columns of the tables that earlier versions wrote
 PATIENCE = 60.0  # seconds to wait for the lock, which other processes hold while they write two small files
@@ -111,7 +112,7 @@ def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[
     check(
         path.exists() and checksum == sha256(path),
         f"{path} must contain the scores that {name}.json was computed from, but it is missing or was changed: "
-        "run `ildfv train` or `ildfv regress` again",
+        f"{SCORED_AGAIN}",
     )
     with path.open(encoding="utf-8") as file:
         header = tuple(file.readline().rstrip("\n").split(","))

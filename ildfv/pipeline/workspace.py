@@ -16,7 +16,7 @@ from ildfv.errors import InputError, check
 from ildfv.evaluation.documents import RESULTS, Results
 from ildfv.parsing import read_toml
 from ildfv.patterns import THRESHOLD, Threshold, parse_threshold
-from ildfv.pipeline.location import SETTINGS, check_workspace
+from ildfv.pipeline.location import SETTINGS, check_workspace, option_of
 from ildfv.scans.preparation import Preparation, check_same
 from ildfv.scans.prepared_lungs import RULE
 from ildfv.store.atomic import write_bytes
@@ -132,7 +132,7 @@ class Workspace:
     def stored_slices(self) -> Slices:
         """The slices in slices/, without labels of `prepare --labels`. InputError: there are no slices."""
         if not (self.slices_dir / MANIFEST).exists():
-            raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS`")
+            raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS{option_of(self.root)}`")
         slices = Slices(self.slices_dir)
         check(
             slices.parts.key == self.slices_key,

@@ -102,7 +102,6 @@ def _frame(
         raise InputError(f"{rule}, got {slope:g} and {intercept:g}")
     if (kind := str(rescale.get("RescaleType") or "").strip().upper()) not in HU_TYPES:
         raise InputError(f"RescaleType must be HU, US or absent, got {kind}")
-    thick = thickness.get("SliceThickness")
     is_single = plane is dataset
     missing = tuple(name for name in AXIAL if is_single and dataset.get(name) in (None, ""))
     return Frame(
@@ -110,7 +109,7 @@ def _frame(
         _placed(plane, "ImagePositionPatient", missing),
         _placed(orientation, "ImageOrientationPatient", missing),
         numbers(measures, "PixelSpacing", 2),
-        None if thick is None else float(thick),
+        _thickness(thickness),
         slope,
         intercept,
         acquisition,
@@ -118,6 +117,13 @@ def _frame(
         joined(dataset.get("Manufacturer")),
         missing,
     )
+
+
+def _thickness(dataset) -> float | None:
+    """SliceThickness in mm; None if it is unknown: absent, empty, or not a positive number, such as 0."""
+    value = dataset.get("SliceThickness")
+    found = None if value in (None, "") else float(value)
+    return found if found is not None and 0 < found < float("inf") else None
 
 
 def _placed(dataset, name: str, missing: tuple[str, ...]) -> tuple:

@@ -47,8 +47,9 @@ class Series:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Tags of position and orientation that the file of a single slice lacks."""
-        return self.frames[0][1].missing
+        """Tags of position, orientation and thickness that the file of a single slice lacks."""
+        thickness = () if self.grid.thickness_known else ("SliceThickness",)
+        return (*self.frames[0][1].missing, *thickness)
 
     @property
     def files(self) -> list[Path]:

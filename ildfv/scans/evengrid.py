@@ -18,14 +18,16 @@ from ildfv.scans.headers import Frame
 
 POSITION_ROUNDING = 0.1  # mm; rounding changes positions by up to 0.05 mm, and the fitted line by the same amount
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
+UNKNOWN_THICKNESS = 1.0  # mm; length of the step of a single slice without a thickness, which has no meaning
 MIN_GAP = 0.01  # mm; slices that are closer count as slices at the same position
 
 
 def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, accept_uneven: bool = False) -> Geometry:
     """The grid of the slices; axes: slices, rows, columns.
 
-    frames: (file name, frame) in ascending order along the normal. accept_uneven: accept unevenly spaced slices on a
-    straight line, up to `MAX_GAP` apart; `slices` of the result is set only for these.
+    frames: (file name, frame) in ascending order along the normal. Only the step of a single slice depends on its
+    thickness, which may be unknown. accept_uneven: accept unevenly spaced slices on a straight line, up to `MAX_GAP`
+    apart; `slices` of the result is set only for these.
 
     Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, or if two
     slices have the same position.
@@ -35,7 +37,8 @@ def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, a
     origin, step, places = _line(frames, normal, min(between_rows, between_columns), accept_uneven)
     # ImageOrientationPatient: direction of the row (columns increase) first, then of the column (rows increase).
     grid = checked((len(frames), rows, columns), origin, [step, column * between_rows, row * between_columns])
-    return grid if places is None else replace(grid, slices=places)
+    known = len(frames) > 1 or frames[0][1].thickness is not None
+    return replace(grid, slices=places, thickness_known=known)
 
 
 def normal_of(frame: Frame) -> np.ndarray:
@@ -76,10 +79,7 @@ def _line(
     """
     positions = np.array([frame.position for _, frame in frames])  # (m, 3)
     if len(frames) == 1:
-        thickness = frames[0][1].thickness
-        if not thickness or not thickness > 0:
-            raise InputError(f"SliceThickness must be above 0 in a series of one slice, got {thickness}")
-        return positions[0], normal * thickness, None
+        return positions[0], normal * (frames[0][1].thickness or UNKNOWN_THICKNESS), None
     along = positions @ normal
     gaps = np.diff(along)
     if (gaps <= MIN_GAP).any():

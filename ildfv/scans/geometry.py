@@ -5,7 +5,7 @@ Patient axes are those of DICOM (LPS): x to the patient's left, y posterior, z s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,17 +24,24 @@ class Geometry:
     """A grid of 3 axes: `shape`; `origin` (3,) of voxel 0, mm; `steps` (3, 3), mm, with the step along axis i in row i.
 
     slices: positions of unevenly spaced slices along axis 0, (shape[0],), in steps from 0 to shape[0] − 1; else None.
+    thickness_known: False for one slice of unknown thickness, whose step along axis 0 has a length without meaning.
     """
 
     shape: tuple[int, ...]
     origin: np.ndarray
     steps: np.ndarray
     slices: np.ndarray | None = None
+    thickness_known: bool = True
 
     @property
     def spacing(self) -> np.ndarray:
         """mm between voxels along each array axis, (3,)."""
         return np.linalg.norm(self.steps, axis=1)
+
+    @property
+    def known_spacing(self) -> np.ndarray:
+        """`spacing`, with NaN for the axis of a slice of unknown thickness, (3,)."""
+        return self.spacing if self.thickness_known else np.array([np.nan, *self.spacing[1:]])
 
     @property
     def direction(self) -> np.ndarray:
@@ -116,7 +123,7 @@ def to_canonical(geometry: Geometry, max_tilt: float = MAX_TILT) -> tuple[tuple[
     places = geometry.slices
     if places is not None and 0 in flips:
         places = (geometry.shape[0] - 1 - places)[::-1]
-    result = Geometry(tuple(shape), origin, steps, places)
+    result = replace(geometry, shape=tuple(shape), origin=origin, steps=steps, slices=places)
     _, dy, dx = result.spacing
     if abs(dy - dx) > SQUARE_TOLERANCE * max(dy, dx):
         raise InputError(f"pixels of a slice must be square within {SQUARE_TOLERANCE:.0%}, got {dy:.4g} × {dx:.4g} mm")

@@ -30,7 +30,7 @@ class Frame:
     position: tuple[float, float, float]
     orientation: tuple[float, ...]  # (6,): direction cosines of row and column
     spacing: tuple[float, float]  # mm between rows, between columns
-    thickness: float | None
+    thickness: float | None  # mm; None if SliceThickness is absent or not a positive number
     slope: float
     intercept: float
     acquisition: tuple[str, ...] = ()  # values of `ACQUISITION_TAGS`

@@ -7,7 +7,7 @@ a threshold in pixels is the same area in every scan. HU are interpolated linear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +104,7 @@ class Field:
         _, down, right = scan.steps
         origin = scan.origin + self.rows.centres()[0] * down + self.columns.centres()[0] * right
         steps = np.stack([scan.steps[0], down * self.rows.step, right * self.columns.step])
-        return Geometry((scan.shape[0], GRID, GRID), origin, steps, scan.slices)
+        return replace(scan, shape=(scan.shape[0], GRID, GRID), origin=origin, steps=steps)
 
     def check_lung(self, hu: np.ndarray, pixel_area: float) -> None:
         """Raises `InputError` unless the grid contains the lung, except for at most 1 cm² per slice.

@@ -33,8 +33,7 @@ UNKNOWN = Technique()
 
 def technique_of(frames: Sequence[Frame]) -> Technique:
     """The technique that the headers of a DICOM series state, without the HU of air."""
-    thicknesses = [frame.thickness for frame in frames if frame.thickness is not None]
-    known = [mm for mm in thicknesses if 0 < mm < float("inf")]
+    known = [frame.thickness for frame in frames if frame.thickness is not None]
     return Technique(
         thickness=float(np.median(known)) if len(known) == len(frames) else None,
         kernel=name(" + ".join(sorted({frame.kernel for frame in frames} - {""}))),

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ildfv.columns import meant
 from ildfv.errors import InputError, check
 from ildfv.parsing import read_csv
 from ildfv.texture.images import SUFFIXES, read_image
 
 SHOWN = 5  # names of further images in a message
 COLUMNS = ("path", "label", "group")
+GROUPS = ("subject", "subject id", "patient", "patient id", "person")  # names that are refused for "group"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,9 @@ def by_table(table: Path, folder: Path) -> Collection:
     rows = [dict(zip(names, cells, strict=False)) for _, cells in lines[1:]]
     for name in COLUMNS[:2]:
         check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
+    for name in [] if "group" in names else names:
+        similar = meant(name, ["group"], {"group": GROUPS})
+        check(not similar, f'{table}: column "{name}" may mean group: rename or delete it')
     twice = [name for name in COLUMNS if names.count(name) > 1]
     check(not twice, f"{table} must have each column once, got {', '.join(twice)} several times")
     check(len(rows) > 0, f"{table} must have at least one row, got none")

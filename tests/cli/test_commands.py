@@ -93,10 +93,11 @@ def test_without_label_maps_the_error_names_the_command_that_reads_them(command,
 
 def test_the_error_for_three_patients_names_the_number_of_folds_that_works(small_workspace):
     root = small_workspace(True, True, True)
+    remedy = f"run `ildfv folds --folds 3 -w {root}`"
     ended = run("folds", "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("run `ildfv folds --folds 3`")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count(remedy)) == (1, 1)
     ended = run("folds", "--folds", 2, "--workspace", root)
-    assert (ended.returncode, ended.stderr.count("run `ildfv folds --folds 3`")) == (1, 1)
+    assert (ended.returncode, ended.stderr.count(remedy)) == (1, 1)
     assert run("folds", "--folds", 3, "--workspace", root).returncode == 0
 
 

@@ -93,7 +93,9 @@ def test_the_fault_of_a_row_is_named_with_its_number(cohort, files, row, fault):
     [
         ("", "must be scan and, if needed, label, patient, lung, separated by commas, got none"),
         ("scan;label\na;b", "got semicolons"),
-        ("scan,labels\na,b", "got scan, labels"),
+        ("scan,labels\na,b", 'column "labels" may mean label: rename or delete it'),
+        ("scan,Patient-ID\na,b", 'column "patient id" may mean patient: rename or delete it'),
+        ("file,label\na,b", "got file, label"),
         ("scan,scan\na,b", "got scan, scan"),
         ("scan,label\na", r"row 2 of .* must have one cell per column \(2\), got 1"),
         ("scan,label\n", "must list at least one scan"),
@@ -111,6 +113,13 @@ def test_the_folder_of_the_table_is_the_default(cohort):
     ended = CliRunner().invoke(app.app, ["prepare", "--table", str(cohort / "s/scans.csv"), "-w", str(cohort / "w")])
     assert ended.exit_code == 0, ended.output
     assert "1 scan of 1 patient" in ended.output
+
+
+def test_other_columns_are_listed_and_not_used(cohort):
+    (cohort / "s/scans.csv").write_text("age,scan,Notes,label\n71,b.nii.gz,,x1.nii.gz\n")
+    ended = CliRunner().invoke(app.app, ["prepare", "--table", str(cohort / "s/scans.csv"), "-w", str(cohort / "w")])
+    assert ended.exit_code == 0, ended.output
+    assert 'note: columns of scans.csv that are not used (2): "age", "Notes"' in ended.output
 
 
 def test_neither_scans_nor_table_is_refused(tmp_path):

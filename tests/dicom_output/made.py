@@ -74,7 +74,7 @@ def prediction_of(scan: Scan, *, maps: bool = True, seed: int = 0, overlap: bool
             planes[:, c, :, outside] = -1.0
     scores = planes.sum(axis=(2, 3)) + 0.5
     presence = random.random((m, n)) < 0.7
-    presence[0], presence[1] = True, False
+    presence[0], presence[1:2] = True, False
     head = HeadAnswer(
         name="fv-conv1",
         scores=scores,

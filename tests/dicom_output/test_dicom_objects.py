@@ -183,6 +183,18 @@ def test_a_source_whose_headers_lack_what_only_other_readers_need_is_accepted(tm
     assert found.PatientName == ""
 
 
+def test_objects_of_a_slice_of_unknown_thickness_state_no_thickness(tmp_path):
+    series(tmp_path / "ct", m=1, SliceThickness=None)
+    scan = scan_of(tmp_path / "ct")
+    prediction = prediction_of(scan)
+    assert prediction.to_dict()["spacing_mm"] == [None, 4.0, 4.0]
+    found = {path.name: dcmread(path) for path in write_objects(tmp_path / "out", prediction, scan.dicom)}
+    for one in (found["segmentation.dcm"], found[NAMES[0]]):
+        (measures,) = one.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert "SliceThickness" not in measures
+        assert list(measures.PixelSpacing) == [4, 4]
+
+
 def multiframe(folder, m: int = 4) -> None:
     """The series as one Enhanced CT file, whose frames are in descending order."""
     folder.mkdir()

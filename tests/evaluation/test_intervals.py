@@ -137,6 +137,22 @@ def test_two_perfect_systems_have_no_interval_of_their_difference():
     assert paired(a, b, 12, n_resamples=50) == PairedTest(difference=0.0, interval=None, p=1.0, patients=6)
 
 
+def test_a_measure_that_is_equal_on_all_resamples_has_no_interval():
+    patient = np.repeat(np.arange(12), 4)
+    truth = patient < 6
+    constant, perfect = (Auc.of(scores, truth, patient, 12) for scores in (np.ones(48), truth + 0.0))
+    weights = resampled(12, 50)
+    assert np.ptp(constant(weights)) == 0
+    assert confidence(constant, weights) is None
+    assert confidence(Mean((constant, perfect)), weights) is None
+    found = paired(perfect, constant, 12, n_resamples=50)
+    assert (found.difference, found.interval) == (0.5, None)
+    assert found.p < 0.05
+    assert paired_over_seeds([(perfect, constant)] * 2, 12, n_resamples=50).interval is None
+    third = Ratio(np.full(12, 0.1), np.full(12, 0.3))  # the resamples differ by rounding errors
+    assert confidence(third, weights) is None
+
+
 def test_a_measure_that_is_too_often_undefined_has_no_interval():
     rare = Ratio(0.5 * np.eye(40)[0], np.eye(40)[0], needed=np.ones(40))  # undefined in a third of all resamples
     assert rare.patients == 40
@@ -206,7 +222,7 @@ def test_a_system_does_not_differ_from_itself():
     truth, scores, patient = scored(4)
     auc = Auc.of(scores, truth, patient, 12)
     result = paired(auc, auc, 12, n_resamples=200)
-    assert result == PairedTest(difference=0.0, interval=(0.0, 0.0), p=1.0, patients=auc.patients)
+    assert result == PairedTest(difference=0.0, interval=None, p=1.0, patients=auc.patients)
 
 
 def test_swapping_patients_equals_swapping_their_slices():

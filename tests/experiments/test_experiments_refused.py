@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from tiny import TINY
 
+from ildfv.datasets.slice_labels import SliceLabels
 from ildfv.errors import InputError, MissingPackageError
 from ildfv.experiments import run as run_module
 from ildfv.experiments.presets import preset_named
 from ildfv.experiments.registry import chosen
 from ildfv.experiments.run import run_experiments
+from ildfv.patterns import PRESENT
+from ildfv.pipeline.prepare_labels import SLICE_LABELS
+from ildfv.pipeline.workspace import Workspace
+from ildfv.store.checksummed import write_checksummed
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +53,7 @@ def test_a_missing_package_is_reported_before_training(tmp_path, monkeypatch):
 
 def test_an_impossible_experiment_states_the_reason_also_if_run_alone(used, monkeypatch, tmp_path):
     root = Path(shutil.copytree(used, tmp_path / "w"))
-    shutil.rmtree(root / "results")
+    shutil.rmtree(root / "results", ignore_errors=True)
 
     def refused(context, experiment):
         raise InputError("no pattern anywhere")
@@ -56,3 +61,16 @@ def test_an_impossible_experiment_states_the_reason_also_if_run_alone(used, monk
     monkeypatch.setattr(run_module, "run_one", refused)
     with pytest.raises(InputError, match=r"^balance: no pattern anywhere$"):
         run_experiments(["balance"], preset=TINY, workspace=root, device="cpu")
+
+
+def test_labels_0_and_1_are_refused_before_training_and_fit_is_named(used, monkeypatch, tmp_path):
+    root = Path(shutil.copytree(used, tmp_path / "w"))
+    monkeypatch.setattr(run_module, "run_one", lambda *_: pytest.fail("must be refused before"))
+    slices = Workspace.open(root).stored_slices()
+    series = {name: {0: [PRESENT, 0, -1, 0]} for name in slices.names[:2]}
+    labels = {"kind": SLICE_LABELS, "version": 1, "labels": SliceLabels(series).to_dict()}
+    write_checksummed(root / "slice-labels.json", labels)
+    message = r"^experiment needs numbers of pixels, .*, got labels 0 and 1 \(2 slices with a 1\): use `ildfv fit`$"
+    for name in ("losses", "statistics", "all"):
+        with pytest.raises(InputError, match=message):
+            run_experiments([name], preset=TINY, workspace=root, device="cpu")

@@ -58,7 +58,32 @@ def test_an_unknown_system_is_refused_with_those_that_are_fitted(study, tmp_path
         export_predictor(study, tmp_path / "predictor", system=["cnn-tiny"])
 
 
-@pytest.mark.parametrize("given", [{"layer": "conv1"}, {"head": ["ridge"]}, {"bags": "max"}, {"cnn": True}])
-def test_a_system_excludes_the_options_that_its_name_contains(study, tmp_path, given):
-    with pytest.raises(InputError, match="system must be given without layer, head, bags and cnn"):
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"layer": "conv1"}, "--layer"),
+        ({"layer": ["conv1"], "region": "lung"}, "--layer and --region"),
+        ({"region": "slice"}, "--region"),
+        ({"head": ["ridge"]}, "--head"),
+        ({"bags": "max"}, "--bags"),
+        ({"cnn": True}, "--cnn"),
+        ({"cnn": False}, "--no-cnn"),
+    ],
+)
+def test_a_system_excludes_the_options_that_its_name_contains(study, tmp_path, given, named):
+    with pytest.raises(
+        InputError, match=f"--system must be given without .*, got {named}: omit --system, or all others"
+    ):
         export_predictor(study, tmp_path / "predictor", system=["fv-fc6"], **given)
+
+
+@pytest.mark.parametrize("region", ["slice", "lung"])
+def test_a_region_without_a_layer_is_refused(study, tmp_path, region):
+    with pytest.raises(InputError, match=f"--region {region} needs a layer, got none: add --layer, or use --system"):
+        export_predictor(study, tmp_path / "predictor", region=region)
+
+
+def test_a_layer_and_its_region_select_the_same_systems_as_their_names(study, tmp_path):
+    parts = export_predictor(study, tmp_path / "parts", layer="conv1", region="lung", cnn=False)
+    names = export_predictor(study, tmp_path / "names", system=["fv-conv1-lung", "fv-conv1-lung-ridge"])
+    assert [head.name for head in parts.heads] == [head.name for head in names.heads]

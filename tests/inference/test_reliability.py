@@ -18,7 +18,7 @@ from ildfv.inference.heads import FisherEncoding
 from ildfv.inference.pooled_encodings import Texture
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.reliability import statements
-from ildfv.inference.schema import Reference
+from ildfv.inference.schema import Reference, Sigmoid
 from ildfv.scans.technique import UNKNOWN, Technique
 
 REFERENCE = Reference(
@@ -54,10 +54,11 @@ def judged(
     technique=KNOWN,
     air=-1000,
     has_size=True,
+    sigmoids=(Sigmoid(slope=1.0, intercept=0.0), None),
 ):
     """The texts on a scan with these properties."""
     predictor = SimpleNamespace(
-        info=SimpleNamespace(reference=reference),
+        info=SimpleNamespace(reference=reference, heads=[SimpleNamespace(scan_sigmoids=list(sigmoids))]),
         texture=lambda slices, encoding: Texture(*(np.full(len(slices), value) for value in (likelihood, residual))),
     )
     volume = SimpleNamespace(
@@ -158,6 +159,12 @@ def test_a_scan_of_many_more_or_fewer_slices_has_a_less_reliable_probability(tra
     _, *found = judged(REFERENCE.model_copy(update={"scan_slices": trained}))
     assert len(found) == (said is not None)
     assert all(text.startswith("The scan has 9 slices; the training scans") and text.endswith(said) for text in found)
+
+
+@pytest.mark.parametrize("sigmoids", [(), (None, None)])
+def test_the_effect_on_the_probability_is_not_stated_if_there_is_none(sigmoids):
+    _, found = judged(REFERENCE.model_copy(update={"scan_slices": (1, 4)}), sigmoids=sigmoids)
+    assert found == "The scan has 9 slices; the training scans have 1 to 4."
 
 
 def test_differences_are_named_before_what_was_not_compared():

@@ -28,7 +28,7 @@ def workspace(tmp_path_factory):
 
 def test_patches_are_of_training_patients_and_the_page_shows_them(workspace, tmp_path):
     with pytest.raises(
-        InputError, match=r"must have a linear regression, got none: run `ildfv regress -w \S+ --layer conv1 --fold 0`"
+        InputError, match=r"must have a linear regression, got none: run `ildfv regress --layer conv1 --fold 0 -w \S+`"
     ):
         describe_components(workspace.root)
     regress_encoding(workspace.root, layer="conv1")
@@ -56,7 +56,7 @@ def test_the_newest_encoding_with_a_linear_regression_is_used(workspace):
 
     encode_slices(workspace.root, replace(LUNG, layer="fc6", region="slice"))
     assert describe_components(workspace.root, count=1)["layer"] == "conv1"
-    with pytest.raises(InputError, match=r"run `ildfv regress -w \S+ --layer fc6 --fold 0`"):
+    with pytest.raises(InputError, match=r"run `ildfv regress --layer fc6 --fold 0 -w \S+`"):
         describe_components(workspace.root, layer="fc6")
 
 

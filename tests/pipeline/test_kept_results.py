@@ -1,5 +1,6 @@
 """A repeated or resumed `fit` keeps the finished results whose settings and inputs are unchanged."""
 
+import re
 from functools import partial
 
 import pytest
@@ -37,6 +38,7 @@ def fit(tmp_path, monkeypatch):
     def run():
         progress = Notes()
         recipes.fit(root, recipe="few", device="cpu", progress=progress)
+        run.notes = progress.found
         return {path.name: sha256(path) for path in (root / "results").iterdir()}, progress.found[-1]
 
     run.root = root
@@ -67,6 +69,9 @@ def test_an_interrupted_fit_is_resumed(fit, monkeypatch):
     assert resumed == whole
     number = len(list((fit.root / "results").glob("*.json")))
     assert note.startswith(f"{number - 3} of {number} results were kept")
+    unusable = [one for one in fit.notes if "cannot be used, so it is computed again" in one]
+    assert len(unusable) == 2  # a result that is missing as a whole is not mentioned
+    assert any("fv-filters-lung-logistic-fold-3 cannot" in one and TENSORS in one for one in unusable)
 
 
 @pytest.mark.slow
@@ -92,3 +97,44 @@ def test_a_result_without_a_fingerprint_is_computed_again(fit):
     kept = Kept()
     score_baselines(fit.root, fold=0, kept=kept)
     assert kept.computed == ["baseline-p15-fold-0"]
+
+
+def corrupt(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def changed(path):
+    path.with_suffix(".csv").write_text("slice\n")
+
+
+def earlier(path):
+    write_checksummed(path, read_checksummed(path) | {"version": 1})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (corrupt, "baseline-p15-fold-0.json must be JSON"),
+        (changed, "baseline-p15-fold-0.csv must contain the scores that .* but it is missing or was changed$"),
+        (earlier, "baseline-p15-fold-0.json must have version 2, got 1"),
+    ],
+)
+def test_a_stored_result_that_cannot_be_used_is_named_with_the_reason(fit, damage, reason):
+    score_baselines(fit.root, fold=0)
+    path = fit.root / "results" / "baseline-p15-fold-0.json"
+    before = sha256(path)
+    damage(path)
+    progress = Notes()
+    kept = Kept(progress)
+    score_baselines(fit.root, fold=0, kept=kept)
+    assert (len(kept.kept), kept.computed) == (6, ["baseline-p15-fold-0"])
+    (note,) = progress.found
+    assert re.match("the stored result baseline-p15-fold-0 cannot be used, so it is computed again: ", note)
+    assert re.search(reason, note)
+    assert sha256(path) == before
+
+
+def test_a_missing_result_is_computed_without_a_note(fit):
+    progress = Notes()
+    score_baselines(fit.root, fold=0, kept=Kept(progress))
+    assert progress.found == []

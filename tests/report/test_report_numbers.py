@@ -178,7 +178,7 @@ def test_the_number_of_patients_behind_each_value_is_shown():
         m = document().per_pattern[pattern].patients["auc"]
         assert f'<th scope="col">{pattern}<small>m = {m}</small></th>' in table
     text = Page(html).text
-    assert "Values with m < 5 have no interval" in text
+    assert "Values with m < 5, and values that are equal on all resamples, have no interval" in text
     assert "fewer than 30 patients" not in text
 
 

@@ -97,8 +97,22 @@ def test_series_mixed_in_nested_folders_are_separated(tmp_path, files):
 def test_one_slice_with_a_thickness_is_a_scan(tmp_path, files):
     volume = read(files.series(tmp_path, files.chest(1)))
     assert volume.hu.shape == (1, 64, 64)
-    with pytest.raises(InputError, match="SliceThickness"):
-        read(files.series(tmp_path / "b", files.chest(1), SliceThickness=None))
+    assert volume.geometry.known_spacing.tolist() == volume.spacing.tolist() == list(files.spacing)
+
+
+@pytest.mark.parametrize("thickness", [None, "", 0])
+def test_one_slice_of_unknown_thickness_is_a_scan(tmp_path, files, thickness):
+    volume = read(files.series(tmp_path, files.chest(1), SliceThickness=thickness))
+    assert volume.hu.shape == (1, 64, 64)
+    assert volume.technique.thickness is None
+    assert np.isnan(volume.geometry.known_spacing[0])
+    assert volume.geometry.known_spacing[1:].tolist() == list(files.spacing[1:])
+
+
+def test_the_spacing_of_several_slices_of_unknown_thickness_is_that_of_their_positions(tmp_path, files):
+    volume = read(files.series(tmp_path, files.chest(), SliceThickness=None))
+    assert volume.geometry.known_spacing.tolist() == pytest.approx(list(files.spacing))
+    assert volume.technique.thickness is None
 
 
 def test_an_identical_copy_of_a_file_is_ignored(tmp_path, files):

@@ -226,6 +226,14 @@ def test_repeats_without_random_splits_are_refused(folder):
     assert "--repeats needs --train-per-class, got none" in str(ended.exception)
 
 
+@pytest.mark.parametrize("name", ["groups", "Subject", "patient_id"])
+def test_a_column_that_may_mean_group_is_refused(folder, name):
+    rows = (folder / "labels.csv").read_text().replace("group", name)
+    (folder / "misspelt.csv").write_text(rows)
+    with pytest.raises(InputError, match=f'column "{name}" may mean group: rename or delete it'):
+        by_table(folder / "misspelt.csv", folder / "set")
+
+
 def test_a_table_with_two_columns_of_the_same_name_is_refused(folder):
     (folder / "twice.csv").write_text("path,label,label\na.npy,x,y\n")
     with pytest.raises(InputError, match=r"twice\.csv must have each column once, got label several times"):
