@@ -17,8 +17,8 @@ from ildfv.scans.volume import MAX_HU, PADDING
 
 NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
-# Integers, so that int16 is not converted to be compared.
-DENSEST = -850  # HU; denser pixels outside the body are table, clothes or arms
+# Limits of air, HU. They are integers, so that int16 is not converted to be compared.
+DENSEST = -850  # denser pixels outside the body are table, clothes or arms
 LOWEST = (
     2 * int(AIR) - DENSEST
 )  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
