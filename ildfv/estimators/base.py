@@ -136,7 +136,7 @@ class Persistent:
 
     @classmethod
     def _saved_name(cls) -> str:
-        return cls.__dict__.get("_estimator", cls.__name__)
+        return str(cls.__dict__.get("_estimator", cls.__name__))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, self._tensors[0]):
@@ -224,7 +224,8 @@ def random_generator(random_state: RandomState) -> np.random.RandomState:
         return np.random.RandomState(random_state)
     from sklearn.utils import check_random_state
 
-    return check_random_state(random_state)
+    generator: np.random.RandomState = check_random_state(random_state)
+    return generator
 
 
 def _discard_feature_names(estimator: Any) -> None:
