@@ -74,7 +74,7 @@ def register() -> None:
     from ildfv.store import hdf5
     from ildfv.train import networks
 
-    hdf5._check_content = lambda file, name: None
+    hdf5._checked_arrays = lambda file, name: dict(file.items())
 
     if "coarse" in networks.NETWORKS:
         return

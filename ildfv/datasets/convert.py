@@ -66,6 +66,8 @@ class Outcome:
 
     row: Row | None = None
     labelled_slices: int = 0
+    resampled: str = ""  # as in the part, which the parent process then need not open
+    changes: str = ""
     reason: str = ""
     kept: bool = False  # the stored part and its row are kept
 
@@ -88,7 +90,7 @@ def convert_scan(task: Task) -> Outcome:
     row = write_scan(task.out, scan, key=task.key)
     if task.sha256 and row.sha256 != task.sha256:
         row = _restored(task, scan) or write_scan(task.out, scan, key=task.key)
-    return Outcome(row, labelled_slices(scan.counts))
+    return Outcome(row, labelled_slices(scan.counts), scan.resampled, scan.changes)
 
 
 def _restored(task: Task, scan: ScanSlices) -> Row | None:

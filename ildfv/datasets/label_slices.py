@@ -16,7 +16,7 @@ from ildfv.errors import InputError
 from ildfv.kernels.slices import translated
 from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, reordered, to_canonical
 from ildfv.scans.labels import MEANINGS, OUTSIDE, UNKNOWN, Codes, meaning_counts
-from ildfv.scans.nifti import nifti_geometry, nifti_slices
+from ildfv.scans.nifti import nifti_slices
 
 CODED = (np.uint8, np.uint16, np.int16)  # dtypes of label maps that are translated slice by slice
 
@@ -50,12 +50,13 @@ def _streamed(label: Label, grid: Geometry, codes: Codes) -> Generator[tuple[int
         return False
     m, n = grid.shape[0], 0
     try:
-        order, flips, stored = to_canonical(nifti_geometry(label.path), MAX_RESAMPLED_TILT)
+        declared, slices = nifti_slices(label.path)  # the file is opened once
+        order, flips, stored = to_canonical(declared, MAX_RESAMPLED_TILT)
         if stored.shape != grid.shape or order[0] != 2:  # the slices are not stored one after the other
             return False
         in_plane = tuple(axis for axis in flips if axis)
         table = None
-        for n, values in enumerate(nifti_slices(label.path), start=1):
+        for n, values in enumerate(slices, start=1):
             if values.dtype not in CODED:
                 return False
             if table is None:

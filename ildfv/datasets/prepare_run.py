@@ -150,15 +150,20 @@ class PrepareRun:
                 self.parts.add(outcome.row)
             else:
                 self.parts.replace(outcome.row, task.out)
-            self._add_prepared(scan, outcome.row, outcome.labelled_slices, kept=False)
+            how = (outcome.resampled, outcome.changes)
+            self._add_prepared(scan, outcome.row, outcome.labelled_slices, *how, kept=False)
 
     def _keep(self, scan: Scan, row: Row, *notes: str) -> None:
         """Reports a scan whose stored part is kept."""
-        self._add_prepared(scan, row, self._labelled_slices(row), *notes, kept=True)
+        with self.parts.open(row.name) as file:
+            labelled = labelled_slices(file["counts"][()])
+            resampled, changes = (_text(file.attrs.get(name, "")) for name in ("resampled", "changes"))
+        self._add_prepared(scan, row, labelled, resampled, changes, *notes, kept=True)
 
-    def _add_prepared(self, scan: Scan, row: Row, labelled_slices: int, *notes: str, kept: bool) -> None:
-        how, changes = self._attributes(row, "resampled", "changes")
-        notes = (*filter(None, (how, changes)), *notes)
+    def _add_prepared(
+        self, scan: Scan, row: Row, labelled_slices: int, resampled: str, changes: str, *notes: str, kept: bool
+    ) -> None:
+        notes = (*filter(None, (resampled, changes)), *notes)
         self.report.prepared.append(
             Prepared(
                 source=scan.source,
@@ -169,7 +174,7 @@ class PrepareRun:
                 labelled_slices=labelled_slices,
                 labels=tuple(label.path for label in scan.labels),
                 kept=kept,
-                resampled=how,
+                resampled=resampled,
                 notes=(
                     *scan_notes(
                         scan,
@@ -200,19 +205,13 @@ class PrepareRun:
         with self.parts.open(row.name) as file:
             return bool(file.attrs["labelled"])
 
-    def _labelled_slices(self, row: Row) -> int:
-        with self.parts.open(row.name) as file:
-            return labelled_slices(file["counts"][()])
-
-    def _attributes(self, row: Row, *names: str) -> list[str]:
-        """The texts of attributes of a part, "" for missing ones."""
-        with self.parts.open(row.name) as file:
-            texts = [file.attrs.get(name, "") for name in names]
-        return [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
-
     def _name(self, scan: Scan) -> str:
         """Name of the scan's part."""
         return hashed(scan.series, self.salt)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _unused(scan: Scan, reason: str) -> Unused:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import validate_data
 
 from ildfv.arrays import check_real, dtype_name, is_array, like, to_numpy
 from ildfv.errors import InputError, check
@@ -95,12 +94,17 @@ class Sums:
 class Persistent:
     """Mixin: conversion of a fitted estimator to tensors and a JSON description, and back.
 
-    `_tensors` and `_numbers` name the learned arrays and the learned scalars; all names end in "_".
+    `_tensors` and `_numbers` name the learned arrays and the learned scalars; all names end in "_". The arguments of
+    the constructor are attributes, as in scikit-learn.
+
+    Subclasses whose names end in "Model" contain the fit of an estimator and do not import scikit-learn, which takes a
+    second. `_estimator` is the name of this estimator, with which they are saved. They accept NumPy arrays and streams.
     """
 
     _tensors: tuple[str, ...] = ()
     _numbers: tuple[str, ...] = ()
-    get_params: Callable[..., dict[str, Any]]  # scikit-learn's
+    _estimator: str
+    _convergence_warning: type[Warning] = UserWarning  # estimators warn with scikit-learn's ConvergenceWarning
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """The learned arrays by name without the trailing underscore."""
@@ -110,17 +114,18 @@ class Persistent:
     def info(self) -> dict[str, Any]:
         """Settings and learned numbers as JSON values, without initial arrays and callables."""
         self._check_fitted()
-        params = self.get_params(deep=False)
+        params = {name: getattr(self, name) for name in sorted(signature(type(self)).parameters)}
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         settings = {name: value for name, value in plain.items() if isinstance(value, (str, bool, int, float))}
         numbers = {name: getattr(self, name) for name in self._numbers if hasattr(self, name)}
         numbers = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
-        return {"estimator": type(self).__name__, "settings": settings, "learned": numbers}
+        return {"estimator": self._saved_name(), "settings": settings, "learned": numbers}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], info: dict[str, Any]) -> Self:
         """The fitted estimator, restored from the results of `to_tensors` and `info`."""
-        check(info.get("estimator") == cls.__name__, f"model must be a {cls.__name__}, got {info.get('estimator')}")
+        name = cls._saved_name()
+        check(info.get("estimator") == name, f"model must be a {name}, got {info.get('estimator')}")
         estimator = cls(**info["settings"])
         for name in cls._tensors:
             if name[:-1] in tensors:
@@ -129,8 +134,14 @@ class Persistent:
             setattr(estimator, name, float(value) if isinstance(value, str) else value)
         return estimator
 
+    @classmethod
+    def _saved_name(cls) -> str:
+        return str(cls.__dict__.get("_estimator", cls.__name__))
+
     def _check_fitted(self) -> None:
         if not hasattr(self, self._tensors[0]):
+            from sklearn.exceptions import NotFittedError
+
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
 
 
@@ -184,7 +195,12 @@ def as_array(estimator: Any, x: Any, *, layouts: Any = (2,), reset: bool = False
         # scikit-learn's estimator checks require the words "Complex data not supported".
         check("complex" not in dtype_name(x), f"X must be real, got dtype {dtype_name(x)}: Complex data not supported")
         check(not isinstance(x, np.ma.MaskedArray), "X must not be a masked array: remove the masked rows")
-    if not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
+    if _is_plain(x) and not hasattr(estimator, "feature_names_in_"):
+        if reset:
+            estimator.n_features_in_ = x.shape[1]
+    elif not is_array(x) or (isinstance(x, np.ndarray) and x.ndim not in layouts[1:]):
+        from sklearn.utils.validation import validate_data
+
         # float16 and integers keep their dtype here; they are converted batch by batch when they are read.
         x = validate_data(estimator, x, reset=reset, dtype="numeric", ensure_all_finite=False)
     elif reset:
@@ -195,6 +211,21 @@ def as_array(estimator: Any, x: Any, *, layouts: Any = (2,), reset: bool = False
         message = f"X has {x.shape[1]} features, but {kind} is expecting {estimator.n_features_in_} features as input"
         raise InputError(message)
     return x
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether x is a NumPy array of rows in which scikit-learn's validation would find and change nothing."""
+    return type(x) is np.ndarray and x.ndim == 2 and x.size > 0 and x.dtype.kind in "biuf"
+
+
+def random_generator(random_state: RandomState) -> np.random.RandomState:
+    """The generator that scikit-learn's `check_random_state` returns."""
+    if isinstance(random_state, (int, np.integer)):
+        return np.random.RandomState(random_state)
+    from sklearn.utils import check_random_state
+
+    generator: np.random.RandomState = check_random_state(random_state)
+    return generator
 
 
 def _discard_feature_names(estimator: Any) -> None:

@@ -100,8 +100,11 @@ class Solution(NamedTuple):
     converged: bool
 
 
-def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> Solution:
-    """Maximum likelihood coefficients and residual covariance for the given sums, with standard errors."""
+def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float, standard_errors: bool = True) -> Solution:
+    """Maximum likelihood coefficients and residual covariance for the given sums.
+
+    standard_errors: whether to compute the standard errors; otherwise `errors` is NaN.
+    """
     groups = sums.observed()
     p, c = sums.n_features, sums.n_outputs
     n = round(sum(products[0, 0] for _, products in groups))
@@ -129,18 +132,16 @@ def solve(sums: RegressionSums, *, ridge: float, max_iter: int, tol: float) -> S
     check(bool(np.isfinite(coefficients).all()), "squares of X must not underflow in float64: rescale X")
     origin = np.eye(p + 1)
     origin[0, 1:] = -sums.centre[:p]  # from coefficients about the centre to coefficients about zero
-    errors = np.stack(
-        [
-            np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", origin, spread, origin, optimize=True), 0.0))
-            for spread in coefficient_covariances(groups, design, coefficients, covariance, complete=complete)
-        ],
-        axis=1,
-    )  # (p + 1, c)
-    errors[design.undetermined(sums.centre[:p])] = np.nan
+    errors = np.full((c, p + 1), np.nan)
+    if standard_errors:
+        spreads = coefficient_covariances(groups, design, coefficients, covariance, complete=complete)
+        for row, spread in zip(errors, spreads, strict=True):
+            row[:] = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", origin, spread, origin, optimize=True), 0.0))
+        errors[:, design.undetermined(sums.centre[:p])] = np.nan
     coefficients = origin @ coefficients
     coefficients[0] += sums.centre[p:]
     likelihood = log_likelihood if known.all() else np.inf
-    return Solution(coefficients.T, errors.T, covariance, likelihood, design.rank, n, steps, bool(converged))
+    return Solution(coefficients.T, errors, covariance, likelihood, design.rank, n, steps, bool(converged))
 
 
 def _means_and_variances(groups: list, p: int, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Fisher vectors and projections with given parameters, as a predictor uses them.
+"""Fisher vectors and projections with given parameters, as predictors and encodings use them.
 
 The classes compute the same results as `FisherVector` and `PCA`, with the same functions. They are not scikit-learn
 estimators, because importing scikit-learn takes about as long as scoring a hundred slices.
@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.estimators.fisher_vectors import fisher_vectors
+from ildfv.estimators.fisher_vectors import FittedMixture, fisher_vectors
 from ildfv.estimators.kernel_maps import as_descriptors, with_weights
 from ildfv.estimators.projected import projected, whitening
 
@@ -36,7 +36,7 @@ class FixedMixture:
 class FixedFisher:
     """Fisher vectors of a fixed mixture. The settings and their defaults are those of `FisherVector`."""
 
-    mixture: FixedMixture
+    mixture: FittedMixture
     improved: bool = True
     order: str = "component"
     weight_part: bool = False
@@ -48,7 +48,7 @@ class FixedFisher:
         """The vectors (b, 2·k·d) of maps, equal to those of `FisherVector.transform`."""
         return fisher_vectors(with_weights(as_descriptors(maps), weights), self.mixture, self)
 
-    def fitted_mixture(self) -> FixedMixture:
+    def fitted_mixture(self) -> FittedMixture:
         """The mixture."""
         return self.mixture
 

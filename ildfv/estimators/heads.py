@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from ildfv.appearance import by_appearance
@@ -101,6 +100,8 @@ def fit_head(
     check(n_groups >= 2, f"groups must have at least 2 values, for fitting and validation, got {n_groups}")
     centre = x.mean(axis=0)
     scale = np.sqrt(((x - centre) ** 2).sum(axis=1).mean()) or 1.0
+    from sklearn.model_selection import GroupKFold  # slow import, which the linear head does not need
+
     splits = list(GroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed).split(x, groups=groups))
     with threadpool_limits(1):  # threads made these small problems 10 times slower on a busy machine
         columns = [_fit_output(kind, (x - centre) / scale, column, splits, penalties, bags) for column in y.T]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from ildfv.arrays import namespace
 from ildfv.errors import InputError, check_integer
-from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate
+from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, as_batches, default_errstate, random_generator
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import MixtureSums, Parameters
 from ildfv.estimators.likelihood import likelihoods_and_posteriors
@@ -146,7 +145,7 @@ class MixtureScores(Persistent):
         """
         self._check_fitted()
         n_samples = check_integer(n_samples, "n_samples", 1)
-        random = check_random_state(self.random_state)
+        random = random_generator(self.random_state)
         shares = self.weights_ / self.weights_.sum()  # because of rounding, the stored weights may not sum to 1 exactly
         labels = np.repeat(np.arange(len(shares)), random.multinomial(n_samples, shares))
         noise = random.standard_normal((n_samples, self.means_.shape[1]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from ildfv.errors import check
+from ildfv.estimators.base import random_generator
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.distinct import distinct, thinned
 from ildfv.estimators.em import MixtureSums, Parameters
@@ -40,7 +40,7 @@ def initial_parameters(mixture, batches: Batches) -> Initial:
         found = len(given.weights_)
         check(found == k, f"means_init must have {k} components, got {found}")
         return Initial(given, smallest_variances(given, share), -np.inf)
-    seed = int(check_random_state(mixture.random_state).randint(2**31))
+    seed = int(random_generator(mixture.random_state).randint(2**31))
     sample: np.ndarray | Weighted
     sample, weights, complete = batches.drawn(sample_size(k, batches.width()), seed)
     if complete:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from ildfv.estimators.em import Parameters
 
@@ -26,13 +25,13 @@ def warn_about_convergence(mixture, start_log_likelihood: float) -> None:
     few = mixture.method == "auto" and mixture.method_ == "stepwise"
     if mixture.method_ == "stepwise" and mixture.n_steps_ > 0 and fell(mixture, start_log_likelihood):
         message = f'{FALL}, as it does if batches are sorted by kind: shuffle them, or use method="exact"'
-        warnings.warn(message, ConvergenceWarning, stacklevel=LEVEL)
+        warnings.warn(message, mixture._convergence_warning, stacklevel=LEVEL)
     elif not mixture.converged_ and mixture.max_iter > 0 and mixture.n_iter_ >= mixture.max_iter and not few:
         message = (
             f"EM has not converged after max_iter = {mixture.max_iter} passes: the mean log likelihood still rises by "
             f"more than tol = {mixture.tol} per pass"
         )
-        warnings.warn(message, ConvergenceWarning, stacklevel=LEVEL)
+        warnings.warn(message, mixture._convergence_warning, stacklevel=LEVEL)
 
 
 def fell(mixture, start_log_likelihood: float) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 MAX_ITER = 2000
@@ -61,6 +60,8 @@ def descent_path(
 
     losses: functions from scores (n,) to the loss and its gradient (n,). penalties: (m,), above 0, ascending.
     """
+    from scipy.optimize import minimize  # slow import, which ridge regressions do not need
+
     n, p = x.shape
     basis = np.linalg.qr(x.T)[0] if n < p else np.eye(p)  # (p, r): weights are in the span of the rows
     z = x @ basis  # (n, r)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -11,26 +10,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_consistent_length
 
-from ildfv.arrays import (
-    check_finite,
-    check_real,
-    floating,
-    is_array,
-    like,
-    namespace,
-    to_float64,
-    to_numpy,
-)
-from ildfv.errors import check, check_integer, check_number
-from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, default_errstate
+from ildfv.arrays import check_finite, check_real, is_array, to_numpy
+from ildfv.errors import check
+from ildfv.estimators.base import Reduce, as_array, default_errstate
 from ildfv.estimators.batches import is_stream
-from ildfv.estimators.ecm import RegressionSums, Solution, solve
+from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.labels import numeric_labels
+from ildfv.estimators.regression_model import RegressionModel
 
 ROWS = 8192  # rows added to the sums at a time
 
 
-class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Maximum likelihood fit of Y = X·coefᵀ + intercept + e with normal rows e of one covariance (Matlab's mvregress).
 
     NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without labels are
@@ -75,22 +66,7 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
     Ridge.
     """
 
-    _tensors = (
-        "coef_",
-        "intercept_",
-        "residual_covariance_",
-        "standard_errors_",
-        "intercept_standard_errors_",
-    )
-    _numbers = ("n_features_in_", "log_likelihood_", "rank_", "n_samples_", "n_iter_", "converged_")
-
-    def __init__(
-        self, *, ridge: float = 0.0, max_iter: int = 1000, tol: float = 1e-10, reduce: Reduce | None = None
-    ) -> None:
-        self.ridge = ridge
-        self.max_iter = max_iter
-        self.tol = tol
-        self.reduce = reduce
+    _convergence_warning = ConvergenceWarning
 
     @default_errstate
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -150,59 +126,6 @@ class MultivariateRegression(Persistent, MultiOutputMixin, RegressorMixin, BaseE
         check(sums is not None, "X must contain at least one batch, got none")
         assert sums is not None
         return self.fit_sums(sums.reduced(self.reduce), flat=flat)
-
-    @default_errstate
-    def fit_sums(self, sums: RegressionSums, *, flat: bool = False) -> Self:
-        """Fit from sums of rows. flat: whether to drop the output axis of the learned arrays."""
-        check_number(self.ridge, "ridge", "at least 0", lambda ridge: ridge >= 0)
-        check_integer(self.max_iter, "max_iter", 1)
-        check_number(self.tol, "tol", "at least 0", lambda tol: tol >= 0, infinite=True)
-        found: Solution = solve(sums, ridge=self.ridge, max_iter=self.max_iter, tol=self.tol)
-        p = found.coefficients.shape[1] - 1
-        if found.rank < p:
-            message = f"the design has rank {found.rank} but {p} features: the coefficients of least norm are used"
-            warnings.warn(message, stacklevel=5)
-        if not found.converged:
-            warnings.warn(
-                f"ECM has not converged to tol = {self.tol} after max_iter = {self.max_iter} steps: increase max_iter",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        first = 0 if flat else slice(None)
-        self.intercept_, self.coef_ = found.coefficients[first, 0], found.coefficients[first, 1:]
-        self.intercept_standard_errors_, self.standard_errors_ = found.errors[first, 0], found.errors[first, 1:]
-        self.residual_covariance_ = found.covariance
-        self.log_likelihood_, self.rank_, self.n_samples_ = found.log_likelihood, found.rank, found.n_samples
-        self.n_iter_, self.converged_, self.n_features_in_ = found.n_iter, found.converged, p
-        return self
-
-    @default_errstate
-    def predict(self, X: AnyArray) -> AnyArray:
-        """Expected outputs.
-
-        Parameters
-        ----------
-        X : array of shape (m, p)
-            Finite features.
-
-        Returns
-        -------
-        array of shape (m, c), or (m,) if Y was one-dimensional
-            In X's array library.
-
-        Raises
-        ------
-        InputError
-            Non-finite values, wrong shape or number of features.
-        """
-        self._check_fitted()
-        x = as_array(self, X)
-        check_finite(x, "X")
-        kind = getattr(namespace(x), floating(x))
-        x = to_float64(x)  # if features are far from zero, adding the intercept in float32 would lose digits
-        scores = x @ like(self.coef_.T, x) + like(self.intercept_, x)
-        predicted: AnyArray = namespace(x).astype(scores, kind, copy=False)
-        return predicted
 
     @default_errstate
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

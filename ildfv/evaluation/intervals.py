@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from ildfv.errors import check
 from ildfv.evaluation.documents import Interval, PairedTest
@@ -161,7 +161,7 @@ def paired_over_seeds(
         total = of_patients + of_seeds / n
         freedom = total**2 / (of_patients**2 / (m - 1) + (of_seeds / n) ** 2 / (n - 1))
         interval = _around(mean, np.sqrt(total), freedom, proportion)
-        p = float(2 * student.sf(abs(mean) / np.sqrt(total), freedom))
+        p = float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))
     return PairedTest(difference=mean, interval=interval, p=p, patients=m, seeds=n, seed_sd=float(np.sqrt(of_seeds)))
 
 
@@ -178,7 +178,7 @@ def _variance(values: np.ndarray, m: int) -> float | None:
 
 def _quantile(freedom: float) -> float:
     """The quantile of Student's t for a two-sided interval of `LEVEL`."""
-    return float(student.ppf((1 + LEVEL) / 2, freedom))
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _around(difference: float, error: float, freedom: float, proportion: bool) -> Interval:

@@ -7,7 +7,6 @@ pattern is more likely present.
 from __future__ import annotations
 
 import numpy as np
-from sklearn import metrics as sk
 
 from ildfv.errors import check
 
@@ -77,8 +76,8 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     truth, scores = _checked(truth, scores)
     if truth.all() or not truth.any():
         return None
-    fpr, tpr, _ = sk.roc_curve(truth, scores, drop_intermediate=False)
-    return fpr, tpr
+    tp, fp = (np.append(0.0, counts) for counts in _counts(truth, scores))
+    return fp / fp[-1], tp / tp[-1]
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -87,7 +86,7 @@ def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
     It is NaN if a class is absent.
     """
     curve = roc_curve(truth, scores)
-    return float("nan") if curve is None else float(sk.auc(*curve))
+    return float("nan") if curve is None else float(np.trapezoid(curve[1], curve[0]))
 
 
 def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -95,8 +94,8 @@ def pr_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
     truth, scores = _checked(truth, scores)
     if not truth.any():
         return None
-    precision, recall, _ = sk.precision_recall_curve(truth, scores)
-    return recall[::-1].copy(), precision[::-1].copy()
+    tp, fp = _counts(truth, scores)
+    return np.append(0.0, tp / tp[-1]), np.append(1.0, tp / (tp + fp))
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -139,6 +138,18 @@ def harmonic_mean(precision: np.ndarray | float, recall: np.ndarray | float) -> 
     precision, recall = np.asarray(precision, dtype=float), np.asarray(recall, dtype=float)
     total = precision + recall
     return np.where(total == 0, 0.0, ratio(2 * precision * recall, total))
+
+
+def _counts(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of true and of false positives if slices with at least a certain score are positive.
+
+    There is one number per distinct score, in decreasing order. The functions above are those of `sklearn.metrics`,
+    whose import takes a second.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # the last slice of each distinct score
+    tp = np.cumsum(truth[order], dtype=float)[last]
+    return tp, 1.0 + last - tp
 
 
 def _checked(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

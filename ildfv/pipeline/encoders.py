@@ -1,6 +1,7 @@
 """The available encoders by name. An encoder is fitted on fit slices and saved in the folder of the encoding.
 
-An encoder transforms maps (b, d, h, w) to vectors (b, length). PCA and regression are the same for all encoders.
+An encoder transforms maps (b, d, h, w) to vectors (b, length). PCA and regression are the same for all encoders. The
+estimators of all encoders but "fisher" import scikit-learn, which takes a second, so they are imported when needed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,9 @@ import numpy as np
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
-from ildfv.estimators.bag_of_words import BagOfWords
-from ildfv.estimators.codebook import Codebook
-from ildfv.estimators.fisher import FisherVector
-from ildfv.estimators.mixture import GaussianMixture
-from ildfv.estimators.pooling import Pooling
-from ildfv.estimators.pyramid import SpatialPyramid, n_cells
+from ildfv.estimators.fixed import FixedFisher
+from ildfv.estimators.mixture_model import MixtureModel
 from ildfv.estimators.start import sample_size
-from ildfv.estimators.vlad import VLAD
 from ildfv.pipeline import mixture as mixture_step
 from ildfv.pipeline.descriptors import InHounsfield
 from ildfv.pipeline.regions import Weights
@@ -59,7 +55,7 @@ class Training:
     weights: Weights | None = None
     memory: MapMemory | None = None
 
-    def mixture(self) -> GaussianMixture:
+    def mixture(self) -> MixtureModel:
         """The mixture in mixture/, which is fitted if it does not exist."""
         folder = self.folder / "mixture"
         given = (self.slices, self.activations, self.indices, self.settings, self.progress)
@@ -70,6 +66,8 @@ class Training:
 
         There are fewer than `n_clusters` centres if the sample has fewer descriptors.
         """
+        from ildfv.estimators.codebook import Codebook
+
         folder, seed = self.folder / "codebook", self.settings.seed or 0
         if distributed.is_main() and not has_model(folder):
             every = batches(self.slices, self.indices)
@@ -115,40 +113,53 @@ def kind(name: str) -> Kind:
 
 def _fisher(training: Training) -> Encoder:
     mixture = training.mixture()
-    vector = FisherVector(mixture, improved=training.settings.improved)
+    vector = FixedFisher(mixture, improved=training.settings.improved)
     return Encoder(vector, 2 * mixture.means_.size, _summary(mixture))
 
 
 def _pyramid(training: Training) -> Encoder:
+    from ildfv.estimators.fisher import FisherVector
+    from ildfv.estimators.pyramid import SpatialPyramid, n_cells
+
     mixture = training.mixture()
     pyramid = SpatialPyramid(FisherVector(mixture, improved=training.settings.improved))
     return Encoder(pyramid, 2 * mixture.means_.size * n_cells(pyramid.grids), _summary(mixture))
 
 
-def _summary(mixture: GaussianMixture) -> dict:
+def _summary(mixture: MixtureModel) -> dict:
     return {"passes": int(mixture.n_iter_), "mean_log_likelihood": mixture.lower_bound_}
 
 
 def _words(training: Training) -> Encoder:
+    from ildfv.estimators.bag_of_words import BagOfWords
+
     centres, scale = training.codebook(training.words)
     return Encoder(BagOfWords(centres=centres, scale=scale), len(centres))
 
 
 def _vlad(training: Training) -> Encoder:
+    from ildfv.estimators.vlad import VLAD
+
     centres, scale = training.codebook(training.settings.components)
     return Encoder(VLAD(centres=centres, scale=scale), centres.size)
 
 
+def _pooling(kind: str) -> Any:
+    from ildfv.estimators.pooling import Pooling
+
+    return Pooling(kind)
+
+
 def _mean(training: Training) -> Encoder:
-    return Encoder(Pooling("mean"), training.activations.d)
+    return Encoder(_pooling("mean"), training.activations.d)
 
 
 def _max(training: Training) -> Encoder:
-    return Encoder(Pooling("max"), training.activations.d)
+    return Encoder(_pooling("max"), training.activations.d)
 
 
 def _flat(training: Training) -> Encoder:
-    return Encoder(Pooling("flat"), training.activations.d * training.activations.n)
+    return Encoder(_pooling("flat"), training.activations.d * training.activations.n)
 
 
 ENCODERS = {

@@ -17,7 +17,7 @@ import numpy as np
 
 from ildfv import distributed
 from ildfv.counted import counted
-from ildfv.estimators.mixture import GaussianMixture
+from ildfv.estimators.mixture_model import MixtureModel
 from ildfv.estimators.mixture_warnings import FALL
 from ildfv.progress import Progress
 from ildfv.store.atomic import sweep
@@ -39,7 +39,7 @@ STEP_ROWS = 32  # approximate minimum number of descriptors per component in one
 
 def fit(
     folder: Path, slices, activations, indices: np.ndarray, settings, progress: Progress, *, weights=None, memory=None
-) -> GaussianMixture:
+) -> MixtureModel:
     """The mixture fitted on the descriptors of the slices `indices` and saved in `folder`. A saved fit is resumed.
 
     Rank 0 computes the initial mixture. Each rank then computes sums over its share of the batches, or of the slices of
@@ -55,17 +55,14 @@ def fit(
             stream = MapStream(slices, activations, every, weights=weights, memory=memory)
             _save(folder, _start(stream, settings, progress))
     distributed.barrier()
-    mixture = GaussianMixture.from_tensors(*load_model(folder))
+    mixture = MixtureModel.from_tensors(*load_model(folder))
     if mixture.converged_ or mixture.n_iter_ >= settings.passes:
         return mixture
-    mixture.set_params(
-        max_iter=settings.passes,
-        warm_start=True,
-        reduce=distributed.sum_arrays if distributed.size() > 1 or settings.method == "stepwise" else None,
-        # The steps must not depend on the number of ranks.
-        gather=distributed.gather if settings.method == "stepwise" else None,
-        callback=lambda *_: _save(folder, mixture) if distributed.is_main() else None,
-    )
+    mixture.max_iter, mixture.warm_start = settings.passes, True
+    mixture.reduce = distributed.sum_arrays if distributed.size() > 1 or settings.method == "stepwise" else None
+    # The steps must not depend on the number of ranks.
+    mixture.gather = distributed.gather if settings.method == "stepwise" else None
+    mixture.callback = lambda *_: _save(folder, mixture) if distributed.is_main() else None
     shares = _shares(slices, activations, indices, settings)
     mine = [batch for share in shares for batch in share.batches]
     stream = MapStream(slices, activations, mine, weights=weights, memory=memory, note=progress.note)
@@ -142,7 +139,7 @@ class Passes:
     Each pass is one task of the progress display.
     """
 
-    mixture: GaussianMixture
+    mixture: MixtureModel
     stream: MapStream
     shares: list[Share]
     layer: str
@@ -159,9 +156,9 @@ class Passes:
             next(maps, None)  # advances the progress for the last batch
 
 
-def _start(stream: MapStream, settings, progress: Progress) -> GaussianMixture:
+def _start(stream: MapStream, settings, progress: Progress) -> MixtureModel:
     """The initial mixture, before the first pass."""
-    recipe = GaussianMixture(
+    recipe = MixtureModel(
         settings.components,
         max_iter=0,
         tol=settings.tolerance,
@@ -171,7 +168,7 @@ def _start(stream: MapStream, settings, progress: Progress) -> GaussianMixture:
     return _fitted(recipe, stream, settings.layer, progress)
 
 
-def _fitted(mixture: GaussianMixture, stream: MapStream | Passes, layer: str, progress: Progress) -> GaussianMixture:
+def _fitted(mixture: MixtureModel, stream: MapStream | Passes, layer: str, progress: Progress) -> MixtureModel:
     """The mixture after `fit`. Warnings are shown as notes, except the `EXPECTED` warnings."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -183,5 +180,5 @@ def _fitted(mixture: GaussianMixture, stream: MapStream | Passes, layer: str, pr
     return mixture
 
 
-def _save(folder: Path, mixture: GaussianMixture) -> None:
+def _save(folder: Path, mixture: MixtureModel) -> None:
     save_model(folder, mixture.to_tensors(), mixture.info())

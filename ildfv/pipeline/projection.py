@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ildfv import distributed
-from ildfv.estimators.pca import EXACT, PCA
+from ildfv.estimators.pca_model import EXACT, PCAModel
 from ildfv.pipeline.fisher import FisherVectors
 from ildfv.pipeline.write_parts import Made, write_parts
 from ildfv.progress import Progress
@@ -22,7 +22,7 @@ from ildfv.streaming.threads import in_order, split_cores
 IN_MEMORY = 1 << 30  # maximum size of the vectors, in bytes, for an exact PCA in memory
 
 
-def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCA:
+def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCAModel:
     """The PCA in `folder`. If it does not exist, it is fitted on the vectors of the slices `indices`.
 
     The number of dimensions is limited to the number of these slices minus one, the maximum rank of centred vectors.
@@ -31,20 +31,20 @@ def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, prog
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)
         rows = fisher.rows_of(indices, progress, f"{settings.layer}: PCA")
         if len(indices) <= EXACT and len(indices) * fisher.length * 4 <= IN_MEMORY:
-            pca = PCA(dimensions, random_state=settings.seed).fit(rows.gathered())
+            pca = PCAModel(dimensions, random_state=settings.seed).fit(rows.gathered())
         else:
             reduce = distributed.sum_arrays if distributed.size() > 1 else None
-            pca = PCA(dimensions, random_state=settings.seed, reduce=reduce).fit(rows)
+            pca = PCAModel(dimensions, random_state=settings.seed, reduce=reduce).fit(rows)
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
             save_model(folder, pca.to_tensors(), pca.info())
         del pca  # the components of fc6 take half a gigabyte, so they are freed before they are loaded again
         distributed.barrier()
-    return PCA.from_tensors(*load_model(folder))
+    return PCAModel.from_tensors(*load_model(folder))
 
 
-def write(folder: Path, fisher: FisherVectors, pca: PCA, progress: Progress) -> None:
+def write(folder: Path, fisher: FisherVectors, pca: PCAModel, progress: Progress) -> None:
     """Writes the projections of all slices, float32 (m, p), in parts."""
 
     def project(piece: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ildfv import distributed
 from ildfv.datasets.slice_store import Slices
 from ildfv.errors import InputError, check
 from ildfv.estimators.ecm import RegressionSums
-from ildfv.estimators.regression import MultivariateRegression
+from ildfv.estimators.regression_model import RegressionModel
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, Threshold
@@ -162,7 +163,7 @@ def regress_encoding(
 class Regression:
     """A fitted regression, its ridge penalty, and its scores (m, C) of the validation and test slices of the split."""
 
-    model: MultivariateRegression
+    model: RegressionModel
     ridge: float
     validation: np.ndarray
     test: np.ndarray
@@ -194,11 +195,12 @@ def fit_regression(
     sums = _sums(encoding, slices, split.fit, y, progress)
     variance = float(load_model(encoding.folder / "pca")[0]["explained_variance"].mean())
     candidates = [factor * variance * len(split.fit) for factor in RIDGES] if penalty is None else [penalty]
-    models = [_solved(sums, candidate) for candidate in candidates]
+    models = [_solved(sums, candidate, standard_errors=False) for candidate in candidates]
     validation = _predict(encoding, slices, models, split.validation, progress)  # (models, m, 4)
     best = _best(validation, labelled_presence(slices, split.validation, threshold))
-    test = _predict(encoding, slices, [models[best]], split.test, progress)[0]
-    return Regression(models[best], candidates[best], validation[best], test)
+    model = _solved(sums, candidates[best])
+    test = _predict(encoding, slices, [model], split.test, progress)[0]
+    return Regression(model, candidates[best], validation[best], test)
 
 
 def ridge_penalty(ridge: str | float) -> float | None:
@@ -248,14 +250,15 @@ def _sums(encoding: Encoding, slices: Slices, fit: np.ndarray, y: np.ndarray, pr
     return sums.reduced(distributed.sum_arrays if distributed.size() > 1 else None)
 
 
-def _solved(sums: RegressionSums, ridge: float) -> MultivariateRegression:
-    with warnings.catch_warnings():
+def _solved(sums: RegressionSums, ridge: float, *, standard_errors: bool = True) -> RegressionModel:
+    # While other programs use the cores, the BLAS threads of these small products wait for each other most of the time.
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.filterwarnings("ignore", message="the design has rank")  # expected with fewer slices than dimensions
-        return MultivariateRegression(ridge=ridge).fit_sums(sums)
+        return RegressionModel(ridge=ridge).fit_sums(sums, standard_errors=standard_errors)
 
 
 def _predict(
-    encoding: Encoding, slices: Slices, models: list[MultivariateRegression], indices: np.ndarray, progress: Progress
+    encoding: Encoding, slices: Slices, models: list[RegressionModel], indices: np.ndarray, progress: Progress
 ) -> np.ndarray:
     """Scores (models, m, C) of these slices, summed over ranks: each rank computes its share, other values are 0."""
     answers = np.zeros((len(models), len(indices), len(PATTERNS)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ildfv.kernels.slices import dilated, eroded, largest_region
 
-TISSUE = -500.0  # HU; the skin and the tissue below it have higher values
+TISSUE = -500  # HU; the skin and the tissue below it have higher values. An integer, so that int16 is not converted
 OPENING = 2  # pixels; a morphological opening separates the body from clothes and table
 
 

@@ -52,17 +52,22 @@ def nifti_values(path: Path) -> np.ndarray:
     return stored if (slope, intercept) == (1.0, 0.0) else as_hounsfield(stored, slope, intercept)
 
 
-def nifti_slices(path: Path) -> Iterator[np.ndarray]:
-    """Yields the values of each slice along the last stored axis, (x, y), as stored, for files without scaling.
+def nifti_slices(path: Path) -> tuple[Geometry, Iterator[np.ndarray]]:
+    """The grid as in `nifti_geometry`, and the values of each slice along the last stored axis, (x, y), as stored.
 
-    Only one slice is in memory. Yields nothing for a file with scaling. Raises the errors of the libraries.
+    Only one slice is in memory. There are no slices for a file with scaling. Their iteration raises the errors of the
+    libraries.
     """
     image = _open(path)
-    if (float(image.dataobj.slope), float(image.dataobj.inter)) != (1.0, 0.0):
-        return
+    grid = _grid(path, image)
+    scaled = (float(image.dataobj.slope), float(image.dataobj.inter)) != (1.0, 0.0)
+    return grid, iter(()) if scaled else _slices(path, image, grid)
+
+
+def _slices(path: Path, image, grid: Geometry) -> Iterator[np.ndarray]:
     from nibabel.openers import ImageOpener
 
-    *plane, m = _grid(path, image).shape
+    *plane, m = grid.shape
     dtype, size = image.dataobj.dtype, int(np.prod(plane)) * image.dataobj.dtype.itemsize
     with ImageOpener(str(nifti_data_file(path))) as file:
         file.seek(image.dataobj.offset)

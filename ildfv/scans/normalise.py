@@ -10,15 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from ildfv.errors import check
-from ildfv.kernels.slices import dilated
+from ildfv.kernels.slices import dilated, histogram
 from ildfv.scans.body import body_mask
-from ildfv.scans.tissue import NEAR, mode, noise_of, soft_tissue, spaced
+from ildfv.scans.tissue import NEAR, mode, mode_of_counts, noise_of, soft_tissue, spaced
 from ildfv.scans.volume import MAX_HU, PADDING
 
 NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
-DENSEST = -850.0  # HU; denser pixels outside the body are table, clothes or arms
-LOWEST = 2 * AIR - DENSEST  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
+# Limits of air, HU. They are integers, so that int16 is not converted to be compared.
+DENSEST = -850  # denser pixels outside the body are table, clothes or arms
+LOWEST = (
+    2 * int(AIR) - DENSEST
+)  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
 NEAR_AIR = 30.0  # HU from the mode of the air
@@ -56,7 +59,7 @@ def measured_air(slices: np.ndarray, pixel_area: float) -> float:
     """
     rule = "the air around the body must be measurable to normalise HU"
     air = np.concatenate([air_around(hu, pixel_area) for hu in slices])
-    fault = why_not_measurable(air)
+    fault = why_not_measurable(*distinct(air))
     check(not fault, f"{rule}, got {fault}", faq="scanner-options")
     value = float(np.median(air))
     low, high = AIR_RANGE
@@ -73,12 +76,22 @@ def air_around(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     return hu[~near & (hu > LOWEST) & (hu < DENSEST)]
 
 
-def why_not_measurable(air: np.ndarray) -> str:
-    """The reason why air cannot be measured in these pixels, or ""."""
-    if len(air) < FEWEST:
-        return f"{len(air)} pixels other than padding instead of {FEWEST} (cropped or masked scan?)"
-    values, numbers = np.unique(air, return_counts=True)
-    clipped = numbers.max() / len(air)
+def distinct(air: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of these pixels in ascending order, and how often each occurs."""
+    if air.dtype != np.int16 or not len(air):
+        return np.unique(air, return_counts=True)
+    least = int(air.min())
+    numbers = histogram(air, least, int(air.max()))
+    used = np.flatnonzero(numbers)
+    return (used + least).astype(np.int16), numbers[used]
+
+
+def why_not_measurable(values: np.ndarray, numbers: np.ndarray) -> str:
+    """The reason why air cannot be measured in the pixels with these `distinct` values, or ""."""
+    n = int(numbers.sum())
+    if n < FEWEST:
+        return f"{n} pixels other than padding instead of {FEWEST} (cropped or masked scan?)"
+    clipped = numbers.max() / n
     if clipped > CLIPPED:
         return f"{clipped:.0%} of its pixels at {values[numbers.argmax()]:g} HU (clipped or padded)"
     return ""
@@ -96,13 +109,14 @@ def level_of_air(air: np.ndarray) -> float | None:
     It is the median of the values near the mode. It varies less than the mode, and unlike the median of all pixels, it
     is not shifted by clothes and the table. Implausible values are also returned, so that callers can report them.
     """
-    if why_not_measurable(air):
+    values, numbers = distinct(air)
+    if why_not_measurable(values, numbers):
         return None
-    x = np.sort(air)
-    peak = mode(x)
-    near = x[np.searchsorted(x, peak - NEAR_AIR) : np.searchsorted(x, peak + NEAR_AIR, side="right")]
-    n = len(near)
-    return round((float(near[(n - 1) // 2]) + float(near[n // 2])) / 2, 1)  # the median of sorted values
+    near = np.abs(values - mode_of_counts(values, numbers)) <= NEAR_AIR
+    values, stops = values[near], np.cumsum(numbers[near])
+    n = int(stops[-1])
+    middle = values[np.searchsorted(stops, [(n - 1) // 2, n // 2], side="right")]
+    return round((float(middle[0]) + float(middle[1])) / 2, 1)  # the median
 
 
 def measured_tissue(slices: np.ndarray, pixel_area: float) -> float:

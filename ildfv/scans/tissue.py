@@ -66,11 +66,19 @@ def noise_of(deviations: np.ndarray) -> float:
 
 def mode(values: np.ndarray) -> float:
     """The half-sample mode (Robertson, Cryer 1974): the shortest half of the values is chosen repeatedly."""
-    x = np.sort(values).astype(np.float64, copy=False)  # integers are sorted faster than floats
-    while len(x) > 2:
-        half = (len(x) + 1) // 2
-        start = int((x[half - 1 :] - x[: len(x) - half + 1]).argmin())
-        if half == len(x):
-            break
-        x = x[start : start + half]
-    return float(x.mean())
+    return mode_of_counts(*np.unique(values, return_counts=True))
+
+
+def mode_of_counts(values: np.ndarray, numbers: np.ndarray) -> float:
+    """The `mode` of distinct values in ascending order, of which each occurs as often as `numbers` says."""
+    values, n = values.astype(np.float64), int(numbers.sum())
+    while n > 2:
+        half = (n + 1) // 2
+        stops = np.cumsum(numbers)  # positions of each value among the sorted values: from starts to stops
+        starts = stops - numbers
+        # Of equally short halves, the first begins at the first position of a value.
+        last = values[np.searchsorted(stops, starts[starts <= n - half] + half - 1, side="right")]
+        start = starts[(last - values[: len(last)]).argmin()]
+        numbers = np.minimum(stops, start + half) - np.maximum(starts, start)
+        values, numbers, n = values[numbers > 0], numbers[numbers > 0], half
+    return float(values @ numbers / n)

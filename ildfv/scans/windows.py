@@ -71,12 +71,19 @@ def nearest(labels, size: int = SIZE):
     h, w = labels.shape[-2:]
     side = max(h, w)
     for axis, n in ((-2, h), (-1, w)):
-        index = np.floor((np.arange(size) + 0.5) * side / size).astype(np.int64) - (side - n) // 2
-        inside = (index >= 0) & (index < n)
-        chosen = xp.asarray(np.clip(index, 0, n - 1), device=device(labels))
-        keep = xp.asarray(inside[:, None] if axis == -2 else inside, device=device(labels))
-        labels = xp.take(labels, chosen, axis=axis) * xp.astype(keep, labels.dtype)
+        index, inside = _centres(n, side, size)
+        labels = xp.take(labels, xp.asarray(index, device=device(labels)), axis=axis)
+        if not inside.all():
+            keep = xp.asarray(inside[:, None] if axis == -2 else inside, device=device(labels))
+            labels = labels * xp.astype(keep, labels.dtype)
     return labels
+
+
+@lru_cache
+def _centres(n: int, side: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each output pixel, the input pixel at its centre, (size,), and whether the slice contains it, (size,)."""
+    index = np.floor((np.arange(size) + 0.5) * side / size).astype(np.int64) - (side - n) // 2
+    return np.clip(index, 0, n - 1), (index >= 0) & (index < n)
 
 
 @lru_cache

@@ -63,18 +63,21 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     # A chunk cache would be useless, because every chunk is read only once.
     opened = h5py.File(file, "r", locking=False, rdcc_nbytes=0)
     try:
-        _check_content(opened, f"{name}")
-        _check_schema(opened, f"{name}", schema or Schema(), count)
+        _check_schema(opened, _checked_arrays(opened, f"{name}"), f"{name}", schema or Schema(), count)
     except BaseException:
         opened.close()
         raise
     return opened
 
 
-def _check_content(file: h5py.File, name: str) -> None:
-    """Raises `InputError` unless the file is a flat list of plain arrays. Links are followed only if they are hard."""
+def _checked_arrays(file: h5py.File, name: str) -> dict[str, h5py.Dataset]:
+    """The arrays by name. Raises `InputError` unless the file is a flat list of plain arrays.
+
+    Links are followed only if they are hard.
+    """
     check(len(file) <= OBJECTS, f"{name} must contain at most {OBJECTS} arrays, got {len(file)}")
     _check_attributes(file, name)
+    arrays = {}
     for key in file:
         link = file.get(key, getlink=True)
         what = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}.get(type(link), "a link")
@@ -83,6 +86,8 @@ def _check_content(file: h5py.File, name: str) -> None:
         check(isinstance(dataset, h5py.Dataset), f"{name} must contain arrays only, got {_kind(dataset)} {key!r}")
         _check_storage(dataset, f"{name}: array {key!r}")
         _check_attributes(dataset, f"{name}: array {key!r}")
+        arrays[key] = dataset
+    return arrays
 
 
 def _check_storage(dataset: h5py.Dataset, name: str) -> None:
@@ -99,9 +104,10 @@ def _check_storage(dataset: h5py.Dataset, name: str) -> None:
 
 def _check_attributes(owner: h5py.HLObject, name: str) -> None:
     """Raises `InputError` unless there are at most `OBJECTS` attributes, all numbers or strings of fixed length."""
-    check(len(owner.attrs) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(owner.attrs)}")
-    for key in owner.attrs:
-        attribute = owner.attrs.get_id(key)
+    attributes = owner.attrs
+    check(len(attributes) <= OBJECTS, f"{name} must have at most {OBJECTS} attributes, got {len(attributes)}")
+    for key in attributes:
+        attribute = attributes.get_id(key)
         _check_type(attribute, f"{name}: attribute {key!r}", NUMBERS + TEXTS)
         size = attribute.get_space().get_simple_extent_npoints()
         check(
@@ -120,23 +126,26 @@ def _check_type(item, name: str, kinds: str) -> None:
     check(plain, f"{name} must contain {what}, got {_type_name(dtype)}")
 
 
-def _check_schema(file: h5py.File, name: str, schema: Schema, count: int | None) -> None:
+def _check_schema(
+    file: h5py.File, arrays: Mapping[str, h5py.Dataset], name: str, schema: Schema, count: int | None
+) -> None:
     """Raises `InputError` if an array, an attribute or the number of items does not match the schema and `count`."""
-    for key, dataset in file.items():
+    for key, dataset in arrays.items():
         check(dataset.ndim >= 1, f"{name}: array {key!r} must have an axis for its items, got a single value")
         length = dataset.shape[0]
         check(count is None or length == count, f"{name}: array {key!r} must contain {count} items, got {length}")
     for key, (kinds, shape) in schema.arrays.items():
-        check(key in file, f"{name} must contain an array {key!r}, got none")
-        dtype, item_shape = file[key].dtype, file[key].shape[1:]
+        check(key in arrays, f"{name} must contain an array {key!r}, got none")
+        dtype, item_shape = arrays[key].dtype, arrays[key].shape[1:]
         check(item_shape == shape, f"{name}: items of {key!r} must have shape {shape}, got {item_shape}")
         check(dtype.kind in kinds, f"{name}: array {key!r} must be of dtype kind {kinds}, got {dtype}")
+    attributes = file.attrs  # h5py makes a new object whenever this property is read
     for key in schema.attributes:
-        check(key in file.attrs, f"{name} must have an attribute {key!r}, got none")
+        check(key in attributes, f"{name} must have an attribute {key!r}, got none")
     for key, kinds in {**schema.attributes, **schema.optional}.items():
-        if key not in file.attrs:
+        if key not in attributes:
             continue
-        attribute = file.attrs.get_id(key)
+        attribute = attributes.get_id(key)
         check(attribute.shape == (), f"{name}: attribute {key!r} must be one value, got shape {attribute.shape}")
         check(
             attribute.dtype.kind in kinds,

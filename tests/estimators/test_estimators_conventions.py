@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from ildfv import PCA, FisherVector, GaussianMixture, MultivariateRegression
-from ildfv.estimators import pca as home
+from ildfv.estimators import pca_model as home
 from ildfv.estimators.covariance import ProductSums
 from ildfv.estimators.em import MixtureSums
 from ildfv.estimators.start import start

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA as Peer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ildfv.errors import InputError
-from ildfv.estimators import pca as home
+from ildfv.estimators import pca_model as home
 from ildfv.estimators.covariance import CovarianceSums, ProductSums
 from ildfv.estimators.krylov import leading_eigenvectors
 from ildfv.estimators.pca import PCA

@@ -16,6 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ildfv.errors import InputError
 from ildfv.estimators.ecm import RegressionSums
 from ildfv.estimators.regression import MultivariateRegression
+from ildfv.estimators.regression_model import RegressionModel
 
 
 def data(n=60, p=3, c=2, seed=0, offset=5.0):
@@ -224,3 +225,23 @@ def test_the_score_ignores_missing_labels():
     one = MultivariateRegression().fit(x, y[:, 0])
     assert one.score(x, y[:, 0]) == pytest.approx(r2_score(y[:, 0], one.predict(x)))
     assert np.isfinite(cross_val_score(MultivariateRegression(), x, gaps)).all()
+
+
+def test_without_standard_errors_the_fit_is_the_same():
+    x, y = np.random.default_rng(0).normal(size=(50, 3)), np.random.default_rng(1).normal(size=(50, 2))
+    sums = RegressionSums(3, 2).update(x, y)
+    complete, fast = MultivariateRegression().fit_sums(sums), RegressionModel().fit_sums(sums, standard_errors=False)
+    np.testing.assert_array_equal(fast.coef_, complete.coef_)
+    np.testing.assert_array_equal(fast.predict(x), complete.predict(x))
+    assert np.isnan(fast.standard_errors_).all()
+    assert np.isnan(fast.intercept_standard_errors_).all()
+
+
+def test_a_model_without_scikit_learn_is_saved_as_the_estimator():
+    x, y = np.random.default_rng(0).normal(size=(50, 3)), np.random.default_rng(1).normal(size=(50, 2))
+    sums = RegressionSums(3, 2).update(x, y)
+    estimator, model = MultivariateRegression(ridge=2.0).fit_sums(sums), RegressionModel(ridge=2.0).fit_sums(sums)
+    assert json.dumps(model.info()) == json.dumps(estimator.info())
+    for kind in (MultivariateRegression, RegressionModel):
+        restored = kind.from_tensors(model.to_tensors(), model.info())
+        np.testing.assert_array_equal(restored.predict(x), estimator.predict(x))

@@ -7,9 +7,11 @@ import pytest
 import sklearn.calibration
 import sklearn.metrics as sk
 import torch
+from scipy.stats import rankdata
 
 from ildfv.errors import InputError
 from ildfv.evaluation import metrics
+from ildfv.evaluation.measures import mean_ranks
 from ildfv.train.external import declare_operators
 
 declare_operators()  # torchmetrics imports torchvision where it is installed
@@ -161,3 +163,21 @@ def test_non_finite_scores_are_refused():
         metrics.roc_auc([0, 1], [0.0, N])
     with pytest.raises(InputError, match=r"scores must have shape \(2,\), got \(3,\)"):
         metrics.roc_auc([0, 1], [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_curves_have_the_bits_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    truth = np.append(rng.random(200) < 0.3, [True, False])
+    scores = np.round(rng.normal(size=202) + truth, seed % 5)
+    curve = sk.roc_curve(truth, scores, drop_intermediate=False)[:2]
+    np.testing.assert_array_equal(metrics.roc_curve(truth, scores), curve)
+    assert metrics.roc_auc(truth, scores) == sk.auc(*curve)
+    precision, recall, _ = sk.precision_recall_curve(truth, scores)
+    np.testing.assert_array_equal(metrics.pr_curve(truth, scores), (recall[::-1], precision[::-1]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_mean_ranks_are_those_of_scipy(seed):
+    values = np.round(np.random.default_rng(seed).normal(size=100), seed % 4)
+    np.testing.assert_array_equal(mean_ranks(values), rankdata(values))

@@ -20,3 +20,16 @@ def test_few_or_clipped_pixels_have_no_level():
     assert level_of_air(np.full(FEWEST - 1, -1000, np.int16)) is None
     assert level_of_air(np.full(FEWEST, -1000, np.int16)) is None
     assert level_of_air(np.empty(0, np.int16)) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("dtype", [np.int16, np.float64])
+def test_the_mode_is_the_shortest_half_of_the_shortest_half_and_so_on(seed, dtype):
+    rng = np.random.default_rng(seed)
+    values = (rng.normal(0, 5, rng.integers(1, 200)) + rng.normal()).astype(dtype)
+    x = np.sort(values).astype(float)
+    while len(x) > 2:
+        half = (len(x) + 1) // 2
+        start = (x[half - 1 :] - x[: len(x) - half + 1]).argmin()
+        x = x[start : start + half]
+    assert mode(values) == x.mean()
