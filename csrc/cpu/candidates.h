@@ -112,9 +112,9 @@ void add_common(const Constants<real>& constants, const Rows<real>& rows, real* 
     }
 }
 
-// Finds the candidates of `count` rows. With Q = Σ t² over the few dimensions, c − ½ Q is an upper bound of the score, and
-// a linear bound replaces Q by a smaller number (constants.h). In bounds that are not linear, rounding changes t by at most δ = 4·10⁻⁷ (|t| + |b|), and thus Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰, which is
-// included in `slack`.
+// Finds the candidates of `count` rows. With Q = Σ t² over the few dimensions, c − ½ Q is an upper bound of the score.
+// Rounding changes t by at most δ = 4·10⁻⁷ (|t| + |b|), and thus Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰, which is
+// included in `slack`. Linear bounds replace Q by a smaller number; their rounding errors are in `slack` and in the cuts.
 template <class real>
 __attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count,
                                           real depth, Scratch<real>& s, Panel<real>& panel) {
