@@ -55,5 +55,5 @@ class _Pooled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         (x,) = ctx.saved_tensors
-        gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        gradient = gradient.float().contiguous(memory_format=torch.channels_last)
         return to_maps(response.pool_gradient(rows_of(x), rows_of(gradient), ctx.place, **options())), None

@@ -87,7 +87,7 @@ ILDFV_INLINED void pool_rows(const Real* x, const Pooling& p, const Response& r,
 
 // Rows [first, last) of all maps.
 template <class Real>
-ILDFV_INLINED void gradient_rows(const Real* x, const Real* gradient, const uint8_t* place, const Pooling& p,
+ILDFV_INLINED void gradient_rows(const Real* x, const float* gradient, const uint8_t* place, const Pooling& p,
                                  const Response& r, int64_t first, int64_t last, const Lines& s, Real* out) {
     for (int64_t i = first; i < last; ++i) {
         const int64_t map = i / p.rows, y = i % p.rows;
@@ -101,7 +101,7 @@ ILDFV_INLINED void gradient_rows(const Real* x, const Real* gradient, const uint
                     const int64_t window = ((map * p.pooled_rows + v) * p.pooled_columns + w) * p.channels;
                     const int here = (int)((y - v * STEP) * SIDE + j - w * STEP);
                     for (int64_t c = 0; c < p.channels; ++c)
-                        slope[c] += place[window + c] == here ? as_float(gradient[window + c]) : 0.0f;
+                        slope[c] += place[window + c] == here ? gradient[window + c] : 0.0f;
                 }
             rectify(x + at, p.channels, s.values);
             one_gradient(s.values, slope, p.channels, r, s.terms, s.sums, s.direct, slope);
@@ -115,7 +115,7 @@ ILDFV_INLINED void gradient_rows(const Real* x, const Real* gradient, const uint
                                    const Lines& s, Real* out, uint8_t* place) {                                        \
         pool_rows(x, p, r, first, last, s, out, place);                                                                \
     }                                                                                                                  \
-    ILDFV_ALSO_AVX2 void gradient_part(const Real* x, const Real* gradient, const uint8_t* place, const Pooling& p,    \
+    ILDFV_ALSO_AVX2 void gradient_part(const Real* x, const float* gradient, const uint8_t* place, const Pooling& p,   \
                                        const Response& r, int64_t first, int64_t last, const Lines& s, Real* out) {    \
         gradient_rows(x, gradient, place, p, r, first, last, s, out);                                                  \
     }
@@ -141,7 +141,7 @@ void pool(const Real* x, Pooling p, Response r, int threads, Real* out, uint8_t*
 }
 
 template <class Real>
-void pool_gradient(const Real* x, const Real* gradient, const uint8_t* place, Pooling p, Response r, int threads,
+void pool_gradient(const Real* x, const float* gradient, const uint8_t* place, Pooling p, Response r, int threads,
                    Real* out) {
     in_parts(p.maps * p.rows, p, r, threads, [&](int64_t first, int64_t last, const Lines& s) {
         gradient_part(x, gradient, place, p, r, first, last, s, out);
@@ -151,6 +151,6 @@ void pool_gradient(const Real* x, const Real* gradient, const uint8_t* place, Po
 template void pool(const float*, Pooling, Response, int, float*, uint8_t*);
 template void pool(const uint16_t*, Pooling, Response, int, uint16_t*, uint8_t*);
 template void pool_gradient(const float*, const float*, const uint8_t*, Pooling, Response, int, float*);
-template void pool_gradient(const uint16_t*, const uint16_t*, const uint8_t*, Pooling, Response, int, uint16_t*);
+template void pool_gradient(const uint16_t*, const float*, const uint8_t*, Pooling, Response, int, uint16_t*);
 
 }  // namespace ildfv

@@ -18,9 +18,9 @@ struct Pooling {
 template <class Real>
 void pool(const Real* x, Pooling, Response, int threads, Real* out, uint8_t* place);
 
-// The gradient with respect to x, from the gradient with respect to the result of `pool` and its places.
+// The gradient with respect to x, from the gradient with respect to the result of `pool`, in float32, and its places.
 template <class Real>
-void pool_gradient(const Real* x, const Real* gradient, const uint8_t* place, Pooling, Response, int threads,
+void pool_gradient(const Real* x, const float* gradient, const uint8_t* place, Pooling, Response, int threads,
                    Real* out);
 
 }  // namespace ildfv

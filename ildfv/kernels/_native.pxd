@@ -115,4 +115,4 @@ cdef extern from "cpu/pooled.h" namespace "ildfv" nogil:
 
     void c_pool "ildfv::pool"[T](const T*, Pooling, Response, int, T*, uint8_t*) except +
     void c_pool_gradient "ildfv::pool_gradient"[T](
-        const T*, const T*, const uint8_t*, Pooling, Response, int, T*) except +
+        const T*, const float*, const uint8_t*, Pooling, Response, int, T*) except +

@@ -248,7 +248,7 @@ def pool(const FloatOrBits[:, :, :, ::1] x, float alpha, float kappa, int64_t re
         c_pool(&x[0, 0, 0, 0], sizes, response, threads, &out[0, 0, 0, 0], &place[0, 0, 0, 0])
 
 
-def pool_gradient(const FloatOrBits[:, :, :, ::1] x, const FloatOrBits[:, :, :, ::1] gradient,
+def pool_gradient(const FloatOrBits[:, :, :, ::1] x, const float[:, :, :, ::1] gradient,
                   const uint8_t[:, :, :, ::1] place, float alpha, float kappa, int64_t reach, int threads,
                   FloatOrBits[:, :, :, ::1] out):
     """Writes the gradient with respect to x, from the gradient with respect to the pooled maps."""

@@ -49,7 +49,10 @@ def pool(
 def pool_gradient(
     x: np.ndarray, gradient: np.ndarray, place: np.ndarray, *, alpha: float, kappa: float, reach: int, threads: int
 ) -> np.ndarray:
-    """The gradient with respect to x, from the gradient with respect to the maxima and their places, as from `pool`."""
+    """The gradient with respect to x, of the dtype of x.
+
+    gradient: with respect to the maxima, float32. place: the places of the maxima, as from `pool`.
+    """
     x, gradient = np.ascontiguousarray(x), np.ascontiguousarray(gradient)
     out = np.empty_like(x)
     if x.size:
