@@ -35,9 +35,9 @@ struct Constants {
     // (k_padded / W, few, 2, W): √½ a and √½ b of these dimensions, for rows minus the base.
     // If bounds are linear: (k_padded / W, few, W), the slopes.
     real* few_pairs;
-    real*
-        common;  // (d_padded,): if bounds are linear, √½ times the smallest a of all components, 0 in other dimensions
-    real* c;     // (k_padded,): c minus the largest c; −∞ for the padding
+    // (d_padded,): if bounds are linear, √½ times the smallest a of all components; 0 in the other dimensions
+    real* common;
+    real* c;  // (k_padded,): c minus the largest c; −∞ for the padding
     // (k_padded,): few_c − ½ Σ t² is the log likelihood in the few dimensions, up to a constant; −∞ for the padding
     real* few_c;
     real* slack;     // (k_padded,): see candidates.h
