@@ -85,7 +85,7 @@ class Network(nn.Module):
         cut += next((i for i, kinds in enumerate(connected[cut:]) if kinds), len(children))
         if cut >= len(children):
             return None
-        lower, upper = in_sequence(self.body[:cut]), self.body[cut:]
+        lower, upper = in_sequence(children[:cut]), self.body[cut:]
         return lambda images: lower(self.normalised(images)), upper
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:

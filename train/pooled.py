@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from ildfv.train.response import LocalResponseNorm, in_one_pass, options, rows_o
 WINDOW = {"kernel_size": 3, "stride": 2, "padding": 0, "dilation": 1, "return_indices": False}
 
 
-def in_sequence(layers: nn.Sequential) -> Callable[[torch.Tensor], torch.Tensor]:
+def in_sequence(layers: Iterable[nn.Module]) -> Callable[[torch.Tensor], torch.Tensor]:
     """A function that evaluates the layers in turn; ReLU, normalisation and pooling in a single pass where possible.
 
     Outputs and gradients are the same, in float32 in every bit.
