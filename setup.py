@@ -19,7 +19,7 @@ CPU_SOURCES = (
     *("moments", "contributions", "fisher", "baseline", "avx2", "avx512"),
     *("windows", "regions", "counts"),
     *("drawing", "smoothing", "nearest", "tubes", "distance"),
-    "response",
+    *("response", "pooled"),
 )
 
 native = Extension(

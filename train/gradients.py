@@ -14,12 +14,13 @@ from ildfv.train.data import Batch
 class Gradients:
     """Context manager that accumulates gradients part by part and, on exit, sets the gradients of the whole step.
 
-    float32 gradients are added in float64, which is nearly exact for so few summands.
+    float32 gradients are added in float64, which is nearly exact for so few summands. The sum of two float32 numbers is
+    computed in float32, which gives the same bits as rounding their sum in float64.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter]):
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.sums: list[torch.Tensor | None] = [None] * len(self.parameters)
+        self.parts: list[list[torch.Tensor]] = [[] for _ in self.parameters]  # at most two, whose sum is the gradient
 
     def __enter__(self) -> Gradients:
         self.begin()
@@ -36,20 +37,27 @@ class Gradients:
 
     def take(self) -> None:
         """Adds the current gradients and clears them. Parts must be in the order of their rows."""
-        for number, parameter in enumerate(self.parameters):
+        for parameter, parts in zip(self.parameters, self.parts, strict=True):
             if parameter.grad is not None:
-                before = self.sums[number]
-                self.sums[number] = parameter.grad.double() if before is None else before.add_(parameter.grad)
+                if len(parts) == 2:
+                    parts[:] = [_sum(parts)]
+                parts.append(parameter.grad)
         self.begin()
 
     def _add_up(self) -> None:
-        sums = [
-            torch.zeros_like(parameter, dtype=torch.float64) if mine is None else mine
-            for mine, parameter in zip(self.sums, self.parameters, strict=True)
-        ]
-        distributed.sum_tensors(sums)
-        for parameter, total in zip(self.parameters, sums, strict=True):
+        if distributed.size() > 1:
+            sums = [_sum(parts or [torch.zeros_like(p)]) for p, parts in zip(self.parameters, self.parts, strict=True)]
+            distributed.sum_tensors(sums)
+            self.parts = [[total] for total in sums]
+        for parameter, parts in zip(self.parameters, self.parts, strict=True):
+            total = parts[0].add_(parts[1]) if len(parts) == 2 else parts[0] if parts else torch.zeros_like(parameter)
             parameter.grad = total.to(parameter.dtype)
+
+
+def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
+    """The sum of one or two tensors in float64."""
+    total = parts[0].double()
+    return total.add_(parts[1]) if len(parts) == 2 else total
 
 
 def all_rows(batch: Batch, parts: list[torch.Tensor]) -> torch.Tensor:

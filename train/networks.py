@@ -20,6 +20,7 @@ from ildfv.store.tensors import read_tensors
 from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
+from ildfv.train.pooled import in_sequence
 from ildfv.train.pretrained import PRETRAINED
 from ildfv.train.rows import independent
 
@@ -84,7 +85,7 @@ class Network(nn.Module):
         cut += next((i for i, kinds in enumerate(connected[cut:]) if kinds), len(children))
         if cut >= len(children):
             return None
-        lower, upper = self.body[:cut], self.body[cut:]
+        lower, upper = in_sequence(children[:cut]), self.body[cut:]
         return lambda images: lower(self.normalised(images)), upper
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ildfv.kernels import response
@@ -21,7 +22,7 @@ class LocalResponseNorm(nn.Module):
     SIZE, ALPHA, KAPPA = 5, 1e-4, 2.0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if _in_one_pass(x):
+        if in_one_pass(x):
             return _OnePass.apply(x)
         channel = torch.arange(x.shape[1], device=x.device)
         band = ((channel[:, None] - channel).abs() <= self.SIZE // 2).to(x.dtype) * self.ALPHA  # (c, c), symmetric
@@ -53,36 +54,38 @@ class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
-        return _as_maps(response.normalise(_rows(x), **_options()), x)
+        rows = rows_of(x)  # (b, h, w, c)
+        return to_maps(response.normalise(rows.reshape(-1, rows.shape[3]), **options()).reshape(rows.shape))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         (x,) = ctx.saved_tensors
         gradient = gradient.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        return _as_maps(response.normalise_gradient(_rows(x), _rows(gradient), **_options()), x)
+        given = [rows_of(array).reshape(-1, x.shape[1]) for array in (x, gradient)]
+        return to_maps(response.normalise_gradient(*given, **options()).reshape(rows_of(x).shape))
 
 
-def _in_one_pass(x: torch.Tensor) -> bool:
+def in_one_pass(x: torch.Tensor) -> bool:
+    """Whether the C++ loops accept these maps."""
     fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.ndim == 4
     return fits and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _options() -> dict:
+def options() -> dict:
+    """Options of the functions of `ildfv.kernels.response`."""
     norm = LocalResponseNorm
     return {"alpha": norm.ALPHA, "kappa": norm.KAPPA, "reach": norm.SIZE // 2, "threads": torch.get_num_threads()}
 
 
-def _rows(x: torch.Tensor) -> np.ndarray:
-    """Channels-last maps (b, c, h, w) as an array (b·h·w, c) in the same memory, uint16 for bfloat16."""
-    rows = x.detach().permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def rows_of(x: torch.Tensor) -> np.ndarray:
+    """Channels-last maps (b, c, h, w) as an array (b, h, w, c) in the same memory, uint16 for bfloat16."""
+    rows = x.detach().permute(0, 2, 3, 1)
     return rows.view(torch.int16).numpy().view(np.uint16) if x.dtype is torch.bfloat16 else rows.numpy()
 
 
-def _as_maps(rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    b, c, h, w = like.shape
-    flat = (
-        torch.from_numpy(rows.view(np.int16)).view(torch.bfloat16)
-        if rows.dtype == np.uint16
-        else torch.from_numpy(rows)
-    )
-    return flat.view(b, h, w, c).permute(0, 3, 1, 2)
+def to_maps(rows: np.ndarray) -> torch.Tensor:
+    """The inverse of `rows_of`."""
+    bits = rows.dtype == np.uint16
+    maps = torch.from_numpy(rows.view(np.int16)).view(torch.bfloat16) if bits else torch.from_numpy(rows)
+    return maps.permute(0, 3, 1, 2)

@@ -51,6 +51,9 @@ struct View {
     double least, most;             // smallest and largest scale
 };
 
+// If a mean is farther from the centre, in sd, double is used: in float, t has an error of up to distance · 6·10⁻⁸.
+constexpr double FURTHEST = 512;
+
 // The functions of a kernel: one Kernel for each instruction set and precision.
 struct Kernel {
     const char* isa;

@@ -20,35 +20,40 @@ inline real depth(double threshold, int64_t k) {
 template <class real>
 constexpr real LOWEST = -(real)1267650600228229401496703205376.0;  // −2^100; setting its last bits only lowers it
 
-// Log likelihoods in the few dimensions, few_c − ½ Σ t², of R rows and N vectors of components ("likelihoods" below).
-// With c instead of few_c, they would be upper bounds of the scores.
-template <class real, int R, int N>
+// Log likelihoods in the few dimensions of R rows and N vectors of components ("likelihoods" below): few_c − ½ Σ t², or
+// a linear function of the rows, if all have the same α y² (constants.h). With c instead of few_c, they would be upper
+// bounds of the scores.
+template <class real, bool LINEAR, int R, int N>
 inline void bound_tile(const Constants<real>& constants, const real* rows, int64_t stride, int64_t vector,
                        const char* ahead, real* likelihoods) {
-    constexpr int W = Lanes<real>::count;
+    constexpr int W = Lanes<real>::count, F = LINEAR ? 1 : 2;
     const int64_t few = constants.few;
-    const real* pairs = constants.few_pairs + vector * few * 2 * W;
+    const real* factors = constants.few_pairs + vector * few * F * W;
     vec<real> likelihood[R][N];
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v)
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) likelihood[r][v] = load(constants.few_c + (vector + v) * W);
-    for (int64_t i = 0; i < few; ++i, pairs += 2 * W, ahead += 128) {
+    for (int64_t i = 0; i < few; ++i, factors += F * W, ahead += 128) {
         __builtin_prefetch(ahead, 0, 2);  // two cache lines per step, because many prefetches at once would stall
         __builtin_prefetch(ahead + 64, 0, 2);
         vec<real> a[N], b[N];
 #pragma GCC unroll 4
         for (int v = 0; v < N; ++v) {
-            a[v] = load(pairs + v * few * 2 * W);
-            b[v] = load(pairs + v * few * 2 * W + W);
+            a[v] = load(factors + v * few * F * W);
+            if constexpr (!LINEAR) b[v] = load(factors + v * few * F * W + W);
         }
         const real* x = rows + constants.order[i];
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
             for (int v = 0; v < N; ++v) {
-                const vec<real> t = all(x[r * stride]) * a[v] + b[v];  // scaled by √½
-                likelihood[r][v] -= t * t;
+                if constexpr (LINEAR) {
+                    likelihood[r][v] += all(x[r * stride]) * a[v];
+                } else {
+                    const vec<real> t = all(x[r * stride]) * a[v] + b[v];  // scaled by √½
+                    likelihood[r][v] -= t * t;
+                }
             }
     }
 #pragma GCC unroll 16
@@ -58,20 +63,26 @@ inline void bound_tile(const Constants<real>& constants, const real* rows, int64
 }
 
 // Likelihoods of a panel, (k_padded / W, PANEL, W). Also prefetches PANEL rows from `s.ahead` on.
-template <class real>
+template <class real, bool LINEAR>
 __attribute__((noinline)) void bound_panel(const Constants<real>& constants, const real* rows, int64_t stride,
                                            Scratch<real>& s) {
-    constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4;
+    // Six rows use 12 accumulators. With four rows, additions would wait for earlier additions.
+    constexpr int W = Lanes<real>::count, R = ILDFV_VECTOR_BYTES == 64 ? 8 : 4, MORE = R == 4 && LINEAR ? 6 : R;
     const int64_t vectors = constants.k_padded / W;
     for (int64_t v = 0; v < vectors; v += 2)
-        for (int r = 0; r < PANEL; r += R) {
+        for (int r = 0; r < PANEL;) {
             real* to = s.likelihoods + (v * PANEL + r) * W;
             const real* from = rows + r * stride;
             const char* ahead = v == 0 && s.ahead ? s.ahead + r * s.ahead_bytes : (const char*)from;
-            if (v + 1 < vectors)
-                bound_tile<real, R, 2>(constants, from, stride, v, ahead, to);
-            else
-                bound_tile<real, R, 1>(constants, from, stride, v, ahead, to);
+            auto tile = [&](auto height) {
+                constexpr int H = decltype(height)::n;
+                if (v + 1 < vectors)
+                    bound_tile<real, LINEAR, H, 2>(constants, from, stride, v, ahead, to);
+                else
+                    bound_tile<real, LINEAR, H, 1>(constants, from, stride, v, ahead, to);
+                r += H;
+            };
+            PANEL - r > 2 * R ? tile(Width<MORE>()) : tile(Width<R>());
         }
     if (s.ahead) s.ahead += PANEL * s.ahead_bytes;
 }

@@ -97,9 +97,24 @@ struct Panel {
     int others;        // number of further pairs, in scratch
 };
 
+// Adds to the cuts what linear bounds omit, ½ Σ α y² over the few dimensions, less the rounding errors of the bounds.
+template <class real>
+void add_common(const Constants<real>& constants, const Rows<real>& rows, real* cuts) {
+    constexpr int W = Lanes<real>::count;
+    for (int i = 0; i < PANEL; i += W) {
+        vec<real> sums[W] = {};
+        for (int r = 0; r < W; ++r)
+            for (int64_t j = 0; j < constants.d_padded; j += W) {
+                const vec<real> y = load(rows.at + (i + r) * rows.stride + j) * load(constants.common + j);
+                sums[r] += y * y;
+            }
+        store(cuts + i, load(cuts + i) + (real)(1 - 2e-4) * lane_sums<real>(sums));
+    }
+}
+
 // Finds the candidates of `count` rows. With Q = Σ t² over the few dimensions, c − ½ Q is an upper bound of the score.
 // Rounding changes t by at most δ = 4·10⁻⁷ (|t| + |b|), and thus Q by at most BOUND·Q + Σ b² · 2·10⁻¹⁰, which is
-// included in `slack`.
+// included in `slack`. Linear bounds replace Q by a smaller number; their rounding errors are in `slack` and in the cuts.
 template <class real>
 __attribute__((noinline)) void find_pairs(const Constants<real>& constants, const Rows<real>& x, int64_t count,
                                           real depth, Scratch<real>& s, Panel<real>& panel) {
@@ -111,7 +126,10 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
             memcpy(s.tail + r * s.row_stride, x.at + smaller(r, count - 1) * x.stride,
                    constants.d_padded * sizeof(real));
     }
-    bound_panel(constants, rows.at, rows.stride, s);
+    if (constants.linear)
+        bound_panel<real, true>(constants, rows.at, rows.stride, s);
+    else
+        bound_panel<real, false>(constants, rows.at, rows.stride, s);
     for (int r = 0; r < PANEL; r += W) guess(constants, s.likelihoods, r, panel.guesses + r, panel.guesses + PANEL + r);
     guess_scores(constants, rows, panel.guesses, panel.score);
     for (int r = 0; r < PANEL; ++r)
@@ -122,12 +140,13 @@ __attribute__((noinline)) void find_pairs(const Constants<real>& constants, cons
         const vec<real> cut = top - depth - (real)1e-5 * (top < (real)0 ? -top : top);
         store(panel.cuts + r, larger(all(-std::numeric_limits<real>::max()), cut));
     }
+    if (constants.linear) add_common(constants, rows, panel.cuts);
     int others = 0, *const pairs = s.pairs;
     const real* bounds = s.likelihoods;
     for (int64_t first = 0; first < constants.k_padded; first += W, bounds += PANEL * W) {  // W components stay in L1
         const vec<real> slack = load(constants.slack + first);
         for (int r = 0; r < count; ++r) {
-            const unsigned m = at_least(load(bounds + r * W) * (real)(1 - BOUND) + slack, all(panel.cuts[r]));
+            const unsigned m = at_least(load(bounds + r * W) * constants.kept() + slack, all(panel.cuts[r]));
             others += compress<PANEL>(pairs + others, (int)first * PANEL + r, m);
         }
     }

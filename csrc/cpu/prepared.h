@@ -17,9 +17,6 @@
 namespace ildfv {
 namespace {
 
-// If a mean is farther from the centre, in sd, double is used: in float, t has an error of up to distance · 6·10⁻⁸.
-constexpr double FURTHEST = 512;
-
 // Statistics of a mixture, and its dimensions sorted by how well they separate the components.
 struct Standardised {
     std::vector<double> centre, scales;  // (d,), (k, d)

@@ -1,6 +1,6 @@
 """Declarations of the C++ kernels, from the headers in csrc/cpu. Cython includes them in _native.pyx."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 
 cdef extern from "cpu/moments.h" namespace "ildfv" nogil:
@@ -107,3 +107,12 @@ cdef extern from "cpu/response.h" namespace "ildfv" nogil:
     void c_normalise "ildfv::normalise"[T](const T*, int64_t, int64_t, Response, int, T*) except +
     void c_normalise_gradient "ildfv::normalise_gradient"[T](
         const T*, const T*, int64_t, int64_t, Response, int, T*) except +
+
+
+cdef extern from "cpu/pooled.h" namespace "ildfv" nogil:
+    struct Pooling:
+        int64_t maps, rows, columns, channels, pooled_rows, pooled_columns
+
+    void c_pool "ildfv::pool"[T](const T*, Pooling, Response, int, T*, uint8_t*) except +
+    void c_pool_gradient "ildfv::pool_gradient"[T](
+        const T*, const float*, const uint8_t*, Pooling, Response, int, T*) except +

@@ -237,3 +237,23 @@ def normalise_gradient(const FloatOrBits[:, ::1] x, const FloatOrBits[:, ::1] gr
     cdef Response response = Response(alpha, kappa, reach)
     with nogil:
         c_normalise_gradient(&x[0, 0], &gradient[0, 0], x.shape[0], x.shape[1], response, threads, &out[0, 0])
+
+
+def pool(const FloatOrBits[:, :, :, ::1] x, float alpha, float kappa, int64_t reach, int threads,
+         FloatOrBits[:, :, :, ::1] out, uint8_t[:, :, :, ::1] place):
+    """Writes the pooled maps and the places of the maxima. x: channels last."""
+    cdef Response response = Response(alpha, kappa, reach)
+    cdef Pooling sizes = Pooling(x.shape[0], x.shape[1], x.shape[2], x.shape[3], out.shape[1], out.shape[2])
+    with nogil:
+        c_pool(&x[0, 0, 0, 0], sizes, response, threads, &out[0, 0, 0, 0], &place[0, 0, 0, 0])
+
+
+def pool_gradient(const FloatOrBits[:, :, :, ::1] x, const float[:, :, :, ::1] gradient,
+                  const uint8_t[:, :, :, ::1] place, float alpha, float kappa, int64_t reach, int threads,
+                  FloatOrBits[:, :, :, ::1] out):
+    """Writes the gradient with respect to x, from the gradient with respect to the pooled maps."""
+    cdef Response response = Response(alpha, kappa, reach)
+    cdef Pooling sizes = Pooling(x.shape[0], x.shape[1], x.shape[2], x.shape[3], gradient.shape[1], gradient.shape[2])
+    with nogil:
+        c_pool_gradient(&x[0, 0, 0, 0], &gradient[0, 0, 0, 0], &place[0, 0, 0, 0], sizes, response, threads,
+                        &out[0, 0, 0, 0])

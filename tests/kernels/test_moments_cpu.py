@@ -86,7 +86,7 @@ def test_products_over_any_number_of_components(isa, k):
 @pytest.mark.parametrize("distance", [1.0, 0.4], ids=["few posteriors", "several posteriors"])
 @pytest.mark.parametrize(("n", "d", "k"), [(700, 18, 32), (300, 64, 32), (300, 100, 33), (257, 256, 40)])
 def test_moments_of_mixtures_without_informative_dimensions(isa, n, d, k, distance):
-    """The bounds exclude few components, so all scores are computed, but only few posteriors are above 0."""
+    """All dimensions are needed to exclude components. If they do not suffice, all scores are computed."""
     means = distance * np.random.default_rng(3).normal(size=(k, d))
     mixture = np.full(k, 1 / k), means, np.ones((k, d))
     x = draw(3, n, mixture)

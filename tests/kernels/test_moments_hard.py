@@ -78,6 +78,24 @@ def test_one_narrow_component_in_a_wide_one_keeps_the_bound(isa):
     assert max(errors(x.astype(np.float32), np.full(2, 0.5), means, variances)) <= 4e-5  # t has an error of 500 · 6e-8
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 50.0, 1e4])  # sd; if a mean is beyond 4, rows are copied and centred
+@pytest.mark.parametrize("spread", [0.0, 0.1])  # of the logarithms of the variances
+def test_neighbours_among_far_components_of_similar_variances_keep_the_bound(isa, spread, offset, dtype):
+    """Bounds that are linear in the descriptor exclude the far components, and must keep the neighbours of the best."""
+    rng = np.random.default_rng(7)
+    k, d = 40, 128
+    group = rng.permutation(k) // 4
+    means = rng.uniform(-1.2, 1.2, size=(k // 4, d))[group]
+    means += np.linspace(0.1, 0.5, k)[:, None] * rng.uniform(-1, 1, size=(k, d))  # neighbours: 0.5 to 10 nats apart
+    variances = np.exp(spread * rng.normal(size=(k // 4, d)))[group]
+    label = rng.integers(0, k, size=(2, 300))
+    x = means[label] + rng.normal(size=(2, 300, d)) * np.sqrt(variances[label])
+    x[0, :20] *= 5
+    x, means = (x + offset).astype(dtype), means + offset
+    assert_bound(x, rng.dirichlet(np.ones(k)), means, variances)
+
+
 @pytest.mark.parametrize("distance", [30, 1e3, 1e6, 1e15])
 def test_far_descriptors_keep_the_bound(isa, distance):
     x, weights, means, variances = drawn(200, 9, 12)

@@ -35,6 +35,17 @@ def test_shards_have_the_gradients_of_the_whole(shards):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_the_gradient_is_the_float64_sum_rounded_once(parts):
+    parameter = nn.Parameter(torch.zeros(1000))
+    summands = torch.randn(parts, 1000, generator=torch.Generator().manual_seed(1)) * torch.logspace(-6, 6, 1000)
+    with Gradients([parameter]) as gradients:
+        for summand in summands:
+            parameter.grad = summand.clone()
+            gradients.take()
+    assert torch.equal(parameter.grad, sum(summands.double()).float())
+
+
 def test_frozen_parameters_have_no_gradients():
     net = network()
     net[0].weight.requires_grad_(False)

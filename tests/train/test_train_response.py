@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ildfv.train.response import LocalResponseNorm, _in_one_pass
+from ildfv.train.response import LocalResponseNorm, in_one_pass
 
 
 def drawn(dtype, shape=(2, 37, 5, 3)):
@@ -33,7 +33,7 @@ def test_convolution_equals_torchs_normalisation():
 @pytest.mark.parametrize("channels", [1, 4, 64])
 def test_one_pass_equals_float64(dtype, tolerance, channels):
     x = drawn(dtype, (2, channels, 5, 3)).contiguous(memory_format=torch.channels_last)
-    assert _in_one_pass(x)
+    assert in_one_pass(x)
     ours, exact = results(LocalResponseNorm(), x), results(LocalResponseNorm(), x.double().contiguous())
     for one, other in zip(ours, exact, strict=True):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * other.abs().max().item())
