@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -213,7 +214,8 @@ def predict(
             advance()
     failed = sum("error" in row for row in rows)
     if not output.emit({"images": rows}, as_json=as_json):
-        output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
+        if failed < len(rows):
+            output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
         _print_errors(rows, base)
     if failed:
         raise typer.Exit(1)
@@ -248,7 +250,8 @@ def _numbers(text: str) -> str | tuple[float, ...]:
 
 def _below(path: Path, folder: Path) -> str:
     """The path relative to the given folder, so that outputs do not contain the names of parent folders."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    whole, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # symbolic links are not resolved
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else path.as_posix()
 
 
 COMMANDS = (encode, classify, predict)

@@ -111,6 +111,14 @@ def as_picture(image: Any, name: str) -> Picture:
     return Picture(kept, values.dtype == np.uint8, name)
 
 
+def check_same_units(one: Picture, other: Picture) -> None:
+    """InputError if only one of two images is 8-bit. Classes could then be distinguished by the type of their files."""
+    if one.eight_bit != other.eight_bit:
+        eight, wide = (one, other) if one.eight_bit else (other, one)
+        rule = "either all images or none must be 8-bit (uint8), because other types have other units"
+        raise InputError(f"{rule}, got {eight.name} with 8 bits and {wide.name} with another type: convert them")
+
+
 def _remedy(shape: tuple[int, ...]) -> list[str]:
     """What to do with an array of a shape that is not that of an image; empty if this is unknown."""
     if len(shape) == 3 and shape[0] in (1, 3):
