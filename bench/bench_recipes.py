@@ -44,7 +44,7 @@ LAYERS = {
     "both without intensity": FILTERS[:2] + NETWORK,
 }
 RECIPE = ("filters", "network", "both", "filters without intensity", "both without intensity")  # compared by "auto"
-SIZES = (32, 64, 128, 512)  # principal components
+WIDEST = 512  # principal components
 KINDS = ("regression", "logistic", "svm", "lda")
 
 
@@ -73,17 +73,21 @@ def encoded(file: Path, images: list, train: np.ndarray, k: int, memory: str | N
         return {"v": stored["v"], "cols": dict(zip(stored["layers"].tolist(), stored["cols"], strict=True))}
 
 
-def candidates(found: dict, layers: tuple, y: np.ndarray, train: np.ndarray, test: np.ndarray, inner: list, size: int):
+def candidates(
+    found: dict, layers: tuple, y: np.ndarray, train: np.ndarray, test: np.ndarray, inner: list, size: int, kinds: list
+):
     """(kind, inner accuracy, outer accuracy) of each kind of head, with its best penalty, on `size` components."""
     vectors = np.concatenate([found["v"][:, slice(*found["cols"][layer])] for layer in layers], axis=1)
     pca = PCA(min(size, len(train) - 1)).fit(vectors[train])
     x, new = (pca.transform(vectors[rows]).astype(np.float64) for rows in (train, test))
     scale = np.sqrt((x**2).sum(axis=1).mean())
     x, new = x / scale, new / scale
-    for kind in KINDS[:3]:
+    for kind in [kind for kind in kinds if kind != "lda"]:
         shares = [_accuracy(x, y[train], inner, kind, penalty) for penalty in PENALTIES[kind]]
         coef, intercept = _solve(x, y[train], kind, PENALTIES[kind][int(np.argmax(shares))])
         yield kind, max(shares), float(((new @ coef.T + intercept).argmax(axis=1) == y[test]).mean())
+    if "lda" not in kinds:
+        return
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     right = sum((lda.fit(x[a], y[train][a]).predict(x[b]) == y[train][b]).sum() for a, b in inner)
     share = float(right / sum(len(b) for _, b in inner))
@@ -96,6 +100,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", default=["ct", "surfaces", "pictures"])
     parser.add_argument("--seed", type=int, default=1)  # the recipe was chosen on seed 0
     parser.add_argument("--components", type=int, nargs="+", default=[32])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, WIDEST], help="numbers of principal components")
+    parser.add_argument("--heads", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--splits", type=int, help="number of outer splits")
     parser.add_argument("--per-class", type=int, default=60, help="images of each surface")
     parser.add_argument("--memory", help="folder of the maps, which takes 3 MB per surface image")
@@ -117,9 +123,11 @@ def main() -> None:
             tried = {}
             for k in given.components:
                 found = encoded(given.vectors / f"{name}-{given.seed}-k{k}-{split}.npz", images, train, k, given.memory)
-                for (label, layers), size in itertools.product(LAYERS.items(), SIZES):
+                for (label, layers), size in itertools.product(LAYERS.items(), given.sizes):
                     with threadpool_limits(1):
-                        for kind, share, accuracy in candidates(found, layers, y, train, test, inner, size):
+                        for kind, share, accuracy in candidates(
+                            found, layers, y, train, test, inner, size, given.heads
+                        ):
                             tried[k, label, size, kind] = share, accuracy
             for one, (_, accuracy) in tried.items():
                 outer[one].append(accuracy)
@@ -140,15 +148,14 @@ def main() -> None:
 
 def rules() -> dict:
     """Sets of recipes (k, layers, size, kind), from which the nested choice of each split is made."""
-    widest = SIZES[-1]
     return {
-        "regression, layers": lambda k, of, size, kind: k == 32 and of in RECIPE and (size, kind) == (widest, KINDS[0]),
+        "regression, layers": lambda k, of, size, kind: k == 32 and of in RECIPE and (size, kind) == (WIDEST, KINDS[0]),
         "regression, layers with deepest": lambda k, of, size, kind: (
-            k == 32 and of not in ("both", "network", "both without intensity") and (size, kind) == (widest, KINDS[0])
+            k == 32 and of not in ("both", "network", "both without intensity") and (size, kind) == (WIDEST, KINDS[0])
         ),
-        "kind of head, layers": lambda k, of, size, kind: k == 32 and of in RECIPE and size == widest,
+        "kind of head, layers": lambda k, of, size, kind: k == 32 and of in RECIPE and size == WIDEST,
         "size, layers": lambda k, of, size, kind: k == 32 and of in RECIPE and kind == KINDS[0],
-        "components, layers": lambda k, of, size, kind: of in RECIPE and (size, kind) == (widest, KINDS[0]),
+        "components, layers": lambda k, of, size, kind: of in RECIPE and (size, kind) == (WIDEST, KINDS[0]),
         "everything": lambda k, of, size, kind: True,
     }
 

@@ -32,7 +32,9 @@ Scales = Annotated[
 ]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
 ERRORS_SHOWN = 5  # names of images with the same error
-CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
+CHOICES = (
+    "Classifier: regression (ridge), logistic, svm, or auto to choose it by cross-validation on the training images."
+)
 
 
 def encode(
@@ -104,7 +106,7 @@ def classify(
     layers: Layers = "auto",
     scales: Scales = "auto",
     components: Components = 32,
-    head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
+    head: Annotated[str, typer.Option(help=CHOICES)] = "regression",
     page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="not written")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="not written")
