@@ -120,11 +120,19 @@ def test_classify_prints_json_and_writes_page_and_model(folder):
     assert text.count("<figure>") == 2 + len(result["misclassified"])
     assert "Confusion matrix" in text
     assert str(folder) not in text
+    assert "<li>scales: filters 1</li><li>classifier: regression in 4 splits</li>" in text
     answered = run("predict", model, folder / "set" / "fine", "--json")
     assert answered.exit_code == 0, answered.output
     rows = json.loads(answered.stdout)["images"]
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     assert all(row["label"] in ("coarse", "fine") for row in rows)
+
+
+def test_the_page_names_the_classes_of_duplicates(folder):
+    (folder / "set" / "fine" / "copy.npy").write_bytes(next((folder / "set" / "coarse").iterdir()).read_bytes())
+    ended = run("classify", folder / "set", "--folds", 2, "--page", folder / "page.html", *OPTIONS)
+    assert ended.exit_code == 0, ended.output
+    assert "they have different classes: coarse, fine" in (folder / "page.html").read_text()
 
 
 def test_an_image_that_cannot_be_predicted_does_not_stop_the_others(folder):
