@@ -182,8 +182,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         UserWarning
             Dimensions have no variance.
         """
-        check_settings(self, resumes=self._resumes())
         resumes = self._resumes()
+        check_settings(self, resumes=resumes)
         batches = as_batches(
             self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight, relative=True
         )
@@ -203,7 +203,8 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
 
     def _fit_from(self, initials: Iterable[Initial], batches: Batches) -> float:
         """Fit from each initial mixture, keep the fit with the highest likelihood, and return that of its sample."""
-        best, highest, of_sample = {}, -np.inf, -np.inf
+        best: dict[str, Any] = {}
+        highest = of_sample = -np.inf
         for initial in initials:
             self._initialise(initial.parameters, initial.floors)
             self._pass_until_converged(batches)
@@ -213,8 +214,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
             if not best or final > highest:
                 best = {name: getattr(self, name) for name in (*self._tensors, *self._numbers)}
                 highest, of_sample = final, initial.log_likelihood
-        for name, value in best.items():
-            setattr(self, name, value)
+        self.__dict__.update(best)
         return of_sample
 
     def _pass_until_converged(self, batches: Batches) -> None:
@@ -266,8 +266,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
         batches = as_batches(self, X, sample_weight=sample_weight, **options)
         self.method_ = "stepwise" if self.method == "auto" else self.method
         if first:
-            initial = next(initial_mixtures(self, batches))
-            self._initialise(initial.parameters, initial.floors)
+            self._initialise(*next(initial_mixtures(self, batches))[:2])
         d, width = self.means_.shape[1], batches.width()
         check(d == width, f"X must have {d} dimensions like the mixture, got {width}")
         known = self._parameters()
@@ -284,8 +283,7 @@ class GaussianMixture(MixtureScores, DensityMixin, BaseEstimator):
     def _initialise(self, parameters: Parameters, floors: np.ndarray) -> None:
         """Set the parameters and the smallest variances, and reset the numbers of passes and steps."""
         self._set(parameters)
-        self.floors_ = floors
-        self.n_features_in_ = parameters.means_.shape[1]
+        self.floors_, self.n_features_in_ = floors, parameters.means_.shape[1]
         self.n_iter_ = self.n_steps_ = 0
         self.converged_ = False
         self.log_likelihoods_ = np.empty(0)

@@ -117,7 +117,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         photographs better, and filters CT patches. With equal accuracy, more layers are used. All sets of layers are
         compared with the kind of head that is then used; "auto" compares all combinations of layers and kinds.
         """
-        best = None
+        best, highest = None, -1.0
         for kept in self._subsets():
             some = np.zeros_like(vectors)  # zero inputs give zero coefficients
             for layer in kept:
@@ -126,8 +126,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
             head = fit_head(some, labels, groups, kind=self.head, seed=self.random_state)
             if head.inner_accuracy is None:
                 return head  # nothing can be held out: all layers are used
-            if best is None or head.inner_accuracy > best.inner_accuracy:
-                best = head
+            if head.inner_accuracy > highest:
+                best, highest = head, head.inner_accuracy
         assert best is not None
         return best
 
