@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,9 @@ Scales = Annotated[
 ]
 Components = Annotated[int, typer.Option(help="Number of components of each layer's mixture.", min=1)]
 ERRORS_SHOWN = 5  # names of images with the same error
-CHOICES = "Classifier: regression, logistic or svm, or auto to choose it by cross-validation on the training images."
+CHOICES = (
+    "Classifier: regression (ridge), logistic, svm, or auto to choose it by cross-validation on the training images."
+)
 
 
 def encode(
@@ -103,7 +106,7 @@ def classify(
     layers: Layers = "auto",
     scales: Scales = "auto",
     components: Components = 32,
-    head: Annotated[str, typer.Option(help=CHOICES)] = "auto",
+    head: Annotated[str, typer.Option(help=CHOICES)] = "regression",
     page: Annotated[Path | None, typer.Option(help="HTML page to write.", show_default="not written")] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder for a model fitted on all images.", show_default="not written")
@@ -213,7 +216,8 @@ def predict(
             advance()
     failed = sum("error" in row for row in rows)
     if not output.emit({"images": rows}, as_json=as_json):
-        output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
+        if failed < len(rows):
+            output.lines("Classes", [(row["path"], row["label"]) for row in rows if "label" in row])
         _print_errors(rows, base)
     if failed:
         raise typer.Exit(1)
@@ -248,7 +252,8 @@ def _numbers(text: str) -> str | tuple[float, ...]:
 
 def _below(path: Path, folder: Path) -> str:
     """The path relative to the given folder, so that outputs do not contain the names of parent folders."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    whole, base = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # symbolic links are not resolved
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else path.as_posix()
 
 
 COMMANDS = (encode, classify, predict)

@@ -30,10 +30,8 @@ class GaussianMixture(MixtureModel, DensityMixin, BaseEstimator):
     init : {"k-means", "k-means++", "faiss"}
         Initialisation on a sample of the data, unless `weights_init`, `means_init`, `variances_init` are given.
     n_init : int
-        Number of starts on a part of the sample, of which the one with the highest likelihood after a few EM passes is
-        used. The first is that of n_init=1, but as they are compared early and on a part of the data, the final
-        likelihood can be lower than with n_init=1: of 30 fits, 15 were better and 6 worse (by 0.07 nats at most).
-        Ignored if `method` is "stepwise", which refines a single start by split-and-merge EM.
+        Number of fits from different random starts, each with all its passes. The fit with the highest mean log
+        likelihood of all descriptors is kept, so the likelihood is never lower than with a smaller n_init.
     variance_floor : float
         Smallest variance, as a fraction of each dimension's overall variance in the initial mixture. See Notes.
     random_state : int, RandomState or None
@@ -44,7 +42,8 @@ class GaussianMixture(MixtureModel, DensityMixin, BaseEstimator):
         Whether `fit` continues from the learned parameters and number of passes. The result equals that of an
         uninterrupted fit to the last bit.
     callback : callable, optional
-        Called as callback(iteration, mean_log_likelihood) after each pass, with the learned attributes updated.
+        Called as callback(iteration, mean_log_likelihood) after each pass of each of the n_init fits, with the learned
+        attributes updated.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). Every rank needs the same initial
         parameters.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,10 +13,9 @@ from ildfv.estimators.base import RandomState, Reduce, as_batches, default_errst
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.em import Parameters
 from ildfv.estimators.mixture_scores import MixtureScores
-from ildfv.estimators.mixture_settings import STEPWISE_PASSES, check_settings, chosen_method
-from ildfv.estimators.mixture_start import initial_parameters, smallest_variances
+from ildfv.estimators.mixture_settings import check_settings, chosen_method, most_passes, stepwise_is_over
+from ildfv.estimators.mixture_start import Initial, initial_mixtures, smallest_variances
 from ildfv.estimators.mixture_warnings import warn_about_constants, warn_about_convergence
-from ildfv.estimators.split_merge import floored
 from ildfv.estimators.stepwise import Gather, stepwise_pass
 
 
@@ -42,7 +41,7 @@ class MixtureModel(MixtureScores):
         tol: float = 1e-4,
         method: Literal["exact", "stepwise", "auto"] = "exact",
         init: Literal["k-means", "k-means++", "faiss"] = "k-means",
-        n_init: int = 4,
+        n_init: int = 1,
         variance_floor: float = 1e-4,
         random_state: RandomState = 0,
         weights_init: ArrayLike | None = None,
@@ -80,8 +79,7 @@ class MixtureModel(MixtureScores):
             means_init=parameters.means_,
             variances_init=parameters.variances_,
         )
-        mixture._initialise(parameters)
-        mixture.floors_ = smallest_variances(parameters, mixture.variance_floor)
+        mixture._initialise(parameters, smallest_variances(parameters, mixture.variance_floor))
         return mixture
 
     # -- fitting -------------------------------------------------------------------------------------------------
@@ -118,9 +116,8 @@ class MixtureModel(MixtureScores):
         UserWarning
             Dimensions have no variance.
         """
-        check_settings(self, resumes=self._resumes())
-        start_log_likelihood = -np.inf
         resumes = self._resumes()
+        check_settings(self, resumes=resumes)
         batches = as_batches(
             self, X, layouts=(2, 3, 4), reset=not resumes, finite=False, sample_weight=sample_weight, relative=True
         )
@@ -130,14 +127,33 @@ class MixtureModel(MixtureScores):
             rule = f"n_components must be {k} to continue with warm_start"
             check(k == self.n_components, f"{rule}, got {self.n_components}")
             check(d == width, f"X must have {d} features to continue with warm_start, got {width}")
+            self._pass_until_converged(batches)
+            start_log_likelihood = -np.inf
         else:
-            initial = initial_parameters(self, batches)
-            start_log_likelihood = initial.log_likelihood
-            raised = self.max_iter > 0 or self.means_init is None
-            self._initialise(floored(initial.parameters, initial.floors) if raised else initial.parameters)
-            self.floors_ = initial.floors
-        while self.n_iter_ < self._most_passes() and not self.converged_:
-            if self.method_ == "exact" or self._stepwise_is_over():
+            start_log_likelihood = self._fit_from(initial_mixtures(self, batches), batches)
+        warn_about_convergence(self, start_log_likelihood)
+        warn_about_constants(self)
+        return self
+
+    def _fit_from(self, initials: Iterable[Initial], batches: Batches) -> float:
+        """Fit from each initial mixture, keep the fit with the highest likelihood, and return that of its sample."""
+        best: dict[str, Any] = {}
+        highest = of_sample = -np.inf
+        for initial in initials:
+            self._initialise(initial.parameters, initial.floors)
+            self._pass_until_converged(batches)
+            # The likelihood of the last pass is that before its update, so a further pass is needed for comparisons.
+            several = self.n_init > 1 and self.means_init is None
+            final = self._summed(batches).mean_log_likelihood if several else 0.0
+            if not best or final > highest:
+                best = {name: getattr(self, name) for name in (*self._tensors, *self._numbers)}
+                highest, of_sample = final, initial.log_likelihood
+        self.__dict__.update(best)
+        return of_sample
+
+    def _pass_until_converged(self, batches: Batches) -> None:
+        while self.n_iter_ < most_passes(self) and not self.converged_:
+            if self.method_ == "exact" or stepwise_is_over(self):
                 # After stepwise passes, exact ones give all batches the same weight.
                 mean = self._exact_pass(batches)
                 self.converged_ = self.n_iter_ > 0 and bool(abs(mean - self.log_likelihoods_[-1]) < self.tol)
@@ -150,9 +166,6 @@ class MixtureModel(MixtureScores):
             self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
             if self.callback is not None:
                 self.callback(self.n_iter_, mean)
-        warn_about_convergence(self, start_log_likelihood)
-        warn_about_constants(self)
-        return self
 
     @default_errstate
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -187,9 +200,7 @@ class MixtureModel(MixtureScores):
         batches = as_batches(self, X, sample_weight=sample_weight, **options)
         self.method_ = "stepwise" if self.method == "auto" else self.method
         if first:
-            initial = initial_parameters(self, batches)
-            self._initialise(floored(initial.parameters, initial.floors))
-            self.floors_ = initial.floors
+            self._initialise(*next(initial_mixtures(self, batches))[:2])
         d, width = self.means_.shape[1], batches.width()
         check(d == width, f"X must have {d} dimensions like the mixture, got {width}")
         known = self._parameters()
@@ -200,23 +211,13 @@ class MixtureModel(MixtureScores):
             self.log_likelihoods_ = np.append(self.log_likelihoods_, mean)
         return self
 
-    def _stepwise_is_over(self) -> bool:
-        """Whether the next pass is the last one, or a stepwise pass increased the likelihood by less than `tol`."""
-        rises = np.diff(self.log_likelihoods_)
-        return self.n_iter_ == self._most_passes() - 1 or bool((rises < self.tol).any())
-
-    def _most_passes(self) -> int:
-        """`max_iter`, or fewer if "auto" chose "stepwise"."""
-        few = self.method == "auto" and self.method_ == "stepwise"
-        return min(self.max_iter, STEPWISE_PASSES) if few else self.max_iter
-
     def _resumes(self) -> bool:
         return self.warm_start and hasattr(self, "weights_")
 
-    def _initialise(self, parameters: Parameters) -> None:
-        """Set the parameters and reset the numbers of passes and steps."""
+    def _initialise(self, parameters: Parameters, floors: np.ndarray) -> None:
+        """Set the parameters and the smallest variances, and reset the numbers of passes and steps."""
         self._set(parameters)
-        self.n_features_in_ = parameters.means_.shape[1]
+        self.floors_, self.n_features_in_ = floors, parameters.means_.shape[1]
         self.n_iter_ = self.n_steps_ = 0
         self.converged_ = False
         self.log_likelihoods_ = np.empty(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ildfv.errors import check, check_integer, check_number
 from ildfv.estimators.batches import Batches
 from ildfv.estimators.start import INITS
@@ -22,6 +24,18 @@ def chosen_method(mixture, batches: Batches) -> str:
         return mixture.method
     number = batches.count_in_memory()
     return "exact" if number is not None and number < ROWS * mixture.n_components else "stepwise"
+
+
+def most_passes(mixture) -> int:
+    """`max_iter`, or fewer if "auto" chose "stepwise"."""
+    few = mixture.method == "auto" and mixture.method_ == "stepwise"
+    return min(mixture.max_iter, STEPWISE_PASSES) if few else mixture.max_iter
+
+
+def stepwise_is_over(mixture) -> bool:
+    """Whether the next pass is the last one, or a stepwise pass increased the likelihood by less than `tol`."""
+    rises = np.diff(mixture.log_likelihoods_)
+    return mixture.n_iter_ == most_passes(mixture) - 1 or bool((rises < mixture.tol).any())
 
 
 def check_settings(mixture, *, resumes: bool) -> None:

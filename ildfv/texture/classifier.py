@@ -29,9 +29,9 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
     ----------
     backbone, layers, scales, n_components, memory
         As for `TextureEncoder`.
-    head : {"auto", "regression", "logistic", "svm"}
-        Linear classifier on at most 512 principal components. Its penalty, and for "auto" its kind, are chosen by
-        cross-validation on the training images.
+    head : {"regression", "logistic", "svm", "auto"}
+        Linear classifier on at most 512 principal components: ridge regression, logistic regression or a linear SVM.
+        Its penalty and its layers, and for "auto" its kind, are chosen by cross-validation on the training images.
     random_state : int
         Seed of the encoder and of the inner cross-validation.
 
@@ -55,7 +55,7 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         layers: Any = "auto",
         scales: Any = "auto",
         n_components: int = 32,
-        head: str = "auto",
+        head: str = "regression",
         random_state: int = 0,
         memory: str | None = None,
     ) -> None:
@@ -114,30 +114,29 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
 
         Compared are all layers, those of each part of the backbone, and all of these without intensity. Intensity is
         informative if it has a unit, as in CT, and misleading if the exposure varies. A network often describes
-        photographs better, and filters CT patches. With equal accuracy, more layers are used. If the kind of head is
-        "auto", the layers are compared by regression, which is fast.
+        photographs better, and filters CT patches. With equal accuracy, more layers are used. All sets of layers are
+        compared with the kind of head that is then used; "auto" compares all combinations of layers and kinds.
         """
-        kind = "regression" if self.head == "auto" else self.head
-        best, highest = vectors, -1.0
+        best, highest = None, -1.0
         for kept in self._subsets():
             some = np.zeros_like(vectors)  # zero inputs give zero coefficients
             for layer in kept:
                 columns = self.encoder_.columns(layer)
                 some[:, columns] = vectors[:, columns]
-            accuracy = fit_head(some, labels, groups, kind=kind, seed=self.random_state).inner_accuracy
-            if accuracy is None:
-                break  # nothing can be held out
-            if accuracy > highest:
-                best, highest = some, accuracy
-        return fit_head(best, labels, groups, kind=self.head, seed=self.random_state)
+            head = fit_head(some, labels, groups, kind=self.head, seed=self.random_state)
+            if head.inner_accuracy is None:
+                return head  # nothing can be held out: all layers are used
+            if head.inner_accuracy > highest:
+                best, highest = head, head.inner_accuracy
+        assert best is not None
+        return best
 
     def _subsets(self) -> list[tuple[str, ...]]:
-        """The sets of layers that are compared, larger ones first; none if there is no choice."""
+        """The sets of layers that are compared, the largest first."""
         parts = self.encoder_.parts()
         found = [self.encoder_.layers_, *parts]
         found += [tuple(layer for layer in layers if layer != INTENSITY) for layers in found]
-        found = sorted({layers for layers in found if layers}, key=lambda layers: (-len(layers), layers))
-        return found if len(found) > 1 else []
+        return sorted({layers for layers in found if layers}, key=lambda layers: (-len(layers), layers))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores of each class.

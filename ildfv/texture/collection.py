@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from ildfv.columns import meant
 from ildfv.errors import InputError, check
 from ildfv.parsing import read_csv
-from ildfv.texture.images import SUFFIXES, read_image
+from ildfv.texture.images import SUFFIXES, Picture, check_same_units, read_image
 
 SHOWN = 5  # names of further images in a message
 COLUMNS = ("path", "label", "group")
@@ -33,7 +34,7 @@ class Collection:
 
     def __post_init__(self):
         check(len(self.paths) > 0, "a texture set must have at least one image, got none")
-        ((path, number),) = Counter(self.paths).most_common(1)
+        ((path, number),) = Counter(os.path.abspath(path) for path in self.paths).most_common(1)
         check(number == 1, f"each image must be listed once, got {path} {number} times")
 
     @property
@@ -55,20 +56,35 @@ class Collection:
                 "fewer folds or training images per class",
             )
 
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a set of images after all have been read.
+
+    digests: SHA-256 of size and values of each image. smallest: the smallest side of all images in pixels.
+    """
+
+    digests: tuple[str, ...]
+    smallest: int
+
     def duplicates(self) -> list[list[int]]:
-        """Lists of indices of images with equal pixels, in any file format, compared by SHA-256 of size and values."""
+        """Lists of indices of images with equal pixels, in any file format."""
         found = defaultdict(list)
-        for i, digest in enumerate(digests(self.paths)):
+        for i, digest in enumerate(self.digests):
             found[digest].append(i)
         return [indices for indices in found.values() if len(indices) > 1]
 
 
-def digests(paths: Sequence[Path]) -> list[str]:
-    """The digest of each image. All images are read before an InputError reports those that cannot be used."""
+def survey(paths: Sequence[Path]) -> Survey:
+    """The survey of the images. All are read before an InputError reports those that cannot be used together."""
     found, errors = [], []
+    first: Picture | None = None
     for path in paths:
         try:
-            found.append(read_image(path).digest())
+            picture = read_image(path)
+            first = first or picture
+            check_same_units(first, picture)
+            found.append((picture.digest(), min(picture.shape)))
         except InputError as error:
             errors.append((path, error))
     if len(errors) == 1:
@@ -80,17 +96,20 @@ def digests(paths: Sequence[Path]) -> list[str]:
             f"all images must be usable, got {len(errors)} of {len(paths)} that are not: {errors[0][1]}; also {shown}"
         )
         raise InputError(message) from errors[0][1]
-    return found
+    return Survey(tuple(digest for digest, _ in found), min(side for _, side in found))
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted by path, or `folder` itself if it is a file; InputError if none exists."""
+    """The image files below a folder, sorted by path, or `folder` itself if it is a file; InputError if none exists.
+
+    Hidden files and folders are ignored.
+    """
     folder = Path(folder)
     if folder.is_file():
         return [folder]
     check(folder.is_dir(), f"{folder} must be an image or a folder of images, got a path that does not exist")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    found = [path for path in found if path.is_file()]
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     check(len(found) > 0, f"{folder} must contain images ({', '.join(SUFFIXES)}), got none")
     return found
 

@@ -16,7 +16,7 @@ from ildfv.store.atomic import key_of, read_json, replacing, sha256, write_json
 from ildfv.store.lock import writing
 from ildfv.store.models import has_model, load_info, load_model, save_model
 from ildfv.texture.backbones import resolved
-from ildfv.texture.collection import digests
+from ildfv.texture.collection import survey
 from ildfv.texture.encoder import TextureEncoder, settings_of
 from ildfv.texture.images import read_image
 
@@ -50,7 +50,7 @@ def encode(
         key = key_of(VERSION, settings, images)
         _check_same(out, key)
         if not has_model(out):
-            digests(paths)  # reports all images that cannot be used
+            survey(paths)  # reports all images that cannot be used
             progress.note(f"fitting the encoder on {counted(len(paths), 'image')}")
             encoder.fit(paths)
             save_model(out, encoder.to_tensors(), {"kind": "texture encoder", "key": key, "encoder": encoder.info()})

@@ -130,7 +130,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # more passes hardly change the vectors
             warnings.filterwarnings("ignore", message=".*have no variance above variance_floor")
-            mixture = GaussianMixture(k, max_iter=PASSES, tol=1e-3, n_init=1, random_state=self.random_state)
+            mixture = GaussianMixture(k, max_iter=PASSES, tol=1e-3, random_state=self.random_state)
             mixture.fit(decorrelation.transform(rows))
         self.decorrelations_[layer], self.fisher_[layer] = decorrelation, FisherVector(mixture)
 

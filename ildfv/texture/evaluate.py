@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.base import clone
 
 from ildfv.progress import SILENT, Progress
+from ildfv.texture.backbones import resolved
 from ildfv.texture.classifier import TextureClassifier
-from ildfv.texture.collection import Collection
+from ildfv.texture.collection import Collection, survey
 from ildfv.texture.encoder import settings_of
 from ildfv.texture.splits import Protocol
 
@@ -70,7 +71,9 @@ def evaluate(
     splits = protocol.splits(collection)
     labels, paths = np.asarray(collection.labels), collection.paths
     groups = None if collection.groups is None else np.asarray(collection.groups)
-    duplicates = [_duplicate(indices, splits, labels, paths, named) for indices in collection.duplicates()]
+    seen = survey(paths)
+    duplicates = [_duplicate(indices, splits, labels, paths, named) for indices in seen.duplicates()]
+    backbone = resolved(model.backbone, seen.smallest)  # the same in all splits, also for small test images
     classes = collection.classes
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     accuracies, misclassified, heads, fitted, test = [], [], [], None, np.empty(0, int)
@@ -80,7 +83,7 @@ def evaluate(
     ):
         for number, (train, test) in enumerate(splits):
             own = None if groups is None else groups[train]
-            fitted = clone(model).set_params(memory=model.memory or folder)
+            fitted = clone(model).set_params(backbone=backbone, memory=model.memory or folder)
             fitted.fit([paths[i] for i in train], labels[train], own)
             predicted = fitted.predict([paths[i] for i in test])
             fitted.memory = fitted.encoder_.memory = model.memory  # the temporary folder is removed

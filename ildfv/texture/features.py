@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from ildfv.errors import InputError, check, check_number
 from ildfv.texture.backbones import Backbone, Joined, backbone_of, layers_of, parts_of, resolved
-from ildfv.texture.images import Picture, as_picture, as_pictures
+from ildfv.texture.images import Picture, as_picture, as_pictures, check_same_units
 
 TAILS = (0.1, 99.9)  # percentiles that determine the range, so that outliers such as metal have no influence
 
@@ -35,11 +35,8 @@ class Range:
         which cannot be recognised from the values.
         """
         if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
-            low, high = float(picture.values.min()), float(picture.values.max())
             rule = f"{picture.name} must be an 8-bit image (uint8), like all images that the model was fitted on"
-            raise InputError(
-                f"{rule}, got another type with values {low:g} to {high:g}: convert it, or fit a model on such images"
-            )
+            raise InputError(f"{rule}, got another type: convert it, or fit a model on such images")
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 
@@ -54,18 +51,14 @@ def range_and_sides(pictures: Iterable[Picture]) -> tuple[Range, list[int]]:
     The range is 0 … 255 if all images are 8-bit, otherwise from the smallest to the largest of the images' percentiles
     TAILS.
 
-    InputError: only some images are 8-bit. The others may have another unit, and classes could then be distinguished by
-    the type of their files.
+    InputError: only some images are 8-bit. The others may have another unit.
     """
     low, high, first, sides = np.inf, -np.inf, None, []
     for picture in pictures:
         sides.append(min(picture.shape))
         a, b = np.percentile(picture.values, TAILS)
         low, high, first = min(low, float(a)), max(high, float(b)), first or picture
-        if picture.eight_bit != first.eight_bit:
-            eight, other = (picture, first) if picture.eight_bit else (first, picture)
-            rule = "either all images or none must be 8-bit (uint8), because other types have other units"
-            raise InputError(f"{rule}, got {eight.name} with 8 bits and {other.name} with another type: convert them")
+        check_same_units(first, picture)
     if first is not None and first.eight_bit:
         return Range(*EIGHT_BIT), sides
     return Range(low, high if high > low else low + 1.0), sides

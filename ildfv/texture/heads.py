@@ -76,14 +76,15 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
 
 
 def _splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:
-    fewest = int(np.bincount(labels)[np.bincount(labels) > 0].min())
+    counts = np.bincount(labels)
+    fewest, largest = int(counts[counts > 0].min()), int(counts.max())
     if groups is not None:
-        n_groups = len(np.unique(groups))
-        if n_groups < 2:
+        n_splits = min(SPLITS, len(np.unique(groups)), largest)
+        if n_splits < 2:
             return []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a class with fewer groups than folds is expected
-            splitter = StratifiedGroupKFold(min(SPLITS, n_groups), shuffle=True, random_state=seed)
+            splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
             splits = list(splitter.split(labels, labels, groups))
         return [(a, b) for a, b in splits if len(b) and len(np.unique(labels[a])) > 1]
     if fewest < 2:

@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ildfv.arrays import to_numpy
 from ildfv.errors import InputError, check
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".npy")
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # luminance, ITU-R BT.601, as Pillow converts RGB to grey
+REAL = {  # remedy by kind of dtype
+    "c": "use its magnitude, np.abs(image)",
+    "V": "convert bfloat16 with image.astype(np.float32), or select one field of a structured array",
+}
 ALPHA = {"LA", "PA", "RGBA", "La", "RGBa"}
 
 
@@ -53,7 +58,7 @@ def read_image(path: str | Path) -> Picture:
     Parameters
     ----------
     path : str or Path
-        PNG, JPEG, TIFF (8 or 16 bit, float), BMP, GIF, WebP, PGM, PPM, or .npy of shape (h, w) or (h, w, 3).
+        PNG, JPEG, TIFF (8 or 16 bit, float), BMP, GIF, WebP, PGM, PPM, or .npy of shape (h, w), (h, w, 1) or (h, w, 3).
 
     Returns
     -------
@@ -73,37 +78,65 @@ def read_image(path: str | Path) -> Picture:
         try:
             values = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path} must be an array in NumPy's format: {error}") from error
+            raise InputError(f"{path} must be an array of numbers in NumPy's format: {error}") from error
         return as_picture(values, str(path))
     return as_picture(_decoded(path), str(path))
 
 
 def as_picture(image: Any, name: str) -> Picture:
-    """A `Picture` of an array (h, w), (h, w, 1) or (h, w, 3), of a path, or of a `Picture`."""
+    """A `Picture` of an array (h, w), (h, w, 1) or (h, w, 3), of a path, or of a `Picture`.
+
+    The array may be of NumPy, torch or CuPy. Boolean arrays are 8-bit images with the values 0 and 255, as in files
+    with one bit per pixel.
+    """
     if isinstance(image, Picture):
         return image
     if isinstance(image, str | Path):
         return read_image(image)
-    values = np.asarray(image)
-    check(values.dtype.kind in "uif", f"{name} must contain real numbers, got dtype {values.dtype.name}")
+    check(not isinstance(image, np.ma.MaskedArray), f"{name} must not be a masked array: fill it, image.filled(value)")
+    values = to_numpy(image)
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * 255
+    if values.dtype.kind not in "uif":
+        remedy = REAL.get(values.dtype.kind, "convert it, image.astype(np.float32)")
+        raise InputError(f"{name} must contain real numbers, got dtype {values.dtype}: {remedy}")
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
-    rgb = values.ndim == 3 and values.shape[2] == 3
-    check(
-        (values.ndim == 2 or rgb) and values.size > 0, f"{name} must have shape (h, w) or (h, w, 3), got {values.shape}"
-    )
+    if values.size == 0 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+        rule = f"{name} must have shape (h, w) or (h, w, 3), got {values.shape}"
+        raise InputError(": ".join([rule, *_remedy(values.shape)]))
     kept = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(kept).all():
         raise InputError(f"{name} must contain finite values, got NaN, infinity or a value beyond the range of float32")
     return Picture(kept, values.dtype == np.uint8, name)
 
 
+def check_same_units(one: Picture, other: Picture) -> None:
+    """InputError if only one of two images is 8-bit. Classes could then be distinguished by the type of their files."""
+    if one.eight_bit != other.eight_bit:
+        eight, wide = (one, other) if one.eight_bit else (other, one)
+        rule = "either all images or none must be 8-bit (uint8), because other types have other units"
+        raise InputError(f"{rule}, got {eight.name} with 8 bits and {wide.name} with another type: convert them")
+
+
+def _remedy(shape: tuple[int, ...]) -> list[str]:
+    """What to do with an array of a shape that is not that of an image; empty if this is unknown."""
+    if len(shape) == 3 and shape[0] in (1, 3):
+        return [
+            "image[0] has this shape" if shape[0] == 1 else "move the channels to the end, np.moveaxis(image, 0, 2)"
+        ]
+    if len(shape) == 3 and shape[2] in (2, 4):
+        return [f"remove the last channel if it is alpha, image[..., :{shape[2] - 1}]"]
+    return ["use each slice as an image of its own"] if len(shape) > 2 and 0 not in shape else []
+
+
 def as_pictures(images: Any) -> list[Any]:
     """The images as a list whose items `as_picture` accepts; InputError for a single image or none."""
     check(not isinstance(images, str | Path), f"images must be a list, got the single path {images}: pass [path]")
-    shape = images.shape if isinstance(images, np.ndarray) else ()
+    shape = tuple(getattr(images, "shape", ()))
     rule = "images must have shape (b, h, w) or (b, h, w, 3)"
-    check(len(shape) != 2, f"{rule}, got {shape}: pass a single image as [image]")
+    single = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)  # no backbone can use images of 3 columns
+    check(not single, f"{rule}, got {shape}: pass a single image as [image]")
     listed = list(images)
     check(len(listed) > 0, "images must contain at least one image, got none")
     return listed

@@ -1,4 +1,7 @@
-"""A folder of computed maps, so that the splits of an evaluation and the fits of a grid search compute them once."""
+"""A folder of computed maps, so that the splits of an evaluation and the fits of a grid search compute them once.
+
+joblib.Memory is not used, because it unpickles its files, and hashes a network as an argument instead of its name.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from ildfv.store.atomic import key_of, replacing
 from ildfv.texture.backbones import JOINT
@@ -37,17 +41,21 @@ def remembered(
     files = [Path(part.partition("@")[2]) for part in JOINT.split(backbone)]
     changed = [os.stat(file).st_mtime_ns for file in files if file.is_file()]
     settings = [__version__, backbone, changed, list(layers), scales, span.low, span.high]
-    file = Path(folder) / f"{key_of(picture.digest(), picture.eight_bit, settings)}.npz"
+    file = Path(folder) / f"{key_of(picture.digest(), picture.eight_bit, settings)}.safetensors"
     if file.is_file():
-        with np.load(file, allow_pickle=False) as stored:
-            found: Maps = {layer: [] for layer in layers}
-            for name in stored.files:  # "number of the layer.number of the map", in the order of writing
-                found[layers[int(name.partition(".")[0])]].append(stored[name])
-            return found
+        stored = load_file(file)
+        found: Maps = {layer: [] for layer in layers}
+        for i, j in sorted(tuple(map(int, name.split("."))) for name in stored):  # layer, map of this layer
+            found[layers[i]].append(stored[f"{i}.{j}"])
+        return found
     found = compute()
     Path(folder).mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free > FREE:
-        named = {f"{i}.{j}": one for i, layer in enumerate(layers) for j, one in enumerate(found[layer])}
-        with replacing(file) as temporary, open(temporary, "wb") as stream:
-            np.savez(stream, **named)  # type: ignore[arg-type]  # NumPy's stubs treat the names as options
+        named = {
+            f"{i}.{j}": np.ascontiguousarray(one)
+            for i, layer in enumerate(layers)
+            for j, one in enumerate(found[layer])
+        }
+        with replacing(file) as temporary:
+            save_file(named, temporary)
     return found

@@ -12,7 +12,8 @@ from ildfv.store.tensors import USE_OTHERS, check_finite
 
 LEAST = 32  # pixels along a side; at this size, the last stage of common networks has a single location
 PROBE = 224  # side in pixels of the image that is used to find layers
-STAGES = 4  # number of layers that "auto" selects, one per resolution
+STAGES = 3  # maximum number of layers that "auto" selects, one per resolution
+COARSEST = 8  # minimum side of their maps for an image of PROBE pixels; deeper layers were worse (bench/NOTES.md)
 RANDOM = "random"
 MEAN, SD = (np.array(v, np.float32) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))  # of ImageNet
 
@@ -37,10 +38,10 @@ class Network:
         self.layers = tuple(self._shapes)
 
     def auto(self) -> tuple[str, ...]:
-        """The last layer at each of the four lowest resolutions above 1×1.
+        """The last layer at each of the three lowest resolutions that divide the image by less than 32.
 
-        Only one level of nesting is considered: the outermost level at which modules have at least three resolutions,
-        such as the blocks of a network but not the parts of the blocks.
+        Only one level of nesting is considered: the outermost level at which modules have at least three resolutions
+        above 1×1, such as the blocks of a network but not the parts of the blocks.
         """
         depths = sorted({layer.count(".") for layer in self.layers})
         for depth in depths:
@@ -48,8 +49,9 @@ class Network:
             for layer, (_, side, _) in self._shapes.items():
                 if layer.count(".") == depth and side > 1:
                     last[side] = layer
-            if len(last) >= STAGES - 1:
-                return tuple(last[side] for side in sorted(last, reverse=True))[-STAGES:]
+            fine = tuple(last[side] for side in sorted(last, reverse=True) if side >= COARSEST)
+            if len(last) >= STAGES and fine:
+                return fine[-STAGES:]
         return self.layers[-1:]
 
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:

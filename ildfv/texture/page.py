@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ildfv.counted import counted
 from ildfv.errors import printable_page
 from ildfv.inference.png import png_uri
 from ildfv.store.outputs import write_output
@@ -31,6 +34,7 @@ def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path],
         .render(
             title=title,
             result=result,
+            settings=_settings(result),
             version=__version__,
             rows=_rows(evaluation.confusion),
             wrong=[{**one, "image": _thumbnail(read_image(paths[one["path"]]))} for one in wrong[:SHOWN]],
@@ -39,6 +43,20 @@ def write_page(path: str | Path, evaluation: Evaluation, paths: dict[str, Path],
         )
     )
     write_output(Path(path), printable_page(text).encode(), MARKER, KIND)
+
+
+def _settings(result: dict) -> dict[str, str]:
+    """The settings as text, and the number of splits in which each kind of classifier was used."""
+    heads = [f"{kind} in {counted(number, 'split')}" for kind, number in Counter(result["heads"]).most_common()]
+    return {name: _text(value) for name, value in result["settings"].items()} | {"classifier": ", ".join(heads)}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_text(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @functools.cache  # the environment keeps the compiled template

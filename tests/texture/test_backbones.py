@@ -71,6 +71,21 @@ def test_scales_of_small_and_large_images():
         scales_of("large", both, [61])
 
 
+def test_auto_selects_three_layers_without_the_deepest():
+    pytest.importorskip("torch")
+    from ildfv.texture import networks
+
+    network = object.__new__(networks.Network)
+    network._shapes = {"stem": (8, 112, 112), "a": (8, 112, 112)}
+    network._shapes |= {f"b.{i}": (8, side, side) for i, side in enumerate((56, 56, 28, 14))}
+    network._shapes |= {name: (8, side, side) for name, side in (("c", 56), ("d", 28), ("e", 14), ("f", 7), ("g", 1))}
+    network.layers = tuple(network._shapes)
+    assert network.auto() == ("c", "d", "e")
+    network.layers = ("only",)
+    network._shapes = {"only": (8, 7, 7)}
+    assert network.auto() == ("only",)
+
+
 class Encoder:
     """Layers of one value each."""
 
@@ -124,9 +139,9 @@ def test_maps_are_computed_once_and_found_again(network, tmp_path):
     calls = network.calls
     np.testing.assert_array_equal(kept.transform(images(40)), plain.transform(images(40)))
     assert network.calls == calls + 6  # those of `plain`
-    assert len(list(tmp_path.glob("*.npz"))) == 6
+    assert len(list(tmp_path.glob("*.safetensors"))) == 6
     kept.fit([2 * image for image in images(40)])  # other values, other files
-    assert len(list(tmp_path.glob("*.npz"))) == 12
+    assert len(list(tmp_path.glob("*.safetensors"))) == 12
     assert "memory" not in kept.info()["settings"]
 
 

@@ -10,6 +10,7 @@ from sklearn.svm import LinearSVC
 from ildfv import FisherVector, LayerUnion
 from ildfv.errors import InputError
 from ildfv.texture import TextureClassifier, TextureEncoder, texture_features
+from ildfv.texture import classifier as classifier_module
 from ildfv.texture import encoder as encoder_module
 from ildfv.texture.contributions import contribution_maps
 from ildfv.texture.generated import CLASSES, generate
@@ -157,6 +158,14 @@ def test_a_class_with_a_single_image_can_be_learned():
     assert model.predict(images).tolist() == ["a", "a", "b"]
 
 
+@pytest.mark.parametrize("head", ["auto", "regression"])
+def test_more_groups_than_images_of_a_class_can_be_learned(head):
+    """Two images per class, each of its own group: no more splits are possible than a class has images."""
+    images = [np.random.default_rng(i).random((16, 16)) * (1 + i % 2) for i in range(4)]
+    model = TextureClassifier(**SMALL | {"head": head}).fit(images, ["a", "b", "a", "b"], [1, 2, 3, 4])
+    assert model.head_.inner_accuracy is not None
+
+
 def test_networks_can_be_backbones(patches):
     pytest.importorskip("torch")
     from ildfv.texture.backbones import backbone_of
@@ -201,12 +210,28 @@ def test_intensity_is_left_out_where_it_misleads(misleads):
     assert np.allclose(moved, 0) == misleads
 
 
+@pytest.mark.parametrize("head", ["regression", "logistic", "svm", "auto"])
+def test_layers_are_compared_with_the_head_that_is_used(head, monkeypatch):
+    kinds: list[str] = []
+    whole = classifier_module.fit_head
+    monkeypatch.setattr(
+        classifier_module, "fit_head", lambda *a, kind, **more: kinds.append(kind) or whole(*a, kind=kind, **more)
+    )
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 30)
+    model = TextureClassifier(head=head)
+    model.encoder_ = TwoLayers()
+    found = model._best_head(np.stack([labels + rng.normal(size=60)] * 2, axis=1), labels, None)
+    assert kinds == [head] * 2  # with and without intensity
+    assert found.kind == head or head == "auto"
+
+
 def test_a_model_of_8_bit_images_refuses_images_in_other_units(patches):
     images, labels, _ = patches
     bytes_ = [np.clip((image + 1000) / 3, 0, 255).astype(np.uint8) for image in images]
     model = TextureClassifier(**SMALL, head="regression").fit(bytes_, labels)
     hounsfield, dark, unit = images[0], bytes_[0].astype(np.uint16), bytes_[0].astype(np.float32) / 255
     for image in (hounsfield, dark, unit):
-        with pytest.raises(InputError, match=r"must be an 8-bit image .*, got another type with values .* convert it"):
+        with pytest.raises(InputError, match=r"must be an 8-bit image .*, got another type: convert it"):
             model.predict([image])
     TextureClassifier(**SMALL, head="regression").fit(images, labels).predict([images[0], bytes_[0]])

@@ -120,11 +120,19 @@ def test_classify_prints_json_and_writes_page_and_model(folder):
     assert text.count("<figure>") == 2 + len(result["misclassified"])
     assert "Confusion matrix" in text
     assert str(folder) not in text
+    assert "<li>scales: filters 1</li><li>classifier: regression in 4 splits</li>" in text
     answered = run("predict", model, folder / "set" / "fine", "--json")
     assert answered.exit_code == 0, answered.output
     rows = json.loads(answered.stdout)["images"]
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     assert all(row["label"] in ("coarse", "fine") for row in rows)
+
+
+def test_the_page_names_the_classes_of_duplicates(folder):
+    (folder / "set" / "fine" / "copy.npy").write_bytes(next((folder / "set" / "coarse").iterdir()).read_bytes())
+    ended = run("classify", folder / "set", "--folds", 2, "--page", folder / "page.html", *OPTIONS)
+    assert ended.exit_code == 0, ended.output
+    assert "they have different classes: coarse, fine" in (folder / "page.html").read_text()
 
 
 def test_an_image_that_cannot_be_predicted_does_not_stop_the_others(folder):
@@ -216,6 +224,71 @@ def test_commands_have_help_with_an_example(name):
     shown = CliRunner().invoke(app, ["texture", name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert f"Example: ildfv texture {name}" in " ".join(shown.output.split())
     assert "--json" in shown.output
+
+
+def test_hidden_files_and_folders_are_ignored(folder):
+    before = by_folder(folder / "set").paths
+    for name in (".cache/a.npy", "__MACOSX/fine/._00.npy", "fine/.thumbnails/a.npy", "fine/.a.npy"):
+        path = folder / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.ones((20, 20)))
+    assert by_folder(folder / "set").paths == before
+
+
+def test_a_broken_link_is_not_ignored(folder):
+    (folder / "set" / "fine" / "link.npy").symlink_to(folder / "moved.npy")
+    message = str(run("classify", folder / "set", "--folds", 2, *OPTIONS).exception)
+    assert "link.npy must be an image file, got a path that does not exist" in message
+
+
+def test_an_image_of_another_type_is_reported_before_the_first_split(folder, monkeypatch):
+    monkeypatch.setattr(TextureClassifier, "fit", None)  # no split is reached
+    np.save(folder / "set" / "fine" / "bytes.npy", np.ones((20, 20), np.uint8))
+    message = str(run("classify", folder / "set", "--folds", 2, *OPTIONS).exception)
+    assert "either all images or none must be 8-bit" in message
+    assert "bytes.npy with 8 bits" in message
+
+
+def test_a_small_image_determines_the_backbone_of_all_splits(folder, monkeypatch):
+    """Also if it is never a training image: the network could not describe it."""
+    from ildfv.texture import evaluate as module
+
+    seen = []
+    monkeypatch.setattr(module, "resolved", lambda name, smallest: seen.append((name, smallest)) or "filters")
+    np.save(folder / "set" / "fine" / "small.npy", np.random.default_rng(0).normal(-800, 90, (11, 19)))
+    found = evaluate(
+        by_folder(folder / "set"), TextureClassifier(**SMALL | {"backbone": "auto"}), Protocol(train_per_class=2)
+    )
+    assert seen == [("auto", 11)]
+    assert found.settings["backbone"] == "filters"
+
+
+def test_a_table_with_absolute_paths_gives_relative_names(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [f"{(folder / 'set' / row['path']) if i % 2 else row['path']},{row['label']}" for i, row in enumerate(rows)]
+    (folder / "mixed.csv").write_text("\n".join(["path,label", *lines]))
+    (folder / "set" / "copy.npy").write_bytes((folder / "set" / rows[1]["path"]).read_bytes())
+    with (folder / "mixed.csv").open("a") as file:
+        file.write("\ncopy.npy,fine\n")
+    ended = run("classify", "set", "--table", "mixed.csv", "--folds", 2, "--json", *OPTIONS)
+    assert ended.exit_code == 0, ended.output
+    assert json.loads(ended.stdout)["duplicates"][0]["paths"] == [rows[1]["path"], "copy.npy"]
+    with (folder / "mixed.csv").open("a") as file:
+        file.write(f"{folder / 'set' / 'copy.npy'},fine\n")
+    message = str(run("classify", "set", "--table", "mixed.csv", "--folds", 2, *OPTIONS).exception)
+    assert "each image must be listed once, got" in message
+    assert "copy.npy 2 times" in message
+
+
+def test_errors_of_all_images_are_printed_without_an_empty_list(folder):
+    TextureClassifier(**SMALL).fit(*_all(folder)).save(folder / "model")
+    (folder / "new").mkdir()
+    np.save(folder / "new" / "a.npy", np.zeros(4))
+    ended = run("predict", folder / "model", folder / "new")
+    assert ended.exit_code == 1
+    assert ended.stdout.startswith("error: a.npy: must have shape")
 
 
 # -- miniatures of public sets ----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 
 from ildfv.errors import InputError
 from ildfv.texture.features import Range, common_range
-from ildfv.texture.images import Picture, as_pictures, read_image
+from ildfv.texture.images import Picture, as_picture, as_pictures, read_image
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -86,11 +86,10 @@ def cut(path):
         ("a.tif", animated, "a.tif must be a single image, got 2 frames or pages"),
         ("a.png", cut, "a.png must be an intact image, got "),
         ("a.png", lambda p: p.write_bytes(b"nothing"), "a.png must be an image that Pillow can read"),
-        ("a.npy", lambda p: p.write_bytes(b"nothing"), "a.npy must be an array in NumPy's format"),
-        ("a.npy", lambda p: np.save(p, np.array([{}])), "a.npy must be an array in NumPy's format"),
+        ("a.npy", lambda p: p.write_bytes(b"nothing"), "a.npy must be an array of numbers in NumPy's format"),
+        ("a.npy", lambda p: np.save(p, np.array([{}])), "a.npy must be an array of numbers in NumPy's format"),
         ("a.npy", lambda p: np.save(p, np.full((8, 8), np.nan)), "a.npy must contain finite values, got NaN"),
         ("a.npy", lambda p: np.save(p, np.zeros((2, 8, 8, 3))), r"a.npy must have shape \(h, w\) or \(h, w, 3\), got"),
-        ("a.npy", lambda p: np.save(p, np.zeros((8, 8), complex)), "must contain real numbers, got dtype complex128"),
         ("a.png", lambda p: None, "must be an image file, got a path that does not exist"),
     ],
 )
@@ -116,3 +115,62 @@ def test_a_fit_refuses_images_of_which_only_some_are_8_bit():
     assert common_range([one, one]) == Range(0, 255)
     with pytest.raises(InputError, match=r"all images or none must be 8-bit .uint8., .* got a with 8 bits and b with"):
         common_range([other, one])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order"), [("f2", "C"), (">f4", "C"), (">i2", "F"), ("u8", "F"), ("f8", "F"), ("g", "C"), ("i1", "C")]
+)
+def test_values_do_not_depend_on_byte_order_or_memory_order(tmp_path, dtype, order):
+    np.save(tmp_path / "a.npy", np.asarray(GREY % 100, dtype, order=order))
+    for found in (read_image(tmp_path / "a.npy"), as_picture((GREY % 100).astype(dtype, order), "a")):
+        np.testing.assert_array_equal(found.values, GREY % 100)
+        assert found.values.dtype == np.float32
+        assert found.values.flags.c_contiguous
+        assert not found.eight_bit
+
+
+def test_boolean_arrays_equal_files_with_one_bit_per_pixel(tmp_path):
+    values = GREY % 3 == 0
+    np.save(tmp_path / "a.npy", values)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    array, file = read_image(tmp_path / "a.npy"), read_image(tmp_path / "a.png")
+    assert array.eight_bit
+    assert array.digest() == file.digest()
+
+
+def test_tensors_are_images():
+    torch = pytest.importorskip("torch")
+    values = torch.arange(100.0).reshape(10, 10)
+    for tensor in (values, values.bfloat16(), values.requires_grad_()):
+        np.testing.assert_array_equal(as_picture(tensor, "a").values, np.arange(100.0).reshape(10, 10))
+    assert as_picture(torch.zeros(8, 8, 3, dtype=torch.uint8), "a").eight_bit
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 8), complex), "a must contain real numbers, got dtype complex128: use its magnitude"),
+        (np.zeros((8, 8), object), r"got dtype object: convert it, image.astype\(np.float32\)"),
+        (np.zeros((8, 8), "V2"), "got dtype .V2: convert bfloat16 with"),
+        (np.zeros((8, 8), [("hu", "f4"), ("label", "u1")]), "or select one field of a structured array"),
+        (np.full((8, 8), "7"), "got dtype <U1: convert it"),
+        (np.zeros((8, 8), "M8[s]"), r"got dtype datetime64\[s\]: convert it"),
+        (np.ma.masked_equal(np.zeros((8, 8)), 0), r"must not be a masked array: fill it, image.filled\(value\)"),
+        (np.zeros((3, 8, 8)), r"got \(3, 8, 8\): move the channels to the end, np.moveaxis\(image, 0, 2\)"),
+        (np.zeros((1, 8, 8)), r"got \(1, 8, 8\): image\[0\] has this shape"),
+        (np.zeros((8, 8, 4)), r"got \(8, 8, 4\): remove the last channel if it is alpha, image\[..., :3\]"),
+        (np.zeros((9, 8, 7)), r"got \(9, 8, 7\): use each slice as an image of its own"),
+        (np.zeros((0, 8)), r"must have shape \(h, w\) or \(h, w, 3\), got \(0, 8\)$"),
+        (np.zeros(8), r"must have shape \(h, w\) or \(h, w, 3\), got \(8,\)$"),
+        (3.0, r"must have shape \(h, w\) or \(h, w, 3\), got \(\)$"),
+    ],
+)
+def test_arrays_that_cannot_be_used_give_a_remedy(image, message):
+    with pytest.raises(InputError, match=message) as raised:
+        as_picture(image, "a")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_rows_of_an_rgb_image_are_not_taken_for_images():
+    with pytest.raises(InputError, match=r"got \(20, 30, 3\): pass a single image as \[image\]"):
+        as_pictures(np.zeros((20, 30, 3)))
