@@ -83,7 +83,7 @@ def test_the_page_says_that_they_do_not_add_up(written):
 def test_maps_do_not_depend_on_the_batch(with_network, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 224, 224)).astype(np.uint8)
     together = with_network.cnn_maps(images)
-    monkeypatch.setattr("ildfv.inference.predictor.BATCH", 1)
+    monkeypatch.setattr("ildfv.inference.slice_predictor.BATCH", 1)
     np.testing.assert_allclose(with_network.cnn_maps(images), together, atol=1e-9)
 
 

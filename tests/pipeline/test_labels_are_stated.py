@@ -90,7 +90,7 @@ def test_results_report_and_tables_of_labels_of_presence_state_no_threshold(show
     assert "at T = 6000" not in page
     assert "labels of presence; 0 slices" in run("stats", "-w", root)
     kept = ("regress", "-w", root, "--layer", "filters", "--region", "lung", "--head", "ridge", "--target", "step")
-    assert "labels of presence; thresholds" in run(*kept)
+    assert "labels of presence. Thresholds" in run(*kept)
 
 
 def test_results_of_pixel_counts_have_the_fields_of_earlier_versions(counted):
