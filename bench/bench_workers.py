@@ -1,115 +1,87 @@
-"""Whether the parent process of `ildfv prepare` limits its workers: CPU time of both, and a run with sleeping workers.
+"""Whether the parent process of `ildfv prepare` limits its workers: CPU time of both, without their imports.
 
-    python -m bench.bench_workers [--slices 2000] [--each 48,100] [--workers 2,8] [--out FILE.json]
+    python -m bench.bench_workers [--slices 960] [--each 48] [--out FILE.json]
 
-The scans are copies of phantoms (bench/copies.py). First they are prepared, and the CPU time of the parent and of the
-workers is measured, without their imports. In a second run, the workers do not convert scans: they sleep for the CPU
-time that the conversion took, link the finished part into the store, and return the same result. On a machine with few
-cores, this shows how busy the parent would keep more workers: `rate` is the number of slices per second while scans are
-converted, and `ideal` is the rate of workers that never wait. `speed_up` is the limit of the whole command: what the
-parent does before and after the conversion is not done in parallel.
+The scans are copies of phantoms (bench/copies.py), prepared with one worker. The parent works while scans are converted
+(it sends the tasks and records the results), and before and after that, while no worker is busy (it assembles scans
+from headers and searches for duplicates). `busy` is the share of the time of n workers in which it works while they
+convert: below 1, they do not wait for it. `speed_up` of n workers is that of the whole command, limited by what the
+parent does alone. Both are computed from CPU times, so a machine with two cores suffices.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import pickle
 import resource
-import shutil
 import tempfile
 import time
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
 from bench.copies import Copies
 from bench.machine import machine
-from ildfv.datasets import prepare_run
-from ildfv.datasets.convert import Outcome, Task
-from ildfv.datasets.identity import hashed
+from ildfv.datasets.prepare_run import PrepareRun
 from ildfv.pipeline.prepare import prepare_scans
 
 SALT = "0123456789abcdef"
-READY, SECONDS = "ILDFV_BENCH_READY", "ILDFV_BENCH_SECONDS"  # for spawned workers: finished parts; CPU s per slice
+WORKERS = (2, 4, 8)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--slices", type=int, default=2000)
-    options.add_argument("--each", default="48,100", help="slices per scan")
-    options.add_argument("--workers", default="2,8")
+    options.add_argument("--slices", type=int, default=960)
+    options.add_argument("--each", type=int, default=48, help="slices per scan")
     options.add_argument("--out", type=Path)
     given = options.parse_args()
-    rows = []
-    for each in map(int, given.each.split(",")):
-        with tempfile.TemporaryDirectory() as folder:
-            files = Path(folder) / "scans"
-            Copies(Path(folder) / "phantoms", each).write(files, range(given.slices // each))
-            rows += measured(files, Path(folder), each, [int(n) for n in given.workers.split(",")])
-    found = {"what": __doc__.splitlines()[0], "date": date.today().isoformat(), "machine": machine(), "rows": rows}
-    print(json.dumps(rows, indent=1))
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "scans"
+        Copies(Path(folder) / "phantoms", given.each).write(files, range(given.slices // given.each))
+        found = measured(files, Path(folder) / "workspace")
+    found |= {"slices_per_scan": given.each, "date": date.today().isoformat(), "machine": machine()}
+    print(json.dumps(found, indent=1))
     if given.out:
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
+        given.out.write_text(json.dumps({"what": __doc__.splitlines()[0], **found}, indent=1) + "\n")
 
 
-def measured(files: Path, folder: Path, each: int, workers: list[int]) -> list[dict]:
-    """One row for each number of workers."""
-    outcomes: dict[str, Outcome] = {}
-    record = prepare_run.PrepareRun._record
+def measured(files: Path, workspace: Path) -> dict:
+    """CPU ms per slice of the parent and of the workers, and what follows for more workers."""
+    converting: list[float] = []
+    convert = PrepareRun.convert
 
-    def recorded(run: prepare_run.PrepareRun, task: Task, outcome: Outcome) -> None:
-        outcomes[task.scan.series] = outcome
-        record(run, task, outcome)
+    def timed(run: PrepareRun, workers: int | None) -> None:
+        started = time.process_time()
+        convert(run, workers)
+        converting.append(time.process_time() - started)
 
-    prepare_scans(files, folder / "first", workers=1, salt=SALT)  # imports, page cache
-    with replaced(prepare_run.PrepareRun, "_record", recorded):
-        before = cpu_seconds()
-        summary = prepare_scans(files, folder / "ready", workers=1, salt=SALT)
-        parent, children = (1000 * (after - start) / summary["slices"] for start, after in zip(before, cpu_seconds()))
-    (folder / "outcomes").write_bytes(pickle.dumps(outcomes))
-    imports = 1000 * imports_of_a_worker(folder) / summary["slices"]
-    worker = children - imports
-    os.environ |= {READY: str(folder), SECONDS: str(worker / 1000)}
-    rows = []
-    for n in workers:
-        shutil.rmtree(folder / "slept", ignore_errors=True)
-        with replaced(prepare_run, "convert_scan", slept), timed(prepare_run.PrepareRun, "convert") as seconds:
-            prepare_scans(files, folder / "slept", workers=n, salt=SALT)
-        rate, ideal = summary["slices"] / seconds[0], 1000 * n / worker
-        rows.append(
-            {
-                "slices": summary["slices"],
-                "slices_a_scan": each,
-                "workers": n,
-                "parent_ms_a_slice": round(parent, 3),
-                "workers_ms_a_slice": round(worker, 3),
-                "rate": round(rate),
-                "ideal": round(ideal),
-                "rate_by_ideal": round(rate / ideal, 3),
-                "speed_up": round((parent + worker) / (parent + worker / n), 2),
-            }
-        )
-    return rows
-
-
-def slept(task: Task) -> Outcome:
-    """Takes the place of `convert_scan` in workers."""
-    folder = Path(os.environ[READY])
-    time.sleep(float(os.environ[SECONDS]) * task.scan.geometry.shape[0])
-    name = hashed(task.scan.series, task.salt)
-    os.link(folder / "ready" / "slices" / f"{name}.h5", task.out / f"{name}.h5")
-    return pickle.loads((folder / "outcomes").read_bytes())[task.scan.series]
+    prepare_scans(files, workspace.with_name("first"), workers=1, salt=SALT)  # imports, page cache
+    start = cpu_seconds()
+    with patch.object(PrepareRun, "convert", timed):
+        slices = prepare_scans(files, workspace, workers=1, salt=SALT)["slices"]
+    end = cpu_seconds()
+    prepare_scans(files, workspace, workers=1, salt=SALT)  # keeps all scans: its worker starts and reads headers only
+    kept = cpu_seconds()
+    parent = 1000 * (end[0] - start[0]) / slices
+    while_converting = 1000 * converting[0] / slices
+    workers = 1000 * ((end[1] - start[1]) - (kept[1] - end[1])) / slices
+    alone = parent - while_converting
+    return {
+        "slices": slices,
+        "parent_ms_per_slice": round(parent, 3),
+        "parent_ms_per_slice_while_converting": round(while_converting, 3),
+        "workers_ms_per_slice_while_converting": round(workers, 3),
+        "busy": {n: round(while_converting * n / workers, 3) for n in WORKERS},
+        "speed_up": {n: round((alone + workers) / (alone + workers / n), 2) for n in WORKERS},
+    }
 
 
 def cpu_seconds() -> tuple[float, float]:
     """CPU time of this process and of its ended children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return tuple(one.ru_utime + one.ru_stime for one in used)
+    own, children = (one.ru_utime + one.ru_stime for one in used)
+    return own, children
 
 
-def imports_of_a_worker(folder: Path) -> float:
-    """CPU seconds of a worker that keeps an existing store: its start and its imports, and reading all headers."""
-    before = cpu_seconds()
-    prepare_scans(folder / "scans", folder / "ready", workers=1, salt=SALT)
-    return cpu_seconds()[1] - before[1]
+if __name__ == "__main__":
+    main()
