@@ -39,3 +39,5 @@ class PCA(PCAModel, TransformerMixin, BaseEstimator):
     explained_variance_ratio_, singular_values_ : ndarray of shape (c,)
     n_samples_, n_components_ : int
     """
+
+    transform = PCAModel.transform  # scikit-learn applies `set_output` only to methods in the class itself

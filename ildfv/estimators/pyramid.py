@@ -82,9 +82,33 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             Wrong shape, or a grid with more cells along a side than the map has rows or columns.
         """
         self._check_settings()
-        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given_encoder()
-        if isinstance(X, (list, tuple)):
-            return self._transform_list(X, weights)
+        return self._transform_list(X, weights) if isinstance(X, (list, tuple)) else self._vectors(X, weights)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the outputs: "2_0_1_u_3_17" is the output "u_3_17" of the cell in row 0, column 1 of the 2×2 grid.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (cells · m,), object
+            One name per output.
+        """
+        self._check_settings()
+        names = self._fitted_encoder().get_feature_names_out()
+        cells = [f"{g}_{row}_{column}" for g in self.grids for row in range(g) for column in range(g)]
+        return np.array([f"{cell}_{name}" for cell in cells for name in names], dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _vectors(self, X: Any, weights: Any = None) -> Any:
+        encoder = self._fitted_encoder()
         X, own = split(X)
         weights = own if weights is None else weights
         shape = tuple(np.shape(X))
@@ -96,25 +120,20 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         )
         return namespace(*vectors).concat(vectors, axis=1)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        return tags
-
     def _transform_list(self, maps: Any, weights: Any) -> Any:
         check(len(maps) > 0, "maps must contain at least one map, got none")
         for i, one in enumerate(maps):
             check(np.ndim(one) == 3, f"maps[{i}] must have shape (d, h, w), got {np.shape(one)}")
         if weights is None:
-            vectors = [self.transform(one[None, ...]) for one in maps]
+            vectors = [self._vectors(one[None, ...]) for one in maps]
         else:
             check(len(weights) == len(maps), f"weights must have one entry per map ({len(maps)}), got {len(weights)}")
             pairs = zip(maps, weights, strict=True)
-            vectors = [self.transform(one[None, ...], to_numpy(omega)[None, :]) for one, omega in pairs]
+            vectors = [self._vectors(one[None, ...], to_numpy(omega)[None, :]) for one, omega in pairs]
         return namespace(*vectors).concat(vectors, axis=0)
 
     def _weighted(self, maps: Any, weights: Any) -> list[Any]:
-        encoder = self.encoder_ if hasattr(self, "encoder_") else self._given_encoder()
+        encoder = self._fitted_encoder()
         b, _, h, w = maps.shape
         grid = Weighted(maps, to_numpy(weights)).weights.reshape(b, 1, h, w)
         pairs = zip(self._cells(maps), self._cells(grid), strict=True)
@@ -130,7 +149,9 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
                     # reshaped through a single axis, which copies the cell: all cells then have the same memory layout
                     yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
 
-    def _given_encoder(self) -> Any:
+    def _fitted_encoder(self) -> Any:
+        if hasattr(self, "encoder_"):
+            return self.encoder_
         if self.encoder is None or not _ready(self.encoder):
             raise NotFittedError("This SpatialPyramid is not fitted yet: call fit first, or pass a fitted encoder")
         return self.encoder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
@@ -79,8 +80,7 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         InputError
             If the layers differ from those in `fit`, their numbers of images differ, or the encoder raises it.
         """
-        if not hasattr(self, "encoders_"):
-            raise NotFittedError("This LayerUnion is not fitted yet: call fit first")
+        self._check_fitted()
         _check_layers(X)
         same = set(X) == set(self.encoders_)
         check(same, f"layers must be {', '.join(self.encoders_)} as in fit, got {', '.join(X)}")
@@ -88,6 +88,29 @@ class LayerUnion(TransformerMixin, BaseEstimator):
         counts = sorted({v.shape[0] for v in vectors})
         check(len(counts) == 1, f"layers must have the same number of images, got {counts}")
         return namespace(*vectors).concat(vectors, axis=1) / len(vectors) ** 0.5
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the outputs: "conv1_u_3_17" is the output "u_3_17" of the encoder of layer "conv1".
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (m,), object
+            One name per output.
+        """
+        self._check_fitted()
+        names = [
+            [f"{layer}_{name}" for name in encoder.get_feature_names_out()] for layer, encoder in self.encoders_.items()
+        ]
+        return np.concatenate(names).astype(object)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "encoders_"):
+            raise NotFittedError("This LayerUnion is not fitted yet: call fit first")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoders_")

@@ -15,9 +15,13 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from ildfv import PCA, FisherVector, GaussianMixture, MultivariateRegression
 from ildfv.estimators import pca_model as home
+from ildfv.estimators.bag_of_words import BagOfWords
 from ildfv.estimators.covariance import ProductSums
 from ildfv.estimators.em import MixtureSums
+from ildfv.estimators.pyramid import SpatialPyramid
 from ildfv.estimators.start import start
+from ildfv.estimators.union import LayerUnion
+from ildfv.estimators.vlad import VLAD
 
 
 def maps(seed=0, b=12, n=30, d=4):
@@ -46,6 +50,27 @@ def test_fisher_vectors_of_maps_follow_scikit_learn_conventions():
     np.testing.assert_array_equal(np.concatenate([fitted.transform(x[i : i + 1]) for i in range(len(x))]), vectors)
     np.testing.assert_array_equal(fitted.transform(np.asfortranarray(x)), vectors)
     assert fisher.set_params(**fisher.get_params()) is fisher
+
+
+@pytest.mark.parametrize(
+    ("transformer", "x"),
+    [
+        (PCA(2), maps()[0]),
+        (FisherVector(n_components=2), maps()),
+        (VLAD(2), maps()),
+        (BagOfWords(2), maps()),
+        (SpatialPyramid(BagOfWords(2)), maps().reshape(12, 4, 5, 6)),
+        (SpatialPyramid(BagOfWords(2)), list(maps().reshape(12, 4, 5, 6))),
+        (LayerUnion(BagOfWords(2)), {"one": maps(), "two": maps(1)}),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_transformers_return_data_frames_after_set_output(transformer, x):
+    pandas = pytest.importorskip("pandas")
+    found = transformer.set_output(transform="pandas").fit(x).transform(x)
+    assert isinstance(found, pandas.DataFrame)
+    assert list(found.columns) == list(transformer.get_feature_names_out())
+    np.testing.assert_array_equal(found, transformer.set_output(transform="default").transform(x))
 
 
 @pytest.mark.parametrize(
