@@ -1,4 +1,6 @@
-"""The `moments` kernel. It runs where the data are stored: in C++ on the CPU, in CUDA on NVIDIA GPUs."""
+"""The kernels for maps of any array library: `moments` on the CPU (C++) or an NVIDIA GPU (CUDA), wherever the maps are
+stored, and `fisher_vectors` on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -26,24 +28,29 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
     mixture : object
         Has `weights_` (k,), `means_` (k, d) and `variances_` (k, d).
     threshold : float, default=1e-6
-        Posteriors below this value are set to 0; 0 keeps all of them.
+        In [0, 1). Posteriors below it are set to 0 in s0, s1 and s2, not in the log likelihood; 0 keeps all of them.
     pooled : bool, default=False
         Whether to sum over all maps instead of over each map.
     weights : array of shape (b, n) or list of arrays of shape (n_i,), optional
         Weight of each descriptor in all sums, such as the share of its receptive field that is inside a region; finite
-        and ≥ 0. Descriptors of weight 0 are ignored; a map whose weights are all 0 has sums of 0. Default: 1 each.
+        and ≥ 0. For maps (b, d, h, w), n = h·w. Descriptors of weight 0 are ignored; a map whose weights are all 0 has
+        sums of 0. Default: 1 each.
 
     Returns
     -------
     Moments
         s0 (b, k), s1 (b, k, d), s2 (b, k, d) and log_likelihood (b,), in the array library of `maps` and on their
-        device. If pooled: (k,), (k, d), (k, d) and (), float64. The sums of squares of float32 values that are more
-        than 1e19 standard deviations from every mean are infinite.
+        device; float64 if the maps are float64, otherwise float32. If pooled: (k,), (k, d), (k, d) and (), float64.
+        The float32 sums of squares of values that are more than 1e19 standard deviations from every mean are infinite.
 
     Raises
     ------
     InputError
-        For invalid shapes or dtypes, for values that are not finite, and for weights that are negative or not finite.
+        If an argument is invalid: for example, maps of several dtypes, a mixture that is not fitted, or a value that is
+        not finite; or if float64 values are more than 1e154 standard deviations from every mean. On a GPU also if
+        d > 4096 or k > 1024.
+    MissingPackageError
+        If the maps are on a GPU and the CUDA kernels are not installed.
     """
     parameters = _parameters(maps, mixture)
     if on_gpu(_first(maps)):
@@ -60,7 +67,8 @@ def moments(maps: Any, mixture: Any, *, threshold: float = 1e-6, pooled: bool = 
 def fisher_vectors(maps: Any, mixture: Any, *, weights: Any = None, **options: Any) -> tuple[Any, Any]:
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, and log likelihoods (b,), of maps on the CPU.
 
-    maps, mixture, weights: as in `moments`. options: those of `ildfv.kernels.cpu.fisher_vectors`.
+    maps, mixture, weights: as in `moments`. options: improved, order, weight_part and threshold, as in
+    `ildfv.kernels.cpu.fisher_vectors`.
     """
     from ildfv.kernels import cpu
 
@@ -73,7 +81,10 @@ def _first(maps: Any) -> Any:
 
 
 def _parameters(maps: Any, mixture: Any) -> tuple[Any, Any, Any]:
-    """Weights, means and variances; InputError unless the maps are arrays of one library and the mixture is fitted."""
+    """Weights, means and variances of the mixture.
+
+    InputError: the maps are arrays of several libraries or masked arrays, or the mixture is not fitted.
+    """
     kind = _library(_first(maps))
     arrays = maps if isinstance(maps, (list, tuple)) else (maps,)
     if {type(a) for a in arrays} != {np.ndarray}:  # a check of each map would be slow for many small NumPy arrays

@@ -1,5 +1,6 @@
 # distutils: language = c++
-"""Binding of the C++ kernels. `ildfv.kernels.cpu`, `slices` and `drawing` check the arguments.
+"""Binding of the C++ kernels. Arguments are not checked here: `ildfv.kernels.cpu`, `slices`, `drawing` and `response`
+pass arrays of the right dtypes and shapes.
 
 _native.pxd declares the C++ functions and structures.
 """
@@ -11,7 +12,10 @@ import numpy as np
 
 
 def instruction_set(str wanted=""):
-    """Name of the instruction set used: "avx512", "avx2" or "baseline"; None if `wanted` is not supported."""
+    """Name of the instruction set used: `wanted` ("avx512", "avx2" or "baseline"), or the best one if it is "".
+
+    None if the machine does not support `wanted`, or no instruction set has that name.
+    """
     cdef bytes name = wanted.encode()
     cdef const char* found = c_instruction_set(name)
     return found.decode() if found != NULL else None
@@ -80,7 +84,10 @@ ctypedef fused Real:
 def fisher_vectors(Real[:, ::1] rows, const Real[:, ::1] s0, const double[::1] counts, const double[::1] roots,
                    const double[::1] weights, *, int64_t d, bint improved, bint by_component, bint weight_part,
                    double least_norm, int threads):
-    """Converts rows that start with the s1 (k, d) and s2 (k, d) of a map to Fisher vectors, in place."""
+    """Converts rows that start with the s1 (k, d) and s2 (k, d) of a map to Fisher vectors, in place.
+
+    counts: descriptors of each map, or the sum of their weights. roots: 1/√weight, or 0 for components that give zeros.
+    """
     cdef FisherLayout layout = FisherLayout(s0.shape[1], d, improved, by_component, weight_part, least_norm)
     with nogil:
         c_fisher_vectors(&rows[0, 0], &s0[0, 0], &counts[0], &roots[0], &weights[0], rows.shape[0], layout,
@@ -212,7 +219,7 @@ def draw_layers(const Reals[:, ::1] soft, const float[:, ::1] bone, const float[
 
 def draw_tubes(const double[:, ::1] tubes, const int64_t[:, ::1] boxes, const float[::1] axis, double z,
                double half_thickness, double pixel, int64_t top, int64_t left, float[:, ::1] share):
-    """Raises `share` to the fractions that the tubes fill. tubes: (n, 9), the values of `Tube` in its order."""
+    """Raises `share` to the fractions that the tubes fill. tubes: (n, 9), the members of `Tube` in drawing.h."""
     with nogil:
         c_draw_tubes(<const Tube*> &tubes[0, 0], &boxes[0, 0], tubes.shape[0], &axis[0], z, half_thickness, pixel,
                      top, left, share.shape[1], &share[0, 0])

@@ -1,4 +1,4 @@
-"""Checks of mixtures and options, shared by all backends."""
+"""Checks of mixtures, options and descriptor weights, shared by all backends."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def check_dimensions(d: int, expected: int) -> None:
 
 
 def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
-    """Weights of descriptors, float64 (n_i,) per map; InputError unless all are finite and ≥ 0.
+    """Weights of descriptors, float64 (n_i,) per map.
 
-    counts: the number of descriptors of each map.
+    counts: the number of descriptors of each map. InputError: other shapes, or weights that are negative or not finite.
     """
     check(len(weights) == len(counts), f"weights must have one entry per map ({len(counts)}), got {len(weights)}")
     checked = []
@@ -70,7 +70,7 @@ def check_descriptor_weights(weights, counts: list[int]) -> list[np.ndarray]:
 def check_functionals(first, second, b: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """`first` and `second` as C-contiguous float64 arrays (b, C, k, d), or (1, C, k, d) if they apply to all maps.
 
-    b: number of maps. shape: (k, d). InputError: other shapes, or values that are not finite.
+    b: number of maps. shape: (k, d). InputError: other or different shapes, or values that are not finite real numbers.
     """
     checked = []
     for name, a in (("first", first), ("second", second)):
@@ -91,7 +91,7 @@ def not_finite(index: int) -> InputError:
 
 
 def _float64(a, name: str) -> np.ndarray:
-    """`a` as a C-contiguous float64 array."""
+    """`a` as a C-contiguous float64 array. InputError: not real numbers. name: for the message."""
     a = np.asarray(a)
     check(a.dtype.kind in "fiub", f"{name} must contain real numbers, got dtype {a.dtype.name}")
     return np.ascontiguousarray(a, dtype=np.float64)

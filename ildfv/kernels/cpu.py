@@ -1,4 +1,4 @@
-"""The moments kernel on the CPU: input checks around the C++ code in csrc/cpu."""
+"""Moments, Fisher vectors and contributions on the CPU: input checks around the C++ code in csrc/cpu."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from ildfv.kernels.cores import available_cores
 from ildfv.kernels.reference import MIN_NORM, MIN_WEIGHT, Moments
 from ildfv.kernels.tables import Maps
 
-MAX_THREADS = 1024  # a larger number is probably a mistake, and the creation of so many threads may fail
+# Limit on OMP_NUM_THREADS. A larger number is probably a mistake, and the creation of so many threads may fail.
+MAX_THREADS = 1024
 _threads: int | None = None
 _thread_limit = threading.local()  # .threads: limit of the calling thread
 _isa = os.environ.get("ILDFV_ISA", "")
 
 
 def set_num_threads(n: int | None) -> None:
-    """Sets the number of threads; None: OMP_NUM_THREADS if set, otherwise one per available core.
+    """Sets the number of threads; None: OMP_NUM_THREADS if it is a positive integer, otherwise one per available core.
 
-    InputError: `n` is neither None nor a positive integer.
+    OMP_NUM_THREADS is limited to `MAX_THREADS`. InputError: `n` is neither None nor a positive integer.
     """
     global _threads
     _threads = None if n is None else check_integer(n, "n", 1)
@@ -40,7 +41,7 @@ def limit_calling_thread(n: int) -> None:
 
 
 def num_threads() -> int:
-    """Number of threads that the kernel uses. Results do not depend on it."""
+    """Number of threads that a call from this thread uses. Results do not depend on it."""
     return min(_configured_threads(), getattr(_thread_limit, "threads", _configured_threads()))
 
 
@@ -54,7 +55,10 @@ def _configured_threads() -> int:
 
 
 def set_instruction_set(name: str | None) -> None:
-    """Sets the instruction set, "avx512", "avx2" or "baseline"; None: the best available. For tests and benchmarks."""
+    """Sets the instruction set, "avx512", "avx2" or "baseline"; None: the best available. For tests and benchmarks.
+
+    Until the first call, the environment variable ILDFV_ISA applies. InputError: the machine does not support it.
+    """
     global _isa
     _check_instruction_set(name or "")
     _isa = name or ""
@@ -66,7 +70,7 @@ def _check_instruction_set(name: str) -> None:
 
 
 def instruction_set() -> str:
-    """The instruction set that the kernel uses."""
+    """The instruction set that the kernels use. InputError: the machine does not support that in ILDFV_ISA."""
     _check_instruction_set(_isa)  # the value of ILDFV_ISA has not been checked yet
     return _native.instruction_set(_isa)
 
@@ -100,8 +104,11 @@ def fisher_vectors(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, and log likelihoods (b,), of b maps.
 
-    Arguments, dtypes and errors are those of `moments`. The moments are computed in the memory of the result, so that
-    only k + 1 further numbers per map are allocated. A vector is bitwise identical in any batch of maps.
+    maps, weights, means, variances, threshold, descriptor_weights: as in `moments`. improved, order, weight_part: as in
+    `ildfv.kernels.reference.vectors`. The results are float64 if the maps are float64, else float32. InputError as in
+    `moments`; `order` is not checked. The vector of a map whose weights are all 0 is 0. The moments are computed in the
+    memory of the result, so that only k + 1 further numbers per map are allocated. A vector is bitwise identical in any
+    batch of maps.
     """
     mixture = check_mixture(weights, means, variances)
     weights, (k, d) = mixture[0], mixture[1].shape
@@ -124,7 +131,10 @@ def fisher_vectors(
 
 
 def _write_moments(given: Maps, mixture: tuple, addresses: tuple, *, threshold: float, **options) -> None:
-    """Writes the moments to the addresses of s0, s1, s2 and log likelihood; InputError if a map is not finite."""
+    """Writes the moments to the addresses of s0, s1, s2 and log likelihood.
+
+    InputError: a map is not finite, or the threshold or the instruction set is invalid.
+    """
     threshold = check_threshold(threshold)
     _check_instruction_set(_isa)
     if len(given.table) == 0:
@@ -142,10 +152,14 @@ def contributions(
 ) -> list[np.ndarray]:
     """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n_i, C) for each map.
 
-        q_ic = Σ_k γ_ik Σ_d (first_ckd t_ikd + second_ckd (t_ikd² − 1))
+        q_jc = ω_j Σ_k γ_jk Σ_d (first_ckd t_jkd + second_ckd (t_jkd² − 1))
+
+    for descriptor j of a map, where γ are posteriors and ω are the descriptor weights, 1 by default. Descriptors of
+    weight 0 contribute 0.
 
     maps, weights, means, variances, threshold, descriptor_weights: as in `moments`. first, second: (C, k, d) for all
-    maps, or (b, C, k, d). Descriptors of weight 0 contribute 0. InputError as in `moments`.
+    maps, or (b, C, k, d). InputError as in `moments`, and for other shapes or non-finite values of `first` and
+    `second`.
     """
     weights, means, variances = check_mixture(weights, means, variances)
     threshold = check_threshold(threshold)

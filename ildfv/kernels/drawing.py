@@ -32,7 +32,7 @@ class Taps:
 
 
 def spline_plane(knots: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
-    """Sums of four knots along x, then of four such sums along y, in ascending order, float32 (rows, columns).
+    """Weighted sums of four knots along x, then of four such sums along y, in ascending order, float32 (rows, columns).
 
     knots: (any number, any number). All indices of `rows` and `columns` must be valid.
     """
@@ -91,10 +91,10 @@ class Layers:
 
 
 def draw_layers(soft: np.ndarray, bone: np.ndarray, marrow: np.ndarray, skin: np.ndarray, layers: Layers) -> np.ndarray:
-    """HU of soft tissue with bone, skin and the air around it, (2·rows, 2·columns), of the dtype of `soft`.
+    """HU of a body of soft tissue, bone and skin, with air around it, (2·rows, 2·columns), of the dtype of `soft`.
 
     All planes have half the resolution, (rows, columns). soft: HU, float32 or float64. bone, skin: signed distances to
-    their surfaces in mm, negative inside, float32. marrow: its HU, float32.
+    their surfaces in mm, negative inside, float32. marrow: HU of the marrow, float32.
     """
     out = np.empty((2 * soft.shape[0], 2 * soft.shape[1]), soft.dtype)
     if out.size:
@@ -114,7 +114,7 @@ def draw_tubes(
     thickness: float,
     pixel: float,
 ) -> None:
-    """Raises `share` to the fraction of each pixel that straight tubes fill in a section.
+    """Raises `share`, where it is lower, to the fraction of each pixel that a straight tube fills, times its opacity.
 
     Parameters
     ----------

@@ -16,10 +16,10 @@ MIN_MASS = 0.1  # components whose posteriors have a lower sum count as empty: t
 
 
 class Moments(NamedTuple):
-    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd.
+    """Sums over descriptors of posterior × (1, t, t²), t = (x − mean)/sd, and of the log likelihood.
 
-    Per slice: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,), the sum over the slice's descriptors.
-    Pooled over the batch: (k,), (k, d), (k, d) and a scalar.
+    Per map: s0 (b, k), s1 (b, k, d), s2 (b, k, d), log_likelihood (b,). Pooled over the maps: (k,), (k, d), (k, d) and
+    ().
     """
 
     s0: Array
@@ -79,8 +79,8 @@ def moments(maps, weights, means, variances, *, threshold=1e-6, pooled=False, de
 def contributions(maps, weights, means, variances, first, second, *, threshold=1e-6, descriptor_weights=None):
     """Contribution of every descriptor to C linear functionals of its map's moments, float64 (n, C) for each map.
 
-    first, second: (C, k, d) for all maps, or (b, C, k, d). The sum of the contributions over a map's descriptors is
-    Σ first · s1 + second · (s2 − s0).
+    first, second: (C, k, d) for all maps, or (b, C, k, d). Other arguments: as in `moments`. The sum of the
+    contributions over a map's descriptors is Σ_kd (first · s1 + second · (s2 − s0)).
     """
     weights, means, variances = (np.asarray(a, dtype=np.float64) for a in (weights, means, variances))
     results = []
@@ -107,8 +107,10 @@ def _descriptors(maps):
 def vectors(m, counts, weights, *, improved=True, order="component", weight_part=False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of moments of b maps, in float64.
 
-    counts (b,): number of descriptors of each map. order: "component" is the paper's Eq. 4, [u_1, v_1, …]; "moment" is
-    all u, then all v.
+    counts (b,): number of descriptors n of each map, or the sum of their weights; not 0. weights (k,): of the mixture.
+    improved: whether to take signed square roots, then scale each vector to unit L2 norm. order: "component" is the
+    paper's Eq. 4, [u_1, v_1, …]; "moment" is all u, then all v. weight_part: whether to include the derivative with
+    respect to the mixture weights, p = (s0 − n w)/(n √w), before u: [p_1, u_1, v_1, …], or all p, all u, all v.
     """
     s0, s1, s2, n, w = (np.asarray(a, dtype=np.float64) for a in (*m[:3], counts, weights))
     root = np.sqrt(w)
@@ -129,10 +131,10 @@ def vectors(m, counts, weights, *, improved=True, order="component", weight_part
 
 
 def m_step(s0, s1, s2, weights, means, variances, *, inertia=0.0):
-    """Maximum-likelihood masses (k,), means (k, d) and variances (k, d) from the sums at the given parameters.
+    """Masses (k,), means (k, d) and variances (k, d) of maximum likelihood, from the moments at the given parameters.
 
-    inertia: the given parameters have the weight of this number of additional descriptors. Sums are divided by at least
-    MIN_MASS.
+    A mass is the sum of a component's posteriors. s0 (k,), s1 (k, d), s2 (k, d): pooled moments. inertia: the given
+    parameters count as this many additional descriptors. Sums are divided by at least MIN_MASS.
     """
     masses = s0 + inertia * weights
     divisor = np.maximum(masses, MIN_MASS)[:, None]

@@ -14,7 +14,10 @@ Taps = tuple[np.ndarray, np.ndarray]
 
 
 def windowed(hu: np.ndarray, windows: Sequence[tuple[float, float]], rows: Taps, columns: Taps) -> np.ndarray:
-    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU. At most four windows."""
+    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU.
+
+    windows: at most four, each (low, high) in HU. rows, columns: taps of the resizing to (size, size).
+    """
     if hu.dtype not in (np.int16, np.float32):
         hu = hu.astype(np.float32)
     hu = np.ascontiguousarray(hu, hu.dtype.newbyteorder("="))
@@ -34,7 +37,7 @@ def lung_regions(
 
     A region consists of 4-connected pixels below `below` HU (a whole number). It must have at least `least_area` mm²
     and a mean above `least_mean` HU. The mask contains the regions that do not touch the border of the slice, with
-    filled holes, or, with `at_border`, the regions that touch it. hu: (rows, columns).
+    filled holes, or, with `at_border`, the regions that touch it. hu: (rows, columns). pixel_area: mm² per pixel.
     """
     hu = np.asarray(hu)
     hu = np.ascontiguousarray(hu, hu.dtype.newbyteorder("=") if hu.dtype in (np.int16, np.float32) else np.float64)
@@ -63,7 +66,8 @@ def _repeated(mask: np.ndarray, times: int, *, grow: bool) -> np.ndarray:
 def largest_region(mask: np.ndarray) -> np.ndarray:
     """The largest 4-connected region of a mask with its holes filled, bool (rows, columns).
 
-    It is empty if the mask is empty. Of several largest regions, it is the one whose first pixel in the array is first.
+    The result is all False if the mask is. Of several regions of the largest size, the one with the first pixel in
+    row-major order is returned.
     """
     out = np.array(mask, bool, order="C")
     if out.size:

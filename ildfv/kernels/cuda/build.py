@@ -26,7 +26,8 @@ INSTALL_CUPY = f"pip install 'ildfv[cuda12]' or 'ildfv[cuda13]', or with nvcc: {
 def build_kind() -> str:
     """The build in use: "nvcc", compiled at install time, or "nvrtc", compiled at first use by CuPy.
 
-    ILDFV_CUDA_WAY selects one if both are installed. MissingPackageError if neither is.
+    The environment variable ILDFV_CUDA_WAY selects one; by default, "nvcc" is preferred. MissingPackageError: the
+    selected build is not installed, or neither is. InputError: ILDFV_CUDA_WAY has another value.
     """
     wanted = os.environ.get("ILDFV_CUDA_WAY", "")
     if wanted not in ("", "nvcc", "nvrtc"):
@@ -76,7 +77,7 @@ FILES = {  # part of a kernel's name → file
 
 
 def source_of(kernel: str) -> tuple[str, int | None]:
-    """The file of csrc that defines the kernel and, for moments.cu, the ILDFV_PART to compile (precision in bits)."""
+    """The file of csrc that defines the kernel and, for moments.cu, the ILDFV_PART to compile: 19, 32 or 64 (bits)."""
     for word, file in FILES.items():
         if word in kernel:
             return file, None

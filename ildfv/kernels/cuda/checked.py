@@ -14,7 +14,10 @@ from ildfv.kernels.cuda.layout import Batch
 
 
 def checked_weights(weights, batch: Batch, real: str) -> list[np.ndarray]:
-    """The weights of each map's descriptors in `real`, (n_i,). InputError if they do not match the maps."""
+    """The weights of each map's descriptors in `real`, (n_i,).
+
+    InputError: they do not match the maps, are negative or not finite, or overflow `real`.
+    """
     weights = [to_numpy(a) for a in weights] if isinstance(weights, (list, tuple)) else to_numpy(weights)
     with np.errstate(over="ignore"):  # checked below
         checked = [a.astype(real) for a in check_descriptor_weights(weights, batch.counts)]

@@ -23,7 +23,7 @@ def contributions(
 
     Like `ildfv.kernels.cpu.contributions`, for GPU arrays. The results are views of one array, of the same library and
     on the same device as the maps. d ≤ 4096, k ≤ 1024. first, second, descriptor_weights: in host memory or on a GPU.
-    InputError as in `moments`.
+    InputError as in that function, and for larger d or k.
     """
     several = isinstance(maps, (list, tuple))
     check(not several or len(maps) > 0, "maps must contain at least one map, got an empty batch")

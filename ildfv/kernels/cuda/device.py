@@ -25,7 +25,7 @@ class Device(Protocol):
     """Protocol of a device that can run the kernels. All work is queued on one stream, the caller's current stream."""
 
     name: str
-    key: tuple
+    key: tuple  # library and index of the device
     shared_limit: int  # bytes of shared memory a block may use
     tensor_cores: bool  # whether the device has tensor cores for bfloat16 and TF32
 

@@ -15,7 +15,7 @@ def m_step(s0, s1, s2, weights, means, variances, *, inertia: float = 0.0) -> tu
     """Masses (k,), means (k, d) and variances (k, d), NumPy float64, from the sums on a GPU for the given parameters.
 
     s0 (k,), s1 (k, d), s2 (k, d): float64. inertia: the given parameters count as this many additional descriptors. The
-    results are bitwise identical to those of the CPU. InputError for other shapes or dtypes.
+    results are bitwise identical to those of `ildfv.estimators.em.m_step`. InputError for other shapes or dtypes.
     """
     (ours, _) = own_arrays([s0, s1, s2])
     return compute(device_of(ours[0]), ours, weights, means, variances, inertia=inertia)

@@ -15,8 +15,9 @@ SHARED_BYTES = THREADS // 32 * 8  # one double per warp
 def vectors(m: Moments, counts, weights, *, improved: bool = True, order: str = "component", weight_part: bool = False):
     """Fisher vectors (b, 2·k·d), or (b, 2·k·d + k) with the weight part, of the moments of b maps, in their library.
 
-    counts: number of descriptors of each map, (b,). weights: of the mixture, (k,). The launch is queued on the current
-    stream. A vector is bitwise identical in any batch of maps.
+    counts: number of descriptors of each map, or the sum of their weights, (b,). weights: of the mixture, (k,).
+    improved, order, weight_part: as in `ildfv.kernels.reference.vectors`. The launch is queued on the current stream. A
+    vector is bitwise identical in any batch of maps. InputError: shapes or dtypes do not match.
     """
     ours, give = own_arrays(list(m[:3]))
     device = device_of(ours[0])

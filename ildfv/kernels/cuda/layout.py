@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 def uniform(device: Device, maps) -> Batch:
     """The batch of maps (b, n, d) or (b, d, h, w) of any strides; copied only if two strides cannot describe a map.
 
-    InputError: another shape, or empty maps.
+    InputError: another shape or dtype, empty maps, or an array that is not on the device.
     """
     address, element, shape, strides = device.describe(maps)
     check(len(shape) in (3, 4), f"maps must have shape (b, n, d) or (b, d, h, w), or be a list of (n, d), got {shape}")
@@ -70,7 +70,11 @@ def uniform(device: Device, maps) -> Batch:
 
 
 def ragged(device: Device, maps) -> Batch:
-    """The batch of a list of maps (n_i, d) of any strides. InputError: other shapes, empty maps, or several dtypes."""
+    """The batch of a list of maps (n_i, d) of any strides.
+
+    InputError: no maps, empty maps, other shapes, several dtypes or one that the kernels do not accept, several d, or
+    an array that is not on the device.
+    """
     check(len(maps) > 0, "maps must contain at least one map, got an empty batch")
     table = np.empty((len(maps), 5), dtype=np.int64)
     elements, dimensions = set(), set()

@@ -58,7 +58,7 @@ class OomRetry:
 
     The first part has all items. If memory runs out, the part size is halved, `note` is called, and the part is
     retried. Later parts keep the reduced size. A failed call of `compute` must leave no effects. If a part of one item
-    fails, the error is raised.
+    does not fit in memory, the error is raised.
     """
 
     def __init__(self, compute: Callable, *, note: Callable[[str], None] = lambda text: None, size: int | None = None):
