@@ -14,8 +14,8 @@ template <class Real>
 void smooth_lines(const Real* image, int64_t rows, int64_t columns, const double* half, int64_t radius, int axis,
                   Real* out);
 
-// out (rows, columns): sums of four knots along x, then of four such sums along y, ((0 + 1) + 2) + 3. knots: (any number,
-// width). Indices and weights: (4, rows) and (4, columns).
+// out (rows, columns): weighted sums of four knots along x, then of four such sums along y, ((0 + 1) + 2) + 3. knots:
+// (any number, width). Indices and weights: (4, rows) and (4, columns).
 void spline_plane(const float* knots, int64_t width, const int64_t* row_index, const float* row_weight, int64_t rows,
                   const int64_t* column_index, const float* column_weight, int64_t columns, float* out);
 
@@ -38,8 +38,8 @@ struct Layers {
     float pixel, cortex, cortex_thickness, skin, skin_thickness, air;
 };
 
-// out (2·rows, 2·columns): HU of soft tissue with bone, skin and the air around it. At half the resolution, (rows,
-// columns): soft tissue in HU, signed distances to the surfaces of bone and skin in mm, HU of the marrow.
+// out (2·rows, 2·columns): HU of a body of soft tissue, bone and skin, with air around it. At half the resolution,
+// (rows, columns): soft tissue in HU, signed distances to the surfaces of bone and skin in mm, HU of the marrow.
 template <class Real>
 void draw_layers(const Real* soft, const float* bone, const float* marrow, const float* skin, int64_t rows,
                  int64_t columns, const Layers& at, Real* out);
@@ -49,9 +49,10 @@ struct Tube {
     double x, y, z, ax, ay, az, squared_length, radius, opacity;
 };
 
-// share (any number of rows, columns): raised to the fraction of each pixel that tubes fill in a section. The rectangle's
-// first pixel is (top, left). boxes: (n, 4), the columns and rows [left, right), [top, bottom) that each tube can reach,
-// inside the rectangle. axis: coordinates of the pixels, mm.
+// share (any number of rows, columns), a rectangle of the plane: raised, where it is lower, to the fraction of each
+// pixel that a tube fills in a section, times its opacity. The rectangle's first pixel is (top, left). boxes: (n, 4),
+// the columns and rows [left, right), [top, bottom) that each tube can reach, inside the rectangle. axis: coordinates
+// of the pixels, mm.
 void draw_tubes(const Tube* tubes, const int64_t* boxes, int64_t n, const float* axis, double z, double half_thickness,
                 double pixel, int64_t top, int64_t left, int64_t columns, float* share);
 

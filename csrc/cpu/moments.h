@@ -45,7 +45,7 @@ struct LinearFunctionals {
     bool per_map;
 };
 
-// Computes the contribution of every descriptor to each functional, out[map] (n, C). Returns the value of `moments`.
+// Computes the contribution of every descriptor to each functional, out[map] (n, C). Returns an index, as `moments`.
 int64_t contributions(const Map* maps, int64_t b, Element element, const Mixture&, const LinearFunctionals&,
                       double* const* out, const Options&);
 

@@ -122,7 +122,8 @@ ILDFV_INLINED void gradient_rows(const Real* x, const float* gradient, const uin
 ILDFV_ROWS(float)  // target_clones does not apply to templates
 ILDFV_ROWS(uint16_t)
 
-// part(first, last, lines) for consecutive parts of `count` rows, one per thread. Its results do not depend on them.
+// Calls part(first, last, lines) for consecutive parts of `count` rows, one per thread. The results do not depend on
+// the number of parts.
 template <class Part>
 void in_parts(int64_t count, const Pooling& p, const Response& r, int threads, Part part) {
     const int64_t size = Lines::size(p, r);
