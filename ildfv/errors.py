@@ -89,9 +89,9 @@ def check_integer(value: Any, name: str, least: float = -inf) -> int:
 
 
 def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool], *, infinite: bool = False) -> float:
-    """`value` as float. Raises `InputError` unless it is a number for which `holds` returns True.
+    """`value` as float. Raises `InputError` unless it is a finite number for which `holds` returns True.
 
-    rule: the condition of `holds` in words, for the message. infinite: whether infinity is accepted.
+    rule: the condition of `holds` in words, for the message. infinite: whether infinity is accepted as well.
     """
     check(isinstance(value, Real) and not isinstance(value, bool), f"{name} must be a number, got {value!r}")
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
@@ -107,15 +107,16 @@ def require(module: str, *, purpose: str, install: str | None = None) -> Any:
     module : str
         The name of a module that is not part of a plain installation.
     purpose : str
-        The feature that needs the module, as the first words of the message.
+        What the module is required for, in the singular or plural, such as "Grad-CAM maps".
     install : str, optional
-        The command that installs the module; by default the one that installs the extra with this module.
+        The command that installs the module; by default the one that installs the extra with this module or, if no
+        extra has it, the module itself.
 
     Raises
     ------
     MissingPackageError
-        If the module cannot be imported. The message names the extra. If the package is installed but its import
-        fails, the message contains the error of that import.
+        If the module cannot be imported. The message names the extra or, if there is none or `install` is given, the
+        module. If the package is installed but its import fails, the message contains the error of that import.
     """
     try:
         return importlib.import_module(module)
@@ -127,7 +128,8 @@ def require(module: str, *, purpose: str, install: str | None = None) -> Any:
 def naming_missing_extra(purpose: str) -> Iterator[None]:
     """Context manager: an import that fails because an extra is not installed raises `MissingPackageError`.
 
-    The message names the extra. All other import errors, including those inside installed packages, are unchanged.
+    The message names the extra and the purpose, as in `require`. All other import errors, including those inside
+    installed packages, are unchanged.
     """
     try:
         yield
@@ -143,8 +145,7 @@ def _missing_package(module: str, purpose: str, install: str | None, error: Impo
     command = install or (install_command(extra) if extra else f"pip install {module}")
     not_found = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
     if not not_found:
-        return MissingPackageError(f"{purpose} cannot import {module}: {error}. To install it: {command}")
-    if extra and not install:
-        package = module.partition(".")[0]
-        return MissingPackageError(f"{purpose} needs the extra [{extra}]: {command} ({package} is not installed)")
-    return MissingPackageError(f"{purpose} needs {module}: {command}")
+        return MissingPackageError(f"{module} cannot be imported for {purpose}: {error}. To install it: {command}")
+    what = f"the extra [{extra}]" if extra and not install else module
+    package = f" ({module.partition('.')[0]} is not installed)" if extra and not install else ""
+    return MissingPackageError(f"{what} is required for {purpose}: {command}{package}")

@@ -73,11 +73,13 @@ def test_every_imported_package_is_a_dependency_or_in_an_extra():
 def test_a_missing_extra_is_named_with_its_command(monkeypatch):
     with pytest.raises(MissingPackageError) as raised:
         require("timm_no", purpose="this")
-    assert str(raised.value) == "this needs timm_no: pip install timm_no"
+    assert str(raised.value) == "timm_no is required for this: pip install timm_no"
     monkeypatch.setattr("ildfv.errors.is_installed", lambda module: False)
     with (
-        pytest.raises(MissingPackageError, match=r"^x needs the extra \[pacs\]: pip install 'ildfv\[pacs\]' \(pynet"),
-        naming_missing_extra("x"),
+        pytest.raises(
+            MissingPackageError, match=r"^the extra \[pacs\] is required for Xs: pip install 'ildfv\[pacs\]' "
+        ),
+        naming_missing_extra("Xs"),
     ):
         raise ModuleNotFoundError("No module named 'pynetdicom'", name="pynetdicom.ae")
 
@@ -93,6 +95,6 @@ def test_a_package_that_is_installed_and_fails_shows_its_own_error(tmp_path, mon
     (tmp_path / "lungmask.py").write_text("raise ImportError('libfoo.so is missing')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
-        MissingPackageError, match=r"x cannot import lungmask: libfoo.so is missing. To install it: pip"
+        MissingPackageError, match=r"lungmask cannot be imported for x: libfoo.so is missing. To install it: pip"
     ):
         require("lungmask", purpose="x")

@@ -69,7 +69,7 @@ def stored_values(dataset, index: int = 0) -> np.ndarray:
     name, plugin, package = DECODERS[syntax]
     decoder = get_decoder(syntax)
     if not can_decode(syntax):
-        raise MissingPackageError(f"{name} needs {package}: pip install {package}")
+        raise MissingPackageError(f"{package} is required for {name}: pip install {package}")
     try:
         stream = {} if package is None else _stream_of(dataset, index)
         # Without the name of a plugin, pydicom would choose one of those that are installed.

@@ -111,7 +111,7 @@ def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra
     printed = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [name for name, _, _ in printed] == CT_COMMANDS
     for name, out, err in printed:
-        start = f"error: `ildfv {name}` needs the extra [ct]: pip install 'ildfv[ct]' ("
+        start = f"error: the extra [ct] is required for `ildfv {name}`: pip install 'ildfv[ct]' ("
         assert (out, err[: len(start)], err.count("\n")) == ("", start, 1)
     assert sorted(place.rglob("*")) == before
 
@@ -119,7 +119,7 @@ def test_a_command_without_its_extra_gives_a_one_line_error_that_names_the_extra
 def test_the_error_is_one_json_document_with_json_output(place):
     ended = command_without(PACKAGES, "stats", "--json", cwd=place)
     assert ended.returncode == 2
-    assert "needs the extra [ct]" in json.loads(ended.stdout)["error"]
+    assert "the extra [ct] is required" in json.loads(ended.stdout)["error"]
 
 
 @pytest.mark.parametrize("package", ["pydicom", "torch", "nibabel"])
@@ -130,5 +130,5 @@ def test_phantom_names_each_package_that_it_lacks(package, tmp_path):
         assert ended.returncode == 0, ended.stderr
     else:
         assert ended.returncode == 2
-        assert ended.stderr.startswith("error: `ildfv phantom` needs the extra [ct]: pip install 'ildfv[ct]'")
+        assert ended.stderr.startswith("error: the extra [ct] is required for `ildfv phantom`: pip install 'ildfv[ct]'")
         assert f"({package} is not installed)" in ended.stderr

@@ -61,7 +61,7 @@ def test_a_missing_decoder_is_named(scan, tmp_path, monkeypatch):
     with client(copy) as one:
         answer = one.get("api/scan/0/slice/0")
     assert answer.status_code == 422
-    assert "RLE Lossless needs" in answer.json()["error"]
+    assert "is required for RLE Lossless" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "other grid", "NaN", "no gzip"])
