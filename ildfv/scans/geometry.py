@@ -55,7 +55,8 @@ class Geometry:
         normal = np.cross(x, y)
         normal /= np.linalg.norm(normal)
         first, step = self.origin @ normal, z @ normal
-        return (first + step * np.arange(self.shape[0])).astype(np.float32)
+        places = np.arange(self.shape[0]) if self.slices is None else self.slices
+        return (first + step * places).astype(np.float32)
 
     @property
     def pixel_area(self) -> float:
@@ -94,7 +95,7 @@ def tolerance(spacing: float, rounding: float = ROUNDING) -> float:
 
 
 def checked(shape, origin, steps) -> Geometry:
-    """The grid with these values. Raises `InputError` if a number is not finite or a spacing is zero."""
+    """The grid with these values. Raises `InputError` if a number is not finite or a spacing is below 0.001 mm."""
     geometry = Geometry(tuple(int(n) for n in shape), np.asarray(origin, np.float64), np.asarray(steps, np.float64))
     if not (np.isfinite(geometry.origin).all() and np.isfinite(geometry.steps).all()):
         raise InputError("position, orientation and spacing must be finite, got NaN or infinity")

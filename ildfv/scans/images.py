@@ -54,14 +54,15 @@ def read_image(path: Path, grey: Grey, *, patient_id: str, series_id: str) -> Vo
     Raises
     ------
     InputError
-        Not a grey image of 8 or 16 bits, or values that cannot be HU of a chest with this window.
+        Not a readable grey image of 8 or 16 bits, an image that `image_geometry` refuses, or values that cannot be HU
+        of a chest with these grey levels.
     """
-    values = grey_values(path)
+    values, grid = grey_values(path), image_geometry(path, grey.field)
     least, most = LIMITS[str(values.dtype)]
     slope = (grey.high - grey.low) / (most - least)
     hu = as_hounsfield(values, slope, grey.low - least * slope)
     try:
-        return canonical_volume(hu[None], image_geometry(path, grey.field), patient_id, series_id, path)
+        return canonical_volume(hu[None], grid, patient_id, series_id, path)
     except InputError as error:
         raise InputError(f"{error}; check that {grey.option} is the window of the image") from error
 
@@ -80,7 +81,8 @@ def bits_of(path: Path) -> int:
 def grey_values(path: Path) -> np.ndarray:
     """The grey levels (rows, columns), uint8, uint16 or int16.
 
-    Raises `InputError` if the image is damaged, is not grey (colour channels must be equal), or has other bits.
+    Raises `InputError` if the image is damaged or too large, is not grey (colour channels must be equal), or does not
+    have 8 or 16 bits per grey level.
     """
     with _opened(path) as image:
         check_size((1, image.height, image.width))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ildfv.errors import check
+from ildfv.errors import InputError
 
 BIN = 25  # HU
 LOWEST, HIGHEST = -6000, 6000  # HU; range of the histogram; values outside are counted in its end bins
 MAX_SHIFT, MIN_SHIFT = 3000, 200  # HU
 BLUR = np.array([1.0, 2.0, 3.0, 2.0, 1.0]) / 9  # kernel that smooths histograms against noise and small differences
 MIN_SIMILARITY, MIN_GAIN = 0.75, 0.2  # Bhattacharyya coefficient of the moved histogram, and its gain by moving
-AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU
+AIR, SOFT, DENSE = (-1100, -700), (-200, 250), 700  # HU; dense pixels are above 700 HU
 # Share of the pixels of a slice. More of them must be above soft tissue if the slice is shifted up; fewer of them must
 # be soft tissue if it is shifted down.
 DISPLACED = 0.05
@@ -25,18 +25,23 @@ MIN_SLICES = 3  # of two slices, either could be the shifted one
 
 
 def check_slices(sample: np.ndarray, positions: np.ndarray) -> None:
-    """Raises `InputError` with the positions of shifted slices. sample: HU (z, y, x) of a part of the pixels."""
+    """Raises `InputError` if slices are shifted.
+
+    sample: HU (z, y, x) of a part of the pixels. positions: mm of each slice, for the message.
+    """
     if len(sample) < MIN_SLICES:
         return
     values = sample.reshape(len(sample), -1)
     shifts = _shifts(values)
     bad = np.flatnonzero(shifts)
+    if not len(bad):
+        return
     shown = ", ".join(f"{positions[i]:g}" for i in bad[:5]) + (", …" if len(bad) > 5 else "")
-    check(
-        not len(bad),
-        f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about "
-        f"{np.median(shifts[bad]) if len(bad) else 0:+.0f} HU, at {shown} mm: correct their rescale intercept "
-        "or remove these slices",
+    directions = [shifts[bad][sign * shifts[bad] > 0] for sign in (1, -1)]
+    by = " or ".join(f"{np.median(found):+.0f}" for found in directions if len(found))
+    raise InputError(
+        f"HU of all slices must be on one scale, got {len(bad)} of {len(sample)} slices shifted by about {by} HU, "
+        f"at {shown} mm: correct the HU of these slices (in DICOM, the RescaleIntercept) or use another scan"
     )
 
 

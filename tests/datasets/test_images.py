@@ -203,6 +203,8 @@ def test_icons_and_strips_are_refused(tmp_path, shape):
     path = save(tmp_path / "a.png", np.full(shape, 100, np.uint8))
     with pytest.raises(InputError, match="at least 64 pixels per side and an aspect ratio of at most 4, got"):
         image_geometry(path)
+    with pytest.raises(InputError, match=r"at least 64 pixels per side .*: remove icons and parts of slices$"):
+        hu_of(path)
 
 
 def test_options_that_need_the_hu_of_a_scan_are_refused_before_a_workspace_is_created(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
 from ildfv.scans.dicom import assemble, read_series
-from ildfv.scans.geometry import checked, difference, tolerance
+from ildfv.scans.geometry import Geometry, checked, difference, tolerance
 from ildfv.scans.read_header import read_header
 
 
@@ -107,3 +107,9 @@ def test_the_tolerance_is_less_than_half_a_voxel_for_every_spacing():
     assert (found < spacings / 2).all()
     assert (np.diff(found) >= 0).all()
     assert (found >= spacings / 10).all()
+
+
+def test_positions_of_uneven_slices_are_those_of_the_slices():
+    steps = np.array([[0.0, 0.0, 2.0], [0.0, 0.7, 0.0], [0.7, 0.0, 0.0]])
+    grid = Geometry((4, 8, 8), np.array([0.0, 0.0, 10.0]), steps, slices=np.array([0.0, 0.5, 2.5, 3.0]))
+    assert grid.positions.tolist() == [10, 11, 15, 16]

@@ -34,6 +34,13 @@ def test_a_shifted_slice_of_the_shoulders_is_refused(chest):
         check_slices(chest, POSITIONS)
 
 
+def test_slices_shifted_up_and_down_are_reported_with_both_shifts(chest):
+    chest[1] += 1024
+    chest[4] -= 1024
+    with pytest.raises(InputError, match=r"got 2 of 6 slices shifted by about \+1025 or -1025 HU, at 2, 8 mm: correct"):
+        check_slices(chest, POSITIONS)
+
+
 @pytest.mark.parametrize("value", [300, 800, 3000, 20000, -1000, -300])
 @pytest.mark.parametrize("side", [4, 16, 24])
 def test_contrast_metal_and_disease_in_one_slice_are_not_taken_for_a_shift(chest, value, side):
