@@ -27,7 +27,9 @@ MIN_SWEEP = 3
 class Acquisition:
     """Files of one acquisition of a series; of a multi-frame file, only the frames that belong to it."""
 
-    name: str  # the values that distinguish it from the others of its series; "" if it is the only one
+    # The tags by which it differs from the other acquisitions of its series, with their values, such as
+    # "AcquisitionNumber 2"; "" if it is the only one.
+    name: str
     headers: tuple[Header, ...]
 
 

@@ -48,8 +48,8 @@ def meaning(
     Raises
     ------
     InputError
-        If bits above BitsStored are not 0, copies of the sign bit or declared overlays, or if the stream contradicts
-        the header, so that values are uncertain.
+        If `check_declared` refuses the header, if bits above BitsStored are not 0, copies of the sign bit or declared
+        overlays, or if the stream contradicts the header, so that values are uncertain.
     """
     check_declared(dataset)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)

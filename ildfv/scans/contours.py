@@ -35,8 +35,8 @@ def read_contours(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no contour.
 
     Only structures whose name is a meaning or listed in [segments] of the codes are read. Raises `InputError` if a
-    contour is not closed or not on a slice of the scan, if contours of a structure overlap partially, or if
-    structures of different meaning overlap without a priority.
+    contour is not closed or not on a slice of the scan, if contours of a structure overlap partially, if structures of
+    different meaning overlap without a priority, or if the file cannot be read; and the error of `check_installed`.
     """
     check_installed()
     overlay = Overlay(scan.shape, codes)

@@ -27,27 +27,27 @@ class Series:
     frames: tuple[tuple[Path, Frame], ...]
     grid: Geometry  # axes: slices, rows, columns, as stored
     patient: str  # PatientID, or "" with a `patient_fault`
-    series: str
-    study: str  # "" if absent
-    frame_of_reference: str = ""  # FrameOfReferenceUID of the first slice
-    acquisition: str = ""  # the values that distinguish it from other acquisitions of the series
-    patient_fault: str = ""  # why there is no PatientID
-    unnamed: int = 0  # files without a SOPInstanceUID
-    instances: frozenset[str] = frozenset()  # SOPInstanceUIDs
+    series: str  # SeriesInstanceUID
+    study: str  # StudyInstanceUID of the first file by path; "" if absent
+    frame_of_reference: str = ""  # FrameOfReferenceUID of the first file by path; "" if absent
+    acquisition: str = ""  # `Acquisition.name`; "" if the SeriesInstanceUID has only one acquisition
+    patient_fault: str = ""  # why the PatientID cannot be used
+    unnamed: int = 0  # number of files without a SOPInstanceUID
+    instances: frozenset[str] = frozenset()  # SOPInstanceUIDs, and checksums of the files without one
 
     @property
     def geometry(self) -> Geometry:
-        """The grid in canonical order."""
+        """The grid in canonical order (`geometry.to_canonical`)."""
         return to_canonical(self.grid, MAX_RESAMPLED_TILT)[2]
 
     @property
     def technique(self) -> Technique:
-        """The technique that the headers state."""
+        """Section thickness, convolution kernel and manufacturer, from the headers."""
         return technique_of([frame for _, frame in self.frames])
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Tags of position, orientation and thickness that the file of a single slice lacks."""
+        """Tags of position, orientation and thickness that are absent; () unless the series has only one slice."""
         thickness = () if self.grid.thickness_known else ("SliceThickness",)
         return (*self.frames[0][1].missing, *thickness)
 
@@ -59,12 +59,13 @@ class Series:
 def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
     """The acquisitions in files that share a SeriesInstanceUID, and the paths of files that are copies of others.
 
-    Raises `InputError` if a file cannot be used, or if files that share a SOPInstanceUID differ.
+    Raises `InputError` if a file has a `problem`, if a file of a series of several slices has `missing` tags, if files
+    that share a SOPInstanceUID differ, or if slices at one position cannot be read to compare them.
     """
     bad = [header for header in headers if header.problem]
     if bad:
         n = len(bad) - 1
-        more = f" (and {counted(n, 'more file')} of the series)" if n else ""
+        more = f" (the series has {counted(n, 'more file')} with a fault)" if n else ""
         raise InputError(f"{bad[0].path.name}: {bad[0].problem}{more}")
     kept, copies = without_copies(headers)
     frames = [(header.path.name, frame) for header in kept for frame in header.frames]
@@ -76,24 +77,26 @@ def separate(headers: Sequence[Header]) -> tuple[list[Acquisition], list[Path]]:
 
 
 def assemble(headers: Sequence[Header]) -> Series:
-    """The series of these files, which share a SeriesInstanceUID and are one acquisition.
+    """The series of these files, which must share a SeriesInstanceUID and be one acquisition.
 
-    Raises `InputError` with the rule that the files violate.
+    Raises `InputError` if they are several acquisitions, and the errors of `separate` and `assemble_acquisition`.
     """
     separated, _ = separate(headers)
     if len(separated) > 1:
         names = "; ".join(acquisition.name for acquisition in separated[:3])
         raise InputError(
-            f"a series must be one acquisition, got {len(separated)} that interleave or repeat slices: {names}",
+            f"a series must be one acquisition, got {len(separated)} at interleaved or equal positions: {names}",
             faq="series-split",
         )
     return assemble_acquisition(separated[0])
 
 
 def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) -> Series:
-    """One acquisition as a series. Raises `InputError` with the rule that the files violate.
+    """One acquisition as a series.
 
-    resample: whether to accept tilted and unevenly spaced slices, which `scans.resample` can resample.
+    resample: whether to accept tilted and unevenly spaced slices, which `scans.resample` can resample. Raises
+    `InputError` if PatientID, size, orientation or spacing differ between files, or if the grid is too large, not
+    axial or, without `resample`, tilted or unevenly spaced.
     """
     headers = acquisition.headers
     for what in ("patient", "rows", "columns"):
@@ -129,7 +132,10 @@ def assemble_acquisition(acquisition: Acquisition, *, resample: bool = False) ->
 
 
 def read_series(series: Series) -> Volume:
-    """The series as a volume. Raises `InputError` with the name of the first slice that cannot be read."""
+    """The series as a volume.
+
+    Raises `InputError` with the name of the first file that cannot be read, or if the values cannot be HU of a chest.
+    """
     volume = np.empty(series.grid.shape, np.int16)
     reader = FrameReader()
     for z, (path, frame) in enumerate(series.frames):

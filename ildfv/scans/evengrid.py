@@ -29,8 +29,9 @@ def even_grid(frames: Sequence[tuple[str, Frame]], rows: int, columns: int, *, a
     thickness, which may be unknown. accept_uneven: accept unevenly spaced slices on a straight line, up to `MAX_GAP`
     apart; `slices` of the result is set only for these.
 
-    Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, or if two
-    slices have the same position.
+    Raises `InputError` if a slice or one of its corners deviates by more than `tolerance` from the grid, if two slices
+    have the same position, if a gap is larger than `MAX_GAP` (with `accept_uneven`, for uneven slices), or if a number
+    in a header is invalid.
     """
     row, column, between_rows, between_columns = _plane([frame for _, frame in frames], rows, columns)
     normal = np.cross(row, column)

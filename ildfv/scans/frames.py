@@ -27,9 +27,10 @@ class FrameReader:
         self._dataset: Dataset | None = None
 
     def hounsfield(self, path: Path, frame: Frame, out: np.ndarray | None = None) -> np.ndarray:
-        """One frame in HU, int16 or float32 (rows, columns). Raises `InputError` with the name of the file.
+        """One frame in HU, int16 or float32 (rows, columns).
 
-        out: int16 (rows, columns), memory that the result may use.
+        out: int16 (rows, columns), memory that the result may use. Raises `InputError` with the name of the file if it
+        cannot be read, and `MissingPackageError` if its decoder is not installed.
         """
         try:
             if (plain := plain_hounsfield(path, frame, out)) is not None:

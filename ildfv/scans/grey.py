@@ -14,7 +14,8 @@ FIELD = 350.0  # mm; assumed length of the longer side of an image, a usual fiel
 class Grey:
     """The HU of the smallest and of the largest grey level of the pixel type.
 
-    field: the assumed length of the longer side of an image, mm.
+    field: the assumed length of the longer side of an image, mm. InputError: `low` is not below `high`, or one of the
+    two is not finite.
     """
 
     low: float
@@ -30,7 +31,7 @@ class Grey:
 
     @classmethod
     def parse(cls, text: str) -> Grey:
-        """The window of a text "LOW,HIGH". Raises `InputError` for another text."""
+        """The two HU of a text "LOW,HIGH". Raises `InputError` for another text."""
         try:
             low, high = (float(part) for part in text.split(","))
         except ValueError:
@@ -39,7 +40,7 @@ class Grey:
 
     @property
     def option(self) -> str:
-        """The window as it is given to `prepare`."""
+        """The two HU as an option of `prepare`."""
         return f"--grey {self.low:g},{self.high:g}"
 
     def step(self, bits: int) -> float:

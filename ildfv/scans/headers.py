@@ -54,7 +54,7 @@ class SegReference:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of one DICOM file. `ignored` or `problem` is the reason why the file is not used."""
+    """The header of one DICOM file. If the file is not used, `ignored` or `problem` is the reason."""
 
     path: Path
     kind: str  # "ct", "segmentation", "contours" or "other"

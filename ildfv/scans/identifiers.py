@@ -52,8 +52,8 @@ OTHER_SOURCE = "pass --patient-from folder or --patient-from study to use anothe
 def patient_id(dataset) -> str:
     """The PatientID as text. An id has the same text in all character sets.
 
-    Raises `InputError` if it is absent, or if its bytes are not text in the declared character set. Decoding with
-    replacement characters, as libraries do, could merge two patients or split one patient.
+    Raises `InputError` if it is absent or empty, or if its bytes are not text in the declared character set. Decoding
+    with replacement characters, as libraries do, could merge two patients or split one patient.
     """
     raw = _raw(dataset, "PatientID")
     if not raw:

@@ -16,8 +16,8 @@ ABOVE_DARKEST = 40.0  # HU above the minimum of the image, which is air even if 
 def image_lungs(hu: np.ndarray, pixel_area: float) -> np.ndarray:
     """Lung of one image, bool (rows, columns).
 
-    It is the result of `lung_mask`. If this mask covers less than 10 cm², regions at the border are added. If the sum
-    still covers less than 10 cm², the whole image counts as lung.
+    This is the result of `lung_mask` if it covers at least 10 cm². Otherwise, regions at the border are added. If both
+    together cover less than 10 cm², the whole image counts as lung.
 
     hu: HU (rows, columns); pixel_area: mm².
     """

@@ -33,7 +33,10 @@ def is_description(start: bytes) -> bool:
 
 
 def label_names(path: Path) -> dict[int, str]:
-    """The name of each label. Raises `InputError` if the file is not a label description or names a value twice."""
+    """The name of each label by its value.
+
+    Raises `InputError` if the file is too large or not a label description, or has two names for one value.
+    """
     with open_regular(path) as file:
         raw = file.read(MAX_SIZE + 1)
     if len(raw) > MAX_SIZE:
@@ -58,7 +61,8 @@ def translate(values: np.ndarray, names: Mapping[int, str], codes: Codes) -> np.
     """Index into `MEANINGS` of each voxel, uint8, the shape of `values`.
 
     The name of a label determines its meaning. A label with a default name ("Label 1") has the meaning in [codes].
-    Raises `InputError` if a name has no meaning, and if [codes] gives a named label another meaning.
+    Raises `InputError` if a name, or the value of an unnamed label, has no meaning, if [codes] gives a named label
+    another meaning, and for values that `label_integers` refuses.
     """
     values = label_integers(values)
     used = np.unique(values)

@@ -42,12 +42,16 @@ def metaimage_data_file(path: Path) -> Path:
 
 
 def metaimage_geometry(path: Path) -> Geometry:
-    """The grid declared by the header, axes x, y, z as in SimpleITK. No voxel is read."""
+    """The grid declared by the header, axes x, y, z as in SimpleITK. No voxel is read.
+
+    Raises `InputError` if the header is invalid or declares more than the file can contain, and `MissingPackageError`
+    if SimpleITK is not installed.
+    """
     return _grid(path, _reader(path))
 
 
 def metaimage_values(path: Path) -> np.ndarray:
-    """The voxel values, axes x, y, z. Raises `InputError` if they cannot be read."""
+    """The voxel values, axes x, y, z. Raises `InputError` if they cannot be read, and as `metaimage_geometry`."""
     import SimpleITK
 
     reader = _reader(path)

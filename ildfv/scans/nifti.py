@@ -29,8 +29,8 @@ def nifti_data_file(path: Path) -> Path:
 def nifti_geometry(path: Path) -> Geometry:
     """The grid declared by the header, axes as stored. No voxel is read.
 
-    The affine is the sform, or the qform if there is no sform. Raises `InputError` if there is neither, or if the two
-    disagree.
+    The affine is the sform, or the qform if there is no sform. Raises `InputError` if there is neither, if the two
+    disagree, if the unit is not mm, or if the header is otherwise invalid or declares more than the file can contain.
     """
     return _grid(path, _open(path))
 
@@ -39,7 +39,7 @@ def nifti_values(path: Path) -> np.ndarray:
     """The voxel values, axes as stored, with scl_slope and scl_inter applied.
 
     As the NIfTI standard defines, a slope of 0 or NaN means that values are not scaled. Raises `InputError` if the
-    values cannot be read.
+    values cannot be read, and as `nifti_geometry`.
     """
     image = _open(path)
     grid = _grid(path, image)
@@ -55,8 +55,8 @@ def nifti_values(path: Path) -> np.ndarray:
 def nifti_slices(path: Path) -> tuple[Geometry, Iterator[np.ndarray]]:
     """The grid as in `nifti_geometry`, and the values of each slice along the last stored axis, (x, y), as stored.
 
-    Only one slice is in memory. There are no slices for a file with scaling. Their iteration raises the errors of the
-    libraries.
+    Only one slice is in memory. For a file with scaling, the iterator is empty. It raises EOFError for a truncated file
+    and the errors of the libraries.
     """
     image = _open(path)
     grid = _grid(path, image)

@@ -19,9 +19,8 @@ NORMALISE = ("air", "air,tissue")
 AIR, TISSUE = -1000.0, 50.0  # HU after normalisation
 # Limits of air, HU. They are integers, so that int16 is not converted to be compared.
 DENSEST = -850  # denser pixels outside the body are table, clothes or arms
-LOWEST = (
-    2 * int(AIR) - DENSEST
-)  # HU; lower values are padding. Equal distances from AIR: noise must not shift the median
+# Lower values are padding. LOWEST and DENSEST are equally far from AIR, so that noise does not shift the median.
+LOWEST = 2 * int(AIR) - DENSEST
 MARGIN = 8.0  # mm around the body that are not used: partial volume and scatter
 FEWEST = 2000  # pixels of air
 NEAR_AIR = 30.0  # HU from the mode of the air
@@ -33,7 +32,7 @@ AIR_RANGE, TISSUE_RANGE = (-1050.0, -960.0), (10.0, 90.0)  # plausible measured 
 def normalised(hu: np.ndarray, pixel_area: float, method: str) -> tuple[np.ndarray, str]:
     """(normalised HU, dtype of the input, rounded if it is an integer; a note with the measured values).
 
-    hu: (z, y, x). pixel_area: mm². Raises `InputError` if air or tissue cannot be measured.
+    hu: (z, y, x). pixel_area: mm². method: one of `NORMALISE`. Raises `InputError` if air or tissue cannot be measured.
     """
     chosen = hu[spaced(len(hu))]
     air = measured_air(chosen, pixel_area)

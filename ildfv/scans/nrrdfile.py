@@ -67,7 +67,10 @@ class NrrdHeader:
 
 
 def nrrd_header(path: Path) -> NrrdHeader:
-    """The header. No voxel is read. Raises `InputError` if the file declares more than it can contain."""
+    """The header. No voxel is read.
+
+    Raises `InputError` if the header is invalid or not supported, or declares more than the file can contain.
+    """
     import nrrd
 
     try:
@@ -121,7 +124,7 @@ def nrrd_values(path: Path) -> np.ndarray:
 def nrrd_layers(path: Path) -> np.ndarray:
     """The voxel values of all layers, (layers, …) with the axes of a volume as stored (fastest first).
 
-    Raises `InputError` if they cannot be read, or their number differs from that in the header.
+    Raises `InputError` if they cannot be read, or their number differs from that in the header, and as `nrrd_header`.
     """
     header = nrrd_header(path)
     try:

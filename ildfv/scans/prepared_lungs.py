@@ -27,7 +27,10 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
 
 
 def lungs_of(images: np.ndarray, pixel_area: np.ndarray, method: str = "rule") -> np.ndarray:
-    """Lung of images (m, 3, 224, 224), bool (m, 224, 224). pixel_area: mm² of a pixel of a 512×512 grid, (m,)."""
+    """Lung of images (m, 3, 224, 224), bool (m, 224, 224). pixel_area: mm² of a pixel of a 512×512 grid, (m,).
+
+    Raises the errors of `refuse_unknown_lungs`, and `InputError` if lungmask cannot download its weights.
+    """
     low, high = WINDOWS[NORMAL]
     hu = low + images[:, NORMAL].astype(np.float32) * ((high - low) / 255)  # (m, 224, 224)
     refuse_unknown_lungs(method)
@@ -56,8 +59,8 @@ def _without_gas(mask: np.ndarray, hu: np.ndarray) -> np.ndarray:
 def scan_lungs(hu: np.ndarray) -> np.ndarray:
     """The lung of a whole scan by lungmask's U-net R231, bool (z, y, x), without small separate regions.
 
-    hu: (z, y, x), z to the head. Raises `MissingPackageError` if the package is missing, or `InputError` if its weights
-    are missing.
+    hu: (z, y, x), z to the head. Raises `MissingPackageError` if the package is not installed, and `InputError` if it
+    cannot download its weights or returns a mask of another shape.
     """
     found = np.asarray(_lungmask_of_scans()(hu))
     check(found.shape == hu.shape, f"lungmask must return a mask of shape {hu.shape}, got {found.shape}: update it")
@@ -65,7 +68,7 @@ def scan_lungs(hu: np.ndarray) -> np.ndarray:
 
 
 def check_lungmask() -> None:
-    """Loads lungmask and its weights. Raises the errors of `scan_lungs` if one is missing."""
+    """Loads lungmask and its weights. Raises the errors of `scan_lungs` if one of the two cannot be loaded."""
     _lungmask_of_scans()
 
 

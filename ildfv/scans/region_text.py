@@ -61,7 +61,10 @@ class RegionFile:
 
 
 def read_region_file(path: Path) -> RegionFile:
-    """The regions of a text file. Raises `InputError` with the number of a line that violates the format."""
+    """The regions of a text file.
+
+    Raises `InputError` with the number of a line that violates the format, or if the spacing or all regions are absent.
+    """
     lines = read_bytes(path, MAX_BYTES).decode("latin-1").splitlines()
     values: dict[str, str] = {}
     regions: list[Region] = []
@@ -88,8 +91,9 @@ def read_region_file(path: Path) -> RegionFile:
 def read_regions(path: Path, scan: Geometry, series: Series, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no region.
 
-    Raises `InputError` if a label has no meaning in the codes, a slice has no file, the spacing differs from that in
-    the series, or regions of different meaning overlap without a priority.
+    Raises `InputError` if the text file or the names of the series' files violate the format, a label has no meaning in
+    the codes, a slice has no file, the spacing differs from that in the series, or regions of different meaning overlap
+    without a priority; and the error of `check_installed`.
     """
     check_installed()
     file = read_region_file(path)

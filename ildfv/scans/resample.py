@@ -137,7 +137,7 @@ def resampled(volume: Volume) -> tuple[Volume, Callable[[np.ndarray, int], np.nd
     """The scan on an even axial grid; a function that resamples its labels; and a description ("" if unchanged).
 
     volume: a scan on its canonical grid. The function takes labels (z, y, x) on that grid, and the value for voxels
-    beyond the scan.
+    beyond the scan. Raises the errors of `Resampling.of` and `Resampling.hounsfield`.
     """
     if not must_resample(volume.geometry):
         return volume, lambda labels, outside: labels, ""

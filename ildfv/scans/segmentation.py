@@ -29,8 +29,8 @@ def read_segmentation(path: Path, scan: Geometry, codes: Codes, frames: Collecti
 
     The SegmentLabel gives the meaning of a segment: it is a meaning itself or listed in [segments] of the codes. Each
     frame must coincide with a slice of the scan; empty frames may be omitted. frames: indices of the frames that belong
-    to the scan; None for all. Raises `InputError` for fractional segments, for frames that are not on a slice, and if
-    segments of different meaning overlap without a priority.
+    to the scan; None for all. Raises `InputError` for fractional segments, for segments without a meaning, for frames
+    that are not on a slice, if segments of different meaning overlap without a priority, and if the file is invalid.
     """
     from pydicom.pixels import iter_pixels
 

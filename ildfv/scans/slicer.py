@@ -35,7 +35,8 @@ class SlicerSegment:
 def slicer_segments(fields: Mapping[str, str], layers: int) -> tuple[SlicerSegment, ...]:
     """The segments that the fields of an NRRD header name; empty if the file is not a segmentation of 3D Slicer.
 
-    layers: number of volumes in the file. Raises `InputError` if the fields are invalid or name a segment twice.
+    layers: number of volumes in the file. Raises `InputError` if the fields are invalid, or two segments have the same
+    value in the same layer.
     """
     by_number: dict[int, dict[str, str]] = {}
     for field, text in fields.items():
@@ -72,7 +73,8 @@ def read_slicer(path: Path, scan: Geometry, codes: Codes) -> np.ndarray:
     """Index into `MEANINGS` of each voxel of the scan, uint8 (z, y, x); "outside" where there is no segment.
 
     Raises `InputError` if a segment's name has no meaning, if [codes] gives its value another meaning, if segments of
-    different meaning overlap, and if the stored grid is not part of the scan's grid.
+    different meaning overlap without a priority, if a value belongs to no segment, if the stored grid is not part of
+    the scan's grid, and if the file is invalid.
     """
     header = nrrd_header(path)
     segments = slicer_segments(header.fields, header.layers)

@@ -32,7 +32,10 @@ UNKNOWN = Technique()
 
 
 def technique_of(frames: Sequence[Frame]) -> Technique:
-    """The technique that the headers of a DICOM series state, without the HU of air."""
+    """The technique that the headers of a DICOM series state, without the HU of air.
+
+    thickness: the median; None unless all slices state it. kernel, manufacturer: different values are joined by " + ".
+    """
     known = [frame.thickness for frame in frames if frame.thickness is not None]
     return Technique(
         thickness=float(np.median(known)) if len(known) == len(frames) else None,

@@ -20,12 +20,15 @@ NEAR = 1.4  # windows whose standard deviation is within this factor of the mode
 
 
 def spaced(m: int, number: int = SLICES) -> np.ndarray:
-    """Indices of at most `number` of m slices, evenly spaced, without the first and last slices, (n,)."""
+    """Indices of at most `number` of m slices, (n,): those at the centres of `number` equal parts of the scan."""
     return np.unique(((np.arange(number) + 0.5) * m / number).astype(int).clip(0, m - 1))
 
 
 def windows(hu: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
-    """(means, standard deviations) in windows around every pixel, HU, (rows, columns) each. hu: one slice."""
+    """(means, standard deviations) in windows around every pixel, HU, (rows, columns) each.
+
+    hu: one slice, which is clipped to `CLIP` first. pixel: mm.
+    """
     from scipy import ndimage
 
     side = 2 * max(1, round(WINDOW / pixel / 2)) + 1

@@ -83,7 +83,7 @@ def canonical_volume(
     """The volume of HU values on any axis-aligned grid, reordered to canonical order and checked.
 
     stored: HU, with the axes of `geometry`. Raises `InputError` if the grid is tilted by more than `max_tilt` degrees,
-    or if the values cannot be HU of a chest.
+    if pixels are not square, or if the values are not finite, cannot be HU of a chest or are shifted in some slices.
     """
     order, flips, grid = to_canonical(geometry, max_tilt)
     hu = np.ascontiguousarray(reordered(stored, order, flips))

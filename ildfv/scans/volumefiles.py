@@ -47,7 +47,10 @@ def format_of(path: Path, start: bytes) -> str | None:
 
 
 def file_geometry(path: Path, kind: str) -> Geometry:
-    """The canonical grid of the file, from the header alone. It may be tilted up to `MAX_RESAMPLED_TILT`."""
+    """The canonical grid of the file, from the header alone.
+
+    Raises the errors of the format's `geometry`, and `InputError` for a tilt above `MAX_RESAMPLED_TILT`.
+    """
     return to_canonical(FORMATS[kind].geometry(path), MAX_RESAMPLED_TILT)[2]
 
 
@@ -67,7 +70,7 @@ def files_of(path: Path, kind: str) -> tuple[Path, ...]:
 
 
 def read_file(path: Path, kind: str, *, patient_id: str, series_id: str, max_tilt: float = MAX_TILT) -> Volume:
-    """The file as a scan in Hounsfield units."""
+    """The file as a scan in Hounsfield units. Raises the errors of the format and of `canonical_volume`."""
     values = FORMATS[kind].values(path)
     grid = FORMATS[kind].geometry(path)
     if values.dtype != np.int16:
@@ -77,7 +80,7 @@ def read_file(path: Path, kind: str, *, patient_id: str, series_id: str, max_til
 
 
 def read_label_file(path: Path, kind: str) -> np.ndarray:
-    """The values of the file as a label map in canonical order (z, y, x), with the dtype of the file."""
+    """The values of the file as a label map in canonical order (z, y, x), with any scaling of the file applied."""
     order, flips, _ = to_canonical(FORMATS[kind].geometry(path), MAX_RESAMPLED_TILT)
     return np.ascontiguousarray(reordered(FORMATS[kind].values(path), order, flips))
 

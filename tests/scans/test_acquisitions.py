@@ -134,7 +134,7 @@ def test_an_uneven_pass_is_refused_and_the_other_pass_is_read(tmp_path, files):
 
 def test_a_series_of_two_acquisitions_is_refused_where_one_is_required(tmp_path, files):
     passes(tmp_path, files, lambda number, z: {"AcquisitionNumber": number})
-    with pytest.raises(InputError, match=r"one acquisition, got 2 that interleave.*AcquisitionNumber 0; Acq"):
+    with pytest.raises(InputError, match=r"one acquisition, got 2 at interleaved .*AcquisitionNumber 0; Acq"):
         assemble([read_header(path) for path in sorted(tmp_path.rglob("*.dcm"))])
 
 
