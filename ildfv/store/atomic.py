@@ -106,7 +106,11 @@ def write_json(path: Path, content, *, private: bool = False) -> None:
 
 
 def read_json(path: Path):
-    """The content of a JSON file, local or remote. Raises `InputError` if it is not JSON, or `FileNotFoundError`."""
+    """The content of a JSON file, local or remote.
+
+    Raises `InputError` if it is not JSON or, for a local file, too large or not a regular file; `OutOfReachError` if a
+    remote store does not respond; and `FileNotFoundError`.
+    """
     # A remote file is not a `Path` and cannot be a pipe or a device.
     text = read_bytes(path, MAX_JSON_BYTES) if isinstance(path, Path) else path.read_bytes()
     return parse_json(text, path)

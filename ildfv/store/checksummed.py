@@ -19,7 +19,10 @@ def write_checksummed(path: Path, content: Mapping) -> None:
 
 
 def read_checksummed(path: Path) -> dict:
-    """The content of the document in `path` without the checksum. Raises `InputError` if this is missing or wrong."""
+    """The content of the document in `path` without the checksum.
+
+    Raises `InputError` if the checksum is missing or wrong, and the errors of `read_json`.
+    """
     document = read_json(path)
     stored = document.pop(CHECKSUM, None) if isinstance(document, dict) else None
     check(stored is not None, f"{path} must be a document with a checksum, got none: {MEND}")

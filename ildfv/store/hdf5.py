@@ -47,14 +47,15 @@ def open_hdf5(file: Path | IO[bytes], name: object, *, schema: Schema | None = N
     name
         Name of the part in error messages.
     schema
-        Required arrays and attributes.
+        Required arrays and attributes; None: any plain arrays and attributes.
     count
-        Number of items: the length of every array.
+        Number of items: the length of every array; None: any.
 
     Raises
     ------
     InputError
-        The file contains objects other than plain arrays and attributes, or does not match `schema` and `count`.
+        The file is not a regular file, contains objects other than plain arrays and attributes, or does not match
+        `schema` and `count`.
     OSError, KeyError, RuntimeError
         Errors of h5py for a truncated or damaged file.
     """

@@ -25,6 +25,7 @@ def save_model(folder: Path, tensors: dict[str, np.ndarray], info: dict) -> None
     """Writes `model.safetensors` atomically, and a readable copy of `info` to `model.json`.
 
     `info` is also stored in the safetensors file, with a checksum of tensors and info, so that both always match.
+    Raises `InputError` if the disk has too little space.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,12 +47,15 @@ def has_model(folder: Path) -> bool:
 
 
 def load_info(folder: Path) -> dict:
-    """The info of a model, read without its tensors."""
+    """The info of a model, read without its tensors. Raises `InputError` if the file is missing or invalid."""
     return json.loads(_metadata(folder)["info"])
 
 
 def load_model(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """The tensors and the info of a model. Raises `InputError` if it is missing, damaged or not finite."""
+    """The tensors and the info of a model.
+
+    Raises `InputError` if the file is missing or damaged, or a tensor contains NaN or infinity.
+    """
     path, metadata = Path(folder) / TENSORS, _metadata(folder)
     tensors = dict(sorted(load_file(path).items()))
     if _digest(tensors, metadata["info"]) != metadata["sha256"]:

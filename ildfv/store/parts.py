@@ -85,7 +85,8 @@ def write_part(
 class Parts:
     """A local or remote folder of parts, for reading. `writing_parts` opens a folder for writing.
 
-    schema: the arrays and attributes that every part must have; None: any plain arrays.
+    schema: the arrays and attributes that every part must have; None: any plain arrays. InputError: the folder has no
+    manifest, or an invalid one.
     """
 
     schema: Schema | None = None
@@ -227,7 +228,11 @@ class WritableParts(Parts):
 
 @contextmanager
 def writing_parts(folder: Path, key: str) -> Iterator[WritableParts]:
-    """The parts of `folder` for writing under its lock; unlisted files of a killed run are removed."""
+    """The parts of `folder` for writing under its lock; unlisted files of a killed run are removed.
+
+    Raises the errors of `lock.writing`, and `InputError` if the folder has another key, parts without a manifest or an
+    invalid manifest.
+    """
     with writing(folder):
         parts = WritableParts(folder, key)
         try:

@@ -30,7 +30,9 @@ class RemotePath:
         return self.url
 
     def exists(self) -> bool:
-        """Whether the file exists. Raises `OutOfReachError` if the store does not respond."""
+        """Whether the file exists. Raises `InputError` for a damaged archive, and its subclass `OutOfReachError` if the
+        store does not respond.
+        """
         try:
             with self._reached():
                 self.files.info(self.path)
@@ -39,7 +41,7 @@ class RemotePath:
         return True
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """The file, read on demand. FileNotFoundError, or OutOfReachError if the store does not respond."""
+        """The file, read on demand. Raises `FileNotFoundError`, and the errors of `exists`."""
         with self._reached():
             return RemoteFile(self.files.open(self.path, mode), self._reached)  # type: ignore[return-value]
 
