@@ -40,7 +40,8 @@ def outputs(
 ) -> Iterator[np.ndarray]:
     """The network's outputs (b, …) for each batch, float32, without gradients.
 
-    read: function from slice indices (b,) to images uint8 (b, 3, 224, 224). batches: slice indices.
+    read: function from slice indices (b,) to images uint8 (b, 3, 224, 224). batches: slice indices. note: called with a
+    message if a GPU runs out of memory, or CUDA graphs cannot be used.
     """
     # Inference mode is set per thread, and on a GPU the network runs in a separate thread, so the network is wrapped.
     inference = torch.inference_mode()(network)

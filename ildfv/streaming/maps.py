@@ -109,7 +109,7 @@ class MapStream:
         return maps if self.weights is None else Weighted(maps, self.weights(batch))
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors, (size, d), an equal number from each of several evenly spaced slices.
+        """At most `size` descriptors, (m, d), from several evenly spaced slices, an equal number from each if possible.
 
         The descriptors initialise a mixture. Sampling is much faster than a pass over all slices: SAMPLE_SLICES slices
         are read or, if slices have few descriptors (`activations.n`), up to an eighth of all slices. InputError: the
