@@ -1,8 +1,9 @@
 """Communication between the ranks of a torchrun launch. Without torchrun there is one rank.
 
 Fitting accumulates sufficient statistics, so ranks only need to add arrays in float64 and to divide items among them.
-Only rank 0 writes manifests and models. The command line imports this module, so torch is imported only under torchrun
-and NumPy only inside functions.
+Only rank 0 writes manifests and models. All ranks must call the functions that communicate, in the same order; these
+functions raise LostRankError if another rank has ended. The command line imports this module, so torch is imported only
+under torchrun and NumPy only inside functions.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def is_last_start() -> bool:
 
 
 def start() -> None:
-    """Initialises the process group under torchrun; otherwise does nothing. Call it once at the start of a script."""
+    """Initialises the process group under torchrun; otherwise does nothing. Call it once at the start of a script.
+
+    InputError: ILDFV_TIMEOUT_MINUTES is not a positive number.
+    """
     if size() == 1:
         return
     import torch
@@ -86,7 +90,8 @@ def stop() -> None:
 def sum_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The sum of each array over ranks, float64 and of the same shape; equal on every rank.
 
-    arrays: by name; names and shapes must be the same on every rank. Without torchrun, `arrays` itself is returned.
+    arrays: by name; names and shapes must be the same on every rank. Without torchrun, `arrays` itself is returned, in
+    its own dtypes.
     """
     if size() == 1:
         return arrays
@@ -175,9 +180,8 @@ def share(items: Sequence[Item]) -> list[Item]:
 def run_of(items: Sequence[Item], turn: int = 0) -> list[Item]:
     """This rank's contiguous share of the items. The shares of all ranks, joined in rank order, are the items in order.
 
-    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: selects
-    the rank that has the first item if there are fewer items than ranks; 0: rank 0. Values beyond the last possible
-    rank start again at rank 0.
+    If the number of items is not a multiple of the number of ranks, the first ranks have one item more. turn: if there
+    are m items, fewer than ranks, consecutive ranks have one item each, starting at rank turn mod (size() − m + 1).
     """
     least, more = divmod(len(items), size())
     number = rank() if least else rank() - turn % (size() - more + 1)

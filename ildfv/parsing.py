@@ -83,7 +83,8 @@ def read_csv(path: Path, rule: str = "must be CSV in UTF-8") -> tuple[str, list[
     Raises
     ------
     InputError
-        Not a regular file, larger than `MAX_CSV_BYTES`, or not CSV in UTF-8. The message contains the line number.
+        Not a regular file, larger than `MAX_CSV_BYTES`, or not CSV in UTF-8. The message contains `rule` and, if a line
+        violates it, the number of this line.
     OSError
         The file cannot be read.
     """

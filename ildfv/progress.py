@@ -171,8 +171,9 @@ class EventLog:
     """Writes JSON lines {"time", "pid", "event", …} to a file and forwards all calls to another `Progress`.
 
     The events "start", "advance", "end" and "failed" of a task have "task", "done" and "total". The events "note" and
-    "error" (the error that ends a command) have "text". "pid" distinguishes commands that run at the same time. Nothing
-    is written while the path `required`, by default the folder of the log, does not exist.
+    "error" (the error that ends a command) have "text". "pid" distinguishes commands that run at the same time. A task
+    writes "advance" at most once in `every` seconds. Nothing is written while the path `required`, by default the
+    folder of the log, does not exist.
     """
 
     def __init__(self, path: Path, shown: Progress, *, required: Path | None = None, every: float = 1.0):
