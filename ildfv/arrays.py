@@ -39,7 +39,7 @@ def to_numpy(a, dtype=None) -> np.ndarray:
 
 
 def like(a: Any, template: Any, dtype: str | None = None) -> Any:
-    """`a` converted to the array library and the device of `template`.
+    """`a`, an array in host memory, converted to the array library and the device of `template`.
 
     dtype: name of the dtype of the result; if None, the dtype of `a` is kept.
     """

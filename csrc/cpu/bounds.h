@@ -7,8 +7,8 @@
 namespace ildfv {
 namespace {
 
-// Returns the depth d with this property: if a component's score is at least d below the best, its posterior is below
-// the threshold, and k such components together change a sum by less than rounding errors.
+// Returns how far below the best score of a row a score must be, so that the posterior is below the threshold, and k
+// such components together change a sum by less than rounding errors. Infinity if the threshold is practically 0.
 template <class real>
 inline real depth(double threshold, int64_t k) {
     if (threshold <= 1e-30) return (real)INFINITY;

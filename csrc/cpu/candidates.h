@@ -1,4 +1,4 @@
-// The candidates of each row: the components whose posteriors may exceed the threshold. For one panel at a time:
+// The candidates of each row: the components whose posteriors may reach the threshold. For one panel at a time:
 //
 //   bounds      of the scores, from the few dimensions                                                       (bounds.h)
 //   guesses     the two likeliest components of each row in the few dimensions, and their exact scores

@@ -8,8 +8,8 @@
 namespace ildfv {
 namespace {
 
-// Bounds from the `few` most discriminative dimensions, with so many factors per dimension and component: 2 for t², or
-// 1 if the bounds are linear in the descriptor. A factor costs one FMA per pair.
+// Bounds from the `few` most discriminative dimensions. factors: per dimension and component, 2 for t², or 1 if the
+// bounds are linear in the descriptor. A factor costs one FMA per pair.
 struct Choice {
     int64_t few, factors;
     int64_t values() const { return few * factors; }  // per component

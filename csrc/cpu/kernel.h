@@ -6,8 +6,8 @@
 //   block           the rows that are computed together: a piece of one segment, or several short segments
 //   share           the rows of one segment in a block
 //   panel           32 consecutive rows of a block, whose relevant pairs are selected together
-//   pair            a row and a component; relevant if its posterior may exceed the threshold
-//   entry           a pair whose posterior exceeds the threshold, listed with this posterior
+//   pair            a row and a component; relevant if its posterior may reach the threshold
+//   entry           a pair whose posterior is at least the threshold, listed with this posterior
 //   crowded share   a share with so many relevant pairs that it is faster to compute all pairs
 //   few dimensions  the most discriminative dimensions, which give upper bounds of scores
 //

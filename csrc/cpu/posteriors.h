@@ -9,7 +9,7 @@
 namespace ildfv {
 namespace {
 
-// Adds an entry for each of n posteriors above the threshold; `first` is the panel's first row in the block.
+// Adds an entry for each of n posteriors that is at least the threshold; `first` is the panel's first row in the block.
 template <class real>
 inline void list(Scratch<real>& s, int first, int n, const int* pairs, const real* posterior, real threshold) {
     constexpr int W = Lanes<real>::count;
@@ -25,7 +25,8 @@ inline void list(Scratch<real>& s, int first, int n, const int* pairs, const rea
     }
 }
 
-// Lists a panel's posteriors above the threshold as entries of their components; sets `top` and `sum` of its rows.
+// Lists a panel's posteriors, unless below the threshold, as entries of their components; sets `top` and `sum` of its
+// rows.
 template <class real>
 __attribute__((noinline)) void panel_posteriors(const Constants<real>& constants, const Rows<real>& x, int first,
                                                 int count, real threshold, real depth, Scratch<real>& s,

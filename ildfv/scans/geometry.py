@@ -154,7 +154,10 @@ def as_stored(array: np.ndarray, order: tuple[int, ...], flips: tuple[int, ...])
 
 
 def difference(a: Geometry, b: Geometry) -> str | None:
-    """None if the grids are equal (same shape, corners within `tolerance`), otherwise a description."""
+    """None if the grids are equal (same shape, corners within `tolerance`), otherwise a description, for messages.
+
+    Grids cannot be compared if the slices of `a` are unevenly spaced; this also gives a description.
+    """
     if a.slices is not None:
         return "must be a DICOM SEG, because the slices of its scan are unevenly spaced"
     if a.shape != b.shape:

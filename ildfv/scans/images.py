@@ -81,8 +81,8 @@ def bits_of(path: Path) -> int:
 def grey_values(path: Path) -> np.ndarray:
     """The grey levels (rows, columns), uint8, uint16 or int16.
 
-    Raises `InputError` if the image is damaged or too large, is not grey (colour channels must be equal), or does not
-    have 8 or 16 bits per grey level.
+    Raises `InputError` if the file is damaged or too large, or does not contain a single upright grey image (colour
+    channels must be equal) of 8 or 16 bits without an alpha channel.
     """
     with _opened(path) as image:
         check_size((1, image.height, image.width))

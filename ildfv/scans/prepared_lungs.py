@@ -20,7 +20,7 @@ def lungs(slices, indices, method: str = "rule") -> np.ndarray:
 
     method: "rule", the rule of `scans.lungs`, which needs no other package and is suitable for phantoms; or "lungmask",
     the U-net R231 (Hofmanninger et al. 2020), which also recognises consolidated lung. Both use the HU of the normal
-    window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient.
+    window, clipped to −1400 … 200 in steps of 6 HU, which is sufficient. Raises the errors of `lungs_of`.
     """
     indices = np.asarray(indices)
     return lungs_of(slices.images(indices), np.asarray(slices.paper_pixel_area)[indices], method)

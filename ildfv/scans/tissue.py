@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import check
 
 WINDOW = 6.0  # mm, side of a window
@@ -55,7 +56,7 @@ def soft_tissue(slices: np.ndarray, pixel_area: float) -> tuple[np.ndarray, np.n
     check(
         len(found[0]) >= FEWEST,
         f"a scan must show soft tissue of {SOFT[0]:g} to {SOFT[1]:g} HU to measure noise or tissue, got "
-        f"{len(found[0])} squares of {WINDOW:g} mm instead of {FEWEST} (cropped or masked scan?)",
+        f"{counted(len(found[0]), 'square')} of {WINDOW:g} mm instead of {FEWEST} (cropped or masked scan?)",
         faq="scanner-options",
     )
     return found

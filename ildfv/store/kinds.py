@@ -1,7 +1,8 @@
 """Registry of the kinds of files that packages write into a workspace, which `verify` and `report` use.
 
 A package registers its kinds when its `kinds` module is imported; `ildfv.pipeline.kinds` imports those modules. A file
-belongs to the first registered kind whose pattern matches its path; patterns without wildcards take precedence.
+belongs to the first registered kind whose pattern matches its path. Kinds of documents take precedence over others, and
+among them, patterns without wildcards.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class MapStream:
     it. advance: called with the number of slices of a batch after the batch has been consumed. note: called with
     messages.
 
-    On a CPU, each worker thread reads and computes whole batches, which uses all cores. On a GPU, reading, copying, the
+    On a CPU, each worker thread (`split_cores`) reads and computes whole batches. On a GPU, reading, copying, the
     network and `then` overlap; if memory runs out, the batch size is halved. `memory` is not used on a GPU.
     """
 

@@ -51,7 +51,11 @@ def in_order(
 
 
 def split_cores() -> tuple[int, int]:
-    """(workers, OpenMP threads per worker) that use all cores: parallel batches scale better than parallel threads."""
+    """(workers, OpenMP threads per worker), together at most `cpu.num_threads()` threads.
+
+    There are as many workers as possible, up to `MAX_WORKERS`, because parallel batches scale better than threads that
+    share a batch.
+    """
     cores = cpu.num_threads()
     workers = min(cores, MAX_WORKERS)
     return workers, max(1, cores // workers)

@@ -18,7 +18,10 @@ _tables: dict[tuple, tuple] = {}  # device, shape of a slice and windows → arr
 
 
 def windowed(hu, windows: Sequence[tuple[float, float]], rows: Taps, columns: Taps):
-    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU, in their library, on the current stream."""
+    """Images uint8 (…, windows, size, size) of slices (…, h, w) in HU, in their library, on the current stream.
+
+    windows: (low, high) of each in HU. rows, columns: taps of the resizing to (size, size).
+    """
     (hu,), give = own_arrays([hu])
     return give(compute(device_of(hu), hu, windows, rows, columns))
 
