@@ -1,5 +1,5 @@
 // The moments of a tile on tensor cores: Σ γy and Σ γy² in TF32, each factor in two parts, with the precision of float.
-// Only for means within 4 standard deviations of the centre, for which converting them to Σ γt and Σ γt² loses no
+// Only for means within 4 standard deviations of the centre, for which converting these sums to Σ γt and Σ γt² loses no
 // precision.
 #pragma once
 #include "cuda/mma.h"

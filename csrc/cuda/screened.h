@@ -1,7 +1,7 @@
 // The scores of a tile on tensor cores, with error bounds, and the exact scores of the components that they select.
 //
 // Scores:   c − ½ Σ t² = c − ½ Σ b² − ½ Σ (a²·y² + 2ab·y) in bfloat16, each factor in two parts. Their precision is
-//           sufficient to select the "near" components, whose posteriors may exceed the threshold. The scores of near
+//           sufficient to select the "near" components, whose posteriors may reach the threshold. The scores of near
 //           components are then computed exactly (`score_near`).
 //
 // A bfloat16 part has 8 bits, so the relative error of a product x·x' is at most 3·2^-16 and that of float sums over 64
