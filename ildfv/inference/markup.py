@@ -8,6 +8,7 @@ import re
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup, escape
 
+from ildfv.counted import counted
 from ildfv.inference.sentences import sentence
 
 CODE = re.compile("`([^`]+)`")
@@ -20,7 +21,7 @@ def code(text: str) -> Markup:
 
 @functools.cache  # the environment keeps the compiled templates; compiling takes longer than filling one
 def page_environment() -> Environment:
-    """The templates of this package, with escaping and the filters `code` and `sentence`."""
+    """The templates of this package, with escaping and the filters `code`, `sentence` and `counted`."""
     found = Environment(loader=PackageLoader("ildfv.inference"), autoescape=True)
-    found.filters |= {"code": code, "sentence": sentence}
+    found.filters |= {"code": code, "sentence": sentence, "counted": counted}
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ildfv.counted import counted
 from ildfv.inference.cnn_methods import CnnMethod
 from ildfv.inference.schema import CNN, Head, PredictorInfo
+from ildfv.inference.sentences import enumerated, sentence
 from ildfv.patterns import extent_text
 from ildfv.scans.windows import GRID
 
@@ -23,8 +24,7 @@ def methods_paragraph(info: PredictorInfo, checksum: str, cnn_maps: CnnMethod | 
         f"Each axial slice was mapped to three attenuation windows ({windows} HU) and resampled to {info.size} × "
         f"{info.size} pixels.",
         *(_head(info, head) for head in info.heads),
-        f"All models were fitted on {training['fit_slices']} {_slices(info, data)} of "
-        f"{counted(training['fit_patients'], 'patient')}.",
+        *_fitted(info, data),
     ]
     if training["all_patients"]:
         sentences.append(
@@ -76,6 +76,21 @@ def _prepared(info: PredictorInfo) -> list[str]:
         )
     if found.lungs == "lungmask":
         sentences.append("The lung was segmented with lungmask (U-net R231).")
+    return sentences
+
+
+def _fitted(info: PredictorInfo, data: str) -> list[str]:
+    """Sentences on the slices that the models were fitted on. data: "CT", or the name of phantom data."""
+    training, networks = info.training, info.networks.values()
+    frozen = sorted({f"the frozen {one.architecture} network" for one in networks if not one.trained})
+    trained = sorted({f"the {one.architecture} network" for one in networks if one.trained})
+    earlier = trained if training["all_patients"] else []  # trained networks are not refitted
+    models = f"All models except {enumerated([*frozen, *earlier])}" if frozen or earlier else "All models"
+    fitted = f"{training['fit_slices']} {_slices(info, data)} of {counted(training['fit_patients'], 'patient')}"
+    sentences = [f"{models} were fitted on {fitted}."]
+    if earlier:
+        verb = "was" if len(earlier) == 1 else "were"
+        sentences.append(sentence(f"{enumerated(earlier)} {verb} trained without the patients of one fold"))
     return sentences
 
 

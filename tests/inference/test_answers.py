@@ -18,6 +18,7 @@ from ildfv.inference.extent import first_slices, in_lung, sides, zones
 from ildfv.inference.head_answers import grid_pixels, head_answer
 from ildfv.inference.heads import sigmoids_of
 from ildfv.inference.inbox import predict_all
+from ildfv.inference.methods import methods_paragraph
 from ildfv.inference.page import prediction_page
 from ildfv.inference.predictor import Predictor
 from ildfv.inference.schema import Curve
@@ -57,6 +58,33 @@ def test_outputs_name_the_training_data_the_version_and_the_checksum(prediction)
     assert "trained on" in page
     assert "Gaussian mixture with 4 components" in answer["methods"]
     assert answer["methods"] in page
+
+
+def test_methods_name_the_networks_that_were_not_fitted_on_the_slices(folder):
+    info = Predictor.load(folder).info
+    assert "All models were fitted on" in methods_paragraph(
+        with_network(info, trained=True, all_patients=False), "0" * 12
+    )
+    frozen = methods_paragraph(with_network(info, trained=False, all_patients=False), "0" * 12)
+    assert "All models except the frozen cnn-f network were fitted on" in frozen
+    everyone = methods_paragraph(with_network(info, trained=True, all_patients=True), "0" * 12)
+    assert "All models except the cnn-f network were fitted on" in everyone
+    assert "The cnn-f network was trained without the patients of one fold." in everyone
+
+
+def with_network(info, *, trained, all_patients):
+    """The info with one network that was trained in the workspace or is frozen."""
+    networks = {
+        name: one.model_copy(update={"architecture": "cnn-f", "trained": trained})
+        for name, one in info.networks.items()
+    }
+    return info.model_copy(update={"networks": networks, "training": {**info.training, "all_patients": all_patients}})
+
+
+def test_pages_have_nouns_in_the_singular_after_one(prediction):
+    training = {**prediction.predictor["training"], "fit_slices": 1, "fit_patients": 1}
+    page = prediction_page(replace(prediction, predictor={**prediction.predictor, "training": training}))
+    assert f"trained on 1 slice of 1 {'phantom' if prediction.predictor['data'] == 'phantom' else 'patient'}." in page
 
 
 def test_a_head_that_was_not_compared_with_baselines_states_this(prediction):
