@@ -20,9 +20,9 @@ def jobs(
 ) -> tuple[list[tuple[Scan, list[str]]], list[Unused]]:
     """((scan, notes) of each scan to predict, input that may be a scan but cannot be predicted); see `unanswered`.
 
-    path, series: as for `choose`. alone: whether the source contains no archives. InputError: as for `choose`. However,
-    if there is no scan, but there are archives or unusable input of several patients, each input is returned with its
-    reason.
+    path, series: as for `choose`. alone: whether the source contains no archives. InputError: as for `choose`, or
+    `series` is given for images. However, if there is no scan, but there are archives or unusable input of several
+    patients, each input is returned with its reason.
     """
     unused = found.quarantined
     if not found.scans and (not alone or several(unanswered(found, [], alone=False))):
@@ -45,7 +45,8 @@ def jobs(
 def choose(found: Discovery, series: str | None, path: Path) -> tuple[Scan, list[str]]:
     """(the scan to predict, notes on the choice).
 
-    series: number or SeriesInstanceUID; None: the series with the most slices. path: the source, for messages.
+    series: number or SeriesInstanceUID; None: the series with the most slices, of those that have a lung mask if masks
+    are given. path: the source, for messages.
     InputError: there is no scan, there are several patients, or the series is unknown.
     """
     if not found.scans:

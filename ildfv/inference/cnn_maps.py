@@ -45,7 +45,7 @@ def grad_cam(
     at_once : int
         Number of slices per forward and backward pass.
     dtype : type
-        Type of the result: float64, or float32, which takes 0.8 MB per slice.
+        Type of the result: float64, or float32, which takes 0.8 MB per slice for C = 4.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def grad_cam(
     Raises
     ------
     InputError
-        The network has no such layer.
+        The network has no such layer, or no layer with more than one location.
     MissingPackageError
         Captum is not installed.
     """
@@ -81,10 +81,10 @@ def grad_cam_values(network: Network, images: np.ndarray, layer: str) -> np.ndar
 
 
 def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, step: int = STEP) -> np.ndarray:
-    """Occlusion maps: the decrease of every output when a square of the slice is hidden.
+    """Occlusion maps: the decrease of every output when a square of the slice is occluded.
 
-    A hidden square has the mean grey level of the training slices. The value of a pixel is the mean decrease over all
-    squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
+    An occluded square has the mean grey level of the training slices. The value of a pixel is the mean decrease over
+    all squares that cover it. Source: Zeiler and Fergus, ECCV 2014.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
     images : ndarray of shape (m, 3, 224, 224), uint8
         Prepared slices.
     window, step : int
-        Side of the occluded square and distance between squares, pixels.
+        Side of an occluded square, and stride between squares, pixels.
 
     Returns
     -------
@@ -107,7 +107,8 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
         Captum is not installed.
     """
     attr = _captum("occlusion maps")
-    check(1 <= step <= window <= SIZE, f"step and window must be 1 ≤ step ≤ window ≤ {SIZE}, got {step} and {window}")
+    rule = f"step and window must satisfy 1 ≤ step ≤ window ≤ {SIZE}"
+    check(1 <= step <= window <= SIZE, f"{rule}, got {step} and {window}")
     baseline = network.mean.view(1, 3, 1, 1)
     maps = []
     for image in images:
@@ -122,7 +123,7 @@ def occlusion(network: Network, images: np.ndarray, *, window: int = WINDOW, ste
             )
             for c in range(network.n_outputs)
         ]
-        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # the three windows have equal attributions
+        maps.append(torch.cat(per_output)[:, 0].double().cpu().numpy())  # the three channels have equal attributions
     return np.stack(maps)
 
 
@@ -135,7 +136,12 @@ def maps_of(
     dtype: type = np.float64,
     progress: Progress = SILENT,
 ) -> np.ndarray:
-    """The maps of a method with its default settings, (m, C, 224, 224). The parameters are described in `grad_cam`."""
+    """The maps of a method with its default settings, (m, C, 224, 224).
+
+    method: Grad-CAM or occlusion. network, images, dtype: as for `grad_cam`. at_once: number of slices after which
+    `progress` is updated; for Grad-CAM also the number of slices per forward and backward pass. InputError: `grad_cam`
+    finds no layer with more than one location. MissingPackageError: Captum is not installed.
+    """
     ways: dict[CnnMethod, Callable] = {GRAD_CAM: partial(grad_cam, at_once=at_once), OCCLUSION: occlusion}
     compute = ways[method]
     found: np.ndarray = np.empty((len(images), network.n_outputs, SIZE, SIZE), dtype)

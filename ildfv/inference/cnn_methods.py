@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ildfv.errors import InputError
 
-WINDOW, STEP = 32, 16  # side of an occluded square and distance between squares, pixels: 13×13 squares per slice
+WINDOW, STEP = 32, 16  # side of an occluded square and stride, pixels: 13×13 squares per slice
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ OCCLUSION = CnnMethod(
     option="occlusion",
     title="Occlusion",
     file="occlusion",
-    explanation="the occlusion map, which shows by how much the score decreases if a location is hidden (mean over "
-    f"squares of {WINDOW} × {WINDOW} of the 224 × 224 input pixels, {STEP} pixels apart)",
+    explanation="the occlusion map, which shows by how much the score decreases if a location is occluded (mean over "
+    f"squares of {WINDOW} × {WINDOW} of the 224 × 224 input pixels, with a stride of {STEP} pixels)",
     methods="Maps of the outputs of the network were computed by occlusion (Zeiler and Fergus 2014): squares of "
-    f"{WINDOW} × {WINDOW} pixels, {STEP} pixels apart, were replaced by the mean training intensity, and the value of "
-    "a pixel was the mean decrease of the output over the squares that covered it.",
+    f"{WINDOW} × {WINDOW} pixels, with a stride of {STEP} pixels, were replaced by the mean training intensity, and "
+    "the value of a pixel was the mean decrease of the output over the squares that covered it.",
     per_area=False,
 )
 METHODS = {one.option: one for one in (GRAD_CAM, OCCLUSION)}

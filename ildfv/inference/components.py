@@ -1,7 +1,7 @@
 """Interpretation of mixture components: their contributions to the scores, and the nearest training patches.
 
-The contributions are statistics over many slices and contain no image data. The patches are images of patients and are
-not part of a predictor: they are computed from the slices of the study.
+The contributions are statistics over many slices and contain no image data. The patches are images of patients. They
+are therefore not part of a predictor, but are computed from the slices of the study.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def nearest_patches(
 
     Parameters
     ----------
-    mixture : GaussianMixture, or any object with its parameters
+    mixture : GaussianMixture, or any object with the attributes `weights_`, `means_` and `variances_`
     maps : function
         Images uint8 (b, 3, 224, 224) → (b, d, h, w).
     fields : ReceptiveFields

@@ -1,14 +1,17 @@
 """The exact contribution of every descriptor to a linear score of an improved Fisher vector.
 
-Let r = (1/n) Σ_i φ(x_i) be the Fisher vector before normalisation. The improved vector is f_j = α_j r_j with
-α_j = 1/(√|r_j| ‖√|r|‖). A score a + g·f is then a + (1/n) Σ_i q_i with q_i = Σ_k γ_ik Σ_d (A_kd t_ikd +
-B_kd (t_ikd² − 1)), A = g α/√w and B = g α/√(2w). The sum over locations is exact although the normalisation is not
-linear, because α is computed from the slice itself.
+Let x_i be the n descriptors of a slice, γ_ik their posteriors, t_ikd = (x_id − μ_kd)/σ_kd, and w_k the weights of the
+mixture. Let r = (1/n) Σ_i φ(x_i) be the Fisher vector before normalisation. The improved vector is f_j = α_j r_j with
+α_j = 1/(√|r_j| ‖√|r|‖). A score with the offset a and the coefficients g, a + g·f, is then a + (1/n) Σ_i q_i with
+q_i = Σ_k γ_ik Σ_d (A_kd t_ikd + B_kd (t_ikd² − 1)). A = g α/√w uses the elements j of the first order, and
+B = g α/√(2w) those of the second order. The sum over locations is exact although the normalisation is not linear,
+because α is computed from the slice itself. If descriptors have weights, each term is multiplied by its weight, and n
+is the sum of the weights.
 
 Where the terms of descriptors cancel, r_j is near 0 and α_j is large. Element j then adds large values of both signs to
 the map but little to the score. With a floor ε, α_j is 1/(√max(|r_j|, ε) ‖√|r|‖), and the difference from the score is
-distributed equally over all descriptors. The sum is still exact. `unlocated` returns the distributed part. An infinite
-floor would give the map of the Fisher vector without power normalisation.
+distributed over all descriptors, in proportion to their weights. The sum is still exact. `unlocated` returns the
+distributed part. With a floor above all |r_j|, all elements have the same α, as without power normalisation.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def contributions(
     Parameters
     ----------
     fisher : FisherVector
-        A fitted encoder with order "component" and without the weight part.
+        A fitted encoder with order "component", power 0.5, no weight part and no intra-normalisation.
     coefficients : ndarray of shape (C, 2·k·d)
         The vector g of each score.
     maps : array of shape (b, n, d) or (b, d, h, w)
@@ -49,13 +52,13 @@ def contributions(
     floor : float
         The floor ε of the module's docstring, see `floor_at`; 0 for no floor.
     components : sequence of int, optional
-        Components whose contributions are summed; by default all.
+        Indices of the components whose contributions are summed; by default all.
 
     Returns
     -------
     ndarray of shape (b, n, C), float64
-        The sum over n is the score minus its offset. With `components`, it is the part of these components, as
-        `component_scores` returns it.
+        The sum over n is the score minus its offset. With `components`, it is the sum of the parts that
+        `component_scores` returns for these components.
 
     Raises
     ------
@@ -98,7 +101,10 @@ def component_scores(fisher: FittedFisher, coefficients: np.ndarray, maps, weigh
 
 
 def unlocated(fisher: FittedFisher, coefficients: np.ndarray, maps, weights=None, *, floor: float) -> np.ndarray:
-    """The part of each score that a floor distributes equally over all descriptors, float64 (b, C)."""
+    """The part of each score that a floor distributes over all descriptors, float64 (b, C).
+
+    The parameters are described in `contributions`.
+    """
     slices = _moments(fisher, to_numpy(maps).astype(np.float64), weights)
     g = _by_component(fisher, coefficients, slices.raw.shape[1:])
     change = (slices.alpha(fisher, 0.0) - slices.alpha(fisher, floor)) * slices.raw
@@ -106,7 +112,10 @@ def unlocated(fisher: FittedFisher, coefficients: np.ndarray, maps, weights=None
 
 
 def floor_at(fisher: FittedFisher, maps, weights=None, *, quantile: float) -> float:
-    """A floor for `contributions`: the quantile of ``|r_j|`` over the slices of `maps` and all j."""
+    """A floor for `contributions`: the quantile of ``|r_j|`` over the slices of `maps` and all j.
+
+    InputError: the quantile is not in [0, 1).
+    """
     check(0 <= quantile < 1, f"quantile must be in [0, 1), got {quantile}")
     return float(np.quantile(raw_sizes(fisher, maps, weights), quantile))
 
@@ -132,7 +141,7 @@ class _Slices:
     def alpha(self, fisher: FittedFisher, floor: float) -> np.ndarray:
         """α, (b, k, 2, d): the factor by which power and L2 normalisation multiply each value of `raw`.
 
-        It is 0 where `raw` is 0 and there is no floor.
+        It is 0 where `raw` is 0 and there is no floor. It is 1 for an encoder that is not improved.
         """
         if not fisher.improved:
             return np.ones_like(self.raw)
@@ -161,8 +170,8 @@ def _by_component(fisher: FittedFisher, coefficients: np.ndarray, shape: tuple[i
     got = f"order={fisher.order!r} and weight_part={fisher.weight_part}"
     check(plain, f"fisher must have order='component' and weight_part=False, got {got}")
     usual = fisher.power == 0.5 and not fisher.intra
-    got = f"power={fisher.power} and intra={fisher.intra}: contributions would not add up to the score"
-    check(usual, f"fisher must have power=0.5 and intra=False, got {got}")
+    rule = "fisher must have power=0.5 and intra=False, so that contributions add up to the score"
+    check(usual, f"{rule}, got power={fisher.power} and intra={fisher.intra}")
     expected = (len(coefficients), int(np.prod(shape)))
     check(coefficients.shape == expected, f"coefficients must have shape {expected}, got {coefficients.shape}")
     return coefficients.reshape(1, -1, *shape)

@@ -57,7 +57,8 @@ def zones(presence: np.ndarray, area: np.ndarray, positions: np.ndarray, lung: n
     """The share of a pattern's area that is in each third of the lung's height.
 
     If areas are unknown, slices with the pattern are counted instead. None if the pattern is on no slice inside the
-    lung. presence, area: presence and area of the pattern on each slice, (m,). positions, lung: as in `Prediction`.
+    lung, or has no area there, or if only one slice shows lung. presence, area: presence and area of the pattern on
+    each slice, (m,). positions, lung: as in `Prediction`.
     """
     height = lung_height(positions, lung)
     used = presence & np.isfinite(height)
@@ -79,6 +80,7 @@ def sides(maps: np.ndarray, lung: np.ndarray, body: np.ndarray) -> dict[str, flo
     maps : ndarray of shape (m, h, w)
         Contribution maps. Row indices increase dorsally, column indices to the patient's left.
     lung, body : ndarray of shape (m, h, w), bool
+        Masks on the pixels of the maps.
 
     Returns
     -------

@@ -15,9 +15,9 @@ class FilePositions:
     def of(self, file: Path, folder: Path) -> int | None:
         """The position of `file` among all files below `folder`, from 1.
 
-        If `file` is a folder, it is the position of the first file in this folder. The order is that of the bytes of
-        the paths, as of `find FOLDER ! -type d | LC_ALL=C sort`. None if `folder` is not a folder, or `file` is not
-        below it.
+        If `file` is a folder, the result is the position of the first file in this folder. The order is that of the
+        bytes of the paths, as of `find FOLDER ! -type d | LC_ALL=C sort`. None if `folder` is not a folder, or `file`
+        is not below it.
         """
         if folder not in self._files:
             self._files[folder] = _files_below(folder)

@@ -141,8 +141,8 @@ def compare_scans(
 
     out: folder in which the files of the comparison and of both predictions are written; None: no files. series: as for
     `choose`. keep_identity: whether predictions contain the identifiers of the scans, and messages the names of files.
-    InputError: `sources` are not two scans, or their headers show that they are of two patients or that the first scan
-    is the later scan.
+    InputError: `sources` are not two different scans, their headers show that they are of two patients or that the
+    first scan is the later scan, a scan cannot be predicted, or the predictor does not estimate areas.
     """
     check(len(sources) == 2, f"--follow-up needs two scans, the earlier scan first, got {len(sources)}")
     grey = predictor.info.preparation.grey
@@ -207,7 +207,7 @@ def interval_of(change: float, errors: Sequence[tuple[float, int] | None]) -> tu
 
 
 def days_between(before: Scan, after: Scan) -> int | None:
-    """Number of days between two DICOM scans; None if a date is unknown.
+    """Number of days between two DICOM scans; None if a scan is not DICOM or a date is unknown.
 
     InputError: the scans are of two patients, or `before` is the later scan.
     """

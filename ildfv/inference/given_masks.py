@@ -21,7 +21,11 @@ def check_masks(predictor: SlicePredictor, masks: Path | None) -> None:
 
 
 def lung_notes(training: dict, lungs: str, *, given: bool) -> list[str]:
-    """At most one note, on how the lung was found; none if the built-in rule found it here and in training."""
+    """At most one note, on how the lung was found; none if the built-in rule found it here and in training.
+
+    training: the field `training` of predictor.json. lungs: method that finds the lung, as in `Preparation`. given:
+    whether the user gave lung masks.
+    """
     if given:
         before = training.get("given_lung_masks", 0)
         if before:

@@ -1,4 +1,8 @@
-"""Heads of a predictor. A head computes linear scores from the projections of encodings and from additional inputs."""
+"""Heads of a predictor.
+
+A Fisher head computes linear scores from the projections of encodings and from additional inputs. The scores of a CNN
+head are outputs of a network, which `layers` computes.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +126,7 @@ class HeadPart:
     @cached_property
     def coefficients(self) -> np.ndarray:
         """The coefficients g of a Fisher vector f in the score g·f, float64 (C, 2·k·d)."""
-        scale = 1.0 if self.encoding.pca.scale is None else self.encoding.pca.scale  # (c,) if whitened
+        scale = 1.0 if self.encoding.pca.scale is None else self.encoding.pca.scale  # (p,) if whitened
         coef, components = self.coef / scale / (self.scale or 1.0), self.encoding.pca.components_
         # In blocks of columns: the components of fc6 take half a gigabyte in float32.
         blocks = (components[:, start : start + COLUMNS] for start in range(0, components.shape[1], COLUMNS))
@@ -176,13 +180,17 @@ class FisherHead:
         They are computed in float64, so that they do not depend on the number of slices b. `ildfv encode` stores
         float32 projections, whose rounding errors depend on the number of slices of a scan.
 
-        vectors: Fisher vectors (b, 2·k·d) by encoding. inputs: additional inputs (b,) by name.
+        vectors: Fisher vectors (b, 2·k·d) by encoding. inputs: additional inputs (b,) by name. InputError: a needed
+        input is not given.
         """
         found = sum(vectors[part.name].astype(np.float64) @ part.coefficients.T for part in self.parts) + self.offset
         return found + self.input_part(inputs, len(found))
 
     def input_part(self, inputs: Mapping[str, np.ndarray] | None, m: int) -> np.ndarray:
-        """The part of the scores of m slices that comes from the additional inputs, float64 (m, C)."""
+        """The part of the scores of m slices that comes from the additional inputs, float64 (m, C).
+
+        Inputs that are not finite are replaced by the `fill` of the head. InputError: a needed input is not given.
+        """
         if not self.info.inputs:
             return np.zeros((m, len(self.intercept)))
         missing = [name for name in self.info.inputs if name not in (inputs or {})]

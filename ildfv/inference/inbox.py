@@ -94,7 +94,9 @@ def predict_all(
     A prediction is the content of prediction.json. A failure has at least the fields "source" and "reason".
     From a source with one patient, one series is predicted: `series`, or the series with the most slices. From a source
     with several patients, or in which all series have one slice, every series is predicted. A source may be a zip
-    archive. The other parameters are described in `Options` and `Predictor.load`.
+    archive. The other parameters are described in `Options` and `Predictor.load`. InputError: the predictor cannot be
+    read, `cnn_maps` needs a head that it does not have, or the lung masks cannot be used. MissingPackageError:
+    `cnn_maps` needs Captum.
     """
     loaded = (
         predictor if isinstance(predictor, Predictor) else Predictor.load(predictor, device=device, weights=weights)

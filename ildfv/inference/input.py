@@ -29,7 +29,10 @@ def scans_in(folder: Path, grey: Grey | None) -> Discovery:
 
 
 def check_kind(found: Discovery, folder: Path, grey: Grey | None) -> None:
-    """Raises InputError if the result of `scans_in` is empty because the folder has input of the other kind."""
+    """Raises InputError if a predictor trained on images is given no image, or one trained on scans only images.
+
+    grey: as for `scans_in`. Input that fails a check is reported elsewhere.
+    """
     if found.scans or found.quarantined:
         return
     if grey is not None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Layers:
-    """The networks of a predictor, and its layers without a network, restored from tensors when they are first used.
+    """The networks of a predictor, and its layers without a network, restored when they are first used.
 
-    tensors: the tensors of the predictor. device: "cpu", "cuda" or "cuda:i". weights: files with the weights that the
-    predictor does not contain. InputError: the file with the weights of a network is not given.
+    tensors: the tensors of the predictor. device: "cpu", "cuda" or "cuda:i". weights: files with the weights of the
+    networks whose weights are not among the tensors. InputError: such a file is not given.
     """
 
     def __init__(self, info: PredictorInfo, tensors: Mapping[str, np.ndarray], device: str, weights=()):
@@ -47,7 +47,8 @@ class Layers:
     ) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
         """(maps (b, d, h, w) by encoding, outputs float64 (b, C) by network) of images uint8 (b, 3, 224, 224).
 
-        hu: the same slices in HU, int16 (b, 1, 224, 224), for encodings that read HU.
+        Only networks of CNN heads have outputs. hu: the same slices in HU, int16 (b, 1, 224, 224), for encodings that
+        read HU. InputError: `hu` is needed and is missing or has the wrong type or shape.
         """
         maps: dict[str, torch.Tensor] = {}
         outputs: dict[str, np.ndarray] = {}

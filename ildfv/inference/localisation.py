@@ -64,7 +64,10 @@ System = Callable[[LabelledSlices], np.ndarray]  # returns maps, float (m, C, 22
 
 @dataclass(frozen=True)
 class Estimated:
-    """A measure over all slices that show a pattern, its 95 % interval, and the numbers of patients and slices."""
+    """A measure over all slices that show a pattern, its 95 % interval, and the numbers of patients and slices.
+
+    value and interval are None if they are undefined.
+    """
 
     value: float | None
     interval: tuple[float, float] | None
@@ -100,7 +103,7 @@ class MapScores:
 
         Pixel AUC and pointing game are means over slices. Dice is computed over the pixels of all slices together.
         """
-        check(measure in MEASURES, f"measure must be {', '.join(MEASURES)}, got {measure!r}")
+        check(measure in MEASURES, f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
         names, _, owner = by_appearance(self.patients)
         if measure == "dice":
             known = np.isfinite(self.both[:, c])
@@ -144,11 +147,18 @@ def evaluate_maps(
         contains no information.
     tolerance : int
         Tolerance of the pointing game, pixels.
+    n_patterns : int
+        Number C of patterns of the maps.
+
+    Returns
+    -------
+    dict of str to MapScores
+        By name of the system.
 
     Raises
     ------
     InputError
-        A patient is in both sets, or a system returns maps of another shape.
+        `within` is unknown, a patient is in both sets, or a system returns maps of another shape.
     """
     check(within in ("slice", "lung"), f'within must be "slice" or "lung", got "{within}"')
     shared = set(training.patients.tolist()) & set(held_out.patients.tolist())

@@ -15,15 +15,15 @@ from ildfv.scans.windows import NORMAL
 SIDE = 64  # pixels of a signature
 INNER, OUTER = 1.0, 4.0  # pixels; the standard deviations of the Gaussian filters of the band-pass
 ENDS = (1, 99)  # percentiles of the lung's coordinates that define its box; extremes depend on noise
-RIM = 3  # prepared pixels at the border of the lung that are not used: partial volume is similar in all patients
-FEWEST = 200  # minimum number of lung pixels of a prepared slice; slices with fewer have no signature
+RIM = 3  # prepared pixels at the border of the lung that are not used, because partial volume is alike in all patients
+FEWEST = 200  # minimum number of lung pixels of a prepared slice without this border; otherwise its signature is 0
 SAME = 0.65  # two slices with at least this correlation show the same anatomy; see bench/NOTES.md
 
 
 def lung_signatures(images: np.ndarray, lung: np.ndarray) -> np.ndarray:
     """The signatures of prepared slices uint8 (m, 3, 224, 224) with lung masks (m, 224, 224), float32 (m, 4096).
 
-    The dot product of two signatures is their correlation. The signature of a slice without lung is zero.
+    The dot product of two signatures is their correlation. The signature of a slice with little or no lung is zero.
     """
     return np.stack([_signature(image[NORMAL], mask) for image, mask in zip(images, lung, strict=True)])
 

@@ -11,7 +11,7 @@ from ildfv.evaluation.metrics import ratio
 
 
 def pixel_auc(values: np.ndarray, mask: np.ndarray, within: np.ndarray | None = None) -> float:
-    """Probability that a pixel of the pattern has a higher value than another pixel. A tie counts as one half.
+    """Probability that a pixel of the pattern has a higher value than a pixel without it. A tie counts as one half.
 
     Parameters
     ----------

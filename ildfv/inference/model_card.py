@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ildfv.counted import counted
 from ildfv.evaluation.baselines import MEAN, Verdict, statement
 from ildfv.inference.schema import CNN, Head, PredictorInfo
-from ildfv.inference.sentences import NOT_LABELLED
+from ildfv.inference.sentences import NOT_LABELLED, enumerated
 from ildfv.patterns import extent_text
 
 PHANTOM = "**Trained on generated phantoms.** Its performance does not apply to patients."
@@ -75,8 +75,9 @@ def _training(info: PredictorInfo) -> Iterator[str]:
         )
         trained = [name for name, one in info.networks.items() if one.trained]
         if trained:
+            what, verb, it = ("network", "is", "It was") if len(trained) == 1 else ("networks", "are", "They were")
             yield (
-                f"- The network {', '.join(trained)} is not refitted: it was trained without the patients of fold "
+                f"- The {what} {enumerated(trained)} {verb} not refitted. {it} trained without the patients of fold "
                 f"{training['held_out_fold']}."
             )
     else:

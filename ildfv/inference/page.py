@@ -116,7 +116,7 @@ def _sets(answer: HeadAnswer, c: int) -> list[str]:
 
 
 def _where(answer: HeadAnswer, c: int) -> str:
-    """The parts of the lung with the larger shares, such as "upper 70 %, left 55 %, dorsal 80 %"; "–" if unknown."""
+    """The third and sides with the largest shares, such as "upper 70 %, left 55 %, dorsal 80 %"; "–" if unknown."""
     zones, shares = (found[c] if found else None for found in (answer.zones, answer.shares))
     parts = [] if zones is None else [max(zones, key=lambda name: zones[name])]
     if shares is not None:

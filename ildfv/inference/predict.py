@@ -43,8 +43,10 @@ def predict_scan(
 
     Parameters
     ----------
+    predictor : SlicePredictor
+        The predictor.
     path : path
-        A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
+        A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file; for a predictor trained on images, one image.
     series : str, optional
         The series to use if there are several: its number in the message that lists the series, or its
         SeriesInstanceUID. By default the series with the most slices is used.
@@ -59,7 +61,8 @@ def predict_scan(
     Raises
     ------
     InputError
-        There is no readable CT scan, there are several patients, no slice shows lung, or the scan fails a check.
+        There is no readable CT scan, there are several patients, the series is unknown, the lung mask cannot be used,
+        no slice shows lung, or the scan fails another check.
     """
     grey = predictor.info.preparation.grey
     found = scans_in(path, grey)
@@ -84,7 +87,11 @@ def predicted(
     cnn_maps: CnnMethod | None = None,
     progress: Progress = SILENT,
 ) -> Prediction:
-    """The prediction for a scan that `discover` found. The parameters are described in `predict_volume`."""
+    """The prediction for a scan that `discover` found.
+
+    scan: the scan, whose field `mask` is the file of the user's lung masks, if there is one. The other parameters are
+    described in `predict_volume`. InputError: the scan or its mask cannot be read, or as for `predict_volume`.
+    """
     check_masks(predictor, scan.mask)
     with quiet():
         volume = read_volume(scan)
@@ -118,10 +125,11 @@ def predict_volume(
 ) -> Prediction:
     """The prediction for a volume in Hounsfield units.
 
-    scan: pseudonym of the scan. masks: the user's lung masks on the grid of the volume, bool (m, rows, columns).
-    lung_mask: SHA-256 of the file of these masks. identity: identifiers to include in the prediction. cnn_maps: the
-    method for maps of the outputs of the network, if they are to be computed. The other parameters are described in
-    `predict_scan`.
+    scan: pseudonym of the scan. notes: notes that precede those on the preparation and the lung. masks: the user's lung
+    masks on the grid of the volume, bool (m, rows, columns). lung_mask: SHA-256 of the file of these masks. identity:
+    identifiers to include in the prediction. cnn_maps: the method for maps of the outputs of the network, if they are
+    to be computed. The other parameters are described in `predict_scan`. InputError: no slice shows lung, the volume
+    cannot be prepared, or there is no CNN head for `cnn_maps`. MissingPackageError: `cnn_maps` needs Captum.
     """
     has_size = predictor.info.preparation.grey is None  # the pixel size of images is unknown
     cnn_head = None if cnn_maps is None else predictor.check_cnn_maps(cnn_maps).name

@@ -31,11 +31,12 @@ class HeadAnswer:
     lung. pixels: estimated number of pixels of the scan's own grid, at most the number of lung pixels; NaN if it cannot
     be estimated. area: cm². sets: the conformal sets in words, or None; no_sets then has the reason.
 
-    These fields have a value for each pattern, (C,). scan_probability: probability that any slice shows the pattern,
-    calibrated on the highest scores of held-out scans. first: the slices to look at first. zones: the shares of the
-    lower, middle and upper third of the lung. shares: the shares of the sides (`inference.extent`). mean_error: root
-    mean square error of the mean area of a slice on held-out scans, cm², and the number of these scans, or None if
-    unknown. auc: the AUC on held-out patients and its 95 % interval, or None if unknown.
+    These fields have a value for each pattern, (C,). thresholds: the smallest score with which the pattern is present;
+    None if unknown. scan_probability: probability that any slice shows the pattern, calibrated on the highest scores of
+    held-out scans, or on their pooled scores if `pooling` is not "". first: the slices to look at first. zones: the
+    shares of the lower, middle and upper third of the lung. shares: the shares of the sides (`inference.extent`).
+    mean_error: root mean square error of the mean area of a slice on held-out scans, cm², and the number of these
+    scans, or None if unknown. auc: the AUC on held-out patients and its 95 % interval, or None if unknown.
 
     performance: a sentence that compares the head with baselines. sets_level: coverage of the conformal sets. pooling:
     for a head that was fitted to labels of scans, the method that pools the scores of slices (`estimators.bags`);
@@ -51,7 +52,7 @@ class HeadAnswer:
     pixels: np.ndarray
     area: np.ndarray
     thresholds: list[float | None]
-    best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the slice with the highest score
+    best: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (C,), the lung slice with the highest score
     scan_probability: np.ndarray = field(default_factory=lambda: np.empty(0))
     no_probability: list[str | None] = field(default_factory=list)  # why scan_probability is NaN; None: it is known
     no_area: list[str | None] = field(default_factory=list)  # why areas are NaN; None: they are known
@@ -84,7 +85,7 @@ class HeadAnswer:
     def on_present_slices(self, values: np.ndarray, c: int) -> float:
         """The sum of pixels or areas (m, C) over the slices with pattern c.
 
-        It is NaN for heads fitted to labels of scans, and if no value is known, such as the areas of images.
+        It is NaN for heads fitted to labels of scans, and if no value is known, as for areas on an image.
         """
         known = not self.pooling and bool(np.isfinite(values[:, c]).any())
         return float(values[self.presence[:, c], c].sum()) if known else float("nan")
@@ -165,7 +166,7 @@ class Prediction:
         return f"ildfv {found['ildfv']}, predictor {found['checksum'][:12]}, {found['data']} data"
 
     def extent_cm2(self, answer: HeadAnswer) -> list[float] | None:
-        """The smallest and largest area of `extent` on the training slices; None if it is not an area."""
+        """The smallest and largest area of `extent` on the training slices, cm²; None if no area is known for it."""
         if self.training_pixel is None or not isinstance(answer.extent, int) or answer.pooling:
             return None
         return [answer.extent * side**2 / 100 for side in self.training_pixel]
@@ -184,7 +185,7 @@ class Prediction:
             "contributions_limited": self.limited,
             "cnn_maps": None if self.cnn_method is None else self.cnn_method.option,
             "cnn_maps_head": self.cnn_maps_head,
-            "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # for readers of earlier versions
+            "cam_head": self.cnn_maps_head if self.cnn_method is GRAD_CAM else None,  # for older programs that read it
             "patterns": self.patterns,
             **({} if self.lung_mask is None else {"lung_mask_sha256": self.lung_mask}),
             "notes": self.notes,

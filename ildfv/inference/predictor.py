@@ -23,13 +23,13 @@ class Predictor(SlicePredictor):
         Parameters
         ----------
         scan : path
-            A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file.
+            A DICOM folder, or a DICOM, NIfTI, NRRD or MetaImage file; for a predictor trained on images, one image.
         series : str, optional
             SeriesInstanceUID of the series to use, or its number in the message that lists the series (1, 2, …; not
             the DICOM SeriesNumber). By default, the series with the most slices is used.
         lung_mask : path, optional
-            A lung mask on the grid of the scan; by default, the lung is found by the same method as for the training
-            slices.
+            A file with a lung mask on the grid of the scan; by default, the lung is found by the same method as for the
+            training slices.
 
         Returns
         -------
@@ -38,6 +38,7 @@ class Predictor(SlicePredictor):
         Raises
         ------
         InputError
-            There is no readable CT scan, there are several patients, no slice shows lung, or the scan fails a check.
+            There is no readable CT scan, there are several patients, the series is unknown, the lung mask cannot be
+            used, no slice shows lung, or the scan fails another check.
         """
         return predict_scan(self, Path(scan), series=series, lung_mask=None if lung_mask is None else Path(lung_mask))

@@ -1,6 +1,6 @@
 """The files of a predictor, and the functions that read and write them.
 
-predictor.safetensors   the network up to the deepest layer needed, and the tensors of the heads
+predictor.safetensors   tensors of the networks (up to the deepest layer that is needed), encodings and heads
 predictor.json          all other settings, see `schema`
 MODEL_CARD.md           training data, expected performance, intended use
 """
@@ -26,8 +26,9 @@ AGAIN = "copy the predictor again, or run `ildfv export` again"
 def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], str]:
     """(info, tensors, checksum) of the predictor in a folder.
 
-    InputError: a file is missing, the version is unknown, a checksum differs, or a tensor contains NaN or infinity.
-    Predictors that were written before predictor.json contained its own checksum are accepted.
+    InputError: a file is missing, the version is unknown, a checksum differs, a field of predictor.json is invalid, or
+    a tensor contains NaN or infinity. Predictors that were written before predictor.json contained its own checksum are
+    accepted.
     """
     content = predictor_content(folder)
     stored = content.pop(CHECKSUM, None)
@@ -45,7 +46,7 @@ def read_predictor(folder: Path) -> tuple[PredictorInfo, dict[str, np.ndarray], 
 def write_predictor(
     folder: Path, info: PredictorInfo, tensors: Mapping[str, np.ndarray], card: Callable[[PredictorInfo], str]
 ) -> PredictorInfo:
-    """Writes a predictor and returns its info with the checksum. card: function that returns the model card."""
+    """Writes a predictor and returns its info with the checksum of the tensors. card: returns the model card."""
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,6 @@ def write_predictor(
     write_bytes(folder / TENSORS, content)
     info = info.model_copy(update={"tensors_sha256": sha256(folder / TENSORS)})
     write_bytes(folder / CARD, card(info).encode())
-    # Last: a folder without this file is incomplete.
+    # Written last, because a folder without this file is incomplete.
     write_checksummed(folder / INFO, info.model_dump(mode="json"))
     return info

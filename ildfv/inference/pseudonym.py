@@ -15,10 +15,10 @@ DIGITS = 10
 
 
 def pseudonym(scan: Scan) -> str:
-    """A name for the scan that does not contain its identifiers and is the same in every prediction for the scan.
+    """A name for the scan that contains no identifiers and is the same in every prediction for the scan.
 
-    It is a hash of the SeriesInstanceUID of a DICOM series, or of the content of other files. It is not a
-    hash of their names, because different patients may have files of the same name.
+    It contains a hash of the SeriesInstanceUID of a DICOM series, or of the content of other files. It does not depend
+    on their names, because different patients may have files of the same name.
     """
     if scan.dicom is not None:
         return pseudonym_of_series(scan.series)

@@ -19,7 +19,7 @@ from ildfv.scans.windows import GRID
 if TYPE_CHECKING:
     from ildfv.inference.schema import Reference
 
-MARGIN = 1.05  # factor by which a pixel side or a slice spacing may be outside the training range
+MARGIN = 1.05  # factor by which a pixel side, field of view or slice spacing may be outside the training range
 THICKNESS_MARGIN = 1.25  # the same factor for the thickness of slices: 1 and 1.25 mm are similar
 LUNG_MARGIN = 1.25  # the same factor for the area of lung, which differs more between patients
 SLICES_MARGIN = 2  # factor by which the number of slices may be outside the training range
@@ -49,7 +49,7 @@ def statements(
 ) -> list[str]:
     """Sentences for the user: a summary, one sentence for each difference, and the properties that were not compared.
 
-    If no compared property differs, the result is one text.
+    If properties were compared and none differs, the result is one text.
 
     slices: the prepared slices of the scan. lung: area of lung on each slice, cm². has_size: whether the pixel size is
     known; if not, sizes are not compared.
@@ -224,7 +224,7 @@ def _residual(
     """The comparison of the median PCA residual of the scan's slices with that of validation patients.
 
     quantiles: 101 quantiles over validation slices. scans: range of the medians of validation scans, or None. Only a
-    larger residual is reported: a smaller one does not make results less reliable.
+    larger residual is reported, because a smaller one does not make results less reliable.
     """
     name = "PCA residual"
     if not len(values) or quantiles is None:

@@ -39,7 +39,8 @@ class Sigmoid(Part):
 class PatternPerformance(Part):
     """Performance for one pattern on held-out patients, with 95 % intervals from resampled patients.
 
-    Undefined values are None. positives: number of slices, or of scans, that show the pattern (`Performance.unit`).
+    auc: area under the ROC curve. f: F score at the threshold. Undefined values are None. positives: number of slices,
+    or of scans, that show the pattern (`Performance.unit`).
     """
 
     auc: float | None
@@ -66,8 +67,9 @@ class Baseline(Part):
 class Performance(Part):
     """The performance of a head, and the data on which it was measured.
 
-    fold: None if several folds are pooled. baselines: empty if no baselines were scored. unit: "scan" if scans were
-    labelled and scored as a whole; slices is then the number of scans.
+    fold: the held-out fold; None if several folds are pooled. folds: all folds on which it was measured. baselines:
+    empty if no baselines were scored. unit: "scan" if scans were labelled and scored as a whole; slices is then the
+    number of scans.
     """
 
     data: Literal["phantom", "user"]

@@ -14,7 +14,7 @@ from ildfv.errors import check
 from ildfv.extras import is_installed
 
 CANDIDATES = 64  # initial number of candidates, enough for 10 results unless many distances are almost equal
-LARGEST = 60_000.0  # rows with larger values are not stored as float16
+LARGEST = 60_000.0  # with larger values, FAISS is not used, because float16 values are at most 65,504
 CHUNK = 8192  # number of rows that are reconstructed at once
 ROUNDING = 1e-4  # relative error of a distance that is computed in float32
 
@@ -26,7 +26,13 @@ class NearestRows:
     ----------
     rows : ndarray of shape (N, p), float32
     use_faiss : bool, optional
-        Whether to use FAISS; by default, if it is installed. Without FAISS, NumPy reads all rows for each query.
+        Whether to use FAISS; by default, if it is installed. FAISS is not used if an absolute value is 60,000 or more.
+        Without FAISS, NumPy reads all rows for each query.
+
+    Raises
+    ------
+    InputError
+        There are no rows, their shape is wrong, or a value is not finite.
     """
 
     def __init__(self, rows: np.ndarray, *, use_faiss: bool | None = None):

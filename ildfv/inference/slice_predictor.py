@@ -85,7 +85,7 @@ class SlicePredictor:
         Raises
         ------
         InputError
-            A file is missing, the version is unknown, a checksum differs, or required weights are not given.
+            A file is missing or invalid, the version is unknown, a checksum differs, or required weights are not given.
         """
         info, tensors, checksum = read_predictor(Path(folder))
         return cls(info, tensors, checksum=checksum, device=device, weights=weights)
@@ -104,7 +104,7 @@ class SlicePredictor:
     def fisher_head(self, name: str | None = None) -> FisherHead:
         """The Fisher head with this name; None: the head that the attribute `explained` names.
 
-        InputError: the head is not a Fisher head, or there is no Fisher head.
+        InputError: no head has this name, the head is not a Fisher head, or there is no Fisher head.
         """
         if name is None:
             name = self.explained
@@ -162,6 +162,12 @@ class SlicePredictor:
         dict of str to ndarray of shape (m, C), float64
             By name of the head. A larger score means that the pattern is more likely present. The scores of a pattern
             that had no label in the training data are NaN.
+
+        Raises
+        ------
+        InputError
+            Additional inputs that a head needs are not given, or `hu` is needed and is missing or has the wrong type
+            or shape.
         """
         parts: dict[str, list[np.ndarray]] = {head.name: [] for head in self.info.heads}
         for rows, some in SliceBatch(images, pixel_area, hu, lung).parts(BATCH):
@@ -179,7 +185,7 @@ class SlicePredictor:
         The contribution of a location is spread evenly over its receptive field. The sum of a map is the score minus
         the offset (`FisherHead.offset`) and minus the part of additional inputs (`FisherHead.input_part`). If an
         encoding has a floor (`inference.contributions`), the contributions of elements of the Fisher vector near 0 are
-        limited. The difference from the score is then distributed equally over all descriptors.
+        limited. The difference from the score is then distributed over all descriptors in the encoding's region.
 
         Parameters
         ----------
@@ -188,7 +194,7 @@ class SlicePredictor:
         head : str, optional
             Name of the head; by default the head that the attribute `explained` names.
         dtype : type
-            Type of the result: float64, or float32, which takes 0.8 MB per slice.
+            Type of the result: float64, or float32, which takes 0.8 MB per slice for C = 4.
 
         Returns
         -------
@@ -197,7 +203,7 @@ class SlicePredictor:
         Raises
         ------
         InputError
-            The head is unknown or is not a regression on Fisher vectors.
+            The head is unknown or is not a regression on Fisher vectors, or `hu` is invalid as for `scores`.
         """
         found = np.empty((len(images), len(self.patterns), *images.shape[2:]), dtype)
         for rows, some in SliceBatch(images, pixel_area, hu, lung).parts(BATCH):

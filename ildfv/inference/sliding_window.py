@@ -24,7 +24,8 @@ def label_map(network: Network, image: np.ndarray, lung: np.ndarray, *, device="
 
     The label map is uint8 (224, 224): pattern index + 1, or 0 for healthy lung and outside the lung. The window moves
     by 10 pixels of a 512×512 grid. Each lung pixel gets the class of the nearest window: the pattern with the
-    highest score if that score is positive, otherwise healthy. image: uint8 (3, 224, 224).
+    highest score if that score is positive, otherwise healthy. Windows whose centre is outside the lung are not
+    classified and count as healthy. image: uint8 (3, 224, 224). lung: mask of the lung, bool (224, 224).
     """
     positions = np.arange(STEP / 2, GRID, STEP) * SIZE / GRID  # (51,), on the prepared slice
     nearest = np.abs(np.arange(SIZE)[:, None] + 0.5 - positions).argmin(axis=1)  # (224,)

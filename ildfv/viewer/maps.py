@@ -27,7 +27,7 @@ LEVELS = 127
 KINDS = {
     "contributions": "Contributions to the score",
     "cam": "Class activation map (Grad-CAM)",
-    "occlusion": "Occlusion: decrease of the score if the location is hidden",
+    "occlusion": "Occlusion: decrease of the score if the location is occluded",
 }
 UNITS = {
     "contributions": "score per cm²",

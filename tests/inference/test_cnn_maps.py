@@ -90,7 +90,7 @@ def test_the_default_layer_is_the_deepest_with_more_than_one_location(images):
     assert deepest_map(net) == "conv1"
     with pytest.raises(InputError, match='layer of averaging must be one of conv1, pool, got "conv9"'):
         grad_cam(net, images, "conv9")
-    with pytest.raises(InputError, match="must be 1 ≤ step ≤ window"):
+    with pytest.raises(InputError, match="must satisfy 1 ≤ step ≤ window"):
         occlusion(net, images, window=8, step=16)
 
 
