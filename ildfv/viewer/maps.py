@@ -1,7 +1,8 @@
-"""Contribution and activation maps of a prediction: NIfTI files read slice by slice into small quantised maps.
+"""Contribution, Grad-CAM and occlusion maps of a prediction: NIfTI files read into small quantised maps.
 
-The maps of a scan of 600 slices take 630 MB per pattern as float32. They are read as a stream, averaged to about
-256×256, smoothed like the pictures of the prediction's page, and quantised to 8 bits.
+The maps of a scan of 600 slices take 630 MB per pattern as float32. They are averaged to about 256×256, smoothed like
+the pictures of the prediction's page, and quantised to 8 bits. They are read slice by slice if the slices are along the
+last axis of the file, otherwise as a whole.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import numpy as np
 from scipy import ndimage
 
 from ildfv.errors import InputError, check
+from ildfv.inference.outputs import LAST, RAS
 from ildfv.inference.page import CLIP, SMOOTHING
+from ildfv.scans.geometry import MAX_RESAMPLED_TILT, Geometry, checked, reordered, to_canonical
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.windows import SIZE
 
 SIDE = 256  # approximate maximum side of a map, pixels; more adds no detail, because the network's input has 224
 SAMPLE = 8  # every 8th row and column of a slice determines the scale
-LEVELS = 127
+LEVELS = 127  # largest absolute value of a quantised map
 KINDS = {
     "contributions": "Contributions to the score",
     "cam": "Class activation map (Grad-CAM)",
@@ -63,10 +66,10 @@ class Quantiser:
 
 
 class MapFile:
-    """The maps of one pattern, written by `ildfv predict`; read when the first slice is requested.
+    """The maps of one pattern, written by `ildfv predict`. They are read when the first slice is requested.
 
-    path: <pattern>-<kind>.nii.gz. shape: slices, rows, columns of the scan. pixel: mm. head: the head whose score the
-    map explains.
+    path: <pattern>-<kind>.nii.gz. pattern: index of the pattern. shape: slices, rows, columns of the scan. pixel: side
+    of a pixel of the scan, mm. head: the head whose score the map explains, "" if unknown.
     """
 
     def __init__(self, path: Path, kind: str, pattern: int, shape: tuple[int, int, int], pixel: float, head: str = ""):
@@ -96,28 +99,31 @@ class MapFile:
         with self._lock:
             if self._slices:
                 return
-            maps = Quantiser()
-            for plane in self._planes():
+            maps, order = Quantiser(), []
+            for z, plane in self._planes():
+                order.append(z)
                 maps.add(plane)
-            self._scale, self._slices = maps.finish()
+            self._scale, slices = maps.finish()
+            self._slices = [slices[i] for i in np.argsort(order)]
 
-    def _planes(self) -> Iterator[np.ndarray]:
-        """Each slice averaged over blocks and smoothed, in the unit of the map, float32."""
+    def _planes(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (z, map of slice z averaged over blocks and smoothed, in the unit of the map, float32)."""
         _, rows, columns = self.shape
         k, (h, w) = self.step, self._grid
         sigma = SMOOTHING * max(rows, columns) / SIZE / k
         per_cm2 = 1.0 if self.kind == "occlusion" else 100 / self.pixel**2
-        for values in slices_of(self.path, self.shape):
+        for z, values in slices_of(self.path, self.shape):
             padded = np.zeros((h * k, w * k), np.float32)
             padded[:rows, :columns] = values
             means = padded.reshape(h, k, w, k).mean(axis=(1, 3))
-            yield ndimage.gaussian_filter(means, sigma) * np.float32(per_cm2)
+            yield z, ndimage.gaussian_filter(means, sigma) * np.float32(per_cm2)
 
 
-def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """The slices (rows, columns) of a float32 volume as `inference.outputs.write_map` writes it, from feet to head.
+def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (z, slice z (rows, columns)) of a float32 volume that `inference.outputs.write_map` wrote.
 
-    InputError: a different grid or orientation, or a damaged file.
+    Slices are counted from the feet and come in the order of the file, which has the axes of the scan's file. shape:
+    slices, rows, columns. InputError: the volume has another shape, or the file is damaged.
     """
     import nibabel
 
@@ -125,27 +131,41 @@ def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     try:
         with quiet():
             image: Any = nibabel.load(path)
-            axes, found = "".join(nibabel.orientations.aff2axcodes(image.affine)), image.shape
-            kind, offset = image.header.get_data_dtype(), int(image.dataobj.offset)
+            found, kind, offset = image.shape, image.header.get_data_dtype(), int(image.dataobj.offset)
+        order, flips, grid = _canonical(path, image)
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
-        right = found == (columns, rows, m) and axes == "LPS" and kind == np.float32 and not scaled
         check(
-            right,
-            f"{path.name} must be float32 on the scan's grid {(columns, rows, m)}, axes LPS, as `ildfv predict` writes "
-            f"it; got {kind}, {tuple(found)}, {axes}",
+            grid.shape == shape and kind == np.float32 and not scaled,
+            f"{path.name} must be float32 with {m} slices of {rows} × {columns} pixels, as `ildfv predict` writes it, "
+            f"got {kind} with {grid.shape[0]} slices of {grid.shape[1]} × {grid.shape[2]} pixels",
         )
+        every = range(m - 1, -1, -1) if 0 in flips else range(m)
+        parts = [[z] for z in every] if order[0] == LAST else [list(range(m))]
         with gzip.open(path) as file:
             file.read(offset)
-            for _ in range(m):
-                data = file.read(4 * rows * columns)
-                check(len(data) == 4 * rows * columns, f"{path.name} must be complete, got a truncated file")
-                values = np.frombuffer(data, kind).reshape(rows, columns)
+            for part in parts:
+                size = 4 * rows * columns * len(part)
+                data = file.read(size)
+                check(len(data) == size, f"{path.name} must be complete, got a truncated file")
+                values = np.frombuffer(data, kind)
                 check(bool(np.isfinite(values).all()), f"{path.name} must be finite, got NaN or infinity")
-                yield values
+                stored = (*found[:LAST], len(part)) if order[0] == LAST else found
+                yield from zip(part, reordered(values.reshape(stored, order="F"), order, flips), strict=True)
     except InputError:
         raise
     except Exception as error:  # nibabel, gzip and zlib raise different exceptions for damaged files
         raise InputError(f"{path.name} must be a readable map, got {format_error(error)}") from error
+
+
+def _canonical(path: Path, image: Any) -> tuple[tuple[int, ...], tuple[int, ...], Geometry]:
+    """The result of `to_canonical` for the grid of a NIfTI image."""
+    check(len(image.shape) == LAST + 1, f"{path.name} must have 3 axes, got {len(image.shape)}")
+    affine = np.asarray(image.affine, np.float64)
+    try:
+        grid = checked(image.shape, RAS @ affine[:3, 3], (RAS @ affine[:3, :3]).T)
+        return to_canonical(grid, MAX_RESAMPLED_TILT)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
 
 
 def maps_in(

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from scan_files import ScanFiles
 
 from ildfv.inference.inbox import predict_all
+from ildfv.viewer.study import open_study
 
 FLIPS = [(0, 0, 0), (1, 0, 1), (0, 1, 1)]
 PATTERN = "ground-glass-contributions.nii.gz"
@@ -48,6 +49,27 @@ def test_maps_of_permuted_and_flipped_files_overlay_the_file(folder, usual, tmp_
     assert found.shape == scan.shape
     np.testing.assert_allclose(found.affine, scan.affine, atol=1e-4)
     np.testing.assert_allclose(found.get_fdata(), expected.get_fdata(), atol=1e-6)
+
+
+# Slices along the last axis, from feet to head and from head to feet, and along the first axis.
+@pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), (1, 1, 0)), ((1, 0, 2), (1, 0, 1)), ((2, 0, 1), (0, 1, 0))])
+def test_the_viewer_shows_the_same_maps_for_permuted_and_flipped_files(folder, usual, tmp_path, order, flips):
+    shown = []
+    for name, scan in (("usual", usual[0]), ("other", rearranged(usual[0], order, flips))):
+        (tmp_path / name).mkdir()
+        nibabel.save(scan, tmp_path / name / "ct.nii.gz")
+        written_map(tmp_path / name / "ct.nii.gz", folder, tmp_path / name / "out")
+        (answer,) = (tmp_path / name / "out").glob("scan-*")
+        with open_study([answer, tmp_path / name / "ct.nii.gz"]) as study:
+            (viewed,) = study.scans
+            planes = np.stack([viewed.maps[0].read(z) for z in range(len(viewed))])
+            images = np.stack([viewed.images.read(z) for z in range(len(viewed))])
+            shown.append((viewed.maps[0].describe()["scale"], planes, images))
+    (scale, planes, images), (other_scale, other_planes, other_images) = shown
+    np.testing.assert_array_equal(images, other_images)
+    assert other_scale == pytest.approx(scale, rel=1e-3)
+    np.testing.assert_allclose(other_planes.astype(int), planes.astype(int), atol=1)
+    assert np.abs(planes.astype(int)).max() == 127
 
 
 def test_a_map_of_an_nrrd_file_has_its_array_order(folder, usual, tmp_path):
