@@ -66,7 +66,7 @@ class _Served:
         self.study, self.cached = study, Cached()
         self.volumes = Volumes(self.cached.exclusive)
         folder = resources.files("ildfv.viewer") / "static"
-        # The names are listed at start-up: no path from a request reaches the file system.
+        # The names are listed at start-up, so that no path from a request reaches the file system.
         self.files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
     def page(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ AT_ONCE = 16  # slices per batch, whose maps take 13 MB
 
 
 class ComputedMaps:
-    """Contribution maps of the scans in a workspace, for the head of a predictor that uses Fisher vectors.
+    """Contribution maps of the scans in a workspace, for the head that `Predictor.explained` names.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class ComputedMaps:
     Raises
     ------
     InputError
-        The folder is not a predictor, or the predictor has no Fisher vector head, or it has other patterns.
+        The folder is not a predictor, or the predictor has no Fisher vector head, has other patterns, or needs slices
+        that are prepared in another way.
     """
 
     def __init__(self, folder: Path, slices: Slices):
@@ -61,7 +62,7 @@ class ComputedMaps:
         self._kept: OrderedDict[int, list[tuple[float, list[bytes]]]] = OrderedDict()
 
     def of(self, part: int) -> list[Maps]:
-        """The maps of one scan, one per pattern. Nothing is computed yet."""
+        """The maps of the scan with the index `part`, one per pattern. Nothing is computed yet."""
         return [ComputedMap(self, part, c) for c in range(len(PATTERNS))]
 
     @property

@@ -25,10 +25,10 @@ Values = list[int | None]  # per pattern: 1 present, 0 absent, None unknown
 
 
 class Corrections:
-    """The labels of single slices, kept in memory and written to `path` after each change.
+    """The labels of single slices in the file `path`, which is read and written at each change.
 
     stored: labels in the workspace, by (index of the scan, index of the slice). A correction replaces the labels of its
-    slice.
+    slice. InputError: the file exists but is not a file of corrections, also in all methods.
     """
 
     def __init__(self, path: Path, scans: Sequence[ViewedScan], stored: Mapping[tuple[int, int], Values] | None = None):
@@ -48,7 +48,7 @@ class Corrections:
     def set(self, number: int, z: int, values: Values | None) -> None:
         """Labels slice z of a scan, or restores the labels in the workspace (None), and writes the file.
 
-        InputError: the scan cannot be corrected, or the values are not labels.
+        InputError: the scan cannot be corrected, there is no such slice, or the values are not labels.
         """
         scan = self.scans[number]
         check(scan.source is not None, f"the scan cannot be corrected: {scan.not_correctable}")

@@ -30,7 +30,7 @@ from ildfv.viewer.scan import Maps, ViewedScan
 TOLERANCE = 0.01  # mm between positions of the same slice
 NO_IMAGES = "The folder of a prediction contains no images of the scan. To show them, run `ildfv view PREDICTION SCAN`."
 NO_CODES = "Label maps are not shown: give the table of their codes with --codes."
-ARCHIVED = "it is in a zip archive: unpack the archive and view the folder"
+ARCHIVED = "it is in a zip archive; unpack the archive and view the folder"
 MATCHED = (
     "The prediction was assigned to the scan by slice positions, because the file differs from the one that was "
     "predicted, for example in its compression: check that both are the same scan."
@@ -73,13 +73,20 @@ def file_scans(
     places : mapping of path to path
         From the given path to the folder with its files: the path itself, or the folder of an unpacked archive.
     answers : sequence of Answer
+        The predictions, at most one per scan.
     codes : str, optional
         TOML file or shipped table of label codes; None: label maps are not read.
+
+    Returns
+    -------
+    list of ViewedScan
+        The scans, then the predictions whose scan was not given.
 
     Raises
     ------
     InputError
-        A path has no usable scan, or none of the scans belongs to a prediction.
+        A path has no usable scan, the codes are invalid, two predictions are for one scan, none of the scans belongs to
+        a prediction, or the slices of a scan are not those of its prediction.
     """
     table = None if codes is None else Codes.load(codes)
     scans, archived = [], set()
@@ -115,13 +122,13 @@ def file_scans(
 def _check_same_slices(scan: Scan, answer: Answer) -> None:
     positions = scan.geometry.positions
     same = len(positions) == len(answer.positions) and np.abs(positions - answer.positions).max() <= TOLERANCE
-    rule = f"the scan of {answer.scan} must have {_extent(answer.positions)}"
-    check(bool(same), f"{rule}, got {_extent(positions)}")
+    rule = f"the scan of {answer.scan} must have the positions of its prediction, {_extent(answer.positions)}"
+    check(bool(same), f"{rule}, got {_extent(positions)}: give the scan that was predicted")
 
 
 def _extent(positions: np.ndarray) -> str:
-    """Text such as "24 slices, the first at -120.00 mm"."""
-    return f"{counted(len(positions), 'slice')}, the first at {positions[0]:.2f} mm"
+    """Text such as "24 slices from -120.00 to -5.00 mm"."""
+    return f"{counted(len(positions), 'slice')} from {positions[0]:.2f} to {positions[-1]:.2f} mm"
 
 
 def _with_images(scan: Scan, answer: Answer | None, codes: Codes | None, same: bool, archived: bool) -> ViewedScan:

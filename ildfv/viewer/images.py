@@ -18,7 +18,7 @@ from ildfv.scans.geometry import reordered, to_canonical
 from ildfv.scans.libraries import format_error, quiet
 from ildfv.scans.windows import NORMAL, WINDOWS
 
-CACHE = 48 << 20  # bytes of slices in memory, 96 of 512×512: enough for two open pages
+CACHE = 48 << 20  # bytes of planes in memory: 96 slices of 512×512 pixels, enough for two open pages
 LOW, HIGH = 0, 2  # indices of the windows
 PREPARED = "prepared slice: HU are recovered from three 8-bit windows, in steps of 2 to 6, and clipped to −1400 … 240"
 
@@ -38,7 +38,7 @@ class DicomImages:
         self._order, self._flips, _ = to_canonical(series.grid)
 
     def read(self, z: int) -> np.ndarray:
-        """Slice z in HU, int16. InputError: its file is missing or damaged."""
+        """Slice z in HU, int16. InputError: its file is missing, damaged, or has another shape."""
         frames = self.series.frames
         path, frame = frames[len(frames) - 1 - z if 0 in self._flips else z]
         if not path.is_file():
@@ -77,7 +77,7 @@ class PreparedImages:
         self._slices, self._first = slices, first
 
     def read(self, z: int) -> np.ndarray:
-        """Slice z, int16 (224, 224). InputError: its part is damaged."""
+        """Slice z in HU, int16 (224, 224). InputError: the file of the workspace with this slice is damaged."""
         return recovered(self._slices.images([self._first + z])[0])
 
 
@@ -88,7 +88,7 @@ class PreparedLabels:
         self._slices, self._first = slices, first
 
     def read(self, z: int) -> np.ndarray:
-        """The label map of slice z, uint8 (224, 224). InputError: its part is damaged."""
+        """The label map of slice z, uint8 (224, 224). InputError: the file of the workspace with it is damaged."""
         return self._slices.label_maps([self._first + z])[0]
 
 

@@ -33,14 +33,14 @@ class Answer:
 
 
 def answer_folders(path: Path) -> list[Path]:
-    """The folders of predictions: `path` itself or its sub-folders; [] if there is none."""
+    """The folders of predictions: `path` itself or its subfolders; [] if there is none."""
     if (path / ANSWER).is_file():
         return [path]
     return sorted(file.parent for file in path.glob(f"*/{ANSWER}")) if path.is_dir() else []
 
 
 def read_answer(folder: Path) -> Answer:
-    """The prediction in a folder. InputError: another document, another version, or arrays of the wrong shape."""
+    """The prediction in a folder. InputError: another document or version, or a missing or invalid value."""
     path = folder / ANSWER
     content = read_json(path)
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))

@@ -17,9 +17,10 @@ PAUSE = 0.001  # seconds between slices, so that other requests can take the loc
 
 
 class Volume:
-    """The slices of one scan, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `LIMIT`.
+    """The slices of one scan, int16 (m, rows, columns), averaged over `step` × `step` pixels so that they fit `limit`.
 
-    Each slice is read once, by a thread that starts when the object is created.
+    Each slice is read once, by a thread that starts when the object is created. `coronal` and `sagittal` raise
+    InputError until all slices are in memory, and if a slice cannot be read.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ class Volume:
         Returns slice z in HU.
     shape : tuple of int
         Slices, rows and columns of the scan.
+    limit : int
+        Maximum number of bytes of the slices in memory.
     """
 
     def __init__(self, read: Callable[[int], np.ndarray], shape: tuple[int, int, int], limit: int = LIMIT):

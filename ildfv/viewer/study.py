@@ -94,7 +94,8 @@ def open_study(
     Raises
     ------
     InputError
-        A path is not a workspace, scan or prediction, or is damaged; or a workspace is given together with other paths.
+        A path is not a workspace, scan or prediction, or is damaged; a workspace is given together with other paths; or
+        an option does not apply to the paths or is invalid.
     """
     workspaces = [path for path in paths if (path / SETTINGS).is_file()]
     if workspaces:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ildfv.viewer.computed_maps import ComputedMaps
 
 HAS_LABEL_MAP = (
-    "it has a label map, which `prepare --labels` does not override: correct it and run `ildfv prepare` again"
+    "it has a label map, which `prepare --labels` does not override; correct it and run `ildfv prepare` again"
 )
-NO_SOURCE = "prepare.json does not list its files: run `ildfv prepare` again"
-SHARED = "its folder contains several scans: put each series into a separate folder and run `ildfv prepare` again"
+NO_SOURCE = "prepare.json does not list its files; run `ildfv prepare` again"
+SHARED = "its folder contains several scans; put each series into a separate folder and run `ildfv prepare` again"
 ELSEWHERE = "the workspace reads slices that were prepared elsewhere"
 NO_MAPS = (
     "A workspace contains no contribution maps. To show them, run `ildfv export` and start `ildfv view` with "
@@ -53,7 +53,8 @@ def workspace_scans(
     Raises
     ------
     InputError
-        There are no slices, parts or results are damaged, or the predictor has no contribution maps.
+        There are no slices, files of the workspace are damaged, or the predictor cannot compute contribution maps for
+        it.
     """
     slices, threshold = workspace.slices(), workspace.settings.threshold
     fold_of = load_folds(workspace).fold_of if workspace.folds_file.exists() else {}
@@ -136,7 +137,8 @@ def _scores(workspace: Workspace, slices: Slices):
         values = scores.setdefault(predictions.system, np.full((len(slices), len(PATTERNS)), np.nan))
         values[indices] = predictions.scores
         decisions[predictions.system, predictions.fold] = predictions.decisions
-    notes = [f"{name} is omitted: it was scored on other slices or folds, or with another threshold." for name in stale]
+    why = "is omitted, because it was scored on other slices or folds, or with another threshold."
+    notes = [f"{name} {why}" for name in stale]
     if per_scan:
         notes.append(
             f"Systems scored per scan, because only scans are labelled: {', '.join(dict.fromkeys(per_scan))}. To see "

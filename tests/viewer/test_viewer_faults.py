@@ -121,7 +121,7 @@ def test_a_volume_file_under_another_path_is_assigned_by_its_slices(prediction, 
     (viewed,) = open_study([prediction, tmp_path / "renamed.nii.gz"]).scans
     assert "assigned to the scan by slice positions" in viewed.notes[-1]
     ScanFiles.nifti(tmp_path / "shorter.nii.gz", hu[:4])
-    with pytest.raises(InputError, match=r"the scan of scan-\w+ must have 5 slices, the first at .*, got 4 slices"):
+    with pytest.raises(InputError, match=r"the scan of scan-\w+ must have .*, 5 slices from .* mm, got 4 slices from"):
         open_study([prediction, tmp_path / "shorter.nii.gz"])
 
 

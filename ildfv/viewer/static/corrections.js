@@ -1,7 +1,7 @@
 // Corrections of the labels of a slice, saved by the server at each change.
 
 import { json, post } from "./api.js";
-import { make, rich } from "./dom.js";
+import { counted, make, rich } from "./dom.js";
 
 const CHOICES = [[1, "present"], [0, "absent"], [null, "unknown"]];
 
@@ -61,7 +61,7 @@ export class Corrections {
     this.inputs.forEach((inputs, c) => inputs.forEach((input, i) => (input.checked = CHOICES[i][0] === values[c])));
     this.undo.disabled = !(z in this.corrected);
     const n = Object.keys(this.corrected).length;
-    if (!this.saving) this.note.textContent = n ? `${n} corrected slice${n === 1 ? "" : "s"} of this scan.` : "";
+    if (!this.saving) this.note.textContent = n ? `${counted(n, "corrected slice")} of this scan.` : "";
   }
 
   change(c, value) {

@@ -6,6 +6,11 @@ export function number(value, digits = 0) {
   return text.replace("e+", "e").replaceAll("-", "−");
 }
 
+// A number with its noun in the singular or plural.
+export function counted(n, noun) {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
 export function make(tag, name, parent, text = "") {
   const element = document.createElement(tag);
   if (name) element.className = name;

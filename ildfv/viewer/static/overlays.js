@@ -50,7 +50,7 @@ export async function chooseMap() {
 }
 
 export function legendText(pattern, { unit, title }) {
-  return `${title}, ${pattern}: orange is evidence for the pattern, blue is evidence against it. Unit: ${unit}. Full colour: 99.5th percentile of the scan.`;
+  return `${title}, ${pattern}: orange is evidence for the pattern, blue is evidence against it. Unit: ${unit}. Full colour: 99.5th percentile of the absolute values in the scan.`;
 }
 
 export function legend(map, pattern, one) {

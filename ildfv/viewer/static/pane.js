@@ -7,7 +7,7 @@ import { number } from "./dom.js";
 import { Viewport } from "./viewport.js";
 
 const SLICES = 32 << 20; // bytes of slices that the browser keeps, 64 of 512×512
-const MAPS = 16 << 20;
+const MAPS = 16 << 20; // bytes of the maps of one pattern
 const PATHS = 64; // label maps as outlines
 
 export class Pane {

@@ -2,13 +2,13 @@
 
 import { bytes } from "./api.js";
 
-const AT_ONCE = 4; // concurrent requests: browsers allow six per server, two remain for the rest of the page
+const AT_ONCE = 4; // concurrent requests; browsers allow six per server, so two remain for the rest of the page
 const FORWARD = 16; // slices in the direction of scrolling
 const BACKWARD = 4;
 // Planes per request: one request for 4 planes takes a third of the CPU time of 4 requests. The displayed plane is
 // requested first, in a separate request.
 const BLOCK = 8;
-const PAUSE = 100; // ms after the first plane: it is drawn before its neighbours are read
+const PAUSE = 100; // ms after the first plane, so that it is drawn before its neighbours are read
 
 export class Planes {
   // address: returns the URL of plane z; ?count=n requests n planes from z on. make: converts an ArrayBuffer to a plane.
@@ -19,7 +19,7 @@ export class Planes {
     this.kept = new Map(); // in the order of use, the oldest first
     this.requests = new Set();
     this.running = new Set(); // planes of these requests
-    this.single = new Set(); // planes of a block that failed: requested one by one
+    this.single = new Set(); // planes of failed blocks, which are requested one by one
     this.failed = new Map();
     this.wanted = [];
     this.last = 0;

@@ -1,6 +1,6 @@
 // The list of scans with its filters, and the slices that match them.
 
-import { make } from "./dom.js";
+import { counted, make } from "./dom.js";
 
 export class ScanList {
   constructor(study, { open }) {
@@ -36,7 +36,7 @@ export class ScanList {
   }
 
   detail(button, one) {
-    const parts = [`${one.slices} slices`];
+    const parts = [counted(one.slices, "slice")];
     if (one.fold != null) parts.push(`fold ${one.fold}`);
     make("span", "", button, parts.join(" · "));
     const present = this.study.patterns.filter((_, c) => one.truth && this.column(one.truth, c).includes("1"));
@@ -74,13 +74,13 @@ export class ScanList {
     this.list.replaceChildren();
     this.buttons.forEach((button, i) => {
       const n = this.matches[i]?.length;
-      button.querySelector(".count").textContent = n == null ? "" : `${n} matching slice${n === 1 ? "" : "s"}`;
+      button.querySelector(".count").textContent = n == null ? "" : counted(n, "matching slice");
       if (shown[i]) make("li", "", this.list).append(button);
     });
     const count = shown.filter(Boolean).length;
     const slices = this.matches.reduce((sum, found, i) => sum + (shown[i] && found ? found.length : 0), 0);
     const some = this.matches.some((found) => found !== null);
-    this.found.textContent = `${count} of ${shown.length} scans${some ? `, ${slices} slices` : ""}`;
+    this.found.textContent = `${count} of ${counted(shown.length, "scan")}${some ? `, ${counted(slices, "slice")}` : ""}`;
   }
 
   select(i) {

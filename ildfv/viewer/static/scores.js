@@ -57,7 +57,8 @@ export function sentence(z) {
   const mm = scan.positions[z];
   const parts = [`Slice ${z + 1} of ${scan.slices}${mm == null ? "" : `, ${Math.round(mm)} millimetres`}`];
   const score = system?.scores[z][pattern];
-  if (score != null) parts.push(`${scan.patterns[pattern]}: score ${number(score, 3)}, ${system.presence[z][pattern] === 1 ? "predicted" : "not predicted"}`);
+  const present = { 1: ", predicted", 0: ", not predicted" }[system?.presence[z][pattern]] ?? ""; // −1 without a threshold
+  if (score != null) parts.push(`${scan.patterns[pattern]}: score ${number(score, 3)}${present}`);
   return `${parts.join(". ")}.`;
 }
 

@@ -10,9 +10,9 @@ const GAP = 10; // CSS pixels between the lines of the crosshair and the marked 
 const COLOURS = diverging();
 
 export class Viewport {
-  // steps: called with the number of planes to move; windowed: with changes of width and centre in HU; pointed: with
-  // the row and column of a click, or while dragging if `follows` is set. marks: the patient's sides at the left, right,
-  // top and bottom.
+  // steps: called with the number of planes to move. windowed: called with (increase of the width in HU, increase of the
+  // brightness), see `shiftWindow`. pointed: called with the row and column of a click, or while dragging if `follows`
+  // is set. marks: the patient's sides at the left, right, top and bottom.
   constructor(element, { steps, windowed, pointed, marks = "RLAP" }) {
     Object.assign(this, { element, steps, windowed, pointed });
     this.tool = "scroll";

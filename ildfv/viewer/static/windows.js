@@ -31,6 +31,7 @@ export function customWindow(centre, width) {
   setWindow(custom);
 }
 
+// wider: increase of the width, HU. brighter: twice the decrease of the centre, HU.
 export function shiftWindow(wider, brighter) {
   const { low, high } = state.window;
   customWindow(Math.round((low + high) / 2 - brighter / 2), Math.min(8000, Math.max(10, Math.round(high - low + wider))));
