@@ -12,7 +12,7 @@ from ildfv.pacs.address import MAX_AET, EntityAddress
 TITLE = "ILDFV_AET"  # environment variable with the calling AE title, which many servers check
 OURS = "ILDFV"  # the calling AE title by default
 SECONDS = 30  # timeout of every response
-SUCCESS, WARNINGS, RESOURCES = 0x0000, (0xB000, 0xB006, 0xB007), 0xA700
+SUCCESS, WARNINGS, RESOURCES = 0x0000, (0xB000, 0xB006, 0xB007), 0xA700  # C-STORE statuses; 0xA7xx: out of resources
 
 
 class Entity:
@@ -24,12 +24,14 @@ class Entity:
     def store(self, files: Sequence[Path]) -> int:
         """Stores files in their order and returns their number.
 
-        The transfer syntax of every file is proposed unchanged, and nothing is sent unless all are accepted.
+        The transfer syntax of every file is proposed unchanged, and nothing is sent unless the application entity
+        accepts all of them.
 
         Raises
         ------
         InputError
-            The association or an object is refused; the message states how many objects are stored.
+            ILDFV_AET is not a valid title, or the association, a transfer syntax or an object is refused. If an object
+            is refused, the message states how many objects are stored.
         OutOfReachError
             The application entity does not respond.
         """
@@ -55,7 +57,7 @@ class Entity:
             for kind, syntax in kinds.values():
                 if (kind, syntax) not in accepted:
                     raise InputError(
-                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}: nothing was sent"
+                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}, so nothing was sent"
                     )
             for i, path in enumerate(files):
                 self._send(association, path, i, len(files))

@@ -1,4 +1,7 @@
-"""Credentials for a DICOMweb server, from the environment or a file. Other users could see command-line arguments."""
+"""Credentials for a DICOMweb server, from the environment or a file.
+
+They are not command-line options, because other users of the machine could see these.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def credentials() -> Credentials:
     Raises
     ------
     InputError
-        The file cannot be read, or the values are incomplete. The message contains no values.
+        The file cannot be read or is invalid, or the values are incomplete or contradictory. The message contains no
+        values.
     """
     values = {name: os.environ.get(variable, "") for name, variable in KEYS.items()}
     if path := os.environ.get(FILE):

@@ -33,7 +33,7 @@ class ObjectDelivery:
     def finish(self, scan: Scan, checksum: str) -> bool:
         """Stores the objects of the scan that an earlier run has written; returns False if there are none.
 
-        InputError: the scan is not DICOM.
+        InputError: the scan is not DICOM, or the objects cannot be stored.
         """
         check(
             scan.dicom is not None,
@@ -48,7 +48,7 @@ class ObjectDelivery:
         return True
 
     def deliver(self, prediction: Prediction, scan: Scan) -> None:
-        """Writes the objects, then stores them."""
+        """Writes the objects, then stores them. InputError: the objects cannot be written or stored."""
         assert scan.dicom is not None  # `finish` has checked
         folder = self.folder / pseudonym(scan)
         write_objects(folder, prediction, scan.dicom)

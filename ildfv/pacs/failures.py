@@ -16,9 +16,10 @@ NOT_ALLOWED, MISSING = (401, 403), 404
 
 @contextmanager
 def one_line(address: WebAddress, what: str, *, storing: bool = False) -> Iterator[None]:
-    """Converts errors of a request to `InputError`. No message contains credentials.
+    """Context manager: converts errors of a request to one-line errors. No message contains credentials.
 
-    what: what is requested or stored, for the messages. storing: whether the request stores objects.
+    what: what is requested or stored, for the messages. storing: whether the request stores objects. OutOfReachError:
+    the server does not respond. InputError: the server refuses the request or its response is invalid.
     """
     import requests
     from pydicom.errors import InvalidDicomError

@@ -41,11 +41,15 @@ def predict_and_deliver(
     ----------
     sources : sequence of str
         Paths of scans and addresses of studies, and at most one address of a destination (see `address`).
+    predictor : Predictor or path
+        The predictor, or its folder.
     out, dicom : path, optional
         Folders for the files of each scan and for its DICOM objects.
     store : bool
-        Store the objects at the destination, or on the server of the scan.
-    keep_identity, fresh, cnn_maps, lung_masks
+        Whether to store the objects at the destination or, without a destination, on the server of the scan.
+    series : str, optional
+        For scans on disk, as for `inbox.predict_all`; for studies on a server, as for `WebServer.fetch`.
+    device, keep_identity, fresh, cnn_maps, lung_masks, progress
         As for `inbox.predict_all`.
 
     Returns
@@ -54,6 +58,12 @@ def predict_and_deliver(
         As for `inbox.predict_all`.
     delivered : list of dict
         As for `ObjectDelivery`.
+
+    Raises
+    ------
+    InputError
+        An address, the credentials or the predictor is invalid, or the options cannot be combined. Errors of single
+        scans are in `failed` instead.
     """
     paths, studies, destination = _sorted(sources, store)
     # Loaded here so that an invalid predictor is reported before a scan is read or received.

@@ -19,8 +19,9 @@ from ildfv.pacs.address import WebAddress
 from ildfv.pacs.failures import one_line
 from ildfv.pacs.pages import all_pages
 
-ONE_PIECE = 1 << 62  # bytes of a chunk. Orthanc has answered 200 to chunked requests without storing anything.
-ATTEMPTS, PAUSE = 10, 0.5  # attempts to find a stored object, and seconds between them: some servers index with a delay
+# Bytes of a chunk: no request is chunked, because Orthanc has answered 200 to chunked requests and stored nothing.
+ONE_PIECE = 1 << 62
+ATTEMPTS, PAUSE = 10, 0.5  # attempts to find a stored object, and seconds between them, as some servers index with a delay
 INSTANCE = "00080018"  # SOPInstanceUID
 GONE = 404
 SUCCESS = 2  # first digit of an HTTP status
@@ -44,7 +45,9 @@ class Storing:
     Parameters
     ----------
     address : WebAddress
+        The server.
     client : DICOMwebClient
+        The client of the server.
     session : requests.Session
         The session of the client.
     """
@@ -131,7 +134,7 @@ class Storing:
             return False
 
     def _listed(self, instances: Iterable[Instance]) -> set[str]:
-        """The given instances that the server lists."""
+        """The SOPInstanceUIDs of the given instances that the server lists."""
         import requests
 
         wanted: dict[tuple[str, str], set[str]] = defaultdict(set)

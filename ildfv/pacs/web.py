@@ -28,7 +28,9 @@ class WebServer:
     Parameters
     ----------
     address : WebAddress
+        The URL of its service; a study or series in it is not used here.
     credentials : Credentials
+        Empty credentials are not sent.
     """
 
     def __init__(self, address: WebAddress, credentials: Credentials):
@@ -53,14 +55,15 @@ class WebServer:
         address : WebAddress
             A study, or one of its series.
         folder : path
+            An existing, empty folder.
         series : str, optional
-            SeriesInstanceUID, or the number of a CT series in the order of decreasing instances; by default the series
-            in the address, or the CT series with the most instances.
+            SeriesInstanceUID, or the number of a CT series if they are sorted by decreasing number of instances; by
+            default the series in the address, or the CT series with the most instances.
 
         Raises
         ------
         InputError
-            Wrong credentials, no such study, no CT series, an incomplete response, or a full disk.
+            Wrong credentials, no such study or series, no CT series, an incomplete response, or a full disk.
         OutOfReachError
             The server does not respond.
         """
