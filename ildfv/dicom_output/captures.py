@@ -19,7 +19,7 @@ from ildfv.inference.page import evidence_scale, overlay
 from ildfv.inference.sentences import NOT_LABELLED
 from ildfv.scans.windows import NORMAL, SIZE
 
-ZOOM = 2
+ZOOM = 2  # pixels of a picture along a side of a pixel of a prepared slice
 LINE, TEXT, MARGIN = 22, 16, 8  # pixels
 INK, PAPER = (235, 235, 235), (0, 0, 0)
 WIDTH = 2 * SIZE * ZOOM
@@ -27,7 +27,7 @@ WRAP = 105  # maximum number of characters in a line
 
 
 def captures(origin: Origin) -> list[SCImage]:
-    """A page of results, then for each pattern the slice with the highest score and its contribution map."""
+    """A page of results, then for each labelled pattern the slice with the highest score and its contribution map."""
     pictures: list[tuple[np.ndarray, str, int | None]] = [(_page(origin), "results", None)]
     for c in np.flatnonzero(origin.prediction.head.labelled).tolist():
         pattern = origin.prediction.patterns[c]
@@ -82,7 +82,7 @@ def _page(origin: Origin) -> np.ndarray:
 
 
 def _example(origin: Origin, c: int, z: int) -> np.ndarray:
-    """The slice without and with its contributions, side by side below a caption."""
+    """The slice without and, if there are maps, with its contributions, side by side below a caption."""
     prediction, answer = origin.prediction, origin.prediction.head
     plain = np.repeat(prediction.images[z, NORMAL][..., None], 3, axis=2)
     shown = [plain]

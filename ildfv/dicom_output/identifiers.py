@@ -1,6 +1,7 @@
 """UIDs of the objects. They depend only on the predictor and on the slices that it was applied to.
 
-The same scan and predictor give the same UIDs on every machine: an object stored twice is one object in the PACS.
+The same scan and predictor give the same UIDs on every machine, so that an object stored twice is one object in the
+PACS.
 """
 
 from __future__ import annotations

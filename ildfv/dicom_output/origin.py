@@ -22,7 +22,7 @@ SERIAL = 16  # number of digits of the predictor's checksum in the serial number
 
 
 def identifiers_of(checksum: str, source: Source) -> Identifiers:
-    """UIDs of the objects of a prediction. checksum: SHA-256 of the predictor; source: the scan it was applied to."""
+    """UIDs of the objects of a prediction. checksum: SHA-256 of the predictor. source: the source of the scan."""
     return Identifiers(checksum, [f"{instance.uid}#{instance.frame or ''}" for instance in source.instances])
 
 
@@ -48,7 +48,11 @@ class Origin:
         return f"{USE}, {PHANTOM}" if self.prediction.predictor.get("data") == "phantom" else USE
 
     def common(self, kind: str, number: int, description: str) -> dict:
-        """The keyword arguments of highdicom for series, instance and equipment of an object."""
+        """The keyword arguments of highdicom for series, instance and equipment of an object.
+
+        kind: a key of `NUMBERS`. number: number of the object among those of its kind, from 1. description: description
+        of the series.
+        """
         of_series = number if kind == OWN_SERIES else 1
         return {
             "series_instance_uid": self.identifiers.uid(kind, "series", of_series),
@@ -63,7 +67,7 @@ class Origin:
         }
 
     def algorithm(self, head: str, threshold: str) -> AlgorithmIdentification:
-        """A head of the predictor, as a report identifies it."""
+        """A head of the predictor, as a report identifies it. threshold: the rule for presence in words."""
         return AlgorithmIdentification(
             name=f"ildfv {head}"[:64],
             version=f"{__version__}, predictor {self.checksum[:SERIAL]}",

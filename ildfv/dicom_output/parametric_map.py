@@ -11,14 +11,14 @@ from ildfv.dicom_output.origin import Origin
 from ildfv.inference.outputs import to_scan_grid
 
 MIDDLE, LARGEST = 1 << 15, (1 << 16) - 1  # stored value of a zero contribution, and the largest stored value
-STEPS = LARGEST - MIDDLE  # distance from the middle of the stored value of the largest absolute contribution
+STEPS = LARGEST - MIDDLE  # the largest absolute contribution is stored as MIDDLE + STEPS or MIDDLE − STEPS
 
 
 def parametric_map(origin: Origin, c: int) -> ParametricMap:
     """The map of pattern number c. Its real-world value is the contribution of each pixel to the score.
 
-    Stored as 16-bit integers with a mapping, because most software cannot read floating-point pixels: a value is
-    rounded by at most half a step, 1/65534 of the largest absolute contribution.
+    The map is stored as 16-bit integers with a mapping, because most software cannot read floating-point pixels. A
+    value is rounded by at most half a step, 1/65534 of the largest absolute contribution.
     """
     prediction = origin.prediction
     assert prediction.contributions is not None

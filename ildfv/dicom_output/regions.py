@@ -1,8 +1,8 @@
 """Regions of a pattern: the pixels of the lung that contribute most to its score, on the slices that show it.
 
 A pixel belongs to the region if its contribution is above a limit: the contribution that each pixel would need if all
-pixels contributed equally and the slice just reached the decision threshold, or 0 if that is negative. A region
-therefore depends on the predictor and on the slice alone, not on the rest of the scan.
+pixels contributed equally and the slice just reached the decision threshold, or 0 if that is negative or there is no
+threshold. A region therefore depends on the predictor and on the slice alone, not on the rest of the scan.
 Contributions from outside the lung, where no pattern can occur, are excluded; the maps include them.
 """
 

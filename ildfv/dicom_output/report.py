@@ -26,7 +26,7 @@ from ildfv.inference.prediction import HeadAnswer
 
 
 def report(origin: Origin) -> ComprehensiveSR:
-    """The report of the primary head: one group per pattern for the scan, then one per pattern and image."""
+    """The report of the primary head: one group per labelled pattern for the scan, then one per pattern and image."""
     prediction, answer = origin.prediction, origin.prediction.head
     device = DeviceObserverIdentifyingAttributes(
         uid=origin.identifiers.uid("device"),

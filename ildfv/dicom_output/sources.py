@@ -63,7 +63,7 @@ class Source:
 
     @classmethod
     def of(cls, series: Series) -> Source:
-        """The source of a DICOM series. InputError: a UID that the objects must reference is missing."""
+        """The source of a DICOM series. InputError: a UID, position or orientation that the objects need is missing."""
         headers = {}
         for path in dict.fromkeys(path for path, _ in series.frames):
             with open_dicom(path) as file:

@@ -46,7 +46,8 @@ def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[
     Raises
     ------
     InputError
-        The source lacks a UID that the objects must reference, the folder has other objects, or the disk is full.
+        The source lacks a UID, position or orientation that the objects need, the folder has other objects, or the disk
+        is full.
     """
     folder = Path(folder)
     with quiet():
@@ -74,7 +75,10 @@ def write_objects(folder: Path, prediction: Prediction, series: Series) -> list[
 
 
 def holds(folder: Path, checksum: str, series: Series) -> bool:
-    """Whether the folder has the objects of this predictor's prediction for this series."""
+    """Whether the folder has the objects of this predictor's prediction for this series.
+
+    checksum: SHA-256 of the predictor. InputError: as for `write_objects`, if the source is incomplete.
+    """
     with quiet():
         return _holds(Path(folder), identifiers_of(checksum, Source.of(series)))
 
@@ -87,7 +91,7 @@ def _holds(folder: Path, identifiers: Identifiers) -> bool:
 
 
 def paths(folder: Path) -> list[Path]:
-    """The objects in a folder, the report last: when it appears in a PACS, the others are already stored."""
+    """The objects in a folder. The report is last, so that the others are stored when it appears in a PACS."""
     return sorted(Path(folder).glob("*.dcm"), key=lambda path: (path.name == REPORT, path.name))
 
 

@@ -21,7 +21,7 @@ from ildfv.pacs.pages import all_pages
 
 # Bytes of a chunk: no request is chunked, because Orthanc has answered 200 to chunked requests and stored nothing.
 ONE_PIECE = 1 << 62
-ATTEMPTS, PAUSE = 10, 0.5  # attempts to find a stored object, and seconds between them, as some servers index with a delay
+ATTEMPTS, PAUSE = 10, 0.5  # attempts to find a stored object, and seconds between them; some servers index with a delay
 INSTANCE = "00080018"  # SOPInstanceUID
 GONE = 404
 SUCCESS = 2  # first digit of an HTTP status
