@@ -57,7 +57,7 @@ class Entity:
             for kind, syntax in kinds.values():
                 if (kind, syntax) not in accepted:
                     raise InputError(
-                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}, so nothing was sent"
+                        f"{self.address} does not accept {_name(kind)} in {_name(syntax)}: nothing was sent"
                     )
             for i, path in enumerate(files):
                 self._send(association, path, i, len(files))
