@@ -99,6 +99,17 @@ def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool
     return float(value)
 
 
+def check_version(found: Any, current: int, name: str, older: str, faq: str = "") -> None:
+    """Raises `InputError` unless `found`, the version of a file or document, is the current version.
+
+    name: the file or document. older: the end of the message for an older or missing version, after "got <version>". If
+    `found` is newer, the remedy is to update ildfv, and the file must not be deleted.
+    """
+    newer = isinstance(found, int) and found > current
+    end = ", which a newer version of ildfv wrote: update ildfv" if newer else older
+    check(found == current, f"{name} must have version {current}, got {found!r}{end}", faq)
+
+
 def require(module: str, *, purpose: str, install: str | None = None) -> Any:
     """The imported `module`.
 

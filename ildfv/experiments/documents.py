@@ -39,7 +39,7 @@ class ExperimentDocument(Document):
 
     current_version: ClassVar[int | None] = 2
     older: ClassVar[str] = (
-        "its overall F and its intervals are defined differently; delete it and run the experiment again"
+        ", which defines the overall F and the intervals differently: delete it and run the experiment again"
     )
 
     kind: Literal["ildfv experiment"]
