@@ -11,6 +11,7 @@ from typing import Any
 from ildfv.extras import extra_of, install_command, is_installed
 
 FAQ = "docs/faq.md#faq-"  # followed by the anchor of an explanation that is too long for one line
+UPDATE = "update ildfv"  # end of the message for a file that a newer version wrote
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that are invisible; spaces (Zs) are kept
 
 
@@ -106,7 +107,7 @@ def check_version(found: Any, current: int, name: str, older: str, faq: str = ""
     `found` is newer, the remedy is to update ildfv, and the file must not be deleted.
     """
     newer = isinstance(found, int) and found > current
-    end = ", which a newer version of ildfv wrote: update ildfv" if newer else older
+    end = f", which a newer version of ildfv wrote: {UPDATE}" if newer else older
     check(found == current, f"{name} must have version {current}, got {found!r}{end}", faq)
 
 
