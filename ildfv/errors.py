@@ -11,6 +11,7 @@ from typing import Any
 from ildfv.extras import extra_of, install_command, is_installed
 
 FAQ = "docs/faq.md#faq-"  # followed by the anchor of an explanation that is too long for one line
+UPDATE = "update ildfv"  # end of the message for a file that a newer version wrote
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories that are invisible; spaces (Zs) are kept
 
 
@@ -97,6 +98,17 @@ def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool
     check(bool(holds(value)), f"{name} must be {rule}, got {value}")
     check(infinite or value < inf, f"{name} must be finite, got {value}")
     return float(value)
+
+
+def check_version(found: Any, current: int, name: str, older: str, faq: str = "") -> None:
+    """Raises `InputError` unless `found`, the version of a file or document, is the current version.
+
+    name: the file or document. older: the end of the message for an older or missing version, after "got <version>". If
+    `found` is newer, the remedy is to update ildfv, and the file must not be deleted.
+    """
+    newer = isinstance(found, int) and found > current
+    end = f", which a newer version of ildfv wrote: {UPDATE}" if newer else older
+    check(found == current, f"{name} must have version {current}, got {found!r}{end}", faq)
 
 
 def require(module: str, *, purpose: str, install: str | None = None) -> Any:

@@ -68,8 +68,9 @@ def worth_comparing(a: str, b: str) -> bool:
 def verdicts(results: Sequence[Results], comparisons: Iterable[Comparison]) -> list[Verdict]:
     """Verdicts on every system that is not a baseline, for the mean AUC and for each pattern for which it has an AUC.
 
-    The results must be on the same slices. Each system is compared with the best baseline. The best baseline is chosen
-    on the same slices, which favours the baselines.
+    Each system is compared with the best baseline, which is chosen on the same slices. This choice favours the
+    baselines. A system has no verdict if `comparisons` has no test of it and the best baseline, for example because
+    they were scored on different slices.
     """
     tests = {(c.a, c.b): c.tests for c in comparisons}
     best = best_baselines(results)
@@ -111,11 +112,12 @@ def labels(found: Sequence[Verdict]) -> dict[str, str]:
 
 
 def statement(system: str, found: Sequence[Verdict]) -> str:
-    """A sentence on whether a system beats the best baseline, which `fit`, reports, model cards and predictions state.
+    """A sentence on whether a system beats the best baseline, for `fit`, reports, model cards and predictions.
 
-    It names the measures (patterns, or the mean AUC) in which the system does not beat the baseline. Measures without
-    an interval are named separately, because for them it is unknown whether the system is better. The sentence has no
-    numbers, so that it is one short line. found: verdicts on the system; empty if no baselines were scored.
+    It names the measures (patterns, or the mean AUC) in which the system does not beat the baseline, or all measures if
+    the system beats it in all. Measures without an interval are named separately, because for them it is unknown
+    whether the system is better. The sentence has no numbers, so that it is one short line. found: verdicts on the
+    system; empty if no baselines were scored.
     """
     if not found:
         return f"{system} was not compared with baselines, because `ildfv baselines` was not run."

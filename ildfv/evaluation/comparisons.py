@@ -40,14 +40,17 @@ def compare_over_seeds(
     Parameters
     ----------
     pairs : sequence of (predictions, predictions)
-        For each seed, the two systems on one or several folds.
+        For each seed, the predictions of the two systems on one or several folds.
+    n_resamples : int
+        Number of bootstrap resamples of the patients, and of random swaps in a permutation test.
     seed : int
-        Seed of the resampling.
+        Seed of the resampling and of the swaps.
 
     Raises
     ------
     InputError
-        There is no pair, or the predictions are not for the same slices in the same order.
+        There is no pair; the predictions of a system are not consistent (`predictions.by_fold`); or the predictions are
+        not for the same slices in the same order, or not for the same patterns.
     """
     check(len(pairs) > 0, "pairs must contain the predictions of at least one seed, got none")
     folds = [(by_fold(a), by_fold(b)) for a, b in pairs]

@@ -2,8 +2,8 @@
 
 The scores of models of different folds are on different scales. The curves of folds are therefore averaged, not pooled:
 true positive rates at equal false positive rates, and precisions at equal recalls. Each ROC curve is weighted by its
-number of pairs and each precision–recall curve by its number of positives. The area under the average is then the
-pooled AUC or AP. Thinning a curve does not change its area.
+number of positive–negative pairs, and each precision–recall curve by its number of positives. The area under the
+average is then the pooled AUC or AP. Thinning a curve does not change its area.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The types of the result documents that `evaluate`, `compare` and `spread` return. They are stored as JSON.
+"""The types of the documents that `evaluate`, `compare` and `spread` return.
 
-Undefined values are None (null in JSON), never NaN. The files have the fields in the order of the types.
+`Results` are stored as JSON in results/ of a workspace. A `Comparison` or `Spread` is stored as part of an experiment's
+document. Undefined values are None (null in JSON), never NaN. The files have the fields in the order of the types.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ildfv.errors import InputError
+from ildfv.errors import InputError, check_version
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import Threshold, parse_threshold
 
@@ -24,11 +25,11 @@ Interval = tuple[float, float]  # lower and upper bound of a 95 % interval
 
 
 class Document(BaseModel):
-    """Base of the types that are stored as JSON. Unknown fields and NaN are rejected."""
+    """Base of the types that are stored as JSON. Unknown fields, NaN and infinity are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     current_version: ClassVar[int | None] = None  # required value of the field "version"; None: no such field
-    older: ClassVar[str] = ""  # how documents of older versions differ, and the remedy; end of an error message
+    older: ClassVar[str] = ""  # end of the error message for documents of older versions, see `check_version`
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that were set, as JSON values in file order."""
@@ -38,11 +39,11 @@ class Document(BaseModel):
     def from_dict(cls, values: Mapping[str, Any], *, name: str = "document") -> Self:
         """The validated document. name: the name of the document in errors.
 
-        InputError names the first field that violates the schema.
+        InputError: the document has another version, or a field violates the schema; the message names the first one.
         """
         found = values.get("version") if isinstance(values, Mapping) else None
-        if cls.current_version is not None and found != cls.current_version and isinstance(found, int):
-            raise InputError(f"{name} must have version {cls.current_version}, got {found}: {cls.older}")
+        if cls.current_version is not None and isinstance(found, int):
+            check_version(found, cls.current_version, name, cls.older)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -52,12 +53,18 @@ class Document(BaseModel):
 
 
 def labels_field(pixel_counts: bool) -> dict[str, Any]:
-    """{"pixel_counts": False} for labels of presence; {} for pixel counts, as in earlier versions."""
+    """The field `pixel_counts` of `Results`: {"pixel_counts": False} for labels that only state the presence.
+
+    It is {} for pixel counts, so that their documents have the same bytes as before the field was added.
+    """
     return {} if pixel_counts else {"pixel_counts": False}
 
 
 def unit_field(unit: str) -> dict[str, Any]:
-    """{"unit": unit} for scans; {} for slices, whose documents have no such field, as in earlier versions."""
+    """The field `unit` of `Results` and `Comparison`: {"unit": "scan"} for scans.
+
+    It is {} for slices, so that their documents have the same bytes as before the field was added.
+    """
     return {"unit": unit} if unit == SCAN else {}
 
 
@@ -87,9 +94,11 @@ class PatternResults(Document):
     """The results of one system on one pattern. Some documents are stored without curves.
 
     positive_patients, negative_patients: number of patients with at least one slice that shows the pattern, and with at
-    least one slice that does not. patients: for each measure that can have an interval, the number of patients it
-    depends on; with too few patients the interval is None. ap: mean of the folds' average precisions, weighted by
-    their numbers of positives.
+    least one slice that does not. patients: for each measure that can have an interval, the number of patients that it
+    depends on. For recall and F, these show the pattern; for precision, it is predicted for them; for the Brier score,
+    its presence is known. For the AUC, it is the smaller of the numbers of patients with and without the pattern
+    (`measures.Auc.patients`). precision, recall, f, tp, fp, fn and tn are None if a fold has no decision threshold.
+    ap: mean of the folds' average precisions, weighted by their numbers of positives.
     """
 
     prevalence: float | None  # None if the presence is unknown on all slices
@@ -123,7 +132,7 @@ class PatternResults(Document):
 
 
 class SampleMetrics(Document):
-    """Metrics of the label sets of slices (paper, Eq. 7–10). mean_slice_f: mean over slices of the F of each slice."""
+    """Metrics of the label sets of slices (paper, Eq. 7–10), see `metrics.sample_metrics`."""
 
     accuracy: float | None
     precision: float | None
@@ -136,10 +145,10 @@ class OverallResults(Document):
     """The results of one system on all patterns together.
 
     f: harmonic mean of precision and recall, which are means over slices (paper, Eq. 8–10). mean_slice_f: mean over
-    slices of the F of each slice. patients: number of patients that each measure depends on; for a mean over patterns,
-    the smallest number of any pattern. supported_mean_auc: mean AUC of the patterns in `supported`, whose AUC depends
-    on at least five patients; absent in older documents. agreeing: the sample metrics if healthy slices that are
-    predicted healthy count as 1.
+    slices of the F of each slice. patients: number of patients that each measure depends on; for a mean over slices,
+    patients with a slice on which the measure is defined; for f or a mean over patterns, the smallest number of its
+    terms. supported_mean_auc: mean AUC of the patterns in `supported`, whose AUC depends on at least five patients;
+    absent in older documents. agreeing: the sample metrics if healthy slices that are predicted healthy count as 1.
     """
 
     accuracy: float | None
@@ -170,7 +179,7 @@ class OverallResults(Document):
 
 
 class IntervalSettings(Document):
-    """How the intervals were computed."""
+    """How the intervals were computed. method: `intervals.METHOD`. resamples, seed: of the bootstrap over patients."""
 
     method: str
     level: float
@@ -181,17 +190,19 @@ class IntervalSettings(Document):
 class Results(Document):
     """The results of one system on the test slices of one fold, or of several folds pooled.
 
-    unit: "scan" if scans are labelled and scored as a whole. Every measure is then per scan: where the documents have
-    "slices", as in n_slices, they count scans. Documents of slices do not have the field.
-    pixel_counts: whether labels are pixel counts. T, the threshold, is not applied to labels of presence.
-    fold: None if folds are pooled. threshold: minimum number of pixels of a present pattern. empty: how the
-    sample metrics treat healthy slices that are predicted healthy, see `metrics.sample_terms`. n_empty: number of such
-    slices. decisions: by fold number. scores_sha256: checksum of the CSV file of scores, if one was written.
+    unit: "scan" if scans are labelled and scored as a whole; stored only then. Every measure is then per scan, and the
+    fields named after slices, such as n_slices, refer to scans. pixel_counts: whether labels are pixel counts, to which
+    the threshold is applied; False if they only state the presence. fold: None if folds are pooled. folds: the test
+    folds. threshold: T, the smallest extent of a present pattern, as a number of pixels or as a percentage of the
+    slice's lung pixels, such as "5%". empty: how the sample metrics treat healthy slices that are predicted healthy,
+    see `metrics.sample_terms`. n_empty: number of such slices. decisions: the decision thresholds and sigmoids of the
+    patterns, by fold number as text. settings: the settings of the system. scores_sha256: checksum of the CSV file of
+    scores, if one was written.
     """
 
     current_version: ClassVar[int | None] = 2
     older: ClassVar[str] = (
-        "its overall F and its intervals are defined differently; delete it and repeat the `ildfv train` or "
+        ", which defines the overall F and the intervals differently: delete it and repeat the `ildfv train` or "
         "`ildfv regress` command that wrote it"
     )
 
@@ -232,8 +243,8 @@ class PairedTest(Document):
     """Difference a − b of one measure, with its 95 % interval and p value.
 
     p: from a permutation test or, for a mean over several seeds, from a t test. patients: number of patients that the
-    measure depends on. seeds: number of seeds. seed_sd: standard deviation of the difference over the seeds; None for
-    one seed.
+    measure depends on, the smaller one of the two systems. seeds: number of seeds. seed_sd: standard deviation of the
+    difference over the seeds; None for one seed.
     """
 
     difference: float | None
@@ -253,7 +264,7 @@ class Comparison(Document):
     """
 
     current_version: ClassVar[int | None] = 2
-    older: ClassVar[str] = "its overall F and its intervals are defined differently; compute it again"
+    older: ClassVar[str] = ", which defines the overall F and the intervals differently: call `compare` again"
 
     kind: Literal["ildfv comparison"]
     version: Literal[2]
@@ -269,7 +280,10 @@ class Comparison(Document):
 
 
 class FoldSpread(Document):
-    """Mean and standard deviation (denominator n − 1) of a measure over the n folds where it is defined."""
+    """Mean and standard deviation (denominator n − 1) of a measure over the n folds where it is defined.
+
+    mean is None for n = 0, and sd for n < 2.
+    """
 
     mean: float | None
     sd: float | None
@@ -277,7 +291,7 @@ class FoldSpread(Document):
 
 
 class Spread(Document):
-    """The spread over folds of every measure of one system."""
+    """The spread over folds of the measures of one system, except supported_mean_auc."""
 
     system: str
     folds: list[int | None]

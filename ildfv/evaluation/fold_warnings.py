@@ -21,7 +21,8 @@ def fold_warnings(
 
     If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
     lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned. Patterns
-    that no slice shows are listed in one line. Further lines name the folds with an unusually large validation part.
+    that no slice shows are listed in one line. Further lines name the folds with more validation patients than
+    requested.
 
     Parameters
     ----------
@@ -33,6 +34,11 @@ def fold_warnings(
         Whether labels are pixel counts, to which T is applied.
     unlabelled : sequence of str
         Patterns without any label in the study.
+
+    Raises
+    ------
+    InputError
+        A fold has fewer than two training patients.
     """
     inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
     absent = _absent(folds, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.errors import InputError, check
+from ildfv.errors import InputError, check, check_version
 from ildfv.evaluation.inner_split import split_off
 from ildfv.evaluation.profiles import Profile, quantities, weights
 from ildfv.parsing import MAX_JSON_BYTES, parse_json, read_bytes
@@ -22,7 +22,7 @@ VERSION = 2  # version of folds.json; increment it also if the method of the inn
 
 @dataclass(frozen=True)
 class Folds:
-    """A partition of the labelled patients into folds of equal size and similar content.
+    """A partition of the labelled patients into folds, see `make_folds`.
 
     Patients are named by the salted hashes of `Slices.patients`.
 
@@ -80,7 +80,11 @@ class Folds:
         return self._indices(set(fit), patients), self._indices(set(validation), patients)
 
     def inner_patients(self, k: int, fraction: float = FRACTION) -> tuple[list[str], list[str]]:
-        """(fit patients, validation patients) of fold k, see `inner`. InputError: there are too few patients."""
+        """(fit patients, validation patients) of fold k, see `inner`.
+
+        InputError: there are fewer than two training patients, fold k does not exist, or `fraction` is not between 0
+        and 1.
+        """
         check(0 < fraction < 1, f"fraction must be between 0 and 1, got {fraction}")
         others = self._others(k)
         check(len(others) >= 2, f"an inner split needs at least 2 training patients, got {len(others)}")
@@ -98,8 +102,9 @@ class Folds:
     def table(self) -> list[dict]:
         """One dict per fold.
 
-        fold: number of the fold. patients, slices: how many patients and slices it has. slices_with, patients_with:
-        how many of them have each pattern. validation: number of validation patients if this fold is held out.
+        fold: number of the fold. patients, slices: its numbers of patients and labelled slices. slices_with,
+        patients_with: by pattern, the numbers of slices and patients that show it. validation: number of validation
+        patients if this fold is held out.
         """
         rows = []
         for k, members in enumerate(self.members):
@@ -133,19 +138,16 @@ class Folds:
     def from_json(cls, text: str | bytes, labels: Sequence[str]) -> Folds:
         """The folds in the text of a folds.json.
 
-        InputError: the text is invalid, its patterns differ from `labels`, or a patient is in two folds.
+        InputError: the text is invalid or of another version, its patterns differ from `labels`, a fold is empty, or a
+        patient is in two folds or has no profile.
         """
         try:
             document = parse_json(text, "folds.json", object_pairs_hook=_without_duplicates)
             check(
                 document["kind"] == "ildfv folds", f"folds.json must be of kind 'ildfv folds', got {document['kind']!r}"
             )
-            version = document.get("version")
-            check(
-                version == VERSION,
-                f"folds.json must have version {VERSION}, got {version}, which selects other validation patients: "
-                "run `ildfv folds --fresh` and train again",
-            )
+            older = ", which selects other validation patients: run `ildfv folds --fresh` and train again"
+            check_version(document.get("version"), VERSION, "folds.json", older)
             found = document["patterns"]
             check(found == list(labels), f"folds.json must have the patterns {list(labels)}, got {found}")
             return cls(

@@ -26,8 +26,8 @@ def split_off(
 
     A gap is a pattern that at least two patients have but that one of the two parts lacks, because all or none of these
     patients are selected. The selection has as few gaps as possible. If `size` patients leave a gap, more patients are
-    selected, up to half of them, but no more than needed. Of the selections with the fewest gaps, the one that divides
-    `amounts` most evenly is returned.
+    selected, up to half of all P patients, but no more than needed. Of the selections with the fewest gaps, the one
+    that divides `amounts` most evenly is returned.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def split_off(
     shown : array of bool, shape (P, C)
         Whether each patient has each pattern.
     size : int
-        Requested number of selected patients.
+        Requested number of selected patients, limited to 1 to P − 1.
     weights : sequence of float, shape (Q,), optional
         Importance of each quantity, as in `partition`.
     seed : int or sequence of int

@@ -2,12 +2,14 @@
 
 An interval is value ± t(m − 1) · SE · √(m / (m − 1)), computed on the logit scale for proportions. SE is the standard
 deviation of the measure over bootstrap resamples of patients. m is the number of patients that the measure depends on
-(`Measure.patients`): for an AUC or the F of a pattern, the number of patients who show the pattern. Intervals of the
-percentile bootstrap are too narrow for small m; `bench/bench_coverage.py` measures the coverage of both methods.
+(`Measure.patients`): for the F of a pattern, the number of patients who show the pattern; for an AUC, the smaller of
+the numbers of patients with and without the pattern. Intervals of the percentile bootstrap are too narrow for small m;
+`bench/bench_coverage.py` measures the coverage of both methods.
 
 If a measure is equal on all resamples, the bootstrap says nothing about its variation, and an interval of width 0 would
-claim certainty. An AUC of 0 or 1 then has an exact bound (compare Obuchowski & Lieber, Confidence bounds when the
-estimated ROC area is 1.0, Acad Radiol 2002); all other measures and all differences have no interval.
+claim certainty. A proportion of 0 or 1, such as an AUC of 1, then has an exact bound (compare Obuchowski & Lieber,
+Confidence bounds when the estimated ROC area is 1.0, Acad Radiol 2002). All other values and all differences have no
+interval.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ def resampled(n_patients: int, n_resamples: int = RESAMPLES, *, seed: int = 0) -
 def confidence(measure: Measure, weights: np.ndarray, *, proportion: bool = True) -> Interval | None:
     """95 % interval of a measure, or None.
 
-    It is None if the measure depends on fewer than `MIN_PATIENTS` patients, is undefined on too many resamples, or is
-    equal on all of them, such as the AUC of constant scores. If a proportion is exactly 0 or 1, the Clopper–Pearson
-    bound for m patients without an error is used: the interval is [0.025^(1/m), 1] for 1, and [0, 1 − 0.025^(1/m)]
-    for 0.
+    It is None if the measure is undefined or depends on fewer than `MIN_PATIENTS` patients, is undefined on too many
+    resamples (`MIN_DEFINED`), or is equal on all of them, such as the AUC of constant scores. If a proportion is
+    exactly 0 or 1, the Clopper–Pearson bound for m patients without an error is used: the interval is [0.025^(1/m), 1]
+    for 1, and [0, 1 − 0.025^(1/m)] for 0.
 
     Parameters
     ----------
@@ -81,11 +83,13 @@ def paired(
     """Difference a − b of one measure between two systems on the same slices, with its interval and p value.
 
     interval: 95 %, from the same resampled patients for both systems. It is None if the measure depends on fewer than
-    `MIN_PATIENTS` patients, or if the difference is equal on all resamples, as if both systems have an AUC of 1.
+    `MIN_PATIENTS` patients, or if the difference is undefined on too many resamples (`MIN_DEFINED`) or equal on all of
+    them, for example because both systems have an AUC of 1.
 
     p: from a two-sided permutation test. Under the null hypothesis the systems are exchangeable, so the scores of a
     patient can be swapped between them. All 2^P swaps are used if there are at most n_resamples of them. Otherwise
-    n_resamples random swaps are used, and p = (1 + hits)/(1 + n), which is never 0. Undefined values are None.
+    n_resamples random swaps are used, and p = (1 + hits)/(1 + n), which is never 0: hits of the n swaps with a defined
+    difference have one at least as large as observed. If the observed difference is undefined, all values are None.
 
     The test is exact for measures of decisions. It is approximate for the AUC, because percentile ranks are swapped,
     which depend on the scores of the other patients. With few patients it tests exchangeability rather than equal AUC:
@@ -138,7 +142,9 @@ def paired_over_seeds(
 
     The variance of the mean has two parts: the bootstrap variance over patients of the mean over seeds, and s²/S, where
     s² is the variance of the difference over seeds. The interval and p use Student's t with the degrees of freedom of
-    Welch and Satterthwaite. For a single pair, the result equals `paired`, without the variation over seeds.
+    Welch and Satterthwaite. Both are None if the measure depends on fewer than `MIN_PATIENTS` patients, or if the first
+    variance cannot be estimated (`paired`). For a single pair, the result is that of `paired`, without the variation
+    over seeds.
 
     Parameters
     ----------

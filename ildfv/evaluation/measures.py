@@ -25,7 +25,10 @@ class Measure(Protocol):
 
     @property
     def patients(self) -> int:
-        """Number of patients that the measure depends on; with few patients its interval is unreliable."""
+        """Number of patients that the measure depends on, as defined by each class.
+
+        With few patients, the interval of the measure is unreliable.
+        """
 
     def mixed(self, other: Any, own: np.ndarray) -> np.ndarray:
         """The measure, (B,), if this system scores the patients with own = 1 and `other` those with own = 0.
@@ -48,6 +51,7 @@ class Ratio:
 
     @property
     def patients(self) -> int:
+        """The number of patients with a positive denominator, or a positive value of `needed` if it is given."""
         return int(((self.denominator if self.needed is None else self.needed) > 0).sum())
 
     def mixed(self, other: Ratio, own: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Multi-label and per-pattern metrics. Undefined values are NaN here and null in JSON, never 0.
 
-In all functions, truth and predicted are 0/1 or boolean arrays of shape (N, C) or (N,). A larger score means that the
-pattern is more likely present.
+truth and predicted are 0/1 or boolean arrays: of shape (N, C) in the functions of decisions, and (N,), for one pattern,
+in the functions of scores and probabilities. A larger score means that the pattern is more likely present. The
+functions of scores raise InputError if a score is not finite or the shapes differ.
 """
 
 from __future__ import annotations
@@ -141,10 +142,10 @@ def harmonic_mean(precision: np.ndarray | float, recall: np.ndarray | float) -> 
 
 
 def _counts(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of true and of false positives if slices with at least a certain score are positive.
+    """Numbers of true and of false positives if the slices with at least a certain score are predicted positive.
 
-    There is one number per distinct score, in decreasing order. The functions above are those of `sklearn.metrics`,
-    whose import takes a second.
+    There is one number per distinct score, in decreasing order. The functions of scores above agree with
+    `sklearn.metrics`, which is not used, because its import takes a second.
     """
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # the last slice of each distinct score

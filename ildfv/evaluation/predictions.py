@@ -58,8 +58,8 @@ class Predictions:
 def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
     """The predictions as a list in the order of the folds.
 
-    InputError: there are no predictions, they are of several systems or of different labels, a fold occurs twice, or a
-    patient is in two folds.
+    InputError: there are no predictions, they are of several systems, of different labels or of slices and scans, a
+    fold occurs twice, or a patient is in two folds.
     """
     folds = [predictions] if isinstance(predictions, Predictions) else sorted(predictions, key=lambda f: f.fold)
     check(len(folds) > 0, "predictions must contain at least one fold, got none")

@@ -31,7 +31,7 @@ from ildfv.evaluation.documents import (
 from ildfv.evaluation.intervals import LEVEL, METHOD, RESAMPLES, confidence, resampled
 from ildfv.evaluation.predictions import Pooled, Predictions, by_fold
 from ildfv.evaluation.system_measures import SUPPORTED, supported, system_measures
-from ildfv.patterns import Threshold, extent_text
+from ildfv.patterns import Threshold, extent_text, parse_threshold
 
 OVERALL = (*metrics.SAMPLE_METRICS, "micro_f", "macro_f", "mean_auc")
 RESAMPLED = ("auc", "precision", "recall", "f", "brier")  # measures of a pattern that have an interval
@@ -60,8 +60,9 @@ def evaluate(
         One system, on one or several folds.
     data : {"phantom", "user"}
         Whether the slices are phantoms or the user's scans.
-    threshold : int
-        Minimum number of pixels of a pattern that counts as present in `Predictions.presence`.
+    threshold : int or str
+        T, the smallest extent of a pattern that counts as present in `Predictions.presence`: a number of pixels, or a
+        percentage of the slice's lung pixels, such as "5%". It is stored in the document.
     n_resamples : int
         Number of bootstrap resamples of the patients, for the intervals.
     seed : int
@@ -72,19 +73,18 @@ def evaluate(
     Returns
     -------
     Results
-        Undefined values are None: an AUC without positives or without negatives; an F without positives, because such
-        an F does not measure whether the system finds the pattern; an interval of a measure that depends on fewer than
-        five patients or is defined on fewer than 90 % of the resamples. macro_f and mean_auc are means over the
-        patterns for which F or AUC is defined, and supported_mean_auc over those whose AUC depends on at least five
-        patients.
+        Undefined values are None. An AUC is undefined without positives or without negatives, and an F without
+        positives, because such an F does not measure whether the system finds the pattern. Precision, recall and F of a
+        pattern are also undefined if a fold has no decision threshold. `intervals.confidence` states when there is no
+        interval. macro_f and mean_auc are means over the patterns for which F or AUC is defined, and supported_mean_auc
+        over those whose AUC depends on at least five patients.
 
     Raises
     ------
     InputError
-        There are no predictions; they are of several systems or of different labels; a fold occurs twice; or a patient
-        is in two folds.
+        The predictions are not consistent (`predictions.by_fold`), or another argument is invalid.
     """
-    folds = by_fold(predictions)
+    folds, threshold = by_fold(predictions), parse_threshold(threshold)
     check(data in DATA, f'data must be "phantom" or "user", got {data!r}')
     pooled = Pooled.of(folds)
     truth, known, predicted = pooled.truth, pooled.known, pooled.predicted
@@ -173,10 +173,11 @@ def undecided(document: Results) -> list[str]:
 
 
 def spread(documents: Sequence[Results]) -> Spread:
-    """Mean and standard deviation over folds of every measure of one system. documents: from `evaluate`, one per fold.
+    """Mean and standard deviation over folds of the measures in PER_PATTERN and OVERALL of one system.
 
-    n is the number of folds on which the measure is defined. The standard deviation has n − 1 in its denominator and is
-    None for n < 2. InputError: there are no documents, or they are of several systems.
+    documents: from `evaluate`, one per fold. n is the number of folds on which the measure is defined. The standard
+    deviation has n − 1 in its denominator and is None for n < 2. InputError: there are no documents, or they are of
+    several systems.
     """
     check(len(documents) > 0, "documents must contain at least one fold, got none")
     systems = sorted({d.system for d in documents})

@@ -19,15 +19,15 @@ def statistics(
 
     presence (N, C): 1 present, 0 absent, −1 unknown. Slices without any label are only counted as unlabelled. Slices
     with an unknown pattern are excluded from the healthy slices, from by_number and from the combinations. patients
-    (N,): patient of each slice. labels: names of the C patterns. threshold: minimum number of pixels of a present
-    pattern, copied to the result.
+    (N,): patient of each slice. labels: names of the C patterns. threshold: smallest extent of a present pattern,
+    copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
-     "co_occurrence": (C, C) numbers of slices with both patterns; the diagonal has the numbers of Table 1}
-    A patient is healthy if none of the patient's slices shows a pattern. InputError: `presence` has another shape or
-    other values.
+     "co_occurrence": (C, C) numbers of slices with both patterns, without slices with an unknown pattern}
+    A patient is healthy if at least one slice is healthy and no slice of the patient shows a pattern. InputError:
+    `presence` has another shape or other values.
     """
     presence, names = np.asarray(presence), np.asarray(patients, dtype=str)
     expected = (len(names), len(labels))
@@ -41,7 +41,7 @@ def statistics(
         return {"slices": int(where.sum()), "patients": len(np.unique(owner[where]))}
 
     number = shown.sum(1)
-    ill = np.unique(owner[number > 0])
+    ill = np.unique(owners[found_on.any(axis=1)])
     found, which = np.unique(shown, axis=0, return_inverse=True)
     combinations = [
         {"patterns": [p for p, on in zip(labels, row, strict=True) if on], **count(which.ravel() == i)}

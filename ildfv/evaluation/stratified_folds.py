@@ -26,7 +26,9 @@ def make_folds(
     series: Sequence[str] | np.ndarray | None = None,
     content: np.ndarray | None = None,
 ) -> Folds:
-    """Stratified patient-level folds. They depend neither on the slice order nor, with `content`, on patient names.
+    """Stratified patient-level folds, whose numbers of patients differ by at most one.
+
+    They depend neither on the slice order nor, with `content`, on patient names.
 
     Parameters
     ----------
@@ -36,8 +38,9 @@ def make_folds(
         1 if the slice shows the pattern, 0 if not, −1 if unknown.
     labels : sequence of str, length C
         Names of the patterns.
-    threshold : int
-        Minimum number of pixels of a present pattern. It is stored with the folds.
+    threshold : int or str
+        Smallest extent of a present pattern: a number of pixels, or a percentage of the lung pixels, such as "5%". It
+        is stored with the folds.
     n_folds : int
         Number of folds.
     seed : int
@@ -56,8 +59,9 @@ def make_folds(
     Raises
     ------
     InputError
-        There is no label map; there are fewer than two folds or more folds than labelled patients; a fold would leave
-        fewer than two training patients; or a scan belongs to two patients.
+        An array has the wrong shape or values; there is no label; there are fewer than three labelled patients; there
+        are fewer than two folds or more folds than labelled patients; a fold would leave fewer than two training
+        patients; or a scan belongs to two patients.
     """
     presence = np.asarray(presence)  # (N, C)
     expected = (len(patients), len(labels))
@@ -119,7 +123,7 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
 
 
 def _check_number(n_folds: int, n_patients: int) -> None:
-    """Raises InputError if a fold would leave fewer than two training patients; the message names a valid value."""
+    """Raises InputError unless each fold has a patient and leaves at least two; the message has a valid --folds."""
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,

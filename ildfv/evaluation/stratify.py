@@ -21,11 +21,11 @@ def partition(
     """The index of the part to which each patient is assigned, int, (P,). Part f has exactly `sizes[f]` patients.
 
     amounts (P, Q): amount of each quantity that each patient has. weights (Q,): importance of each quantity. The
-    partition minimises Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)². From several random starts, patients
-    are assigned greedily, and then pairs of patients are exchanged until no exchange lowers the sum. Patients with the
-    rarest quantities are assigned first, as in iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011). Unlike
-    that method, this function balances slices and patients at the same time, and the sizes are exact. Equal inputs and
-    seeds give equal partitions.
+    partition is a local minimum of Σ_f Σ_q weight_q · (share of q in part f − sizes[f]/P)². From several random starts,
+    patients are assigned greedily, and then pairs of patients are exchanged until no exchange lowers the sum; the
+    result of the best start is returned. Patients with the rarest quantities are assigned first, as in iterative
+    stratification (Sechidis, Tsoumakas, Vlahavas 2011). Unlike that method, this function balances slices and patients
+    at the same time, and the sizes are exact. Equal inputs and seeds give equal partitions.
     """
     amounts = np.asarray(amounts, dtype=float)
     total = amounts.sum(0)

@@ -59,8 +59,9 @@ def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
 def supported(labels: Sequence[str], measures: dict[str, Measure]) -> list[str]:
     """The patterns whose AUC depends on enough patients for an interval.
 
-    The mean AUC over all patterns has no interval if the AUC of any pattern has none; the mean over the returned
-    patterns has one. The patterns depend only on the labels, so they are the same for all systems on the same slices.
+    The mean AUC over all patterns has no interval if the AUC of any pattern depends on too few patients; the mean over
+    the returned patterns can have one. The patterns depend only on the labels, so they are the same for all systems on
+    the same slices.
     """
     return [p for p in labels if measures[f"{p}/auc"].patients >= MIN_PATIENTS]
 

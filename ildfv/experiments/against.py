@@ -16,7 +16,7 @@ from ildfv.patterns import PATTERNS
 
 EXPLAINED = (
     "Baselines are fitted on the fit patients. Five baselines are logistic regressions on one number each: the "
-    "fraction of lung below −950 HU, the 15th percentile, the mean density, the fraction from −600 to −250 HU, or the "
+    "fraction of lung below −950 HU, the 15th percentile, the mean density, the fraction from −600 to −250 HU, and the "
     "lung area. One is a ridge regression on a histogram of lung HU with 32 bins. The prevalence baseline gives every "
     "slice the same score."
 )

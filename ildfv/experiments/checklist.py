@@ -95,7 +95,8 @@ def checklist(shown: Sequence[PresetView]) -> ChecklistDocument:
     note = (
         "Item numbers of TRIPOD+AI (Collins et al., BMJ 2024;385:e078378) and of the 2024 update of CLAIM (Tejani et "
         "al., Radiol Artif Intell 2024;6(4):e240300). The answers are generated from this workspace and do not replace "
-        "the authors' own report. The authors must complete the items whose state is “in part”."
+        f"the authors' own report. The authors must complete the items whose state is “{PART}”, and write those whose "
+        f"state is “{AUTHOR}”."
     )
     table = Table("Reporting checklist", ["item", "TRIPOD+AI", "CLAIM", "state", "content"], rows, note)
     return ChecklistDocument(

@@ -58,7 +58,7 @@ FIXED = {
 
 
 def answers(context: Context) -> dict[str, str]:
-    """The answer for each key of `checklist.ITEMS`, one or two sentences."""
+    """The answer for each key of `checklist.ITEMS`, as text."""
     slices, folds, preset, base = context.slices, context.folds, context.preset, context.base
     labelled = slices.labelled
     phantom = slices.data == "phantom"
@@ -76,19 +76,26 @@ def answers(context: Context) -> dict[str, str]:
         f"grid; T = {base.threshold} unless a table states another T"
         + ("; the label maps are from the phantom generator" if phantom else ""),
         "partitions": f"{folds.n_folds} folds of whole patients, stratified by pattern, seed {folds.seed}; folds held "
-        f"out, one at a time: {', '.join(map(str, context.held_out()))}. One fifth of the remaining patients are "
-        "validation patients",
+        f"out, one at a time: {', '.join(map(str, context.held_out()))}. About one fifth of the remaining patients "
+        "are validation patients",
         "counts": _counts(context),
         "model": f"{preset.network} with random initial weights, seed {base.settings.seed}; its layers are encoded by "
         f"Fisher vectors of a mixture with {preset.components} components, or by another encoder, and reduced by PCA "
         f"to at most {preset.dimensions} dimensions, followed by a linear regression of pixel counts",
         "training": ", ".join(f"{name.replace('_', ' ')} {getattr(base.settings, name)}" for name in TRAINING)
-        + "; the ridge penalty of the regression is chosen by mean AUC on validation slices; there are no ensembles",
+        + "; the ridge penalty of the regression is "
+        + ("chosen by mean AUC on validation slices" if preset.ridge == "auto" else preset.ridge)
+        + "; there are no ensembles",
         "software": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "measures": f"accuracy, precision, recall and F of label sets (slices {NEITHER} are excluded), "
         "micro and macro F; for each pattern, F, AUC, average precision, Brier score and calibration curve; "
-        f"95 % intervals from {preset.resamples} resamples of patients; paired permutation tests by patient, not "
-        "corrected for multiple testing",
+        f"95 % intervals from {preset.resamples} resamples of patients; "
+        + (
+            "paired permutation tests by patient"
+            if preset.seeds == 1
+            else f"paired t tests over patients and {preset.seeds} seeds"
+        )
+        + ", not corrected for multiple testing",
         "thresholds": "the output is one score per pattern; a pattern is predicted if its score reaches the threshold "
         "with the largest F on validation slices; thresholds " + _thresholds(context),
     }

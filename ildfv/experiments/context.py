@@ -106,7 +106,11 @@ class Context:
         keep_weights: bool = False,
         **settings,
     ) -> Cnn:
-        """A network trained with the preset's settings. settings: fields of `TrainSettings` that override these."""
+        """A network trained with the preset's settings.
+
+        label, threshold, patients, share, keep_weights: fields of `Cnn`. `threshold` is also the T of the training
+        targets. settings: fields of `TrainSettings` that override the preset's.
+        """
         defaults: dict[str, Any] = {
             "network": self.preset.network,
             "seed": self.workspace.settings.seed,
@@ -116,7 +120,11 @@ class Context:
         return Cnn(label, chosen, threshold, patients, share, keep_weights)
 
     def regression(self, label: str, loss: str = "smooth-l1", **options) -> Cnn:
-        """A network that regresses pixel counts as in the paper; smooth L1 is quadratic up to an error of one pixel."""
+        """A network that regresses pixel counts as in the paper.
+
+        The unit of the loss is one pixel, so that smooth L1 is quadratic up to an error of one pixel. options:
+        arguments of `cnn`.
+        """
         return self.cnn(label, loss=loss, target="counts", unit=1.0, **options)
 
     @cached_property
@@ -127,7 +135,8 @@ class Context:
     def encoded(self, label: str, layer: str, *, network: Cnn | None = None, **options) -> Encoded:
         """An encoding of a layer of a network; by default of the network `base`.
 
-        options: components, dimensions, passes and region, if they differ from the preset's, and fields of `Encoded`.
+        options: components, dimensions and passes, if they differ from the preset's; region, by default the whole
+        slice; and other fields of `Encoded`, except words and ridge, which are the preset's.
         """
         p = self.preset
         given: dict[str, Any] = {"components": p.components, "dimensions": p.dimensions, "passes": p.passes}

@@ -32,14 +32,14 @@ class SystemResults(Document):
 class ExperimentDocument(Document):
     """The results of one experiment.
 
-    paper: the tables or figures of the paper that it reproduces. extent: the settings of its preset. key: key of the
-    slices and folds. folds: the held-out folds. documents: results with curves, only in the experiment that plots them.
-    charts: charts for the page. seconds: wall time of all runs; 0 only until the document is written.
+    paper: the tables, figures or section of the paper that it refers to, or None. extent: the settings of its preset.
+    key: key of the slices and folds. folds: the held-out folds. documents: results with curves, only in the experiment
+    that plots them. charts: charts for the page. seconds: wall time of all runs; 0 only until the document is written.
     """
 
     current_version: ClassVar[int | None] = 2
     older: ClassVar[str] = (
-        "its overall F and its intervals are defined differently; delete it and run the experiment again"
+        ", which defines the overall F and the intervals differently: delete it and run the experiment again"
     )
 
     kind: Literal["ildfv experiment"]

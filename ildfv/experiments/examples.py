@@ -53,7 +53,7 @@ def right_with_several(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def choose(truth: np.ndarray, predicted: np.ndarray, patients: np.ndarray, *, seed: int) -> tuple[list[int], list[int]]:
-    """(rows of the correctly predicted slices, rows of the others), chosen by RULE; fewer if there are not enough.
+    """(rows of the correctly predicted slices, rows of the failures), chosen by RULE; fewer if there are not enough.
 
     truth, predicted: bool (N, 4).
     """

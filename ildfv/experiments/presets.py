@@ -42,7 +42,7 @@ class Preset:
     sweep_dimensions: tuple[int, ...] = (64, 128, 256, 512, 1024)
     ridge: str = "auto"  # penalty of the linear regression: a number, or "auto" to choose it on validation patients
     small_share: float = 0.075  # fraction of the patients in the small set of Table 7, as 18k of 240k slices
-    growth: tuple[int, ...] = (12, 24, 48, 120)  # numbers of fit patients; those above the available number are omitted
+    growth: tuple[int, ...] = (12, 24, 48, 120)  # numbers of fit patients, if they are available
     patches_per_slice: int = 32
     patch_epochs: int = 20
     lungs: str = "rule"  # lung mask of the patch baseline: "rule" or "lungmask"
@@ -83,7 +83,8 @@ SMALL = Preset(
     keep_networks=False,
 )
 
-# For `growth` on a CPU: with 200 patients in five folds, there are 120 fit patients. One fold is held out.
+# For `growth` on a CPU: 200 patients in five folds have about 128 fit patients, more than the largest number in
+# `growth`. One fold is held out.
 MEDIUM = Preset(
     name="medium",
     patients=200,

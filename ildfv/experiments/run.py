@@ -50,8 +50,11 @@ def run_experiments(
 
     workspace: None for the workspace in the current folder or, if there is none, for a new workspace of phantoms in
     ildfv-experiments/. other: the second workspace of the experiment `transfer`. If it is None and phantoms are
-    created, a second workspace of easy phantoms is created too. An experiment that is impossible with these slices
-    raises InputError, after all other experiments are finished.
+    created, a second workspace of easy phantoms is created too.
+
+    InputError: a name, the preset, a workspace or the existing page is not valid, or an experiment is impossible with
+    these slices or the installed packages. In the last case, it is raised after all other experiments are finished.
+    MissingPackageError: a network or the lung mask of the preset needs a package that is not installed.
     """
     wanted = chosen(names)
     check_preset(preset)
@@ -160,7 +163,7 @@ def _seeds_note(preset: Preset, found: Findings) -> list[str]:
 
 
 def home(workspace: Path | None, preset: Preset, progress: Progress) -> tuple[Path, bool]:
-    """(the given workspace, the one in the current folder, or a new one of phantoms; whether it has phantoms)."""
+    """(the given workspace, the one in the current folder, or a new one of phantoms; whether it is the last)."""
     if workspace is not None:
         return Path(workspace), False
     if Path(SETTINGS).exists():

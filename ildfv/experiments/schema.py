@@ -12,9 +12,10 @@ results/experiments/<name>.json in the workspace:
      "systems": {label: {"folder": name in experiments/<key>/{models, encodings, scores}/, "threshold": T,
                          "folds": [int], "inputs": everything that its scores depend on, except slices and folds,
                          "pooled": `evaluation.results.evaluate` document without curves,
-                         "spread": mean, SD and number of folds of every measure (`evaluation.results.spread`)}},
+                         "spread": mean, SD and number of folds of the measures (`evaluation.results.spread`)}},
      "comparisons": [`evaluation.comparisons.compare` documents, paired by patient],
      "notes": [str], "files": [names of image files in the same folder],
+     "charts": [{"title", "x_label", "y_label", "x": [number], "series": {name: [measure for each x]}, "note"}],
      "seconds": wall time of this and earlier runs (of a killed run, up to the last network, encoding or scores that it
      finished), "versions": {package: version}, "sha256": of the document}
 
@@ -29,7 +30,8 @@ results/experiments/<name>-<i>.csv is table i. A measure takes seven columns: F,
 F patients.
 results/experiments/<name>-tests.csv contains the comparisons, one line per measure: a, b, measure, difference (a − b),
 low, high, p, patients, seeds, seed SD.
-results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "tables", "notes"} with tables as above.
+results/experiments/checklist.json is {"kind": "ildfv checklist", "title", "paper": null, "preset": null, "folds": [],
+"tables", "notes", "sha256"} with tables as above.
 results/experiments/curves.json also contains "documents": the complete `evaluate` documents, pooled and per fold, with
 the curves of Fig. 5.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from ildfv.errors import check
+from ildfv.errors import check, check_version
 from ildfv.store.atomic import read_json
 
 TENSORS, INFO, CARD = "predictor.safetensors", "predictor.json", "MODEL_CARD.md"
@@ -23,6 +23,5 @@ def predictor_content(folder: Path) -> Any:
     content = read_json(folder / INFO)
     kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("kind", "version"))
     check(kind == KIND, f"{folder / INFO} must be of kind {KIND!r}, got {kind!r}")
-    old = f"{folder / INFO} must have version {VERSION}, got {version!r}: run `ildfv export` again"
-    check(version == VERSION, old, faq="predictor-version")
+    check_version(version, VERSION, str(folder / INFO), ": run `ildfv export` again", faq="predictor-version")
     return content

@@ -132,9 +132,9 @@ class Chest:
         return smooth_max(dome(-1, p.dome), dome(1, p.dome - 12), 15)
 
     def pleura(self, grid: Grid, z: float, lung: np.ndarray) -> np.ndarray:
-        """Depth below the costal and diaphragmatic pleura, mm, 0 outside the lung, (size, size) float32.
+        """Approximate depth below the costal pleura, mm, 0 outside the lung, (size, size) float32.
 
-        The mediastinal surface does not count as pleura. lung: from `lung`.
+        The surfaces at the mediastinum and the diaphragm do not count as pleura. lung: from `lung`.
         """
         inside = lung < 0
         depth = np.zeros(lung.shape, np.float32)

@@ -117,7 +117,10 @@ class Cells:
         self.sizes = rng.uniform(0, 1, points.shape[:3]).astype(np.float32)
 
     def near(self, x: np.ndarray, y: np.ndarray, z: float, count: int):
-        """Distances in mm, ascending, and sizes in [0, 1) of the `count` points nearest to (x, y, z), (count, n)."""
+        """Distances in mm, ascending, and sizes in [0, 1) of the `count` points nearest to (x, y, z), (count, n).
+
+        In these distances, lengths along z are divided by `stretch`.
+        """
         z = z / self.stretch
         layer = round(z / self.spacing) + 3
         layers = slice(max(layer - 2, 0), layer + 3)

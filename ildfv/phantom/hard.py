@@ -11,15 +11,16 @@ import numpy as np
 from ildfv.phantom.patient import HARD, Patient, deal, draw_patient
 from ildfv.phantom.textures import EMPHYSEMA, HOLE
 
-# Like patient.DECK, with normal lungs and more combinations. Of 12 patients, 2 are normal, 4 have ground glass,
-# 4 reticular, 4 honeycomb and 5 emphysema.
+# Like patient.DECK, with normal lungs and fewer patients with several patterns. Of 12 patients, 2 are normal, 4 have
+# ground glass, 4 reticular, 4 honeycomb and 5 emphysema.
 HARD_DECK = [(), (), (0,), (1,), (3,), (3,), (0, 1), (0, 3), (1, 2), (0, 2, 3), (1, 2, 3), (2,)]
 
-# By pattern, from the earliest to the most advanced case: contrast as a share of the contrast in easy phantoms, and
-# extent as a share of the lung volume. With small extents, many diseased slices are below the threshold of presence.
+# By pattern: contrast from the earliest to the most advanced case, as a share of the contrast in easy phantoms; and
+# range of the extent, as a share of the lung volume. With small extents, many diseased slices are below the threshold
+# of presence.
 CONTRASTS = ((0.70, 1.0), (0.70, 1.0), (0.60, 1.0), (0.30, 0.44))
 EXTENTS = ((0.06, 0.45), (0.06, 0.38), (0.05, 0.36), (0.08, 0.60))
-HOLES = (0.65, 0.95)  # share of an emphysema region that the holes fill
+HOLES = (0.65, 0.95)  # share of an emphysema region that the holes fill; `Textures` limits it to 0.85
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Protocol:
     blur: float  # mm, as in Patient
     sharp: float
     thickness: tuple[float, ...]  # mm, the section thicknesses in use
-    noise: float  # HU in the lung at 1.25 mm and 100 mAs
+    noise: float  # HU in the lung at 1.25 mm, 100 mAs, and a half-width of the body of 140 mm
     offset: float  # HU
 
 

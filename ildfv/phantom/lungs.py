@@ -20,7 +20,7 @@ SMALL_VESSELS = {GROUND_GLASS: 1.0, RETICULAR: 0.55, HONEYCOMB: 0.3, EMPHYSEMA: 
 
 @dataclass(frozen=True)
 class Region:
-    """The pixels of a plane to which a pattern contributes, and the share of the pattern in each, (n,)."""
+    """The pixels of a part of a plane to which a pattern contributes, and the share of the pattern in each, (n,)."""
 
     pattern: int
     pixels: Pixels

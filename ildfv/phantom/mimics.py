@@ -68,7 +68,7 @@ def airspaces(patient: Patient, trees: Trees) -> Tubes | None:
 
 
 def moved(patient: Patient, hu: np.ndarray, z: float) -> np.ndarray:
-    """`hu` (512, 512), in one slice of three with motion of the chest during the rotation.
+    """`hu` (512, 512) with motion of the chest during the rotation in a random third of the slices, else unchanged.
 
     The double contours resemble reticular lines and bronchial walls.
     """

@@ -10,9 +10,9 @@ from ildfv.phantom.fields import Grid, stream
 
 SIZE = 512  # pixels along each side of a slice
 
-# Patterns of twelve consecutive patients (indices into PATTERNS), in random order. Any twelve patients thus have each
-# pattern equally often and the usual combinations: reticular with honeycomb (usual interstitial pneumonia), ground
-# glass with reticular (non-specific interstitial pneumonia), emphysema above fibrosis.
+# Patterns of the patients 1 to 12, 13 to 24, … (indices into PATTERNS), in random order. Each of these groups thus has
+# every pattern five or six times, and the usual combinations: reticular with honeycomb (usual interstitial pneumonia),
+# ground glass with reticular (non-specific interstitial pneumonia), emphysema above fibrosis.
 DECK = [(0,), (1,), (2,), (3,), (0, 1), (0, 1), (1, 2), (1, 2), (0, 3), (2, 3), (0, 2, 3), (1, 2, 3)]
 
 
@@ -23,7 +23,7 @@ EASY, HARD = "easy", "hard"
 class Patient:
     """One chest and one scanner setting. Lengths in mm, attenuations in HU.
 
-    The fields with a default value differ only in patients of difficulty "hard"; `ildfv.phantom.hard` draws them.
+    Easy patients have the default values. For patients of difficulty "hard", `ildfv.phantom.hard` draws these fields.
     """
 
     seed: int
@@ -76,10 +76,11 @@ class Patient:
 
 
 def deal(seed: int, number: int, deck=DECK, name: str = "deck") -> tuple[tuple[int, ...], np.ndarray]:
-    """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients who have it.
+    """The patterns of a patient, and for each pattern a rank in (0, 1) among the patients of the group who have it.
 
-    deck: the patterns of len(deck) consecutive patients, assigned to them in random order. Ranks are evenly spaced
-    among these patients, so that each such group has the same range of severity. name: purpose of the random generator.
+    deck: the patterns of a group of len(deck) consecutive patients, assigned to them in random order. Ranks are evenly
+    spaced, so that each group has the same range of severity. For a pattern that the patient does not have, the rank is
+    among the patients without it. name: purpose of the random generator.
     """
     block, card = divmod(number - 1, len(deck))
     rng = stream(seed, 0, name, block)

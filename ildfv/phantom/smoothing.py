@@ -6,7 +6,7 @@ from ildfv.kernels.drawing import smooth_lines
 
 
 def gaussian(image: np.ndarray, sigma: float, *, truncate: float = 3.0) -> np.ndarray:
-    """`image` smoothed along both axes, bit-identical to `scipy.ndimage.gaussian_filter`.
+    """`image` smoothed along both axes, bit-identical to `scipy.ndimage.gaussian_filter` with the same `truncate`.
 
     Parameters
     ----------
@@ -21,12 +21,15 @@ def gaussian(image: np.ndarray, sigma: float, *, truncate: float = 3.0) -> np.nd
 
 
 def gaussian_lines(image: np.ndarray, sigma: float, *, axis: int, truncate: float = 4.0) -> np.ndarray:
-    """`image` smoothed along one axis; arguments as for `gaussian`. The image is reflected at its edges."""
+    """`image` smoothed along one axis, like `gaussian` but with another default of `truncate`.
+
+    The image is reflected at its edges.
+    """
     return smooth_lines(image, kernel(sigma, truncate), axis)
 
 
 def radius(sigma: float, truncate: float = 3.0) -> int:
-    """The largest distance in pixels over which `gaussian` smooths."""
+    """The radius of the kernel in pixels."""
     return int(truncate * sigma + 0.5)
 
 

@@ -101,7 +101,11 @@ class Textures:
         return (4.5 * size - distance).max(axis=0) + 1.2 * places.clouds
 
     def _calibrate(self, pattern: int, count: int = 6000) -> float:
-        """The offset that gives the pattern its mean, measured at random points of one plane."""
+        """The offset that gives the pattern its mean, measured at random points of one plane.
+
+        The fraction of honeycomb lumina is limited to 0.4 … 0.8 and that of emphysema holes to 0.3 … 0.85, so that the
+        mean can differ from that in `Patient.levels`.
+        """
         p = self.patient
         rows, columns = p.rng("calibration", pattern).integers(56, p.grid.size - 56, (2, count))
         raw = self._raw(pattern, self.noise(0.4 * p.height, WHOLE).at((rows, columns)))

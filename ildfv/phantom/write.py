@@ -55,8 +55,10 @@ def write_phantoms(
     Raises
     ------
     InputError
-        If an argument is out of range, or `folder` contains another scan under the name of a phantom or another
-        codes.toml.
+        An argument is out of range, `folder` is not writable or is no folder, it contains another scan under the name
+        of a phantom or another codes.toml, or no process can be started.
+    RuntimeError
+        A process was killed, for example because the memory is exhausted.
     """
     check(1 <= patients <= 9999, f"patients must be 1 … 9999, got {patients}")
     check(seed >= 0, f"seed must be 0 or more, got {seed}")
@@ -95,8 +97,8 @@ def write_patient(job: tuple[Path, int, int, int, str]) -> None:
         found, expected = recorded_series(target), series_uid(patient, slices)
         check(
             found == expected,
-            "folder must be empty or contain phantoms of the same seed, slices_per_scan and difficulty, "
-            f"got another scan in {target}",
+            f"{folder} must be empty or contain phantoms of the same seed, slices_per_scan and difficulty, "
+            f"got another scan in {target}: choose another folder",
         )
         return
     unfinished = folder / f".{target.name}.tmp"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ildfv.errors import InputError, OutOfReachError, check
+from ildfv.errors import UPDATE, InputError, OutOfReachError, check
 from ildfv.evaluation.folds import Folds
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.encoders import kind as encoder_kind
@@ -43,7 +43,11 @@ def verify_workspace(root: Path) -> dict:
     for path, files, found in _checks(workspace):
         checked += files
         # The remedy MEND of other commands is to run `ildfv verify`, so it is omitted here.
-        faults += [f"{fault.removesuffix(f': {MEND}')}; {_remedy(workspace, path)}" for fault in found]
+        # A file of a newer version of ildfv is intact and must not be removed.
+        faults += [
+            fault if fault.endswith(UPDATE) else f"{fault.removesuffix(f': {MEND}')}; {_remedy(workspace, path)}"
+            for fault in found
+        ]
     return {"workspace": str(workspace.root), "checked": checked, "faults": faults}
 
 

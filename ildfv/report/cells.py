@@ -21,7 +21,7 @@ OVERALL = {
     "macro_f": "Macro F",
     "mean_auc": "Mean AUC",
 }
-NAMES = OVERALL | {"auc": "AUC"}
+NAMES = OVERALL | {"auc": "AUC", "supported_mean_auc": "Mean AUC of the patterns with enough patients"}
 HASH = re.compile("[0-9a-f]{40,}")  # abbreviated on the page; results/*.json has all digits
 VERDICTS = {"hit": "true positive", "alarm": "false positive", "miss": "false negative", "open": "no threshold"}
 PAPER = "the paper"  # the second cell of a table row that quotes the paper
@@ -63,7 +63,7 @@ def duration(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting as text: "–" for None, "yes" or "no" for a bool, lists with commas, long hashes abbreviated."""
+    """A setting as text: "–" for None, "none" for {}, "yes" or "no" for a bool, commas in lists, long hashes cut."""
     if value is None:
         return figures.UNDEFINED
     if value == {}:

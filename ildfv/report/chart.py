@@ -1,4 +1,4 @@
-"""Charts of a measure, with intervals, as a function of a number. A chart is stored in a document and drawn as SVG."""
+"""Charts of measures, with intervals, as functions of a number. A chart is stored in a document and drawn as SVG."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, TOP, WIDTH, HEIGHT = 50, 20, 320, 200
 
 
 class Chart(Document):
-    """Series of estimates of a measure at increasing x > 0, drawn on a logarithmic x axis.
+    """Series of estimates of measures in [0, 1] at increasing x > 0, drawn on a logarithmic x axis.
 
     series: by name, one estimate for each x. note: a sentence that is shown below the chart.
     """
@@ -89,7 +89,7 @@ def draw(chart: Chart, *, mark: str = "") -> Markup:
 
 
 def _range(chart: Chart) -> tuple[float, float]:
-    """(low, 1.0), the limits of the y axis. low: the largest of 0, 0.2, … 0.8 below all values and intervals."""
+    """(low, 1.0), the limits of the y axis. low: the largest of 0, 0.2, … 0.8 that exceeds no value or interval."""
     values: Sequence[float] = [
         v
         for estimates in chart.series.values()

@@ -21,7 +21,7 @@ class Prediction:
     """The prediction of one system on one slice.
 
     predicted (C,): whether each pattern is predicted; None for a pattern without a decision threshold. scores (C,):
-    the scores of different systems are on different scales.
+    None for a pattern without a score. The scores of different systems are on different scales.
     """
 
     system: str
@@ -139,12 +139,12 @@ class ReportContent:
     """Everything that a report shows. Sections without content are omitted.
 
     data: "phantom" or "user"; in a report on phantoms, every table and chart is labelled. statistics: result of
-    `evaluation.statistics`. folds: rows of `Folds.table()`. results: of any number of systems and folds. examples_rule:
-    how `examples` were selected; "" if by RULE. figures: shown below the experiments. label_maps_note: how the slices
-    of `label_maps` were selected, and where the label maps of all slices are stored. settings: nested mappings of plain
-    values. system_settings: by system and fold, the settings of each result, as nested mappings. seconds: wall time of
-    each step. notes: sentences. made: date and time as text. unit: "scan" if scans are labelled as a whole, otherwise
-    "slice".
+    `evaluation.statistics.statistics`, with "pixel_counts": False if the labels only state the presence. folds: rows of
+    `Folds.table()`. results: of any number of systems and folds. examples_rule: how `examples` were selected; "" if by
+    RULE. figures: shown below the experiments. label_maps_note: how the slices of `label_maps` were selected, and where
+    the label maps of all slices are stored. settings: nested mappings of plain values. system_settings: by system and
+    fold, the settings of each result, as nested mappings. seconds: wall time of each step. notes: sentences. made: date
+    and time as text. unit: "scan" if scans are labelled as a whole, otherwise "slice".
     """
 
     data: str

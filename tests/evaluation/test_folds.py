@@ -262,6 +262,13 @@ def test_folds_of_version_1_are_refused_with_a_remedy():
         Folds.from_json(edited(folds, lambda d: d.update(version=1)), PATTERNS)
 
 
+def test_folds_of_a_newer_version_are_refused_and_must_not_be_replaced():
+    patients, counts = cohort(20)
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T)
+    with pytest.raises(InputError, match=r"must have version 2, got 3, which a newer version .*: update ildfv$"):
+        Folds.from_json(edited(folds, lambda d: d.update(version=3)), PATTERNS)
+
+
 def test_partition_keeps_the_sizes_also_without_quantities():
     part = partition(np.zeros((7, 3)), [3, 2, 2], seed=0)
     assert np.bincount(part).tolist() == [3, 2, 2]

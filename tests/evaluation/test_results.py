@@ -185,10 +185,21 @@ def test_several_seeds_are_compared_by_their_mean():
 
 def test_a_document_of_an_older_version_is_refused_with_a_remedy():
     values = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20).to_dict()
-    rule = "doc.json must have version 2, got 1: .*repeat the `ildfv train` or `ildfv regress` command that wrote it"
+    rule = "doc.json must have version 2, got 1, .*: delete it and repeat the `ildfv train` or `ildfv regress` command"
     with pytest.raises(InputError, match=rule) as error:
         Results.from_dict(values | {"version": 1}, name="doc.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_threshold_that_is_neither_a_number_of_pixels_nor_a_percentage_is_an_input_error():
+    with pytest.raises(InputError, match=r"T must be a number of pixels of at least 1, or a percentage .*, got 0"):
+        evaluate(predictions(), data="phantom", threshold=0, n_resamples=20)
+
+
+def test_a_document_of_a_newer_version_is_refused_and_must_not_be_deleted():
+    document = evaluate(predictions(), data="phantom", threshold=6000, n_resamples=20)
+    with pytest.raises(InputError, match=r"must have version 2, got 3, which a newer version .*: update ildfv$"):
+        Results.from_dict(document.to_dict() | {"version": 3}, name="doc.json")
 
 
 def test_means_are_compared_over_the_patterns_both_systems_define():

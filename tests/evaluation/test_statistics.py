@@ -29,6 +29,12 @@ def test_slices_and_patients_are_counted_per_pattern():
     assert s["healthy"] == {"slices": 2, "patients": 1}
 
 
+def test_a_patient_with_a_pattern_on_an_incompletely_labelled_slice_is_not_healthy():
+    shown = np.array([[0, 0, 0, 0], [1, -1, 0, 0]])
+    s = statistics(shown, ["p", "p"], labels=PATTERNS, threshold=6000)
+    assert s["healthy"] == {"slices": 1, "patients": 0}
+
+
 def test_co_occurring_patterns_are_counted():
     s = statistics(presence(np.array(COUNTS), 6000), PATIENTS, labels=PATTERNS, threshold=6000)
     assert s["by_number"] == [2, 1, 2, 0, 0]

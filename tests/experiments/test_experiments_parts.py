@@ -1,6 +1,7 @@
 """Components of the experiments: thinned maps, tables as CSV, the checklist."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from ildfv.evaluation.tables import Estimate, Table
 from ildfv.evaluation.thresholds import Decisions
 from ildfv.experiments import figures
 from ildfv.experiments.checklist import ITEMS
+from ildfv.experiments.checklist_answers import answers
 from ildfv.experiments.context import Context
 from ildfv.experiments.documents import EXPERIMENT, ExperimentDocument
 from ildfv.experiments.results import documents
@@ -54,6 +56,15 @@ def test_a_measure_has_seven_columns_in_csv():
         '"a, b",0.5,0.4,0.6,0.51,,1,9',
         "c,,,,,,,",
     ]
+
+
+def test_the_checklist_states_the_penalty_and_the_tests_of_the_preset(used):
+    by_default = answers(Context(used, TINY, device="cpu"))
+    changed = answers(Context(used, replace(TINY, ridge="0.5", seeds=3), device="cpu"))
+    assert "the ridge penalty of the regression is chosen by mean AUC on validation slices" in by_default["training"]
+    assert "the ridge penalty of the regression is 0.5;" in changed["training"]
+    assert "paired permutation tests by patient" in by_default["measures"]
+    assert "paired t tests over patients and 3 seeds" in changed["measures"]
 
 
 def test_the_checklist_has_every_item_of_both_guidelines_once():

@@ -39,7 +39,7 @@ def test_the_preset_shown_is_that_of_the_results(root):
     assert "train.epochs 1 " in tables["Settings: preset tiny"]
     assert "epochs 1," in page
     assert "epochs 2" not in page
-    assert "held out, one at a time: 0. One fifth" in page
+    assert "held out, one at a time: 0. About one fifth" in page
     assert 'class="example"' in page  # a command with another preset does not remove pictures
 
 

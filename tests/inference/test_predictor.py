@@ -103,7 +103,8 @@ def test_only_the_needed_part_of_the_network_is_stored(study):
     [
         (lambda folder: (folder / INFO).unlink(), "has no predictor.json"),
         (lambda folder: (folder / TENSORS).write_bytes(b"x"), r"must be intact, got a checksum mismatch"),
-        (lambda folder: edit(folder, version=1), "must have version 2, got 1"),
+        (lambda folder: edit(folder, version=1), "must have version 2, got 1: run `ildfv export` again"),
+        (lambda folder: edit(folder, version=3), "must have version 2, got 3, which a newer .*: update ildfv"),
         (lambda folder: edit(folder, kind="ildfv results"), "must be of kind 'ildfv predictor'"),
         (lambda folder: edit(folder, colour="blue"), r"predictor.json must be intact, got a checksum mismatch"),
         (lambda folder: edit(folder, primary="other"), "copy the predictor again, or run `ildfv export` again"),

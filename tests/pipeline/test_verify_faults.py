@@ -117,3 +117,11 @@ def test_a_flipped_bit_in_a_models_header_is_a_fault_without_a_traceback(encoded
     ended = command(encoded, "verify", "--json")
     assert ended.returncode == 1
     assert any("must be a model written by ildfv" in fault for fault in json.loads(ended.stdout)["faults"])
+
+
+def test_a_file_of_a_newer_version_must_not_be_removed(encoded):
+    path = encoded / "folds.json"
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3', 1))
+    faults = [fault for fault in verify_workspace(encoded)["faults"] if "folds.json" in fault]
+    assert faults
+    assert all(fault.endswith("got 3, which a newer version of ildfv wrote: update ildfv") for fault in faults)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from report_support import Page, document, example, full, predictions
 
+from ildfv.evaluation.comparisons import compare_over_seeds
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.results import evaluate, undecided
 from ildfv.inference.markup import code
@@ -190,6 +191,22 @@ def test_the_page_distinguishes_the_overall_f_from_the_mean_of_the_slices_f():
     table = re.search(r"<caption><b>Label sets.*?</table>", html, flags=re.S).group()
     assert f"{found.overall.f:.3f}" in table
     assert f"{found.overall.mean_slice_f:.3f}" in table
+
+
+def test_every_measure_of_a_comparison_has_a_title():
+    text = Page(render(full())).text
+    assert "Mean AUC of the patterns with enough patients" in text
+    assert "supported_mean_auc" not in text
+
+
+def test_with_several_seeds_the_page_describes_t_tests_without_a_smallest_p_value():
+    pairs = [(predictions(seed=s), predictions(system="cnn", seed=s)) for s in (0, 0)]
+    several = Page(render(full(comparisons=[compare_over_seeds(pairs, n_resamples=50)]))).text
+    one = Page(render(full())).text
+    assert "With 8 patients, no p value can be below 0.008" in one
+    assert "no p value can be below" not in several
+    assert "t tests, include the variation between seeds" in several
+    assert "The intervals are t intervals with m − 1 degrees of freedom" not in several
 
 
 def test_the_page_states_what_the_tests_assume():
