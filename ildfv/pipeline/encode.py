@@ -207,7 +207,7 @@ def encode(
         # The stored batch size is used, because the bytes of the results depend on it and free GPU memory may change.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
-            progress.note(f"{folder} is already finished: `ildfv encode --fresh` encodes the slices again")
+            progress.note(f"{folder} is already finished: remove it to encode the slices again with the same settings")
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)

@@ -14,6 +14,7 @@ from ildfv.pipeline.choices import FROZEN
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 from ildfv.store.tensors import read_tensors
+from ildfv.train.layer_names import PRETRAINED
 
 OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
 COUNTERS = "num_batches_tracked"  # suffix of counters of batch normalisation, which frozen networks do not need
@@ -80,7 +81,7 @@ def frozen_network(
 
 def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, or of the checkpoint that a package installs, by name."""
-    from ildfv.train.pretrained import PRETRAINED, packaged_weights, read_checkpoint
+    from ildfv.train.pretrained import packaged_weights, read_checkpoint
 
     if name in PRETRAINED and weights.suffix == ".pth" and weights == packaged_weights(name):
         return read_checkpoint(weights)

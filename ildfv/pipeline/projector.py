@@ -16,6 +16,7 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.pipeline.choices import BODY, FROZEN, SLICE
 from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.frozen import frozen_layer, frozen_network
 from ildfv.pipeline.recorded_weights import recorded_weights
@@ -148,7 +149,8 @@ def _maps(
         f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another with --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
-    check(same, f"{encoding.folder} must be made with {folder}, which was trained again: run `ildfv encode --fresh`")
+    rule = f"{encoding.folder} must be made with {folder}, which was trained again"
+    check(same, f"{rule}: run `{encode_again(encoding)}`")
     return Activations(load(folder, device), encoding.layer)
 
 
@@ -161,7 +163,8 @@ def _frozen(
     slices = workspace.slices()
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     same = encoding.inputs["fit"] == key_of(fit.tolist())
-    check(same, f"{encoding.folder} was made from fit slices other than the current ones: run `ildfv encode --fresh`")
+    rule = f"{encoding.folder} was made from fit slices other than the current ones"
+    check(same, f"{rule}: run `{encode_again(encoding)}`")
     frozen = frozen_network(network, file, slices, fit, device, progress)
     return Activations(frozen, frozen_layer(network, frozen.layers, encoding.layer))
 

@@ -21,6 +21,7 @@ from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, Threshold
 from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
 from ildfv.pipeline.kept import FINGERPRINT, Kept, contents_of, fingerprint_of
@@ -220,10 +221,9 @@ def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
     made_of = encoding.info["inputs"]
     for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
         if made_of.get(name) != now:
-            where = "" if encoding.region == SLICE else f" --region {encoding.region}"
-            how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
             what = "fit slices" if name == "fit" else name
-            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
+            rule = f"{encoding.folder} was made from {what} other than the current ones"
+            raise InputError(f"{rule}: run `{encode_again(encoding)}`")
 
 
 def _rows(

@@ -19,6 +19,7 @@ from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.choices import LUNG, SLICE
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.other_patients import Query, own_slices, search_others
@@ -96,7 +97,7 @@ def similar_slices(
     encoding = encoding_of(workspace, fold, layer, region, usable=lambda one: has_weights(one.inputs, weights))
     check(
         encoding.inputs["slices"] == slices.key,
-        f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",
+        f"{encoding.folder} must be made from the current slices, which have changed: run `{encode_again(encoding)}`",
     )
     path, number = split_slice(scan)
     grey = how_prepared(slices).grey
