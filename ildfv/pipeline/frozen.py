@@ -39,8 +39,7 @@ def frozen_network(
 ):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
 
-    layer: the layer that will be used, optional. A layer that the network does not have is refused before any slice is
-    read.
+    layer: the layer that will be used, optional. It is checked before any slice is read.
 
     The input is normalised with the mean and standard deviation of each window over the slices `train`, because
     pretrained networks expect a normalised input.
@@ -48,9 +47,9 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, lacks a tensor of the network, contains an additional tensor or one of
-        another shape, or contains NaN or infinity. The tensors of the last layer may have another shape, because the
-        number of classes may differ.
+        The network is unknown or does not have `layer`, or the file is not a safetensors file, lacks a tensor of the
+        network, contains an additional tensor or one of another shape, or contains NaN or infinity. The tensors of the
+        last layer may have another shape, because the number of classes may differ.
     """
     from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std

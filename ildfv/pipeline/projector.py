@@ -53,7 +53,8 @@ class Projector:
     def weights(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None) -> np.ndarray | None:
         """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice.
 
-        lung: lung masks, bool (m, 224, 224); by default those of the built-in rule.
+        lung: lung masks, bool (m, 224, 224), which replace those of the built-in rule. They are ignored if the encoding
+        was made with another method that finds the lung, or in another region.
         """
         region = self.encoding.region
         if region == SLICE:
@@ -109,8 +110,9 @@ def projector(
     Raises
     ------
     InputError
-        The encoding has another encoder, its network was trained again, or no given file has the weights of its frozen
-        network.
+        The encoding has another encoder, its network is missing or was trained again, weights are given although it has
+        no frozen network, neither a given nor an installed file has the weights of its frozen network, or the fit
+        slices have changed.
     """
     name = encoding.info.get("encoder", "fisher")
     check(

@@ -60,9 +60,9 @@ def regress_encoding(
 
     layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
     threshold T; "step" or "ramp", functions of the counts (the paper's Fig. 3); or "fraction", the fraction of the
-    lung. The default is counts for the linear head if all labels are pixel counts, otherwise step. head: "linear" or,
-    for few slices, "ridge" or "logistic" (`pipeline.heads`). Every choice that is not the default is part of the name
-    of the system.
+    lung. The default of the linear head is counts, or step if some labels state only presence; that of the ridge head
+    is step; the logistic head is always fitted to presence. head: "linear" or, for few slices, "ridge" or "logistic"
+    (`pipeline.heads`). Every choice that is not the default is part of the name of the system.
 
     The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
@@ -72,8 +72,8 @@ def regress_encoding(
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels. kept: if given, a finished
     result with the same settings and inputs is returned and listed in `kept`, and the regression is not fitted again.
 
-    InputError: an option is invalid or does not apply to the head or the labels, or the encoding is missing or out of
-    date.
+    InputError: an option is invalid or does not apply to the head or the labels, the linear head lacks labels of a
+    pattern, another head is started on several ranks, or an encoding is missing or out of date.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -183,7 +183,8 @@ def fit_regression(
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
     ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices. InputError: the
-    penalty is negative or not a number, or a pattern has no label on the fit slices.
+    penalty is negative or not a number, the target is unknown or does not apply to the labels, or a pattern has no
+    label on the fit slices.
     """
     penalty = ridge_penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)

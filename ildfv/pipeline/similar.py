@@ -83,12 +83,14 @@ def similar_slices(
     series : str, optional
         SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
     weights : sequence of path
-        Files with the weights of a frozen network, from which the encoding was made.
+        Files with the weights of the frozen network with which the encoding was made. Weights that are installed with a
+        package need not be given.
 
     Raises
     ------
     InputError
-        There is no readable scan, no such slice, no lung on the slice, or no suitable encoding.
+        A number is less than 1; there is no readable scan, no such slice, no lung on the slice, or no suitable
+        encoding; or the weights or the trained network of the encoding are missing or have changed.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")

@@ -14,6 +14,7 @@ from ildfv.pipeline.encode_command import command_of_name
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.regress import regress_encoding
 from ildfv.pipeline.split import write_folds
+from ildfv.pipeline.train import newest_model
 from ildfv.pipeline.workspace import Workspace
 
 COARSE = EncodeSettings(layer="conv1", components=2, dimensions=4, passes=1, batch_size=4, seed=3, improved=False)
@@ -60,3 +61,9 @@ def test_the_command_for_a_frozen_network_names_network_layer_and_weights(root):
     encoding.info = {"inputs": {"model": "timm:resnet18, frozen", "lungs": "lungmask", "method": "exact", "passes": 10}}
     expected = "--layer layer3 --region lung --fold 1 --network timm:resnet18 --weights FILE --lungs lungmask"
     assert encode_again(encoding) == f"ildfv encode {expected} --method exact --fresh"
+
+
+@pytest.mark.parametrize(("name", "option"), [("vgg19", "--network vgg19"), ("mine", "--name mine")])
+def test_the_error_for_a_missing_network_names_the_option_that_gives_it_this_name(root, name, option):
+    with pytest.raises(InputError, match=f"named {name} for fold 2: run `ildfv train --fold 2 {option}`"):
+        newest_model(Workspace.open(root), 2, name)
