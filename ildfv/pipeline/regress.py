@@ -54,11 +54,11 @@ def regress_encoding(
     kept: Kept | None = None,
     progress: Progress = SILENT,
 ) -> Results | None:
-    """Fits a regression on the newest encoding and returns its results on the held-out fold.
+    """Fits a regression on an encoding, by default the newest, and returns its results on the held-out fold.
 
     The result is None on ranks other than 0. The results are also written to results/.
 
-    layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
+    layer, region, fold: select the encoding. target: "counts", the pixel counts in units of the
     threshold T; "step" or "ramp", functions of the counts (the paper's Fig. 3); or "fraction", the fraction of the
     lung. The default of the linear head is counts, or step if some labels state only presence; that of the ridge head
     is step; the logistic head is always fitted to presence. head: "linear" or, for few slices, "ridge" or "logistic"
