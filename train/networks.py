@@ -20,8 +20,8 @@ from ildfv.store.tensors import read_tensors
 from ildfv.train.architectures import NETWORKS, OWN, SIZE, register
 from ildfv.train.blocks import Dropout
 from ildfv.train.external import SOURCES, external, main_output
+from ildfv.train.layer_names import PRETRAINED
 from ildfv.train.pooled import in_sequence
-from ildfv.train.pretrained import PRETRAINED
 from ildfv.train.rows import independent
 
 PATCH = "patch"  # the network of the patch baseline, which does not accept whole slices

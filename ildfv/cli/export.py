@@ -70,7 +70,10 @@ def export(
     ] = None,
     all_patients: Annotated[
         bool,
-        typer.Option("--all-patients", help="Fit on all patients, and cross-validate for thresholds and performance."),
+        typer.Option(
+            "--all-patients",
+            help="Fit mixture, PCA and regression on all patients; thresholds and performance are cross-validated.",
+        ),
     ] = False,
     primary: Annotated[
         str | None, typer.Option(help="Name of the head that is shown first.", show_default="the first")

@@ -120,7 +120,7 @@ def regress(
         str | None,
         typer.Option(
             help="Regression target: counts, step (presence), ramp or fraction (of the lung).",
-            show_default="counts for linear, step for ridge or without pixel counts",
+            show_default="counts for linear, step for ridge or without pixel counts; logistic is fitted to presence",
         ),
     ] = None,
     head: Annotated[
@@ -133,7 +133,8 @@ def regress(
     density: Annotated[
         str,
         typer.Option(
-            help="Lung densities as additional inputs of ridge and logistic: auto (if they improve the scores) or off."
+            help="Lung densities as additional inputs of ridge and logistic: auto (if they improve "
+            "cross-validated scores of training patients) or off."
         ),
     ] = "auto",
     bags: o.Bags = None,

@@ -36,7 +36,7 @@ def prepare(
     ignore_column: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column of --labels that is not used although its name or values resemble those of a column that is; "
+            help="Column of --labels that is not used although its name or values resemble those of a used column; "
             "repeat the option for several columns."
         ),
     ] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ildfv.cli import output
 from ildfv.counted import counted
+from ildfv.pipeline.choices import LINEAR
 
 if TYPE_CHECKING:
     from ildfv.evaluation.documents import Results
@@ -43,8 +44,8 @@ def show_scores(result: Results | None, as_json: bool) -> None:
         ["pattern", f"{result.unit}s\nwith it", "patients\nwith it", "F (95 %)", "AUC (95 %)"],
         [*rows, mean],
         caption=f"{counted(result.n_slices, f'test {result.unit}')} of {counted(result.n_patients, 'patient')}, "
-        f"{rule}. Thresholds are from validation patients. Intervals are from resampled patients, if at least 5 show "
-        "the pattern.",
+        f"{rule}. Thresholds are from {threshold_source(result)}. Intervals are from resampled patients, if at least 5 "
+        "show the pattern.",
     )
     output.prose(
         f"Label sets: accuracy {output.cell(overall.accuracy)}, precision {output.cell(overall.precision)}, "
@@ -52,3 +53,9 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     )
     for line in undecided(result):
         output.prose(f"note: {line}")
+
+
+def threshold_source(result: Results) -> str:
+    """The scores to which the decision thresholds of a network or a regression were fitted."""
+    head = result.settings.get("regress", {}).get("head", LINEAR)
+    return "validation patients" if head == LINEAR else "cross-validated scores of training patients"

@@ -20,14 +20,14 @@ def similar(
     scan: Annotated[
         str,
         typer.Argument(
-            help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with most lung. With a "
+            help="Scan, or SCAN:N for its slice N (1 is the lowest). Without N: the slice with the most lung. With a "
             "study of images: an image."
         ),
     ],
     workspace: o.Workspace = o.HERE,
     count: Annotated[int, typer.Option("--count", "-n", help="Number of slices to find.", min=1)] = 10,
     per_patient: Annotated[
-        int | None, typer.Option(help="Maximum number of slices per patient.", min=1, show_default="no limit")
+        int | None, typer.Option(help="Maximum number of found slices per patient.", min=1, show_default="no limit")
     ] = None,
     layer: o.EncodedLayer = None,
     region: o.EncodedRegion = "slice",
@@ -92,8 +92,8 @@ def components(
     layer: o.EncodedLayer = None,
     region: o.EncodedRegion = "slice",
     fold: o.OwnFold = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="Number of patches per component.", min=1)] = 8,
-    slices: Annotated[int, typer.Option(help="Number of training slices to search for patches.", min=1)] = 200,
+    count: Annotated[int, typer.Option("--count", "-n", help="Maximum number of patches per component.", min=1)] = 8,
+    slices: Annotated[int, typer.Option(help="Maximum number of training slices to search for patches.", min=1)] = 200,
     out: Annotated[Path | None, typer.Option(help="HTML page with the patches.", show_default="not written")] = None,
     weights: o.FrozenWeights = None,
     device: o.Device = "auto",
@@ -102,7 +102,8 @@ def components(
 ) -> None:
     """Show each component of a mixture: the nearest training patches, and its contributions to the scores.
 
-    The encoding needs a linear regression, which recipe few does not fit: run regress --head linear first.
+    The encoding needs a linear regression, which `ildfv fit --recipe few` does not fit: run
+    `ildfv regress --head linear` first.
 
     Example: `ildfv components -w study --layer conv1 --out components.html`
     """

@@ -28,13 +28,15 @@ def score_baselines(
 ) -> list[Results]:
     """The results of all baselines on one held-out fold, or on every fold. They are also written to results/.
 
-    The scores are computed by ridge regression from the histogram, and by logistic regression from the single feature
-    of each other baseline. Both are fitted on the training patients of the fold. The features of a slice without lung
-    are replaced by their means over the training slices. With labels of scans, the features and scores are those of
-    scans (see `baseline_features`). Decision thresholds are fitted on cross-validated scores of the training patients.
-    If the slices have format 1, which has no densities, only lung area and prevalence are scored, and a note states the
-    remedy. kept: if given, finished results with the same inputs are returned and listed in `kept`, and these baselines
-    are not fitted again.
+    The scores are computed by ridge regression from the histogram, and by logistic regression from the rank of the
+    single feature of each other baseline. Both are fitted on the training patients of the fold. The features of a slice
+    without lung are replaced by their means over the training slices. With labels of scans, the features and scores are
+    those of scans (see `baseline_features`). Decision thresholds are fitted on cross-validated scores of the training
+    patients. If the slices have format 1, which has no densities, only lung area and prevalence are scored, and a note
+    states the remedy. kept: if given, finished results with the same inputs are returned and listed in `kept`, and
+    these baselines are not fitted again.
+
+    InputError: there is no such fold, or slices, labels or folds are missing or not valid.
     """
     workspace = Workspace.open(root)
     slices, folds = workspace.slices(), load_folds(workspace)

@@ -21,7 +21,7 @@ def unit_of(slices: Slices) -> Literal["slice", "scan"]:
 def refuse_scan_labels(slices: Slices, what: str, remedy: str) -> None:
     """Raises InputError if scans are labelled as a whole.
 
-    what: the command that needs labels of slices. remedy: the last part of the message.
+    what: the start of the message, such as the command or the head that needs labels of slices. remedy: its end.
     """
     check(slices.scan_labels is None, f"{what} needs labels of slices, got labels of scans: {remedy}")
 

@@ -1,4 +1,4 @@
-"""The values of options of several commands, and their checks, without slow imports.
+"""Values of options that several commands have, and checks of these options, without slow imports.
 
 The commands check their options with this module before they import scikit-learn or torch, which takes seconds.
 """
@@ -9,15 +9,18 @@ from ildfv.errors import check
 
 SLICE, BODY, LUNG = "slice", "body", "lung"
 REGIONS = (SLICE, BODY, LUNG)  # where descriptors are pooled
-PASSES = {"stepwise": 3, "exact": 10}  # default number of EM passes, by method
+PASSES = {"stepwise": 3, "exact": 10}  # by EM method, the default maximum number of passes
 FROZEN = ", frozen"  # suffix of the name of a frozen network in the inputs of an encoding
 LINEAR, RIDGE, LOGISTIC = "linear", "ridge", "logistic"
 HEADS = (LINEAR, RIDGE, LOGISTIC)
 COUNTS, STEP, FRACTION = "counts", "step", "fraction"
-TARGETS = (COUNTS, STEP, "ramp", FRACTION)  # of regressions
+TARGETS = (COUNTS, STEP, "ramp", FRACTION)  # of the heads linear and ridge
 PRESENCE = "presence"  # target of the logistic head
 DEFAULT_TARGET = {LINEAR: COUNTS, RIDGE: STEP, LOGISTIC: PRESENCE}  # by head
-AUTO, OFF = "auto", "off"  # densities are inputs if they improve the scores of held-out patients, or never
+AUTO, OFF = (
+    "auto",
+    "off",
+)  # lung densities as inputs: if they improve scores cross-validated on the training patients; never
 FEW, PAPER = "few", "paper"
 RECIPES = (AUTO, FEW, PAPER)
 
@@ -33,7 +36,7 @@ def check_method(method: str) -> None:
 
 
 def check_recipe(recipe: str, epochs: int | None = None, patience: int | None = None) -> None:
-    """Raises InputError if the recipe is unknown, or if it trains no network but options of training are given."""
+    """Raises InputError if the recipe is unknown, or is "few" although options of training are given."""
     check(recipe in RECIPES, f'recipe must be one of {", ".join(RECIPES)}, got "{recipe}"')
     for name, value in (("epochs", epochs), ("patience", patience)):
         check(
@@ -48,7 +51,7 @@ def check_target(target: str | None) -> None:
 
 
 def check_head(head: str, target: str | None, ridge: str | float, density: str = AUTO) -> None:
-    """Raises InputError if the head is unknown or an option does not apply to it."""
+    """Raises InputError if the head or `density` is unknown, or if an option does not apply to the head."""
     check(head in HEADS, f'head must be one of {", ".join(HEADS)}, got "{head}"')
     check(
         head == LINEAR or ridge == "auto",

@@ -54,16 +54,20 @@ def describe_components(
     count : int
         Maximum number of patches per component. At most one is from each patient.
     slices_read : int
-        Number of training slices from which patches and contributions are computed.
+        Maximum number of training slices from which patches and contributions are computed; they are evenly spaced.
     weights : sequence of path
-        Files with the weights of a frozen network, from which the encoding was made.
+        Files with the weights of the frozen network with which the encoding was made. Weights that are installed with a
+        package need not be given.
     out : path, optional
         Path of the HTML page, which contains images of patients.
+    device : str
+        The torch device, such as cpu or cuda:0.
 
     Raises
     ------
     InputError
-        A number is less than 1, there is no such encoding, it has no linear regression, or weights are missing.
+        A number is less than 1, `out` cannot be written, there is no such encoding, it has no linear regression, or the
+        weights or the trained network are missing or have changed.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(slices_read >= 1, f"slices_read must be at least 1, got {slices_read}")

@@ -19,8 +19,8 @@ from ildfv.progress import SILENT, Progress
 from ildfv.scans.density import BINS, COLUMNS, SCALARS
 
 NONE = "projections"
-# Scales of the projections, the scalars and the histogram, by name. Each block has a total variance of 1 before it is
-# scaled, see `Standard.fit`.
+# Scales of the projections, the scalars and the histogram, by name. Before they are scaled, the projections of each
+# encoding, the scalars and the histogram have a total variance of 1 each (`heads.fit_on_encodings`, `Standard.fit`).
 CANDIDATES = {
     NONE: (1.0, 0.0, 0.0),
     "projections and densities": (1.0, 1.0, 0.0),

@@ -17,7 +17,7 @@ def check_name(device: str) -> None:
 def resolve(device: str) -> str:
     """The device, "cpu" or "cuda:i". auto selects a GPU if torch finds one.
 
-    Under torchrun, cuda without a number is the GPU of the local rank. InputError: the name is not valid, or there is
+    Under torchrun, a GPU without a number is that of the local rank. InputError: the name is not valid, or there is
     no such GPU.
     """
     check_name(device)

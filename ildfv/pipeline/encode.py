@@ -107,14 +107,15 @@ def encode_slices(
     """Writes the encoding encodings/<layer>/fold-<k>/ and returns the content of its encoding.json.
 
     All slices are encoded. The mixture and the PCA are fitted only on the slices of the fit patients, so both are
-    independent of validation and test slices. model: name of a trained network; None: the network finished last. The
-    layers "filters" and "patches" need no network. network, weights: a frozen network that is used instead of a trained
-    network, see `pipeline.frozen`; without `weights`, the weights that are installed with a package are used
-    (efficientnet-lite0). The encoding is then named after network and layer, such as timm-resnet18-layer3. fresh:
-    whether to replace an encoding that was made with other settings.
+    independent of validation and test slices. model: name of a network that was trained without this fold; None: the
+    one that was finished last. The layers "filters" and "patches" need no network. network, weights: a frozen network
+    that is used instead of a trained network, see `pipeline.frozen`, and the file with its weights; by default the file
+    that a package installs (efficientnet-lite0). The encoding is then named after network and layer, such as
+    timm-resnet18-layer3. fresh: whether to replace an encoding that was made with other settings.
 
-    InputError: an option is invalid or contradicts another, the network was not trained on the current slices and
-    folds, or the encoding was made with other settings and `fresh` is false.
+    InputError: an option is invalid or contradicts another, there is no trained network, it was trained on other slices
+    or folds than the current ones, weights are missing, or the encoding was made with other settings and `fresh` is
+    false.
     """
     distributed.start()
     from ildfv.train.activations import Activations
@@ -207,7 +208,7 @@ def encode(
         # The stored batch size is used, because the bytes of the results depend on it and free GPU memory may change.
         settings = replace(settings, batch_size=stored["fitted_batch_size"])
         if distributed.from_main((folder / FINISHED).exists()):
-            progress.note(f"{folder} is already finished: `ildfv encode --fresh` encodes the slices again")
+            progress.note(f"{folder} is already finished: remove it to encode the slices again with the same settings")
             return Encoding(folder).info
         started = time.monotonic()
         weights = _weights(root, slices, activations, settings, progress)

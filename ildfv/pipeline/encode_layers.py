@@ -31,7 +31,9 @@ def encode_layers(
     """Encodes the layers of `settings.layer`, such as "conv1+patches". Returns the content of each encoding.json.
 
     The layers are encoded one after another. Each has its own folder and is resumed separately. model, network and
-    weights apply to the layers that need a network. The other parameters and the errors are those of `encode_slices`.
+    weights apply to the layers that need a network. The other parameters are those of `encode_slices`.
+
+    InputError: a layer is missing, occurs twice or is unknown, or an error of `encode_slices`.
     """
     layers = settings.layer.split(JOINED)
     rule = f'layer must be one layer, or several different layers joined by "{JOINED}" such as conv1+patches'

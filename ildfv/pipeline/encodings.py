@@ -1,10 +1,11 @@
-"""The encoding of the slices of a workspace for one layer: the vectors and their PCA projections.
+"""The encoding of a workspace's slices by one layer: the vectors of all slices and their PCA projections.
 
 encodings/<layer>/fold-<k>/
     mixture/ or codebook/    the model of the encoder, if it has one
     pca/                     model
-    fisher/                  parts, float32 (m, 2·k·d); not stored if a vector is longer than FISHER_LIMIT
-    projection/              parts, float32 (m, p), in slice order
+    fisher/                  vectors, in parts of float32 (m, length), with length 2·k·d for Fisher vectors; not stored
+                             if a vector is longer than FISHER_LIMIT
+    projection/              projections, in parts of float32 (m, p)
     encoding.json            settings and counts; written last, so an encoding without it is not finished
 """
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.errors import InputError, check
-from ildfv.pipeline.choices import REGIONS, SLICE
+from ildfv.pipeline.choices import SLICE
+from ildfv.pipeline.encode_command import command_of_name
 from ildfv.pipeline.order import finished_last
 from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
@@ -31,7 +33,10 @@ FISHER_LIMIT = 65536  # values per vector; with 32 components, conv5 has 16,384 
 
 
 class Encoding:
-    """A finished encoding, read-only."""
+    """A finished encoding, read-only.
+
+    InputError: the encoding is not finished, encoding.json is corrupt, or the folder is a copy of another encoding.
+    """
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -52,13 +57,13 @@ class Encoding:
         return np.concatenate([rows for _, rows in self.parts()])
 
     def parts(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields (name, projections float32 (m, p)) of each part, or of the parts in `names`."""
+        """Yields (name, projections float32 (m, p)) of each part in slice order, or of the parts in `names`."""
         parts = self._made("projection")
         for name in parts.rows if names is None else names:
             yield name, _read(parts, name)
 
     def fisher_vectors(self, name: str) -> np.ndarray:
-        """The Fisher vectors of one part, float32 (m, 2·k·d)."""
+        """The vectors of one part, float32 (m, length). They must be stored, see FISHER_LIMIT."""
         return _read(self._made("fisher"), name)
 
     def check_made(self, parts: Parts) -> None:
@@ -70,7 +75,7 @@ class Encoding:
 
     @property
     def inputs(self) -> dict:
-        """The inputs that the encoding was made from. InputError: the document does not record them."""
+        """The settings and inputs from which the encoding was made. InputError: encoding.json does not record them."""
         rule = f"{self.folder / FINISHED} must record its inputs, got none (ildfv 0.1 did not record them)"
         check("inputs" in self.info, f"{rule}: remove {self.folder} and encode again")
         return self.info["inputs"]
@@ -100,30 +105,20 @@ def encoding_of(
     *,
     usable: Callable[[Encoding], bool] | None = None,
 ) -> Encoding:
-    """The newest encoding of the layer and region that the user gave, or of any layer if `layer` is None.
+    """The newest encoding of the given layer and region or, if `layer` is None, of any layer and region.
 
-    usable: as for `newest`, if `layer` is None.
+    usable: as for `newest`; ignored if a layer is given.
 
     Raises
     ------
     InputError
-        There is no such encoding, the region is unknown, or a region is given without a layer.
+        The region is unknown or is given without a layer, or `newest` finds no encoding.
     """
     check_region(region, "rule")
     check(layer is not None or region == SLICE, f"--region {region} needs a layer, got none: add --layer")
     if layer is None:
         return newest(workspace, fold, usable=usable)
     return newest(workspace, fold, workspace.encoding_dir(layer, 0, region).parent.name)
-
-
-def _command(name: str) -> str:
-    """The command that creates the encoding of this name, which is a layer with or without a region."""
-    region = next((one for one in REGIONS if name.endswith(f"-{one}")), None)
-    return (
-        f"ildfv encode --layer {name}"
-        if region is None
-        else (f"ildfv encode --layer {name.removesuffix(f'-{region}')} --region {region}")
-    )
 
 
 def newest(
@@ -133,22 +128,24 @@ def newest(
     *,
     usable: Callable[[Encoding], bool] | None = None,
 ) -> Encoding:
-    """The encoding that was finished last; if fold or layer is given, the last one of this fold or layer.
+    """The encoding that was finished last, of all encodings or of those with the given fold and layer.
 
+    layer: name of the folder of the encodings, such as "conv1-lung" for the region lung (`Workspace.encoding_dir`).
     usable: function of an encoding. Encodings for which it returns false are considered only if there are no others.
 
     Raises
     ------
     InputError
-        There is no such encoding, or there are several and the order is not recorded.
+        There is no such encoding, its files are corrupt or not in their own folder, or there are several encodings and
+        the order in which they were finished is not recorded.
     """
     folder = workspace.encodings_dir
     pattern = f"{escape(layer) if layer else '*'}/fold-{'*' if fold is None else fold}/{FINISHED}"
     found = sorted(folder.glob(pattern))
     if not found:
-        what = f" of layer {layer}" if layer else ""
+        what = f" of {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
-        raise InputError(f"{folder} has no finished encoding{what}: run `{_command(layer or 'conv1')}`")
+        raise InputError(f"{folder} has no finished encoding{what}: run `{command_of_name(layer or 'conv1', fold)}`")
     if usable is not None:
         found = [path for path in found if usable(Encoding(path.parent))] or found
     return Encoding(finished_last(workspace, found, "choose one with --layer and --fold").parent)

@@ -229,8 +229,8 @@ def on_paper_grid(counts: np.ndarray, grids: np.ndarray) -> np.ndarray:
 def count_curves(counts: np.ndarray, scores: np.ndarray) -> list[schema.Curve | None]:
     """The expected number of pixels of each pattern as an increasing function of its score, by isotonic regression.
 
-    None for a pattern with fewer than two different scores on slices whose number of pixels is known, or if none of
-    these slices shows the pattern: labels of presence state the number of pixels only where it is 0.
+    None for a pattern with fewer than two different scores on slices whose number of pixels is known, or if all known
+    numbers are 0, as with labels of presence.
     """
     found: list[schema.Curve | None] = []
     for pixels, f in zip(counts.T.astype(np.float64), scores.T, strict=True):

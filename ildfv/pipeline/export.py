@@ -53,7 +53,8 @@ def export_predictor(
     root, out : path
         The workspace, and the folder of the predictor: new, empty, or a predictor that is replaced.
     fold : int, optional
-        The held-out fold; by default the fold of the newest encoding. With `all_patients`, the fold of the network.
+        The held-out fold; by default the fold of the newest encoding, or 0 if only networks are exported. With
+        `all_patients`, the held-out fold of the network.
     system : sequence of str
         Names of systems as in the results, such as "fv-filters-lung-ridge" or "cnn-cnnf". Excludes `layer`, `region`,
         `head`, `bags` and `cnn`, which select systems by the parts of their names.
@@ -76,15 +77,15 @@ def export_predictor(
     primary : str, optional
         Name of the head that is shown first; by default the first head.
     weights : sequence of path
-        Files with the weights of frozen networks.
+        Files with the weights of frozen networks. Weights that are installed with a package need not be given.
     include_weights : bool
         Whether the predictor contains the weights of frozen networks, or only the checksums of the files.
 
     Raises
     ------
     InputError
-        Options contradict each other, a system was not scored or is out of date, `out` contains other files, or
-        weights are missing.
+        An option is invalid or contradicts another, a system was not scored or is out of date, `out` contains other
+        files, or weights are missing.
     """
     workspace, out = Workspace.open(root), Path(out)
     occupied = out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INFO).exists()))

@@ -13,6 +13,7 @@ from ildfv.datasets.slice_store import Slices
 from ildfv.errors import check
 from ildfv.inference import schema
 from ildfv.pipeline.choices import FROZEN
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.frozen import frozen_layer, frozen_name, frozen_network
 from ildfv.pipeline.recorded_weights import recorded_weights
@@ -59,7 +60,7 @@ class Networks:
             check(
                 sha256(folder / TENSORS) == digest,
                 f"{encoding.folder} must be made with the network in {folder}, which has changed: "
-                "run `ildfv encode --fresh`",
+                f"run `{encode_again(encoding)}`",
             )
             self._add_trained(name, folder)
         return name, encoding.layer

@@ -14,6 +14,7 @@ from ildfv.pipeline.choices import FROZEN
 from ildfv.progress import Progress
 from ildfv.store.atomic import sha256
 from ildfv.store.tensors import read_tensors
+from ildfv.train.layer_names import PRETRAINED
 
 OWN = ("mean", "std")  # buffers of `Network` that weight files do not contain
 COUNTERS = "num_batches_tracked"  # suffix of counters of batch normalisation, which frozen networks do not need
@@ -38,8 +39,7 @@ def frozen_network(
 ):
     """The network `name` with the weights of a file, in evaluation mode on `device`.
 
-    layer: the layer that will be used, optional. A layer that the network does not have is refused before any slice is
-    read.
+    layer: the layer that will be used, optional. It is checked before any slice is read.
 
     The input is normalised with the mean and standard deviation of each window over the slices `train`, because
     pretrained networks expect a normalised input.
@@ -47,9 +47,9 @@ def frozen_network(
     Raises
     ------
     InputError
-        The file is not a safetensors file, lacks a tensor of the network, contains an additional tensor or one of
-        another shape, or contains NaN or infinity. The tensors of the last layer may have another shape, because the
-        number of classes may differ.
+        The network is unknown or does not have `layer`, or the file is not a safetensors file, lacks a tensor of the
+        network, contains an additional tensor or one of another shape, or contains NaN or infinity. The tensors of the
+        last layer may have another shape, because the number of classes may differ.
     """
     from ildfv.train.activations import Activations
     from ildfv.train.data import train_mean_std
@@ -80,7 +80,7 @@ def frozen_network(
 
 def _read(name: str, weights: Path) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file, or of the checkpoint that a package installs, by name."""
-    from ildfv.train.pretrained import PRETRAINED, packaged_weights, read_checkpoint
+    from ildfv.train.pretrained import packaged_weights, read_checkpoint
 
     if name in PRETRAINED and weights.suffix == ".pth" and weights == packaged_weights(name):
         return read_checkpoint(weights)

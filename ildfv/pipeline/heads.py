@@ -9,7 +9,8 @@ everything that is needed to apply the head to other slices:
   input = (density − mean) / scale, or 0 on a slice without lung;
 - in the metadata under "inputs", the "layer", "dimensions" and "scale" of each encoding, and in "density" the names of
   the 36 densities (`scans.density.COLUMNS`) or an empty list;
-- in the metadata under "regress", "used": the blocks of inputs that each pattern uses. All other coefficients are 0.
+- in the metadata under "regress", "used": for each pattern, the key in `density_inputs.CANDIDATES` of the inputs that
+  it uses. All other coefficients are 0.
 
 If scans are labelled as a whole, the logistic head is fitted to the labels of scans: "bags" in the metadata under
 "regress" names how slice scores are pooled into the score of their scan (`estimators.bags`).
@@ -140,8 +141,8 @@ def regress_head(
     """Fits a head on one encoding, or on several of one fold and region, and returns its results on the held-out fold.
 
     folder: where the model is written, see `regression_folder`. fingerprint: hash of the settings and inputs, see
-    `pipeline.kept`. bags: as for `fit_on_encodings`. Decision thresholds are fitted on cross-validated scores of the
-    training patients, so no patients need to be reserved for them.
+    `pipeline.kept`. density, bags: as for `fit_on_encodings`. Decision thresholds are fitted on cross-validated scores
+    of the training patients, so no patients need to be reserved for them.
     """
     found = fit_on_encodings(
         kind,

@@ -43,8 +43,8 @@ def _check_results(root: Path, path: Path, results: Results) -> None:
     expected = (results.n_slices, len(PATTERNS))
     check(
         scores.shape == expected,
-        f"{path.with_suffix('.csv')} must contain {counted(expected[0], 'slice')} with {expected[1]} scores each, got "
-        f"{scores.shape[0]} with {scores.shape[1]}",
+        f"{path.with_suffix('.csv')} must contain {counted(expected[0], results.unit)} with {expected[1]} scores each, "
+        f"got {scores.shape[0]} with {scores.shape[1]}",
     )
 
 

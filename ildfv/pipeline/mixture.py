@@ -32,7 +32,7 @@ EXPECTED = (
 )
 FEW_SLICES = (
     f"{FALL}, because each step has only a few slices, which differ between steps: encode again with "
-    "`ildfv encode --method exact --fresh`"
+    "`ildfv encode --method exact --fresh` and the layer, region and fold of this encoding"
 )
 STEP_ROWS = 32  # approximate minimum number of descriptors per component in one step
 

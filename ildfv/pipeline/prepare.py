@@ -83,15 +83,16 @@ def prepare_scans(
     table : path, optional
         CSV table of scans, label maps and patients (`datasets.table`): only listed files are used.
     packed : bool
-        Whether to also read DICOM files that are compressed with gzip or lack the preamble.
+        Whether to also read zip archives, and DICOM files that are compressed with gzip or lack the preamble.
     unlabelled_is_negative : bool
-        Whether slices with lung but without a labelled voxel show no pattern. By default they are unlabelled.
+        Whether slices with lung but without a labelled voxel, in scans with a label map, count as slices without
+        patterns. By default they are unlabelled.
     resample : bool
         Whether to resample scans that are tilted up to 30° or unevenly spaced (`scans.resample`). By default they are
         refused.
     threshold, seed, salt : optional
-        Settings of a new workspace. An existing workspace must have the same settings. threshold: T in pixels, or in
-        percent of the lung pixels of each slice, such as "5%".
+        Settings of a new workspace. If they are given for an existing workspace, they must equal its settings.
+        threshold: T in pixels, or in percent of the lung pixels of each slice, such as "5%".
     patient_from : {"id", "folder", "study"}
         Identity of the patient of a DICOM series (see `datasets.settings.ScanSettings`).
     workers : int, optional
@@ -100,7 +101,7 @@ def prepare_scans(
         CSV file of labels of slices or scans (`datasets.label_file`). The workspace stores the labels, and a later file
         replaces them. A column `patient` of the file replaces `patient_from`.
     ignored_columns : sequence of str
-        Columns of the label file that are not used although they resemble a column that is (`datasets.label_columns`).
+        Columns of the label file that are not used although they resemble a used column (`datasets.label_columns`).
     grey : Grey, optional
         The HU of the smallest and the largest grey level of images (PNG, JPEG, TIFF). Only images are then read.
     lung_masks : path, optional
@@ -121,8 +122,8 @@ def prepare_scans(
         "scans", "kept" (scans that an earlier run prepared), "patients", "slices" and "labelled_slices": numbers of
         this run. With labels of scans, "labelled_scans" replaces "labelled_slices". "workspace": the same numbers for
         the whole workspace. "removed_scans" and "removed_slices": numbers of scans and slices of earlier runs that
-        were removed. "codes": the code table. "notes": sentences. "prepared", "quarantined" and "ignored": the outcome
-        for each file.
+        were removed. "codes": the code table. "unlabelled_is_negative": the option. "notes": sentences. "prepared",
+        "quarantined" and "ignored": the outcome for each file.
 
     Raises
     ------

@@ -30,7 +30,10 @@ SLICE_LABELS = "ildfv slice labels"  # kind of slice-labels.json
 
 
 def read_labels(path: Path | None, ignored_columns: Sequence[str], scans: Path) -> LabelFile | None:
-    """The label file with the paths of its rows; None without a file. scans: the folder of the scans, or one file."""
+    """The label file with the paths of its rows; None without a file. scans: the folder of the scans, or one file.
+
+    InputError: the file is not valid, or columns are ignored without a file.
+    """
     check(path is not None or not ignored_columns, "--ignore-column needs --labels, got none")
     return None if path is None else located(read_label_file(path, ignored_columns), scans)
 

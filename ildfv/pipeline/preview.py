@@ -37,9 +37,9 @@ def preview_scans(
     Returns
     -------
     dict
-        "codes": the code table. "scans": "source", "kind", "patient" (as in the files, not hashed), "slices" and
-        "label" of each scan. "quarantined" and "ignored": the other files with the reason. "notes": sentences on the
-        columns of the tables. The result may identify patients.
+        "dry_run": True. "codes": the code table. "scans": "source", "kind", "patient" (as in the files, not hashed),
+        "slices" and "label" of each scan. "quarantined" and "ignored": the other files with the reason. "notes":
+        sentences on the columns of the tables. The result may identify patients.
 
     Raises
     ------

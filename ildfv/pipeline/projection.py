@@ -25,7 +25,8 @@ IN_MEMORY = 1 << 30  # maximum size of the vectors, in bytes, for an exact PCA i
 def fit(folder: Path, fisher: FisherVectors, indices: np.ndarray, settings, progress: Progress) -> PCAModel:
     """The PCA in `folder`. If it does not exist, it is fitted on the vectors of the slices `indices`.
 
-    The number of dimensions is limited to the number of these slices minus one, the maximum rank of centred vectors.
+    The number of dimensions is at most the number of these slices minus one, which is the maximum rank of their centred
+    vectors, and at most the length of the vectors.
     """
     if not distributed.from_main(has_model(folder)):
         dimensions = min(settings.dimensions, len(indices) - 1, fisher.length)

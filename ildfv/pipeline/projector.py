@@ -16,6 +16,7 @@ from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.pca import PCA
 from ildfv.pipeline.choices import BODY, FROZEN, SLICE
 from ildfv.pipeline.descriptors import FOLDER, UNTRAINED, descriptors, fields_of
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.frozen import frozen_layer, frozen_network
 from ildfv.pipeline.recorded_weights import recorded_weights
@@ -52,7 +53,8 @@ class Projector:
     def weights(self, images: np.ndarray, pixel_area: float, lung: np.ndarray | None = None) -> np.ndarray | None:
         """The weight of each descriptor, (m, n), for pooling in the encoding's region; None for the whole slice.
 
-        lung: lung masks, bool (m, 224, 224); by default those of the built-in rule.
+        lung: lung masks, bool (m, 224, 224), which replace those of the built-in rule. They are ignored if the encoding
+        was made with another method that finds the lung, or in another region.
         """
         region = self.encoding.region
         if region == SLICE:
@@ -108,8 +110,9 @@ def projector(
     Raises
     ------
     InputError
-        The encoding has another encoder, its network was trained again, or no given file has the weights of its frozen
-        network.
+        The encoding has another encoder, its network is missing or was trained again, weights are given although it has
+        no frozen network, neither a given nor an installed file has the weights of its frozen network, or the fit
+        slices have changed.
     """
     name = encoding.info.get("encoder", "fisher")
     check(
@@ -148,7 +151,8 @@ def _maps(
         f"{encoding.folder} must be made with a network of this workspace, got {made_by}: choose another with --layer",
     )
     same = sha256(folder / TENSORS) == encoding.inputs["model_sha256"]
-    check(same, f"{encoding.folder} must be made with {folder}, which was trained again: run `ildfv encode --fresh`")
+    rule = f"{encoding.folder} must be made with {folder}, which was trained again"
+    check(same, f"{rule}: run `{encode_again(encoding)}`")
     return Activations(load(folder, device), encoding.layer)
 
 
@@ -161,7 +165,8 @@ def _frozen(
     slices = workspace.slices()
     fit = split_slices(slices, load_folds(workspace), encoding.fold).fit
     same = encoding.inputs["fit"] == key_of(fit.tolist())
-    check(same, f"{encoding.folder} was made from fit slices other than the current ones: run `ildfv encode --fresh`")
+    rule = f"{encoding.folder} was made from fit slices other than the current ones"
+    check(same, f"{rule}: run `{encode_again(encoding)}`")
     frozen = frozen_network(network, file, slices, fit, device, progress)
     return Activations(frozen, frozen_layer(network, frozen.layers, encoding.layer))
 

@@ -1,4 +1,4 @@
-"""`ildfv fit`: fits and evaluates systems on all folds of labelled slices, with one of two recipes."""
+"""`ildfv fit`: fits the systems of one of two recipes without each fold, and evaluates them on all folds."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from ildfv.progress import SILENT, Progress
 
 FEW_LAYERS = ("filters", "patches")  # concatenated, they have the highest mean AUC on hard phantoms (bench/NOTES.md)
 FEW_HEADS = ("ridge", "logistic")
-SCAN_HEADS = ("logistic",)  # with labels of scans
+SCAN_HEADS = ("logistic",)  # instead of FEW_HEADS, with labels of scans
 FEW_SETTINGS: dict[str, Any] = {}  # fields of `EncodeSettings` that differ from the defaults
-FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # has 28×28 locations; used if it is installed
+FEW_NETWORK, FEW_NETWORK_LAYER = "efficientnet-lite0", "block5"  # 28×28 locations; used if installed
 PAPER_LAYER = "conv1"
 
 
@@ -50,47 +50,63 @@ def fit(
     bags: str | None = None,
     progress: Progress = SILENT,
 ) -> dict:
-    """Fits and scores the systems of a recipe on all folds and returns their pooled results.
+    """Fits and scores the systems of a recipe on all folds, and returns the pooled results of the workspace.
 
-    Folds are created if there are none. The baselines are scored with both recipes. Finished encodings, networks and
-    results are kept if their settings and inputs are unchanged.
+    Folds are created if there are none. Both recipes also score the baselines. Finished encodings, networks and results
+    are kept if their settings and inputs are unchanged.
 
     Parameters
     ----------
     root : path
         The workspace.
     recipe : {"auto", "few", "paper"}
-        few: no network is trained. Ridge and logistic regression are fitted on the concatenated Fisher vectors of
-        filters and patches inside the lung and, if it improves the scores of held-out patients, on lung densities. If
-        the extra [pretrained] is installed, a second pair of systems also uses the Fisher vectors of a frozen ImageNet
-        network. paper: a trained CNN, and linear regression on the conv1 Fisher vectors of the whole slice. auto: few
-        for fewer than 2,000 labelled slices or for labels of scans, otherwise paper.
+        few: no network is trained. Ridge and logistic regression (with labels of scans, only logistic regression) are
+        fitted on the concatenated Fisher vectors of the layers filters and patches inside the lung. Lung densities are
+        additional inputs if they improve the scores in a cross-validation within the training patients. If the network
+        efficientnet-lite0 and its ImageNet weights are installed (extra [pretrained]), each regression is also fitted
+        with the Fisher vectors of a layer of this frozen network as additional inputs. paper: a trained CNN, and linear
+        regression on the conv1 Fisher vectors of the whole slice. auto: few for fewer than 2,000 labelled slices or for
+        labels of scans, otherwise paper.
     device : str
         auto, cpu, cuda or cuda:i.
     epochs : int, optional
-        Number of training epochs, with recipe "paper".
+        Number of training epochs of the CNN, with recipe "paper"; None for the default of `train_network`.
     patience : int, optional
-        Number of epochs without improvement after which training stops, with recipe "paper".
+        Number of epochs without improvement after which training of the CNN stops, with recipe "paper". None: all
+        epochs are trained.
     bags : {"noisy-or", "max"}, optional
-        With labels of scans: how slice scores are pooled into the score of a scan, by default noisy-or. Recipe
-        "few" then fits logistic heads only, and "paper" is refused.
+        With labels of scans: how slice scores are pooled into the score of a scan, by default noisy-or.
 
     Returns
     -------
     dict
-        recipe: the name of the recipe. slices, patients: numbers of tested slices and patients. systems: by name, in
-        the order of `pooled_results`, {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc",
-        "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. supported: the patterns over which
-        "supported_mean_auc" is the mean: their AUC depends on at least five patients. against_baseline: one dict per
-        system and measure. comparisons: `Comparison` documents. inputs: the inputs of each head (`used_inputs`). notes:
-        sentences. pixel_counts: whether any label is a number of pixels, to which the threshold is applied. Also data,
-        threshold and folds. AUCs are over all folds; undefined values are None. With labels of scans, all measures are
-        per scan, and there are two more keys: unit ("scan") and scans (the number of scans).
+        The measures of all systems and baselines of the workspace whose results are current and can be pooled
+        (`pooled.pool`), including those that other commands scored. Undefined measures are None. With labels of scans,
+        all measures are per scan.
+
+        - recipe: "few" or "paper".
+        - data: "phantom" or "user", the kind of data.
+        - threshold: T, the minimum extent of a pattern that counts as present.
+        - pixel_counts: whether any label is a number of pixels, to which T is applied.
+        - folds: the pooled folds.
+        - slices, patients: numbers of slices and patients in these folds. With labels of scans, also scans, the number
+          of scans, and unit, which is "scan".
+        - systems: by name, {"auc": {pattern: value}, "auc_interval": {pattern: [low, high]}, "mean_auc",
+          "mean_auc_interval", "supported_mean_auc", "supported_mean_auc_interval"}. Systems are in decreasing order of
+          the mean AUC, followed by the baselines in the same order.
+        - supported: the patterns whose AUC depends on at least five patients. "supported_mean_auc" is the mean over
+          these patterns.
+        - against_baseline: for each system and measure (the AUC of a pattern, or the mean AUC), its comparison with the
+          best baseline: the fields of a `Verdict`, and its properties "beats" and "outcome".
+        - comparisons: `Comparison` documents, the paired tests between systems.
+        - inputs: the inputs of each ridge or logistic head (`used_inputs`).
+        - notes: a sentence on each system that does not beat the best baseline in every measure.
 
     Raises
     ------
     InputError
-        An option is invalid or does not apply to the labels, or the folds or slices are not valid.
+        An option is invalid or does not apply to the labels, the device is missing, or slices, labels or folds are
+        missing or not valid.
     """
     check_recipe(recipe, epochs, patience)
     workspace = Workspace.open(root)
@@ -108,8 +124,8 @@ def fit(
     progress.note(f"recipe {chosen}: {what}")
     unused = [f"--{name}" for name, value in (("epochs", epochs), ("patience", patience)) if value is not None]
     if chosen == FEW and unused:
-        options = " and ".join(unused)
-        progress.note(f"recipe few trains no network, so {options} had no effect: use --recipe paper to train one")
+        options, verb = " and ".join(unused), "has" if len(unused) == 1 else "have"
+        progress.note(f"recipe few trains no network, so {options} {verb} no effect: use --recipe paper to train one")
     kept = Kept(progress)
     score_baselines(root, kept=kept, progress=progress)
     for fold in range(folds.n_folds):
@@ -125,7 +141,7 @@ def fit(
 
 
 def summary(workspace: Workspace, slices: Slices) -> dict:
-    """The pooled results of all systems that were scored on all folds, see `fit`."""
+    """The fields of the result of `fit` except recipe: the pooled results of all current systems and baselines."""
     current, _ = current_results(workspace, slices)
     systems: Pool = pool([predictions_of(workspace, slices, name, results) for name, results in current.items()])
     results = pooled_results(workspace, slices, systems)

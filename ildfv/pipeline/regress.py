@@ -21,6 +21,7 @@ from ildfv.evaluation.metrics import roc_auc
 from ildfv.patterns import PATTERNS, Threshold
 from ildfv.pipeline.by_scan import pooling_of
 from ildfv.pipeline.choices import AUTO, LINEAR, SLICE, check_head, check_target
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding, newest
 from ildfv.pipeline.heads import JOINED, check_head_of_labels, regress_head
 from ildfv.pipeline.kept import FINGERPRINT, Kept, contents_of, fingerprint_of
@@ -53,15 +54,15 @@ def regress_encoding(
     kept: Kept | None = None,
     progress: Progress = SILENT,
 ) -> Results | None:
-    """Fits a regression on the newest encoding and returns its results on the held-out fold.
+    """Fits a regression on an encoding, by default the newest, and returns its results on the held-out fold.
 
     The result is None on ranks other than 0. The results are also written to results/.
 
-    layer, region, fold: restrict the choice of the encoding. target: "counts", the pixel counts in units of the
+    layer, region, fold: select the encoding. target: "counts", the pixel counts in units of the
     threshold T; "step" or "ramp", functions of the counts (the paper's Fig. 3); or "fraction", the fraction of the
-    lung. The default is counts for the linear head if all labels are pixel counts, otherwise step. head: "linear" or,
-    for few slices, "ridge" or "logistic" (`pipeline.heads`). Every choice that is not the default is part of the name
-    of the system.
+    lung. The default of the linear head is counts, or step if some labels state only presence; that of the ridge head
+    is step; the logistic head is always fitted to presence. head: "linear" or, for few slices, "ridge" or "logistic"
+    (`pipeline.heads`). Every choice that is not the default is part of the name of the system.
 
     The linear head is fitted on the fit patients of the fold and written to regression/ in the folder of the encoding.
     Its decision thresholds, and its penalty if ridge is "auto", are chosen on the validation patients; otherwise ridge
@@ -71,8 +72,8 @@ def regress_encoding(
     "noisy-or" (default) or "max"; only the logistic head can be fitted to such labels. kept: if given, a finished
     result with the same settings and inputs is returned and listed in `kept`, and the regression is not fitted again.
 
-    InputError: an option is invalid or does not apply to the head or the labels, or the encoding is missing or out of
-    date.
+    InputError: an option is invalid or does not apply to the head or the labels, the linear head lacks labels of a
+    pattern, another head is started on several ranks, or an encoding is missing or out of date.
     """
     distributed.start()
     workspace = Workspace.open(root)
@@ -182,7 +183,8 @@ def fit_regression(
     """The regression of the patterns on an encoding's projections, fitted on the fit slices.
 
     ridge: a penalty, or "auto" for the penalty with the highest mean AUC on the validation slices. InputError: the
-    penalty is negative or not a number, or a pattern has no label on the fit slices.
+    penalty is negative or not a number, the target is unknown or does not apply to the labels, or a pattern has no
+    label on the fit slices.
     """
     penalty = ridge_penalty(ridge)
     y = regression_targets(target, slices, split.fit, threshold)
@@ -220,10 +222,9 @@ def _check_current(encoding: Encoding, slices: Slices, split: Split) -> None:
     made_of = encoding.info["inputs"]
     for name, now in (("slices", slices.key), ("folds", split.folds), ("fit", key_of(split.fit.tolist()))):
         if made_of.get(name) != now:
-            where = "" if encoding.region == SLICE else f" --region {encoding.region}"
-            how = f"ildfv encode --layer {encoding.layer}{where} --fold {encoding.fold} --fresh"
             what = "fit slices" if name == "fit" else name
-            raise InputError(f"{encoding.folder} was made from {what} other than the current ones: run `{how}`")
+            rule = f"{encoding.folder} was made from {what} other than the current ones"
+            raise InputError(f"{rule}: run `{encode_again(encoding)}`")
 
 
 def _rows(

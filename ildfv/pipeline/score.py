@@ -106,7 +106,7 @@ def write_scores(workspace: Workspace, name: str, slices: Slices, split: Split, 
 def read_scores(workspace: Workspace, name: str, checksum: str | None) -> tuple[np.ndarray, np.ndarray]:
     """(indices of slices or scans (m,), scores (m, C)) from results/<name>.csv.
 
-    InputError: the file is missing, or its SHA-256 is not `checksum`.
+    InputError: the file is missing or has other columns, or its SHA-256 is not `checksum`.
     """
     path = workspace.results_dir / f"{name}.csv"
     check(

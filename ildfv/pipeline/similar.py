@@ -19,6 +19,7 @@ from ildfv.inference.pseudonym import pseudonym
 from ildfv.inference.similar import NearestRows
 from ildfv.patterns import PATTERNS, presence
 from ildfv.pipeline.choices import LUNG, SLICE
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import Encoding, encoding_of
 from ildfv.pipeline.location import split_slice
 from ildfv.pipeline.other_patients import Query, own_slices, search_others
@@ -82,12 +83,14 @@ def similar_slices(
     series : str, optional
         SeriesInstanceUID of the series to use if there are several; by default the series with the most slices.
     weights : sequence of path
-        Files with the weights of a frozen network, from which the encoding was made.
+        Files with the weights of the frozen network with which the encoding was made. Weights that are installed with a
+        package need not be given.
 
     Raises
     ------
     InputError
-        There is no readable scan, no such slice, no lung on the slice, or no suitable encoding.
+        A number is less than 1; there is no readable scan, no such slice, no lung on the slice, or no suitable
+        encoding; or the weights or the trained network of the encoding are missing or have changed.
     """
     check(count >= 1, f"count must be at least 1, got {count}")
     check(per_patient is None or per_patient >= 1, f"per_patient must be at least 1, got {per_patient}")
@@ -96,7 +99,7 @@ def similar_slices(
     encoding = encoding_of(workspace, fold, layer, region, usable=lambda one: has_weights(one.inputs, weights))
     check(
         encoding.inputs["slices"] == slices.key,
-        f"{encoding.folder} must be made from the current slices, which have changed: run `ildfv encode --fresh`",
+        f"{encoding.folder} must be made from the current slices, which have changed: run `{encode_again(encoding)}`",
     )
     path, number = split_slice(scan)
     grey = how_prepared(slices).grey

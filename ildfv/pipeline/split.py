@@ -1,4 +1,9 @@
-"""The folds of a workspace, and the split of its slices into fit, validation and test for one held-out fold."""
+"""The folds of a workspace, and the split of its slices for one held-out fold.
+
+The labelled slices of the held-out fold are the test slices. All other labelled slices are training slices, which are
+split by patient into fit and validation slices. Networks, encoders, PCA and linear regressions are fitted on the fit
+slices, and their thresholds on the validation slices. Ridge and logistic heads are fitted on all training slices.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,7 @@ class Split:
 
 
 def split_slices(slices: Slices, folds: Folds, fold: int) -> Split:
-    """The split of all labelled slices with `fold` held out. InputError: no such fold, or a part without slices."""
+    """The split of all labelled slices with `fold` held out. InputError: no such fold, or a part without labels."""
     check(0 <= fold < folds.n_folds, f"fold must be 0 to {folds.n_folds - 1}, got {fold}")
     patients = slices.scans("patient")  # (scans,): all slices of a scan are in the same part
     labelled = slices.labelled  # (N,)
@@ -115,7 +120,10 @@ def check_folds(workspace: Workspace) -> Folds:
 
 
 def labelled_presence(slices: Slices, indices: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """The presence of each pattern on these slices, 1, 0 or −1 (unknown), (m, C). InputError: a slice has no labels."""
+    """The presence of each pattern on these slices, 1, 0 or −1 (unknown), (m, C).
+
+    InputError: a slice has no labels, or scans are labelled as a whole.
+    """
     refuse_scan_labels(slices, "this command", "use `ildfv fit`, or `ildfv regress --head logistic`")
     found = presence(slices.counts[indices], threshold, slices.lung[indices])
     unlabelled = int((found < 0).all(axis=1).sum())

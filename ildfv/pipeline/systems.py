@@ -63,12 +63,13 @@ def chosen(
 ) -> list[System]:
     """The systems of the given layers, in this order, or of the newest encoding if no layers are given.
 
-    InputError: a regression is not fitted, or was fitted on earlier encodings.
-
     layers: a layer may be several layers joined, such as filters+patches. heads: kinds of regressions, or kinds with
     choices as in names of systems, such as ridge-density-off; if empty, all that are fitted. A kind alone is the
     regression with the default choices or, if it is not fitted, all of this kind. fold: by default the fold of the
     newest encoding. poolings: with labels of scans, the values of `Choices.bags` to consider.
+
+    InputError: a head is unknown, an encoding is missing, or a regression is not fitted or was fitted on earlier
+    encodings.
     """
     for head in heads:
         known = _kind(head) in HEADS

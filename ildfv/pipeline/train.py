@@ -22,6 +22,7 @@ from ildfv.pipeline.workspace import Workspace
 from ildfv.progress import SILENT, Progress
 from ildfv.store.atomic import key_of, sha256
 from ildfv.store.models import TENSORS, load_info
+from ildfv.train.layer_names import OF_NETWORK
 
 if TYPE_CHECKING:
     from ildfv.train.trainer import TrainResult, TrainSettings
@@ -49,8 +50,8 @@ def train_network(
     if given, a finished result of the same model is returned and listed in `kept`, and the model is not scored again.
     settings: fields of `TrainSettings`; the defaults of seed and threshold are those of the workspace.
 
-    InputError: an option is invalid, scans are labelled as a whole, or a model of this name was trained with other
-    settings or slices and `fresh` is false.
+    InputError: an option is invalid, slices, labels or folds are missing or not valid, scans are labelled as a whole,
+    or a model of this name was trained with other settings or slices and `fresh` is false.
     """
     distributed.start()
     from ildfv.train.networks import check_whole_slices, load
@@ -129,10 +130,17 @@ def newest_model(workspace: Workspace, fold: int, name: str | None = None) -> Pa
     found = sorted(workspace.models_dir.glob(f"{names}/fold-{fold}/{TENSORS}"))
     if not found:
         what = f" named {name}" if name else ""
-        raise InputError(
-            f"{workspace.root} has no trained model{what} for fold {fold}: run `ildfv train --fold {fold}`"
-        )
+        raise InputError(f"{workspace.root} has no trained model{what} for fold {fold}: run {_command(fold, name)}")
     return finished_last(workspace, found, "choose one with `ildfv encode --model`").parent
+
+
+def _command(fold: int, name: str | None) -> str:
+    """The quoted command that trains a model of this name."""
+    if not name:
+        return f"`ildfv train --fold {fold}`"
+    if name in OF_NETWORK:  # by default, a model has the name of its network
+        return f"`ildfv train --fold {fold} --network {name}`"
+    return f"`ildfv train --fold {fold} --name {name}`"
 
 
 def check_trained_on(folder: Path, slices: Slices, split: Split) -> None:

@@ -125,7 +125,7 @@ def _quantiles(values: np.ndarray) -> list[float]:
 
 
 def _range(medians: list[float]) -> tuple[float, float]:
-    """The 1st and 99th percentile: the range of the extremes would grow with the number of scans."""
+    """The 1st and 99th percentile, because the minimum and the maximum depend on the number of scans."""
     low, high = np.quantile(medians, [0.01, 0.99])
     return float(low), float(high)
 

@@ -33,20 +33,21 @@ class Settings(BaseModel):
     format: int = Field(1, ge=1, le=1)
     version: str  # the version of ildfv that created the workspace
     salt: str = Field(min_length=16)  # for hashing identities; as confidential as the scans
-    threshold: Threshold = THRESHOLD  # T: extent from which a pattern is present
+    threshold: Threshold = THRESHOLD  # T: the minimum extent of a pattern that counts as present
     folds: int = Field(5, ge=2)
-    seed: int = Field(0, ge=0, lt=2**32)  # the range that NumPy accepts
+    seed: int = Field(0, ge=0, lt=2**32)  # the seeds that NumPy's `RandomState` accepts
     slices: str | None = None  # path or URL of prepared slices; None for slices/ of the workspace
-    normalise: str | None = None  # options of `scans.preparation`; None: not used
-    pixel_size: float | None = None
-    noise_level: float | None = None
-    lungs: str | None = None  # method that finds the lung; None: the rule
+    # Options of `scans.preparation`.
+    normalise: str | None = None  # None: HU are not normalised
+    pixel_size: float | None = None  # mm; None: the pixel sizes of the scans are kept
+    noise_level: float | None = None  # HU; None: the noise is not reduced
+    lungs: str | None = None  # method that finds the lung; None: the built-in rule
 
     _threshold = field_validator("threshold", mode="before")(parse_threshold)
 
     @property
     def preparation(self) -> Preparation:
-        """The options that change the HU of scans."""
+        """The changes to the HU of scans, and the method that finds the lung."""
         return Preparation(self.normalise, self.pixel_size, self.noise_level, self.lungs or RULE)
 
 
@@ -69,19 +70,18 @@ class Workspace:
         """The workspace in `root`. InputError: the folder is not a workspace, or its settings are not valid."""
         check_workspace(root)
         path = Path(root) / SETTINGS
-        try:
-            return cls(root, Settings(**read_toml(path)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{path}: {name}: {first['msg']}, got {first['input']!r}") from error
+        return cls(root, _settings(str(path), read_toml(path)))
 
     @classmethod
     def open_or_create(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """The workspace in `root`. If it does not exist, it is created with a random salt.
+        """The workspace in `root`, which is created if it does not exist.
 
-        version: the version of ildfv. settings: the settings of a new workspace. An existing workspace must have the
-        same values, except for settings that are None.
+        version: the version of ildfv. settings: fields of `Settings`. A new workspace has these values, and the
+        defaults instead of None; the default salt is random. An existing workspace must have the same values, except
+        for settings that are None.
+
+        InputError: a setting is not valid, the settings of an existing workspace are different, or another process
+        creates the workspace at the same time.
         """
         workspace = cls.open_or_plan(root, version=version, **settings)
         workspace.save()
@@ -89,14 +89,13 @@ class Workspace:
 
     @classmethod
     def open_or_plan(cls, root: Path, *, version: str, **settings) -> Workspace:
-        """Like `open_or_create`, but nothing is written: a new workspace exists on disk after `save`.
-
-        InputError: the settings of an existing workspace differ.
-        """
+        """Like `open_or_create`, but a new workspace is not written to disk until `save` is called."""
         root = Path(root)
         if not (root / SETTINGS).exists():
             given = {name: value for name, value in settings.items() if value is not None}
-            workspace = cls(root, Settings(version=version, **({"salt": secrets.token_hex(16)} | given)))
+            workspace = cls(
+                root, _settings(f"the settings of {root}", {"version": version, "salt": secrets.token_hex(16)} | given)
+            )
             workspace.is_new = True
             return workspace
         workspace = cls.open(root)
@@ -107,7 +106,7 @@ class Workspace:
         return workspace
 
     def save(self) -> None:
-        """Writes the settings of a new workspace. InputError: another process has created the workspace meanwhile."""
+        """Writes the settings of a new workspace. InputError: another process has created it, or locks its folder."""
         if not self.is_new:
             return
         path = self.root / SETTINGS
@@ -117,7 +116,11 @@ class Workspace:
         self.is_new = False
 
     def slices(self) -> Slices:
-        """The prepared slices with labels. InputError: there are no slices, or labels of both scans and slices."""
+        """The prepared slices with labels.
+
+        InputError: there are no slices, they cannot be read or do not match the settings, a file of labels is corrupt,
+        or there are labels of both scans and slices.
+        """
         if self.settings.slices is not None:
             return Slices(self.settings.slices)
         slices = self.stored_slices()
@@ -130,14 +133,19 @@ class Workspace:
         return SliceLabels.from_dict(read_checksummed(self.slice_labels_file)["labels"]).apply(slices)
 
     def stored_slices(self) -> Slices:
-        """The slices in slices/, without labels of `prepare --labels`. InputError: there are no slices."""
+        """The slices in slices/, without the labels from `prepare --labels`.
+
+        InputError: there are no slices, or they were prepared by another version of ildfv, with another salt, or with
+        other options of `scans.preparation`.
+        """
         if not (self.slices_dir / MANIFEST).exists():
             raise InputError(f"{self.root} has no slices: run `ildfv prepare SCANS{option_of(self.root)}`")
         slices = Slices(self.slices_dir)
         check(
             slices.parts.key == self.slices_key,
-            f"{self.slices_dir} must be prepared by this version with the salt in {self.root / SETTINGS}, got slices "
-            "of another version or salt: restore the salt, or use another workspace",
+            f"{self.slices_dir} must contain slices that this version of ildfv prepared with the salt in "
+            f"{self.root / SETTINGS}, got slices of another version or with another salt: restore the version or the "
+            "salt, or prepare the scans in another workspace",
         )
         what = f"{self.slices_dir} must be prepared as {self.root / SETTINGS} states,"
         check_same(self.settings.preparation, slices.preparation, what)
@@ -153,7 +161,7 @@ class Workspace:
         return self.models_dir / name / f"fold-{fold}"
 
     def encoding_dir(self, layer: str, fold: int, region: str = "slice") -> Path:
-        """The folder of a layer's encoding in a region whose mixture and PCA are fitted without this fold."""
+        """The folder of the encoding of a layer in a region. Its mixture and PCA are fitted without this fold."""
         return self.encodings_dir / (layer if region == "slice" else f"{layer}-{region}") / f"fold-{fold}"
 
     def write_result(self, name: str, results: Results) -> Path:
@@ -163,7 +171,7 @@ class Workspace:
         return path
 
     def results(self) -> dict[str, Results]:
-        """All results by name. InputError: a document is corrupt or not valid, or its file has another name."""
+        """All results by name. InputError: a document is corrupt, not valid, or not named after its system and fold."""
         read = {path: read_checksummed(path) for path in sorted(self.results_dir.glob("*.json"))}
         found = {
             path: Results.from_dict(values, name=str(path))
@@ -175,7 +183,20 @@ class Workspace:
         return {path.stem: results for path, results in found.items()}
 
 
+def _settings(what: str, values: dict) -> Settings:
+    """The settings with these values. what: start of the message. InputError: a value is not valid."""
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{what}: {name}: {first['msg']}, got {first['input']!r}") from error
+
+
 def check_result_name(path: Path, results: Results) -> None:
-    """Raises InputError unless the file is named after the system and fold of its results: a copy may be renamed."""
+    """Raises InputError unless the file is named after the system and fold of its results.
+
+    A renamed copy would otherwise be read as the results of another system or fold.
+    """
     name = f"{results.system}-fold-{results.fold}"
     check(path.stem == name, f"{path} must contain the results of {path.stem}, got those of {name}: remove it")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ildfv.errors import InputError, check
+from ildfv.pipeline.encode_again import encode_again
 from ildfv.pipeline.encodings import FINISHED, Encoding, newest
 from ildfv.pipeline.workspace import Workspace
 from ildfv.viewer.scan import ViewedScan
@@ -55,7 +56,7 @@ def similar_of(workspace: Workspace, scans: Sequence[ViewedScan], slices_key: st
         encoding = newest(workspace, usable=lambda one: one.inputs["slices"] == slices_key)
         check(
             encoding.inputs["slices"] == slices_key,
-            f"{encoding.folder.parent.name} was encoded from other slices: run `ildfv encode --fresh`",
+            f"{encoding.folder.parent.name} was encoded from other slices: run `{encode_again(encoding)}`",
         )
     except InputError as error:  # the rest of the workspace can still be viewed
         return None, [f"Similar slices are not available: {error}"]

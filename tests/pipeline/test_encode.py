@@ -140,7 +140,7 @@ def test_a_falling_likelihood_is_noted_and_a_limited_number_of_passes_is_not():
     mixture_step._fitted(mixture, lambda: iter(sorted_by_kind), "conv1", notes)
     (fell,) = [text for text in notes.texts if "decreased during stepwise EM" in text]
     assert fell.startswith("conv1: ")
-    assert fell.endswith("encode again with `ildfv encode --method exact --fresh`")
+    assert fell.endswith("`ildfv encode --method exact --fresh` and the layer, region and fold of this encoding")
     limited, quiet = GaussianMixture(4, max_iter=1, tol=0, method="exact", random_state=0), Notes()
     mixture_step._fitted(limited, lambda: iter(sorted_by_kind), "conv1", quiet)
     assert quiet.texts == []

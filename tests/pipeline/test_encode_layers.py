@@ -50,7 +50,7 @@ def test_the_encodings_are_those_of_one_command_per_layer_and_resume_separately(
     assert found[1] == one
     assert [line for line in notes.lines if "already finished" in line] == [
         f"{Workspace.open(root).encoding_dir('patches', 0)} is already finished: "
-        "`ildfv encode --fresh` encodes the slices again"
+        "remove it to encode the slices again with the same settings"
     ]
 
 

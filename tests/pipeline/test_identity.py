@@ -144,7 +144,7 @@ def test_non_finite_weights_are_named_by_verify_and_on_loading(root, model):
 def test_a_changed_salt_is_named_by_verify_and_by_the_first_command(root):
     settings = root / "workspace.toml"
     settings.write_text(settings.read_text().replace("0123456789abcdef", "fedcba9876543210"))
-    with pytest.raises(InputError, match="must be prepared by this version with the salt in"):
+    with pytest.raises(InputError, match="must contain slices that this version of ildfv prepared with the salt in"):
         make_report(root)
     assert "must have the salt with which" in faults(root)
 

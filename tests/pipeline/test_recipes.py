@@ -77,7 +77,7 @@ def test_auto_states_that_options_of_training_are_not_used(study, monkeypatch):
     monkeypatch.setattr(recipes, "summary", lambda workspace, slices: {})
     assert fit(study.root, patience=3, epochs=2, progress=progress)["recipe"] == "few"
     assert (
-        "recipe few trains no network, so --epochs and --patience had no effect: use --recipe paper to train one"
+        "recipe few trains no network, so --epochs and --patience have no effect: use --recipe paper to train one"
         in found
     )
     found.clear()

@@ -65,7 +65,8 @@ def test_the_newest_encoding_of_the_current_slices_is_searched(workspace):
     found, notes = similar_of(root, [], "1" * 64)
     assert found is None
     assert notes == [
-        "Similar slices are not available: conv1 was encoded from other slices: run `ildfv encode --fresh`"
+        "Similar slices are not available: conv1 was encoded from other slices: run "
+        "`ildfv encode --layer conv1 --fold 0 --fresh`"
     ]
 
 
