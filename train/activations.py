@@ -26,8 +26,9 @@ class _Reached(Exception):
 class Activations:
     """Callable: slices (b, 3, 224, 224), uint8 or float → a layer's maps (b, d, h, w), float32; fc layers: h = w = 1.
 
-    The maps are taken **after** the layer's ReLU and before the normalisation or pooling that follows the ReLU. This is
-    the usual meaning of activation, and the paper does not state another one. Before pooling, conv1 of CNN-F has
+    The maps of the networks in `architectures` are taken **after** the layer's ReLU and before the normalisation or
+    pooling that follows the ReLU. Those of other networks are the output of the named module. The former is the usual
+    meaning of activation, and the paper does not state another one. Before pooling, conv1 of CNN-F has
     54×54 = 2916 descriptors of 64 dimensions; after pooling it would have 27×27.
 
     The maps of a convolution are channels last in memory: `maps.permute(0, 2, 3, 1)` is contiguous. Call

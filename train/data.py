@@ -97,7 +97,10 @@ class Epoch:
 
 
 def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Images (b, 3, h, w), mirrored where `flip` (b,) is 1, shifted by `shift` (b, 2) − SHIFT pixels, edge-padded."""
+    """Images (b, 3, h, w), shifted down and right by SHIFT − `shift` (b, 2) pixels, then mirrored where `flip` is 1.
+
+    The border is filled by repeating edge pixels. flip: (b,).
+    """
     h, w = images.shape[2:]
     padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
     out = np.empty_like(images)
@@ -108,7 +111,10 @@ def augmented(images: np.ndarray, flip: np.ndarray, shift: np.ndarray) -> np.nda
 
 
 def labelled_only(slices: SliceSet, indices) -> np.ndarray:
-    """The unique indices in ascending order, without slices that have no label of any pattern."""
+    """The unique indices in ascending order, without slices that have no label of any pattern.
+
+    InputError: an index is out of range.
+    """
     indices = np.unique(np.asarray(indices, dtype=np.int64))
     if indices.size:
         check(

@@ -1,7 +1,7 @@
 """Descriptors that need no trained network: Gaussian derivatives and whitened patches of the normal window.
 
-They replace a layer's activations. Both are convolutions, with a stride of 2, of the normal window, whose grey level is
-linear in HU (6.3 HU per level).
+They replace a layer's activations. Both are computed from convolutions, with a stride of 2, of the normal window, whose
+grey level is linear in HU (6.3 HU per level).
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Descriptors(ABC):
 class Filters(Descriptors):
     """At each of three scales: the Gaussian-smoothed value, the gradient magnitude and the eigenvalues of the Hessian.
 
-    First and second derivatives are multiplied by σ and σ², so that scales are comparable. All descriptors are
-    invariant to rotation, and all except the smoothed value are invariant to a shift in HU. Source: Lindeberg, Int. J.
-    Computer Vision 30 (1998); for lungs, Sluimer et al., Medical Physics 30 (2003).
+    First and second derivatives are multiplied by σ and σ², respectively, so that scales are comparable. All
+    descriptors are invariant to rotation, and all except the smoothed value are invariant to a shift in HU. Source:
+    Lindeberg, Int. J. Computer Vision 30 (1998); for lungs, Sluimer et al., Medical Physics 30 (2003).
     """
 
     layer = FILTERS

@@ -1,7 +1,7 @@
-"""Networks by name, from slices to C outputs: CNN-F, its multi-head variant, VGG-19, any torchvision or timm network.
+"""Networks by name, from slices to C outputs: those of `architectures` and `pretrained`, of torchvision and of timm.
 
-The paper does not state its initial weights. Nothing is downloaded here: networks are initialised randomly (He), and
-`load_weights` reads weights from a local safetensors file.
+The paper does not state its initial weights. Nothing is downloaded here: new networks have random weights (He in
+`architectures`, otherwise as their package draws them), and `load_weights` reads a local safetensors file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Network(nn.Module):
     def divided(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], nn.Module] | None:
         """(the lower layers, a function of slices; the fully connected layers at the end), which make up the network.
 
-        None if the body is no sequence, or does not end with fully connected layers.
+        None if the body is not a sequence, or does not end with fully connected layers.
         """
         if type(self.body) is not nn.Sequential:
             return None
@@ -101,8 +101,9 @@ class Network(nn.Module):
 def build(name: str = "cnnf", *, n_outputs: int = 4, seed: int = 0, dropout: float = 0.5) -> Network:
     """A new network with random weights that depend on the seed only.
 
-    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package). dropout: fraction of units that
-    is dropped after fc6 and fc7 in training mode.
+    name: one of `NETWORKS`, or "torchvision:NAME" or "timm:NAME" (needs that package). dropout: fraction of units
+    that is dropped after the hidden fully connected layers of the networks in `architectures`, in training mode; other
+    networks keep the dropout of their package. InputError: an unknown name, or fewer than one output.
     """
     check(n_outputs >= 1, f"n_outputs must be at least 1, got {n_outputs}")
     with torch.random.fork_rng(devices=[]):

@@ -3,9 +3,9 @@
 The paper regresses pixel counts, so the knee of its smooth L1 loss (Eq. 3) is at an error of one pixel. A network whose
 outputs are numbers of pixels cannot be trained with the learning rate of the other losses: L2 gradients are as large as
 the errors, thousands of pixels, and the outputs must become as large. Therefore a network's outputs are counts in units
-of T. The loss is computed from outputs and targets multiplied by r = T / unit, and is divided by r² (L2) or by r
-(smooth L1). Its minimum is that of the loss in the given unit, but the gradient with respect to an output is as large
-as with unit T: at most β_k for smooth L1. The unit has no effect on L2.
+of T, the threshold of presence in pixels. The loss is computed from outputs and targets multiplied by r = T / unit, and
+is divided by r² (L2) or by r (smooth L1). Its minimum is that of the loss in the given unit, but the gradient with
+respect to an output is as large as with unit T: at most β_k for smooth L1. The unit has no effect on L2.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from ildfv.errors import check
 
 CPU_INFO = Path("/proc/cpuinfo")
-FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86-64, except bf16, which is of Arm
+FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # bf16: Arm; the others: x86-64
 
 
 def multiplies_bfloat16() -> bool:
@@ -25,5 +25,6 @@ def check_bfloat16(device: torch.device) -> None:
     """Raises InputError if the device would only emulate products in bfloat16, which is slower than float32."""
     check(
         device.type != "cpu" or multiplies_bfloat16(),
-        "bfloat16 must be omitted on this CPU, which has neither AVX512-BF16 nor AMX: use float32 or a GPU",
+        "bfloat16 must be omitted on this CPU, for which no products in bfloat16 (AVX512-BF16, AMX or Arm's bf16) were "
+        "found: use float32 or a GPU",
     )

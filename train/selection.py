@@ -16,6 +16,7 @@ def kept_epoch(history: Sequence[dict], select: str) -> int:
 
     select="last" keeps the last epoch. select="best" keeps the epoch with the highest mean validation AUC. If
     several epochs have this AUC, it keeps the one with the lowest validation loss, and of several of these the first.
+    An undefined AUC counts as 0. Without validation slices, the training loss is compared instead.
     """
     if select == "last" or not history:
         return len(history)

@@ -1,8 +1,9 @@
 """One training step: gradients summed over shards and ranks, then an update of the weights.
 
 A network with fully connected layers at its end, such as CNN-F, is evaluated in two parts. The layers below are
-evaluated shard by shard. Each rank evaluates the fully connected layers once, for all slices of the step: this reads
-their weights, which are most of the weights, once per step, and ranks need not exchange the gradients of these weights.
+evaluated shard by shard. Each rank evaluates the fully connected layers once, for all slices of the step. Their
+weights, which are most of the weights, are thus read once per step, and ranks need not exchange the gradients of these
+weights.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class _Divided(_Pass):
         return x.detach()
 
     def learn_upper(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The mean loss and its gradient by the features; sets the gradients of the upper layers."""
+        """The mean loss and its gradient with respect to the features; sets the gradients of the upper layers."""
         self.upper.zero_grad()
         x = features.detach().requires_grad_(bool(self.parameters))
         f = self.drawn(self.upper, x, torch.arange(self.batch.total), number=self.batch.total)  # (total, c)

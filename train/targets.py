@@ -21,8 +21,8 @@ def targets(
     """Targets (m, c), float32, of pixel counts (m, c). lung: (m,) lung pixels, for a threshold in percent of them.
 
     presence: 1 for at least `threshold` T pixels, else −1. It is the target of logistic losses.
-    counts: count / T. As in the other regression targets, 1 then means that a pattern is just present, and the same
-        learning rate can be used. The unit of the loss is another setting; see `objective`.
+    counts: count / T, which is 1 if a pattern is just present. The other regression targets are as large, so the same
+        learning rate can be used. The unit of the loss is a separate setting; see `objective`.
     step: 1 for at least T pixels, else 0.
     ramp: 0 up to T1 pixels, 1 for at least T2, linear in between; (T1, T2) = (T/2, 3T/2) by default, centred on T.
     """

@@ -49,13 +49,14 @@ def train(
 
     Normalisation, β and weights are computed from the fit slices. Validation metrics, and the epoch that select="best"
     selects, are computed from the validation slices. No other slices are read. With `patience`, training stops when
-    that many epochs in succession have not improved the mean validation AUC.
+    that many epochs in succession were not better than the best epoch before them, as compared by select="best".
 
     Under torchrun, the shards of each step are divided among the ranks (data parallel). The result is bitwise the same
     for any number of ranks with the same number of threads each; ranks beyond the number of shards are idle.
 
-    compile: whether to use `torch.compile`, which needs a GPU. None: on a GPU if there are enough slices, and unless
-    the compiler fails. Compiled sums are rounded differently, so the last bits of the result differ.
+    compile: whether to use `torch.compile`, which needs a GPU. None: it is used on a GPU if there are enough slices;
+    if the compiler fails, the network is not compiled. Compiled sums are rounded differently, so the last bits of the
+    result differ.
 
     note: a line that is shown before the first step, after all checks.
     """

@@ -25,6 +25,7 @@ class BagOfWords(CodebookEncoder):
         Words to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
         Positive numbers by which features are divided before distances to `centres` are measured. None: 1 each.
+        Ignored without `centres`.
     power : float
         Exponent of the frequencies, in (0, 1]. If it is not 0.5, the result is scaled to unit L2 norm.
     random_state : int, default=0

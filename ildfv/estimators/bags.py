@@ -90,7 +90,7 @@ def _logit_of(a: np.ndarray) -> np.ndarray:
 
 
 def noisy_or_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
-    """(mean logistic loss of the noisy-or scores of the bags, its derivative by the row scores (n,)).
+    """(mean logistic loss of the noisy-or scores of the bags, its derivative with respect to the row scores (n,)).
 
     scores: of the rows, (n,). starts: first row of each bag, (bags,). y: 0 or 1, (bags,).
 
@@ -105,7 +105,7 @@ def noisy_or_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray) -> tupl
 
 
 def soft_max_loss(scores: np.ndarray, starts: np.ndarray, y: np.ndarray, sharpness: float) -> tuple[float, np.ndarray]:
-    """(mean logistic loss of smooth maxima of the bags, its derivative by the row scores (n,)).
+    """(mean logistic loss of smooth maxima of the bags, its derivative with respect to the row scores (n,)).
 
     The smooth maximum log(Σ exp(sharpness · s)) / sharpness exceeds the maximum of m rows by at most
     log(m) / sharpness. Unlike the maximum, it is differentiable. The other parameters are those of `noisy_or_loss`.

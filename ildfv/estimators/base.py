@@ -14,8 +14,8 @@ from ildfv.estimators.batches import Batches, is_stream, on_disk
 from ildfv.estimators.layouts import LAYOUTS
 from ildfv.weighted import Weighted, split, with_unit_mean
 
-# Decorator of public methods: posteriors of distant components underflow to 0 on purpose, and np.seterr(all="raise") in
-# the caller's program must not turn this into an error.
+# Decorator of public methods, because posteriors of distant components underflow to 0 on purpose, and
+# np.seterr(all="raise") in the caller's program must not turn this into an error.
 default_errstate = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
 
 State = dict[str, np.ndarray]
@@ -97,8 +97,9 @@ class Persistent:
     `_tensors` and `_numbers` name the learned arrays and the learned scalars; all names end in "_". The arguments of
     the constructor are attributes, as in scikit-learn.
 
-    Subclasses whose names end in "Model" contain the fit of an estimator and do not import scikit-learn, which takes a
-    second. `_estimator` is the name of this estimator, with which they are saved. They accept NumPy arrays and streams.
+    Subclasses whose names end in "Model" contain the fit of an estimator and do not import scikit-learn, because this
+    import takes a second. `_estimator` is the name of this estimator, with which they are saved. They accept NumPy
+    arrays and streams.
     """
 
     _tensors: tuple[str, ...] = ()
@@ -159,8 +160,9 @@ def as_batches(
 ) -> Batches:
     """`x` as validated batches; nested lists and data frames become NumPy arrays through scikit-learn's validation.
 
-    relative: whether only the ratios of the weights of an array, or of a list of `Weighted`, matter. zeros: whether all
-    weights may be 0.
+    reset: whether to replace the number and names of features that the estimator expects. relative: whether the weights
+    of an array, or of a list of `Weighted`, are scaled by `with_unit_mean`. zeros: whether all weights may be 0. The
+    other parameters are those of `Batches`.
     """
     x, weights = split(x)
     weights = sample_weight if weights is None else weights

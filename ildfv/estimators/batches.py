@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_numpy
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.estimators.joined import joined
 from ildfv.estimators.layouts import LAYOUTS, NATIVE, check_place, count, features, itemsize, take
@@ -137,7 +138,8 @@ class Batches:
     def interleaved(self, rows: int) -> Iterator[tuple[str, Any]]:
         """Like chunks(), but each chunk of an array in memory consists of every m-th row or map.
 
-        The order of rows is then irrelevant. Streams and arrays on disk, where such access is slow, are read in order.
+        Rows that are sorted by kind are thus spread over all chunks. Streams and arrays on disk, where such access is
+        slow, are read in order.
         """
         if is_stream(self.x) or on_disk(self.x) or _is_memmap(self.x) or self.x.shape[0] == 0:
             yield from self.chunks(rows)
@@ -154,17 +156,18 @@ class Batches:
         return (self._arrays(*item) for item in source)
 
     def sample(self, size: int, seed: int) -> np.ndarray:
-        """At most `size` descriptors sampled uniformly or, with weights, in proportion to them, NumPy (size, d)."""
+        """At most `size` descriptors sampled uniformly or, with weights, in proportion to them, NumPy (m, d)."""
         return self.drawn(size, seed)[0]
 
     def drawn(self, size: int, seed: int) -> tuple[np.ndarray, np.ndarray | None, bool]:
         """(sample (m, d), weights (m,) or None, whether the sample has every descriptor of positive weight).
 
-        The weights are those of x if the sample is complete. Otherwise they are None, because the sample was drawn in
-        proportion to them.
+        The weights are those of x if x is weighted and the sample is complete. They are None if x is not weighted, or
+        if the sample was drawn in proportion to them.
 
-        If a stream has a method `sample(size, seed)`, it is called. A 2-D array is sampled at evenly spaced rows.
-        Otherwise one pass draws a random key for each descriptor and keeps the descriptors with the smallest keys.
+        If a stream has a method `sample(size, seed)`, it is called. A 2-D array without weights is sampled in evenly
+        spaced runs of RUN_ROWS rows. Otherwise one pass draws a random key for each descriptor and keeps the
+        descriptors with the smallest keys.
         """
         if is_stream(self.x) and hasattr(self.x, "sample"):
             return self._checked(to_numpy(self.x.sample(size, seed)), f"sample of {self.name}"), None, False
@@ -230,10 +233,11 @@ class Batches:
     def _arrays(self, label: str, item) -> tuple[str, list]:
         """(name in errors, batches) of an item of the stream, which is a batch or a list of batches."""
         name = f"{label} of {self.name}" if label else self.name
-        # A list may hold several batches, but a DataLoader's list holds the fields of one.
+        # A list may hold several batches, but a DataLoader's list holds the fields of one batch.
         fields = isinstance(item, tuple) or (hasattr(self.x, "collate_fn") and isinstance(item, list) and len(item) > 1)
-        remedy = "pass a function that yields x alone: lambda: (x for x, *_ in loader)"
-        check(not fields, f"{name} must be one array, got {len(item) if fields else 1} fields: {remedy}")
+        if fields:
+            remedy = "pass a function that yields x alone: lambda: (x for x, *_ in loader)"
+            raise InputError(f"{name} must be one array, got {counted(len(item), 'field')}: {remedy}")
         return name, [self._checked(batch, name) for batch in (item if isinstance(item, list) else [item])]
 
     def _checked(self, batch, name: str):

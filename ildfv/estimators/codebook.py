@@ -23,16 +23,17 @@ class Codebook(Persistent, BaseEstimator):
     """Cluster centres of descriptors, learned by k-means on a sample.
 
     Distances are measured after each feature is divided by its standard deviation in the sample, so that they do not
-    depend on units.
+    depend on units; with given `centres`, each feature is divided by `scale`.
 
     Parameters
     ----------
     n_clusters : int
         Number of centres, k.
     centres : array of shape (k, d), optional
-        Centres to use instead of learning them, in the units of the descriptors; `fit` then only checks its input.
+        Centres to use instead of learning them, in the units of the descriptors; `fit` then only checks them.
     scale : array of shape (d,), optional
         Positive numbers by which features are divided before distances to `centres` are measured. None: 1 each.
+        Ignored without `centres`.
     random_state : int
         Seed of the sample and of k-means.
 
@@ -57,8 +58,9 @@ class Codebook(Persistent, BaseEstimator):
         Parameters
         ----------
         X : array of shape (m, d), (b, n, d) or (b, d, h, w), list of maps, or restartable iterable of such arrays
-            Descriptors or maps, real numbers. k-means runs on a sample of at most 32,768 descriptors, or
-            10 per centre if that is more. Three-dimensional arrays in a list are maps (d, h, w), as in `transform`.
+            Descriptors or maps; finite real numbers. k-means runs on a sample of at most 32,768 descriptors, or
+            10 per centre if that is more. Ignored if `centres` are given. Three-dimensional arrays in a list are maps
+            (d, h, w), as in `transform`.
         y : None
             Ignored.
         sample_weight : array of shape (m,) or (b, n), optional
@@ -72,7 +74,8 @@ class Codebook(Persistent, BaseEstimator):
         Raises
         ------
         InputError
-            Fewer descriptors than centres, non-finite values, wrong shape.
+            An argument of the constructor is invalid; X has fewer descriptors than centres, a wrong shape, values that
+            are not finite, or uint8 arrays without a channel axis; or `sample_weight` is invalid.
         """
         if self.centres is not None:
             self.centres_, self.scale_ = self._given_codebook()
@@ -142,20 +145,24 @@ class CodebookEncoder(TransformerMixin, Codebook):
 
         Parameters
         ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
-            NumPy, torch or CuPy; finite real numbers.
+        X : array of shape (b, n, d) or (b, d, h, w), `Weighted`, or list of arrays (n_i, d) or (d, h_i, w_i)
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
-            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros.
+            Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros. By default the weights of
+            a `Weighted` X, otherwise 1 each.
 
         Returns
         -------
         array of shape (b, m)
-            In X's array library; float64 for float64 and wide integers, otherwise float32.
+            In X's array library; float32 for float32, float16, bfloat16 and uint8, otherwise float64.
 
         Raises
         ------
         InputError
-            Wrong shape or number of features, maps without descriptors, non-finite values.
+            An argument of the constructor is invalid; X is complex, masked or not finite, has a wrong shape or number
+            of features, or has maps without descriptors; or `weights` are invalid.
+        NotFittedError
+            `fit` was not called, and no `centres` were given.
         """
         d = self._codebook()[0].shape[1]
         return joined([self._encoded(*pair) for pair in checked_with_weights(X, d, weights)])

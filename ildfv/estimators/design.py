@@ -9,7 +9,7 @@ class Design:
     """The inverse of the design's normal equations, computed once for all outputs.
 
     Directions whose eigenvalue is no larger than the rounding error are dropped. Among all coefficients with the same
-    fit, this gives the coefficients of least norm.
+    fit, this gives those of least norm after each slope is multiplied by the standard deviation of its feature.
 
     Parameters
     ----------

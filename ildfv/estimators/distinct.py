@@ -13,7 +13,7 @@ BLOCK = 2048  # rows hashed at a time, which bounds the memory
 def distinct(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray | Weighted:
     """The distinct rows of positive weight with the sums of their weights, or only the rows if all sums are 1.
 
-    The rows are sorted by their values, which does not depend on units, and then shuffled with a fixed seed. A start
+    The rows are sorted by their first SORTED values, then by a hash, and then shuffled with a fixed seed. A start
     computed from the result is therefore bitwise the same if a row of weight 2 is replaced by two rows, if a row of
     weight 0 is removed, and if rows are shuffled.
 

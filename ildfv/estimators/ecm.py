@@ -33,7 +33,8 @@ class RegressionSums(Sums):
     patterns : array of bool of shape (P, c), optional
         Expected patterns, True = observed. By default all 2^c if c ≤ 6, otherwise complete rows only.
     grows : bool
-        Whether to start without patterns and add each when it first occurs. Growing sums cannot be added over ranks.
+        Whether to start without patterns, ignore `patterns`, and add each pattern when it first occurs. Growing sums
+        cannot be added over ranks.
     """
 
     def __init__(self, n_features: int, n_outputs: int, *, centre=None, patterns=None, grows: bool = False):

@@ -25,14 +25,18 @@ __all__ = ["FisherVector", "negate_sigma_part", "vectors"]
 class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     """Fisher vectors of activation maps (the paper's Eq. 4; Perronnin, Sánchez & Mensink 2010).
 
-        u_k = s1_k / (n √w_k)    v_k = (s2_k − s0_k) / (n √(2 w_k))    weight part = (s0_k − n w_k) / (n √w_k)
+        u_j = s1_j / (n √w_j)    v_j = (s2_j − s0_j) / (n √(2 w_j))    weight part = (s0_j − n w_j) / (n √w_j)
+
+    s0_j, s1_j, s2_j are the moments of the map for component j, w_j is the weight of the component, and n is the number
+    of descriptors of the map, or the sum of their weights. Components with w_j below 1e-6 give zeros.
 
     Parameters
     ----------
     mixture : GaussianMixture or None
-        A fitted mixture is used unchanged, and `transform` needs no fit. `fit` fits a clone of an unfitted mixture,
-        or, for None, of GaussianMixture(n_components, random_state=random_state). Note that scikit-learn's clone
-        discards parameters learned by EM but keeps those of GaussianMixture.from_parameters.
+        A fitted mixture, or another object with weights_, means_ and variances_, is used unchanged, and `transform`
+        needs no fit. `fit` fits a clone of an unfitted mixture, or, for None, of GaussianMixture(n_components,
+        random_state=random_state). Note that scikit-learn's clone discards parameters learned by EM but keeps those of
+        GaussianMixture.from_parameters.
     n_components : int
         Components of the mixture if `mixture` is None.
     improved : bool
@@ -42,10 +46,11 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     intra : bool
         Whether an improved vector has each component scaled to unit norm after the signed power.
     order : {"component", "moment"}
-        "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's order, [u_1 … u_k, v_1 … v_k].
+        For k components, "component" is Eq. 4, [u_1, v_1, …, u_k, v_k]; "moment" is VLFeat's order,
+        [u_1 … u_k, v_1 … v_k].
     weight_part : bool
-        Whether to include the derivative with respect to the weights, one number per component: before u_k in
-        "component" order, before u_1 in "moment" order.
+        Whether to include the derivative with respect to the weights, one number per component: before each u_j in
+        "component" order, all before u_1 in "moment" order.
     threshold : float
         Posteriors below this value are set to 0.
     random_state : int, RandomState or None
@@ -101,6 +106,12 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            An argument of the constructor is invalid; X is a uint8 array without a channel axis; or X or
+            `sample_weight` is invalid, as for `GaussianMixture.fit`.
         """
         self._check_settings()
         check_not_images(X)
@@ -121,8 +132,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
-            float32, float64, float16, bfloat16 and uint8 are read without conversion; integers become float64.
+        X : array of shape (b, n, d) or (b, d, h, w), list of arrays (n_i, d) or (d, h_i, w_i), or `Weighted`
+            float32, float64, float16, bfloat16 and uint8 are read without conversion; other integers become float64.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor, at least 0. Descriptors of weight 0 are ignored; a map whose weights are all 0
             has the zero vector. Omit it for `Weighted` maps, which include their weights.
@@ -130,12 +141,15 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Returns
         -------
         array of shape (b, 2·k·d), or (b, 2·k·d + k) with the weight part
-            In X's array library; float64 for float64, otherwise float32.
+            In X's array library; float32 for float32, float16, bfloat16 and uint8, otherwise float64.
 
         Raises
         ------
         InputError
-            Wrong shapes, maps without descriptors, non-finite values.
+            An argument of the constructor is invalid; X has a wrong shape or number of features, maps without
+            descriptors, or values that are not finite; or `weights` are invalid.
+        NotFittedError
+            `fit` was not called, and no fitted mixture was given.
         """
         self._check_settings()
         mixture = self.fitted_mixture()

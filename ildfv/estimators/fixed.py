@@ -45,7 +45,7 @@ class FixedFisher:
     intra: bool = False
 
     def transform(self, maps, weights: np.ndarray | None = None):
-        """The vectors (b, 2·k·d) of maps, equal to those of `FisherVector.transform`."""
+        """The vectors, (b, 2·k·d) or, with weight part, (b, 2·k·d + k), equal to those of `FisherVector.transform`."""
         return fisher_vectors(with_weights(as_descriptors(maps), weights), self.mixture, self)
 
     def fitted_mixture(self) -> FittedMixture:

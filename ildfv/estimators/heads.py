@@ -70,7 +70,7 @@ def fit_head(
     groups : ndarray of shape (n,)
         The group (patient) of each row.
     penalties : sequence of float
-        Candidates, ascending.
+        Candidates, above 0, ascending.
     seed : int
         Seed of the splits into groups.
     bags : Bags, optional
@@ -80,8 +80,8 @@ def fit_head(
     Raises
     ------
     InputError
-        An unknown kind, shapes that differ, features that are not finite, fewer than two groups, labels that differ in
-        a bag, or a bag in two groups.
+        An unknown kind, shapes that differ, features that are not finite, targets other than 0 and 1 for "logistic", or
+        fewer than two groups. With bags also: kind "ridge", labels that differ in a bag, or a bag in two groups.
     """
     check(kind in KINDS, f'head must be {" or ".join(KINDS)}, got "{kind}"')
     x, y, groups = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(groups)

@@ -21,15 +21,15 @@ def joined(named: Iterable[tuple[str, Any]], rows: int, *, copy: bool) -> Iterat
 
     Batches of layout (m, d) are joined if they have the same library, device, dtype and kind (weighted or not). All
     others are returned unchanged, and so are batches above SMALL_BYTES or with at least `rows` descriptors. The maps
-    (b, d, h, w) of a network must not be joined: the kernel's sums over a batch are rounded to float32, so the result
-    would depend on how batches are divided among ranks.
+    (b, d, h, w) of a network must not be joined, because the kernel's sums over a batch are rounded to float32: the
+    result would then depend on how batches are divided among ranks.
 
     copy: whether small batches are copied when they are read, which is necessary if the stream may reuse their memory.
 
     Raises
     ------
     InputError
-        Non-finite values, under the name of the batch that has them.
+        A joined batch has values that are not finite; the message contains the original name of the batch.
     """
     waiting: list[tuple[str, Any]] = []
     held = 0  # descriptors in `waiting`

@@ -8,7 +8,7 @@ import numpy as np
 
 from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_float64, to_numpy
 from ildfv.errors import InputError, check
-from ildfv.estimators.layouts import NATIVE, count
+from ildfv.estimators.layouts import MAP_LAYOUTS, NATIVE, count
 from ildfv.kernels import Moments, moments
 from ildfv.weighted import Weighted, split
 
@@ -38,7 +38,10 @@ def arrays_and_weights(maps: Any) -> tuple[Any, Any]:
 
 
 def as_descriptors(maps: Any) -> Any:
-    """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d), integers as float64."""
+    """Maps in the layouts and dtypes that the kernels read: (d, h, w) in a list as (h·w, d).
+
+    Dtypes that are not NATIVE, such as int16 and bool, become float64.
+    """
     if isinstance(maps, Weighted):
         return Weighted(as_descriptors(maps.maps), maps.weights)
     if isinstance(maps, (list, tuple)):
@@ -79,7 +82,10 @@ def check_not_images(maps) -> None:
 
 
 def descriptor_counts(maps) -> np.ndarray:
-    """Number of descriptors of each map, or the sum of their weights, (b,); InputError if a map has none."""
+    """Number of descriptors of each map, or the sum of their weights, (b,).
+
+    InputError: unweighted maps are missing, have a wrong shape, or have no descriptors.
+    """
     if isinstance(maps, Weighted):
         return maps.totals
     if isinstance(maps, (list, tuple)) and len(maps) > 0 and isinstance(maps[0], Weighted):
@@ -87,12 +93,15 @@ def descriptor_counts(maps) -> np.ndarray:
     if isinstance(maps, (list, tuple)):
         check(len(maps) > 0, "maps must contain at least one map, got none")
         for i, x in enumerate(maps if not _are_plain(maps) else ()):
-            check(is_array(x) and x.ndim == 2, f"maps[{i}] must be an array of shape (n, d), got {np.shape(x)}")
+            check(
+                is_array(x) and x.ndim == 2,
+                f"maps[{i}] must be an array of shape (n, d) or (d, h, w), got {np.shape(x)}",
+            )
         n = [len(x) for x in maps]
     else:
         shape = tuple(getattr(maps, "shape", ()))
         if len(shape) not in (3, 4):
-            raise InputError(f"maps must be (b, n, d), (b, d, h, w) or a list of (n_i, d), got shape {shape}")
+            raise InputError(f"maps must be {MAP_LAYOUTS}, got shape {shape}")
         check(shape[0] > 0, "maps must contain at least one map, got none")
         n = [count(maps[:1])] * shape[0]
     check(min(n) > 0, f"maps[{n.index(min(n))}] must contain at least one descriptor, got none")

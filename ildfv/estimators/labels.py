@@ -37,8 +37,8 @@ def numeric_labels(y: Any) -> Any:
 def class_labels(y: Any, name: str = "y") -> np.ndarray:
     """Classes, or groups, as an array (n,) of strings or of numbers.
 
-    InputError: a label is missing, is neither a string nor a number, or labels are of both kinds. NumPy would convert
-    the last silently to strings.
+    InputError: labels are not one-dimensional, a label is missing or is neither a string nor a number, or there are
+    both strings and numbers, because NumPy would silently convert the numbers to strings.
     """
     values = _objects(y, name)
     check(values.ndim == 1, f"{name} must be one-dimensional, with one label per image, got shape {values.shape}")
@@ -65,7 +65,7 @@ def is_missing(value: Any) -> bool:
 
 
 def _objects(y: Any, name: str) -> np.ndarray:
-    """The values as an array of objects, whose types are those given."""
+    """The values as an array of objects, which keep their types."""
     check(y is not None, f"{name} must have one label per row or image, got None")
     check(not isinstance(y, (set, frozenset, dict)), f"{name} must be an array or a list, got a {type(y).__name__}")
     y = to_numpy(y) if is_array(y) else y

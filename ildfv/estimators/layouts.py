@@ -10,6 +10,7 @@ from ildfv.arrays import check_finite, dtype_name, namespace, to_numpy
 from ildfv.weighted import Weighted, split
 
 LAYOUTS = {2: "(m, d)", 3: "(b, n, d)", 4: "(b, d, h, w)"}
+MAP_LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d) or (d, h_i, w_i)"
 NATIVE = ("float32", "float64", "float16", "bfloat16", "uint8")  # read by the kernels without conversion
 
 
@@ -37,7 +38,7 @@ def rows_of(maps):
 
 
 def take(batch, indices: np.ndarray) -> np.ndarray:
-    """The descriptors at `indices`, counted map by map, NumPy (len, d)."""
+    """The descriptors at `indices`, counted map by map, NumPy (m, d)."""
     batch = to_numpy(split(batch)[0])
     if batch.ndim == 2:
         return batch[indices]

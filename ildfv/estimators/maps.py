@@ -9,19 +9,18 @@ import numpy as np
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
 from ildfv.estimators.kernel_maps import as_rows
-from ildfv.estimators.layouts import count, features
+from ildfv.estimators.layouts import MAP_LAYOUTS, count, features
 from ildfv.weighted import Weighted, split
 
 FLOAT32 = ("float32", "float16", "bfloat16", "uint8")  # encoded in float32, all others in float64
-LAYOUTS = "(b, n, d), (b, d, h, w) or a list of (n_i, d) or (d, h_i, w_i)"
 
 
 def checked(X, n_features: int | None = None) -> list:
     """X as a list of arrays (b, n, d) or (b, d, h, w), float32 or float64.
 
     An array gives a list of one array. A list gives one array per map: (n, d) becomes (1, n, d), (d, h, w) becomes
-    (1, d, h, w). n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, maps without
-    descriptors, complex or masked arrays, non-finite values.
+    (1, d, h, w). n_features: the d that the encoder expects, None for any. InputError: wrong shape or d, no maps, maps
+    without descriptors, arrays of several libraries, complex or masked arrays, non-finite values.
     """
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     check(len(arrays) > 0, "maps must contain at least one map, got none")
@@ -32,7 +31,7 @@ def checked(X, n_features: int | None = None) -> list:
         name = "maps" if x is X else f"maps[{i}]"
         shape = tuple(np.shape(x))
         if not is_array(x) or len(shape) not in ((3, 4) if x is X else (2, 3)):
-            raise InputError(f"maps must be {LAYOUTS}, got {name} of type {type(x).__name__}, shape {shape}")
+            raise InputError(f"maps must be {MAP_LAYOUTS}, got {name} of type {type(x).__name__}, shape {shape}")
         x = x if x is X else x[None, ...]
         empty = x.shape[0] == 0 or count(x) == 0 or features(x) == 0
         check(not empty, f"{name} must contain at least one map, descriptor and feature, got shape {shape}")
@@ -47,7 +46,8 @@ def checked(X, n_features: int | None = None) -> list:
 def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     """Pairs (maps, weights) with maps as in `checked`, and weights (b, n, 1) or None.
 
-    Weights have the library and dtype of the maps; descriptors of weight 0 become 0, even if they are not finite.
+    weights: by default those of X if it is a `Weighted`. The returned weights have the library and dtype of the maps;
+    descriptors of weight 0 become 0, even if they are not finite.
     """
     X, own = split(X)
     weights = own if weights is None else weights

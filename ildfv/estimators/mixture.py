@@ -21,7 +21,7 @@ class GaussianMixture(MixtureModel, DensityMixin, BaseEstimator):
         EM stops when a pass raises the mean log likelihood by less than this many nats per descriptor.
     method : {"exact", "stepwise", "auto"}
         "exact" updates the parameters after each pass. "stepwise" needs fewer passes (max_iter=3): it starts from
-        split-and-merge EM on a sample, updates the parameters about every thousand descriptors, and makes the last pass
+        split-and-merge EM on a sample, updates the parameters about every 32·k descriptors, and makes the last pass
         exact. The descriptors of a step are spread over the whole array, if X is an array in memory. The batches of a
         stream are read in order and should be shuffled. If they are sorted by kind, the likelihood decreases; the
         stepwise passes then end with a warning. "auto" chooses by size: "exact" for arrays and lists in memory with

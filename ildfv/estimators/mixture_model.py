@@ -70,7 +70,11 @@ class MixtureModel(MixtureScores):
 
     @classmethod
     def from_parameters(cls, weights: Any, means: Any, variances: Any) -> Self:
-        """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` changes neither it nor its clones."""
+        """Mixture of weights (k,), means (k, d) and variances (k, d); `fit` does not change this mixture or its clones.
+
+        InputError: wrong shapes, means that are not finite, variances that are not positive and finite, or weights that
+        are negative or do not sum to 1.
+        """
         parameters = Parameters.checked(weights, means, variances)
         mixture = cls(
             len(parameters.weights_),
@@ -96,9 +100,10 @@ class MixtureModel(MixtureScores):
         y : None
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
-            Weight of each descriptor of X, at least 0; 2 has the effect of a duplicate. With method "exact" and at most
-            32,768 descriptors, fits agree up to rounding; the sample of more is drawn in proportion to the weights. If
-            the positive weights have a mean below 1, as weights with sum 1, they are scaled to a mean of 1.
+            Weight of each descriptor of X, at least 0; 2 has the effect of a duplicate. With method "exact", this holds
+            up to rounding if the initialisation uses all descriptors: at most 32,768, or 2^24 / d for d above 512. A
+            sample of more descriptors is drawn in proportion to the weights. Must be omitted for streams. If the
+            positive weights have a mean below 1, as weights with sum 1, they are scaled to a mean of 1.
 
         Returns
         -------
@@ -107,12 +112,13 @@ class MixtureModel(MixtureScores):
         Raises
         ------
         InputError
-            Values that are not finite, more components than descriptors, wrong shapes.
+            An argument of the constructor is invalid; X has a wrong shape, values that are not finite or too large, or
+            fewer descriptors than components; or `sample_weight` is invalid.
 
         Warns
         -----
         ConvergenceWarning
-            EM has not converged after `max_iter` passes.
+            EM has not converged after `max_iter` passes, or the likelihood decreased during stepwise EM.
         UserWarning
             Dimensions have no variance.
         """
@@ -226,7 +232,10 @@ class MixtureModel(MixtureScores):
         sums = self._summed(batches)
         n = float(sums.count)
         rule = f"n_components must be at most {n:g}, the number of descriptors (or the sum of their weights)"
-        check(n >= self.n_components, f"{rule}, got {self.n_components}: multiply the weights by a constant")
+        check(
+            n >= self.n_components,
+            f"{rule}, got {self.n_components}: reduce n_components or multiply the weights by a constant",
+        )
         self._set(sums.finish(floor=self.floors_))
         return sums.mean_log_likelihood
 

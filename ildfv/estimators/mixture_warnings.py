@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.estimators.em import Parameters
 
 # If the mean log likelihood decreases by more than these limits, in nats, the descriptors were not in random order. The
@@ -28,8 +29,8 @@ def warn_about_convergence(mixture, start_log_likelihood: float) -> None:
         warnings.warn(message, mixture._convergence_warning, stacklevel=LEVEL)
     elif not mixture.converged_ and mixture.max_iter > 0 and mixture.n_iter_ >= mixture.max_iter and not few:
         message = (
-            f"EM has not converged after max_iter = {mixture.max_iter} passes: the mean log likelihood still rises by "
-            f"more than tol = {mixture.tol} per pass"
+            f"EM has not converged to tol = {mixture.tol} after {counted(mixture.max_iter, 'pass', 'passes')}: "
+            "increase max_iter or tol"
         )
         warnings.warn(message, mixture._convergence_warning, stacklevel=LEVEL)
 

@@ -20,8 +20,8 @@ class PCA(PCAModel, TransformerMixin, BaseEstimator):
         Number of components. If it is larger than min(n, d), min(n, d) components are computed and a warning is
         given. None: min(n, d).
     whiten : bool
-        Whether to scale projections to unit variance. Components whose variance is a rounding error (below
-        ROUNDING_SHARE of the first) keep a lower variance.
+        Whether to scale projections to unit variance. Components whose variance may be a rounding error (below 1e-12 of
+        the first component's for float32 rows or components, 1e-16 for float64) keep a lower variance.
     n_passes : int
         Number of passes over the data if there are more than 4096 features.
     random_state : int

@@ -65,8 +65,9 @@ class PCAModel(Projection):
         Raises
         ------
         InputError
-            Non-finite values (the message names the batch), wrong shapes, fewer than 2 rows, or no `n_components` for
-            more than 4096 features.
+            An argument of the constructor is invalid; X has a wrong shape, values that are not finite (the message
+            names the batch) or too large, or fewer than 2 rows; or `n_components` is None for more than 4096 features,
+            unless X is an array of at most 4096 rows.
         """
         check_integer(self.n_passes, "n_passes", 2)
         if self.n_components is not None:

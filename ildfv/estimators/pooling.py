@@ -1,4 +1,4 @@
-"""Pooling of maps without a dictionary: channel means, channel maxima, or the whole map."""
+"""Pooling of maps without a codebook or mixture: the mean or maximum of each feature, or all values."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Pooling(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     method : {"mean", "max", "flat"}
-        "flat" keeps all values in the order of a flattened (d, h, w). Every map must then have the same number of
-        descriptors.
+        "flat" keeps all values: those of feature 0 at all locations, then those of feature 1, and so on. Every map
+        must then have the same number of descriptors.
     """
 
     def __init__(self, method: str = "mean") -> None:
         self.method = method
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the settings; nothing is learned.
+        """Check `method`; nothing is learned.
 
         Parameters
         ----------
@@ -44,6 +44,11 @@ class Pooling(TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            `method` is unknown.
         """
         self._check_settings()
         return self
@@ -53,21 +58,24 @@ class Pooling(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (b, n, d) or (b, d, h, w), or list of arrays (n_i, d) or (d, h_i, w_i)
-            NumPy, torch or CuPy; finite real numbers.
+        X : array of shape (b, n, d) or (b, d, h, w), `Weighted`, or list of arrays (n_i, d) or (d, h_i, w_i)
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor in the mean, at least 0; the maximum is over descriptors of weight above 0. A map
-            whose weights are all 0 gives zeros. Not accepted by "flat".
+            whose weights are all 0 gives zeros. By default the weights of a `Weighted` X, otherwise 1 each. Weights are
+            not accepted with method "flat".
 
         Returns
         -------
         array of shape (b, d), or (b, d·n) for "flat"
-            In X's array library; float64 for float64 and wide integers, otherwise float32.
+            In X's array library; float32 for float32, float16, bfloat16 and uint8, otherwise float64.
 
         Raises
         ------
         InputError
-            Wrong shape, maps without descriptors, non-finite values; for "flat", maps of different sizes or weights.
+            `method` is unknown; X is complex, masked or not finite, has a wrong shape, or has maps without descriptors
+            or with different numbers of features; `weights` have a wrong shape or a negative value. With method "flat"
+            also if weights are given, or if the numbers of descriptors differ between maps.
         """
         self._check_settings()
         unweighted = weights is None and not isinstance(X, Weighted)

@@ -82,7 +82,7 @@ class Projection(Persistent):
         Raises
         ------
         InputError
-            Wrong shape.
+            Wrong shape, or complex or masked values.
         """
         self._check_fitted()
         projections: Any = X if is_array(X) else np.asarray(X)

@@ -54,6 +54,11 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            `grids` is empty or contains anything but positive integers, or the encoder's `fit` raises it.
         """
         self._check_settings()
         recipe = FisherVector() if self.encoder is None else self.encoder
@@ -65,10 +70,11 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (b, d, h, w), or list of arrays (d, h_i, w_i)
-            NumPy, torch or CuPy; finite real numbers.
+        X : array of shape (b, d, h, w), `Weighted`, or list of arrays (d, h_i, w_i)
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
         weights : array of shape (b, h·w), or list of arrays (h_i·w_i,), optional
-            Weight of each descriptor, at least 0.
+            Weight of each descriptor, at least 0, in row-major order. By default the weights of a `Weighted` X,
+            otherwise 1 each.
 
         Returns
         -------
@@ -79,7 +85,10 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Wrong shape, or a grid with more cells along a side than the map has rows or columns.
+            `grids` or `weights` are invalid, X has a wrong shape, a grid has more cells along a side than a map has
+            rows or columns, or the encoder raises it.
+        NotFittedError
+            `fit` was not called, and no fitted encoder was given.
         """
         self._check_settings()
         return self._transform_list(X, weights) if isinstance(X, (list, tuple)) else self._vectors(X, weights)
@@ -146,7 +155,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             for top, bottom in pairwise(rows):
                 for left, right in pairwise(columns):
                     cell = maps[:, :, top:bottom, left:right]
-                    # reshaped through a single axis, which copies the cell: all cells then have the same memory layout
+                    # reshaped through a single axis, which copies the cell, so that all cells have one memory layout
                     yield maps if g == 1 else xp.reshape(xp.reshape(cell, (-1,)), cell.shape)
 
     def _fitted_encoder(self) -> Any:

@@ -25,8 +25,9 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
     """Maximum likelihood fit of Y = X·coefᵀ + intercept + e with normal rows e of one covariance (Matlab's mvregress).
 
     NaN in Y is a missing label: ECM maximises the likelihood of the observed labels, and rows without labels are
-    ignored. If the rank of the design is below p, a warning is given, and the coefficients have the least norm in units
-    of each feature's standard deviation; those that the data do not determine have NaN standard errors.
+    ignored. If the rank of the design is below p, a warning is given, and the coefficients have the least norm after
+    each is multiplied by the standard deviation of its feature. Coefficients that the data do not determine have NaN as
+    standard errors.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
     max_iter : int
         Maximum number of ECM steps.
     tol : float
-        ECM ends when the mean log likelihood per row rises by less than this.
+        ECM ends when the mean log likelihood per row changes by less than this. With complete labels, one step is
+        exact.
     reduce : callable, optional
         Sums a dict of float64 arrays over ranks (`ildfv.distributed.sum_arrays`). The data are then not centred, so
         features and labels should be within a thousand standard deviations of zero. Missing labels are supported for
@@ -53,12 +55,18 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
         and assume that labels are missing at random.
     log_likelihood_ : float
         Of the observed labels, nats.
-    rank_, n_samples_, n_iter_ : int
+    rank_ : int
+        Rank of the features, without the intercept.
+    n_samples_ : int
+        Number of rows with at least one label.
+    n_iter_ : int
+        Number of ECM steps.
     converged_ : bool
 
     Notes
     -----
-    For one-dimensional Y the axis c is dropped.
+    For one-dimensional Y the axis c of coefficients, intercepts and standard errors is dropped; `residual_covariance_`
+    has the shape (1, 1).
 
     With `ridge` and missing labels, each ECM step is a ridge regression on the expected labels, and the residual
     covariance is computed from the residuals, without a contribution of the penalty. The result is a fixed point of
@@ -75,9 +83,9 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
         Parameters
         ----------
         X : array of shape (m, p), or iterable of pairs (X, Y)
-            If it is an iterable of pairs, y must be omitted.
-        y : array of shape (m, c) or (m,)
-            NaN = missing label.
+            Also a function that returns an iterator over pairs.
+        y : array of shape (m, c) or (m,), optional
+            NaN = missing label. Required with an array X; must be omitted with pairs.
 
         Returns
         -------
@@ -86,7 +94,8 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
         Raises
         ------
         InputError
-            Non-finite X, infinite Y, unequal lengths, an output without labels.
+            An argument of the constructor is invalid; X is not finite, or Y is infinite; shapes or lengths differ;
+            labels are not numbers; an output has no labels; or the sums of products overflow or underflow.
         """
         if y is None and is_stream_of_pairs(X):
             return self._fit_pairs(X() if callable(X) else X)
@@ -147,7 +156,8 @@ class MultivariateRegression(RegressionModel, MultiOutputMixin, RegressorMixin, 
         Raises
         ------
         InputError
-            Wrong shape of y, or an output without labels.
+            X is invalid, as for `predict`; y has a wrong shape or labels that are not numbers; or an output has no
+            labels.
         """
         y = to_numpy(numeric_labels(y)).astype(np.float64)
         predicted = np.asarray(to_numpy(self.predict(X)), dtype=np.float64)

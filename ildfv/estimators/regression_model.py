@@ -6,6 +6,7 @@ import warnings
 from typing import Self
 
 from ildfv.arrays import check_finite, floating, like, namespace, to_float64
+from ildfv.counted import counted
 from ildfv.errors import check_integer, check_number
 from ildfv.estimators.base import AnyArray, Persistent, Reduce, as_array, default_errstate
 from ildfv.estimators.ecm import RegressionSums, Solution, solve
@@ -50,7 +51,9 @@ class RegressionModel(Persistent):
         )
         p = found.coefficients.shape[1] - 1
         if found.rank < p:
-            message = f"the design has rank {found.rank} but {p} features: the coefficients of least norm are used"
+            message = (
+                f"the design has rank {found.rank} but {counted(p, 'feature')}: the coefficients of least norm are used"
+            )
             warnings.warn(message, stacklevel=5)
         if not found.converged:
             warnings.warn(

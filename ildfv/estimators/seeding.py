@@ -10,7 +10,7 @@ def kmeans_plusplus(
 ) -> np.ndarray:
     """Rows of x (n, d) as centres (k, d), float64.
 
-    Each new centre is the one of 2 + ln k random rows that lowers the sum of the squared distances to the nearest
+    Each new centre is the one of 2 + ⌊ln k⌋ random rows that lowers the sum of the squared distances to the nearest
     centre most; a row is drawn in proportion to its squared distance. With weights (n,), distances count by the weight
     of their row. This is the algorithm of scikit-learn's function of this name, without its import, which takes 0.5 s,
     and without its checks in each step.

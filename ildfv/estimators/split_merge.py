@@ -81,7 +81,7 @@ def em_passes(
     passes: int,
     goal: float = -np.inf,
 ) -> tuple[Parameters, float]:
-    """The mixture after at most `passes` EM passes over x, and the mean log likelihood before the last.
+    """The mixture after at most `passes` EM passes over x, and the mean log likelihood at the start of the last pass.
 
     EM stops once a pass gains less than `tol`, or, after FEWEST passes, once the likelihood cannot reach `goal` unless
     a later pass gains more than the last.

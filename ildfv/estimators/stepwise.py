@@ -1,4 +1,4 @@
-"""Stepwise EM: an update of the parameters about every thousand descriptors (Cappé & Moulines 2009)."""
+"""Stepwise EM: an update of the parameters about every 32·k descriptors (Cappé & Moulines 2009)."""
 
 from __future__ import annotations
 

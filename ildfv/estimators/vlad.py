@@ -14,7 +14,8 @@ from ildfv.estimators.normalise import blocks_to_unit, check_power, rooted, unit
 class VLAD(CodebookEncoder):
     """Vectors of locally aggregated descriptors (b, k·d), with signed power and unit L2 norm.
 
-    The part of centre k is Σ (x − c_k) / scale over the descriptors nearest to c_k. Parts are in the order of the
+    The part of centre j is Σ ω (x − c_j) / scale over the descriptors x nearest to c_j, with weights ω (by default 1).
+    Parts are in the order of the
     centres. A map whose descriptors all equal their centres gives zeros.
 
     Parameters
@@ -24,7 +25,7 @@ class VLAD(CodebookEncoder):
     centres : array of shape (k, d), optional
         Centres to use instead of learning them, in the units of the descriptors; `transform` then needs no fit.
     scale : array of shape (d,), optional
-        Positive numbers by which differences from `centres` are divided. None: 1 each.
+        Positive numbers by which differences from `centres` are divided. None: 1 each. Ignored without `centres`.
     power : float
         Exponent of the signed power, in (0, 1]; 0.5 is the signed square root.
     intra : bool

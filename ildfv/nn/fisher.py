@@ -36,7 +36,7 @@ class FisherVector2d(nn.Module):
     improved : bool
         Whether to apply the signed power and then scale to unit L2 norm.
     power : float
-        Exponent of the signed power, in (0, 1].
+        Exponent of the signed power, in (0, 1]. Used only if `improved`.
     order : {"component", "moment"}
         As in `ildfv.FisherVector`.
     weight_part : bool
@@ -45,6 +45,8 @@ class FisherVector2d(nn.Module):
         Posteriors below this value are set to 0 and have no gradient.
     trainable : bool
         Whether the mixture is trained. If False, it is stored in buffers; gradients with respect to maps are the same.
+    device, dtype : optional
+        Of the parameters, as for torch's layers.
 
     Attributes
     ----------
@@ -164,6 +166,12 @@ class FisherVector2d(nn.Module):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            There is no batch, a batch has a wrong shape or values that are not finite, or there are fewer descriptors
+            than components.
         """
         batches = [maps] if isinstance(maps, Tensor) else list(maps)
         check(len(batches) > 0, "maps must contain at least one batch, got none")
@@ -208,7 +216,8 @@ class FisherVector2d(nn.Module):
         Raises
         ------
         InputError
-            The shape is wrong, a value is not finite, or the layer has not been initialised.
+            `maps` or `weights` have a wrong shape or values that are not finite, a weight is negative, the layer is not
+            initialised and in evaluation mode, or its initialisation by these maps fails.
         """
         self._check(maps)
         if not self._ready:

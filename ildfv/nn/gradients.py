@@ -9,6 +9,8 @@ the loss, where
     ∂/∂mean_k  = [Σ_i R_ik t_ik − G1_k s0_k − 2 G2_k s1_k] / sd_k
     ∂/∂var_k   = [Σ_i R_ik (t_ik² − 1) − G1_k s1_k − 2 G2_k s2_k] / (2 var_k)
 
+With weights ω_i of the descriptors, all terms of descriptor i, γ_ik q_ik, R_ik and ∂/∂x_i, have the factor ω_i.
+
 All sums over dimensions and descriptors are matrix products with x and x², so that no array of size n·k·d is needed.
 They are computed in float64: the expansion of t² loses precision by a factor (mean/sd)², which is too much for float32.
 """

@@ -201,6 +201,11 @@ def test_loaders_of_pairs_are_refused_with_a_remedy(name, labels):
         LEARN[name](loader(X, labels))
 
 
+def test_a_batch_in_a_tuple_of_one_is_counted_in_the_singular():
+    with pytest.raises(InputError, match="batch 0 of X must be one array, got 1 field: pass a function"):
+        LEARN["pca"](lambda: iter([(X,)]))
+
+
 @pytest.mark.parametrize("name", ["mixture", "stepwise mixture", "pca"])
 def test_loaders_of_one_field_are_read_as_arrays(name):
     np.testing.assert_allclose(learned(LEARN[name](loader(X))), learned(LEARN[name](list(X.reshape(3, 20, 4)))))

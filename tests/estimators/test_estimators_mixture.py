@@ -64,7 +64,7 @@ def test_em_stops_when_the_likelihood_rises_by_less_than_tol():
     assert mixture.converged_
     assert mixture.n_iter_ < 100
     assert 0 <= np.diff(mixture.log_likelihoods_)[-1] < 1e-3
-    with pytest.warns(ConvergenceWarning, match="max_iter = 1 passes"):
+    with pytest.warns(ConvergenceWarning, match="after 1 pass: increase max_iter or tol"):
         GaussianMixture(5, max_iter=1).fit(blobs())
 
 

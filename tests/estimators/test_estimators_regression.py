@@ -87,6 +87,11 @@ def test_units_of_the_outputs_scale_everything(scale, shift):
     np.testing.assert_allclose(other.standard_errors_, one.standard_errors_ * scale, rtol=1e-7)
 
 
+def test_a_design_of_one_constant_feature_is_reported_in_the_singular():
+    with pytest.warns(UserWarning, match="the design has rank 0 but 1 feature: the coefficients of least norm"):
+        MultivariateRegression().fit(np.full((9, 1), 4.0), np.arange(9.0))
+
+
 def test_a_rank_deficient_design_predicts_the_same_with_nan_standard_errors():
     x, y = data()
     wide = np.column_stack([x, 2 * x[:, 0], np.full(len(x), 4.0)])

@@ -65,7 +65,7 @@ def test_a_sorted_stream_warns_and_does_not_converge():
 
 
 def test_stepwise_em_cut_off_by_max_iter_has_not_converged():
-    with pytest.warns(ConvergenceWarning, match="max_iter = 2 passes"):
+    with pytest.warns(ConvergenceWarning, match="after 2 passes: increase max_iter or tol"):
         assert not GaussianMixture(5, method="stepwise", max_iter=2, tol=0).fit(blobs()).converged_
     with warnings.catch_warnings():
         warnings.simplefilter("error")

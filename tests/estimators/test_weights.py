@@ -180,6 +180,14 @@ def test_the_message_about_too_small_weights_of_a_stream_states_the_remedy():
         GaussianMixture(2).fit(lambda: iter([Weighted(x, w)]))
 
 
+def test_too_few_descriptors_without_weights_can_be_remedied_by_fewer_components():
+    start = {"weights_init": [0.5, 0.5], "means_init": np.zeros((2, 3)), "variances_init": np.ones((2, 3))}
+    with pytest.raises(
+        InputError, match=r"at most 1, the number of descriptors .*, got 2: reduce n_components or multiply"
+    ):
+        GaussianMixture(2, **start).fit(np.ones((1, 3)))
+
+
 @pytest.mark.parametrize("kind", ["array", "list", "stream"])
 def test_scores_of_descriptors_without_weight_are_refused_with_the_remedy(kind):
     x, w = clusters(100), np.zeros(100)
