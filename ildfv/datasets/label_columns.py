@@ -167,7 +167,8 @@ def _keys(path: Path, names: Collection[str]) -> tuple[str, str]:
         return FILE, ""
     if not scan and not where and PATIENT in names:
         return PATIENT, ""
-    rule = f"{path} must have one of the columns {', '.join((*SCANS, FILE))}"
-    check(bool(scan), f"{rule}, got none")
-    check(len(scan) == 1, f"{rule}, got {', '.join(scan)}: give {_options(scan[1:])}")
+    beside = f" beside the column {where[0]}" if where else ""
+    choices = SCANS if where else (*SCANS, FILE, PATIENT)
+    check(bool(scan), f"{path} must have one of the columns {', '.join(choices)}{beside}, got none")
+    check(len(scan) == 1, f"{path} must have the column {' or '.join(SCANS)}, got both: give {_options(scan[1:])}")
     return scan[0], where[0] if where else ""

@@ -84,7 +84,8 @@ def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
     folder = Path(folder)
     check(
         (folder / INDEX).is_file(),
-        f"{folder} must contain {INDEX}, got no such file: run `ildfv texture encode` again to complete it",
+        f"{folder} must contain {INDEX}, which `ildfv texture encode` writes last, got no such file: "
+        "check the path, or run this command again if it was interrupted",
     )
     index = read_json(folder / INDEX)
     parts = []

@@ -176,6 +176,8 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
     vectors, names = load_features(folder / "out")
     assert vectors.shape == (8, 2 * 2 * 18)
     assert names[0].startswith("coarse/")
+    with pytest.raises(InputError, match=r"features\.json, which `ildfv texture encode` writes last.*: check the path"):
+        load_features(folder / "set")
     parts = sorted((folder / "out").glob("features-*.npy"))
     before = {part.name: part.read_bytes() for part in parts}
     parts[1].unlink()
