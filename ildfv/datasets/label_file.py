@@ -110,7 +110,7 @@ class LabelFile:
 def read_label_file(path: Path, ignored: Iterable[str] = ()) -> LabelFile:
     """The label file with checked values. Whether its scans exist is not checked.
 
-    ignored: names of columns that are not used although their names or values resemble those of a column that is.
+    ignored: names of columns that are not used, although their names or values resemble those of a column of labels.
 
     Raises
     ------

@@ -117,11 +117,11 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ("series,emphysema\n{s},2\n", "line 2: emphysema must be 1, yes or true .*, got '2'"),
         (
             "series,emphysema\n{s},1\n{s},1\n",
-            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): delete one or",
         ),
         (
             "series,emphysema\n{s},1\n{s},0\n",
-            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): delete one or",
         ),
         ("series,emphysema\n{s},1\n1.2.3,1\n", "line 3: series must name a prepared scan, got '1.2.3'$"),
         (
@@ -140,7 +140,10 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
             "patient,position,emphysema\n{p},3,1\n",
             "the columns series, scan beside the column position, got none",
         ),
-        ("series,emphysema pixels\n{s},700\n", "must have no column of pixel counts, because rows name scans"),
+        (
+            "series,emphysema pixels\n{s},700\n",
+            "must have no column of pixel counts, because rows name scans, not slices",
+        ),
         ("series,emphysema\n{s},\n", r"must label at least one slice or scan, got no known label \(rows: 1\)"),
     ],
 )
