@@ -43,7 +43,7 @@ def processor_seconds() -> float:
 
 
 def descriptors(per_image: int, images: int) -> list[np.ndarray]:
-    """Maps (per_image, 18), float32, standardised: with 961 per image, `images` of them, else four times as many."""
+    """Maps (per_image, 18), float32, standardised: `images` of them if per_image is 961, else 4 · images."""
     from ildfv.texture import texture_features
     from ildfv.texture.generated import CLASSES, generate
 

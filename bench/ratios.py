@@ -8,9 +8,9 @@ seconds, in which the threads of the previous turn stop spinning; uncounted runs
 into the cache, as after a network has computed them, and wake the threads; and as many runs as fit in SECONDS. Waiting
 policies are each library's default (OMP_WAIT_POLICY and the like are unset): threads of ildfv and torch spin for some
 milliseconds, those of OpenBLAS for 26. The results are written to bench/results/moments-cpu.json.
-Goals for n > 1 with peaky posteriors: at least 6 times as fast as the libraries, 2.5 times as fast as the best GEMM and
-1.5 times as fast as sgemm. With soft posteriors: 3 times as fast as the libraries and 1.2 times as fast as the best
-GEMM. Two threads: at least 1.8 times as fast as one.
+Goals for more than one descriptor per slice with peaky posteriors: at least 6 times as fast as the libraries, 2.5 times
+as fast as the best GEMM and 1.5 times as fast as sgemm. With soft posteriors: 3 times as fast as the libraries and 1.2
+times as fast as the best GEMM. Two threads: at least 1.8 times as fast as one.
 """
 
 from __future__ import annotations

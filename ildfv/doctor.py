@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[dict]:
-    """One finding per component: {"what", "state": ok | absent | broken, "detail", "advice"}.
+    """The findings on all components: {"what", "state": ok | absent | broken, "detail", "advice" or None}.
 
     Kernels and decoders are run and torch is imported, because a package can be installed but broken.
     """

@@ -120,8 +120,10 @@ def scan_slices(
 
     A slice with lung is unlabelled in three cases: there are no codes; the scan has no label map; or the label maps
     mark neither healthy lung nor a pattern on the slice, because often only some slices of a scan are annotated. With
-    `unlabelled_is_negative`, a slice of the third kind counts as a slice without patterns. hu: whether to keep HU as
-    well. preparation: options that change the HU of the scan.
+    `unlabelled_is_negative`, the slice counts as one without patterns in the third case.
+
+    hu: whether to keep HU as well. preparation: options that change the HU of the scan. Raises `InputError` if a file
+    is invalid or a check fails.
     """
     if scan.dicom is not None and not must_resample(scan.geometry) and preparation.is_default:
         slices = SeriesSlices(scan.dicom)

@@ -62,7 +62,8 @@ def discover(
     Raises
     ------
     InputError
-        `root` does not exist or contains no file. A fault of a single file or scan is an entry of `quarantined`.
+        `root` does not exist or contains no file, or `patient_from` is unknown. A fault of a single file or scan is an
+        entry of `quarantined`.
     """
     check_source(settings.patient_source)
     found = Discovery() if known is None else Discovery([], list(known.quarantined), list(known.ignored))

@@ -56,7 +56,10 @@ def first_folder(inside: PurePath) -> str:
 
 
 def hashed(raw: str, salt: str) -> str:
-    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, nobody can test whether a hash belongs to an id."""
+    """16 hex digits of HMAC-SHA256(salt, raw id). Without the salt, nobody can test whether a hash belongs to an id.
+
+    White space around the id is ignored. Raises `InputError` if nothing remains.
+    """
     if not raw.strip():
         raise InputError("an identifier of a patient or series must not be empty, got ''")
     return hmac.new(salt.encode(), raw.strip().encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[:16]

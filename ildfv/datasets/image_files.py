@@ -19,7 +19,8 @@ def image_scans(root: Path, grey: Grey, *, exclude: Path | None = None, progress
     """The images in a folder and its subfolders, each as a scan of one slice.
 
     The patient of an image is the first folder on its path below `root`, or the file name for an image directly in
-    `root`. exclude: a folder that is not searched, for example a folder of lung masks.
+    `root`. exclude: a folder that is not searched, for example a folder of lung masks. Raises `InputError` if `root`
+    does not exist or contains no file.
     """
     found = Discovery()
     base = root if root.is_dir() else root.parent

@@ -30,6 +30,9 @@ def find_scans(
     """The scans to prepare and the unused files. Only headers are read.
 
     scans: a folder or a file. view: the original input, if `scans` is a copy of it with unpacked archives.
+
+    Raises `InputError` if options contradict each other, a table or layout is invalid, a folder is missing, or `scans`
+    contains no file.
     """
     base = scans if scans.is_dir() else scans.parent
     check_sources(settings)

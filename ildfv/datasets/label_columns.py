@@ -1,8 +1,8 @@
 """The columns of a file of labels (`label_file`): those that are used, and those that are not.
 
-Which columns contain labels is never guessed. A column with another name is not used. If it may be meant as a column
-that is missing, because of its name or because it contains labels although a pattern has no column, the file is
-refused.
+Columns are recognised by their names only (`columns.spelled`); all others are not used. But if one of these others may
+be meant as a column that is missing, because its name is similar or because it contains labels although a pattern has
+no column, the file is refused.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class LabelColumns:
     """The columns of a label file. names: normalised name of each column; "" for columns that are not used.
 
     scan, where: the columns that name the scan, and the slice in it ("" if there is none). patterns: for each index of
-    a pattern, its column and whether the column holds counts. unused: columns that are not used, as in the file.
+    a pattern, its column and whether the column holds counts. unused: columns that are not used, by their names in the
+    file, or "column 3 without a name".
     """
 
     names: tuple[str, ...]
@@ -74,7 +75,8 @@ def label_columns(
     Raises
     ------
     InputError
-        A column that is needed is missing or repeated, or the meaning of a column is unclear.
+        A column that is needed is missing or repeated, columns exclude each other, the meaning of a column is unclear,
+        or the file has no column of a name in `ignored`.
     """
     header = _without_empty_end(header, rows)
     left_out = _ignored(path, header, ignored)
@@ -82,7 +84,7 @@ def label_columns(
     patterns = _patterns(path, names)
     used = {column for column, _ in patterns.values()} | {name for name in names if name in KEYS}
     repeated = sorted({name for name in used if names.count(name) > 1})
-    check(not repeated, f"{path} must have each column once, got {', '.join(repeated)} twice")
+    check(not repeated, f"{path} must have each column once, got {', '.join(repeated)} several times")
     others = [i for i, name in enumerate(names) if name not in used]
     shown = {i: header[i].strip() or f"column {i + 1} without a name" for i in others}
     absent = [pattern for k, pattern in enumerate(PATTERNS) if k not in patterns]
@@ -124,7 +126,7 @@ def _ignored(path: Path, header: Sequence[str], ignored: Iterable[str]) -> set[s
 
 
 def _missing(names: Collection[str], absent: Sequence[str]) -> list[str]:
-    """The columns that a column with another name may stand for: patterns without a column, and keys."""
+    """The missing columns for which an unused column may be meant: keys (such as scan or patient) and patterns."""
     keys = [] if PATIENT in names else [PATIENT]
     if FILE not in names:
         has_scan = any(name in names for name in SCANS)
@@ -167,7 +169,8 @@ def _keys(path: Path, names: Collection[str]) -> tuple[str, str]:
         return FILE, ""
     if not scan and not where and PATIENT in names:
         return PATIENT, ""
-    rule = f"{path} must have one of the columns {', '.join((*SCANS, FILE))}"
-    check(bool(scan), f"{rule}, got none")
-    check(len(scan) == 1, f"{rule}, got {', '.join(scan)}: give {_options(scan[1:])}")
+    beside = f" beside the column {where[0]}" if where else ""
+    choices = SCANS if where else (*SCANS, FILE, PATIENT)
+    check(bool(scan), f"{path} must have one of the columns {', '.join(choices)}{beside}, got none")
+    check(len(scan) == 1, f"{path} must have the column {' or '.join(SCANS)}, got both: give {_options(scan[1:])}")
     return scan[0], where[0] if where else ""

@@ -1,23 +1,25 @@
 """A CSV file of labels of slices or scans, which is read and checked before any scan is read.
 
-A row names a slice in one of two ways:
+The columns determine what every row labels:
 
--   `file`: the path of a file with one slice (DICOM or image);
--   `scan` (path of the scan's file or folder) or `series` (SeriesInstanceUID), with `position` (mm along the slice
-    normal, towards the head) or `instance` (DICOM InstanceNumber). For a scan of one slice, neither is needed.
+-   with `file`, the path of a file with one slice (DICOM or image): this slice;
+-   with `scan` (path of the scan's file or folder) or `series` (SeriesInstanceUID), and with `position` (mm along the
+    slice normal, towards the head) or `instance` (DICOM InstanceNumber): one slice of the scan;
+-   with `scan` or `series`, but neither `position` nor `instance`: the whole scan (`scan_labels`) or, if every scan in
+    the file has one slice, this slice;
+-   with `patient`, but none of the columns above: the only scan of the patient as a whole.
 
-Without `position` and `instance`, a row with `scan` or `series`, or with `patient` only, labels a scan of several
-slices as a whole (`scan_labels`).
+Every row must have a value in each of these columns that the file has. Paths are relative to the CSV file or to the
+folder of the scans; a file name can be sufficient (`label_paths`).
 
-Paths are relative to the CSV file or to the folder of the scans; a file name can be sufficient (`label_paths`).
-
-A column with the name of a pattern states whether the pattern is shown: 1, yes or true; 0, no or false; or unknown: an
-empty cell, NaN, NA or <NA>. Instead, a column "<pattern> pixels" can have numbers of pixels of the scan's own grid. A
-pattern without a column is unknown. Other columns are not used (`label_columns`).
+A column with the name of a pattern states whether the pattern is shown (1, yes or true), is not shown (0, no or false)
+or is unknown (an empty cell, NaN, NA or <NA>). Instead, a column "<pattern> pixels" can have numbers of pixels of the
+scan's own grid. A pattern without a column is unknown. Other columns are not used (`label_columns`).
 
 Numbers may have a decimal comma if the columns are not separated by commas.
 
-If rows also name files or scans, the patients in a column `patient` replace those from PatientIDs or folders.
+If there is also a column `file`, `scan` or `series`, the patients in a column `patient` replace those from PatientIDs
+or folders.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")  # as spreadsheets in many countries
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row: line number, name of the scan or file, position or instance of the slice, patient and counts (4,)."""
+    """A row: line number, name of the scan or file, position or instance of the slice, patient, and pixels per pattern.
+
+    counts: (4,), number of pixels, or `PRESENT`, `ABSENT` or `UNLABELLED` if only the presence is stated.
+    """
 
     line: int
     name: str
@@ -56,7 +61,8 @@ class LabelFile:
 
     scan: the column that names the scan: "series", "scan", "file" or "patient". where: "position", "instance", or "" if
     rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a
-    column has pixel counts. paths: the paths of names that are not relative to the file (`label_paths.located`).
+    column has pixel counts. paths: the resolved paths of the names that `label_paths.located` found in the folder of
+    the scans. All other names are paths relative to the CSV file.
     unused: columns that are not used. missing: patterns without a column.
     """
 
@@ -87,7 +93,10 @@ class LabelFile:
         return self.paths.get(row.name) or (self.folder / row.name).resolve()
 
     def patients(self) -> dict[Path | str, str]:
-        """The patient by path of a file or scan, or by series. Raises `InputError` unless each has one patient."""
+        """The patient by path of a file or scan, or by series. There must be a column `patient`.
+
+        Raises `InputError` if a row has no patient, or if a file, scan or series has two patients.
+        """
         found: dict[Path | str, str] = {}
         for row in self.rows:
             where = f"{self.path}, line {row.line}"
@@ -101,12 +110,13 @@ class LabelFile:
 def read_label_file(path: Path, ignored: Iterable[str] = ()) -> LabelFile:
     """The label file with checked values. Whether its scans exist is not checked.
 
-    ignored: names of columns that are not used although their names or values resemble those of a column that is.
+    ignored: names of columns that are not used, although their names or values resemble those of a column of labels.
 
     Raises
     ------
     InputError
-        A file, column or value that violates a rule in the module's docstring; the message names the line.
+        The file cannot be read, its columns are missing or unclear (`label_columns`), a row is invalid, or no label is
+        known. The message on a row names its line.
     """
     path = Path(path)
     try:
@@ -178,7 +188,7 @@ def _slashed(name: str, column: str) -> str:
 
 
 def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) -> list[int]:
-    """The counts (4,) of a row; `PRESENT`, `ABSENT` and `UNLABELLED` for presence."""
+    """The counts of a row as in `LabelRow`."""
     counts = [UNLABELLED] * len(PATTERNS)
     for k, (column, is_count) in patterns.items():
         value = "" if cells[column].casefold() in UNKNOWN else cells[column]
@@ -186,7 +196,9 @@ def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) 
             counts[k] = int(number(value, column, integer=True))
             check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
         else:
-            rule = f"{column} must be 0, no or false, 1, yes or true, or empty if unknown"
+            rule = (
+                f"{column} must be 1, yes or true if the pattern is shown, 0, no or false if not, or empty if unknown"
+            )
             check(value.casefold() in VALUES, f"{rule}, got {value!r}")
             counts[k] = VALUES[value.casefold()]
     return counts

@@ -1,7 +1,8 @@
 """The files and folders that the rows of a label file name.
 
-A name is a path relative to the CSV file or to the folder of the scans. Otherwise it is the end of a path in this
-folder, with or without the suffix: `slice7` names `SCANS/a/slice7.tiff` if no other file is called slice7.
+A name is a path relative to the CSV file or to the folder of the scans. If neither exists, it is the end of a path in
+the folder of the scans, with or without the suffix: `slice7` names `SCANS/a/slice7.tiff` if no other file or folder is
+called slice7, regardless of case.
 """
 
 from __future__ import annotations

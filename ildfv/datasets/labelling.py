@@ -57,7 +57,7 @@ def _labelled(found: Discovery, i: int, scan: Scan, pairs: Pairs, structures: St
 
 
 def lost_scans(found: Discovery, root: Path) -> list[Lost]:
-    """The scans quarantined so far: volume files, series, and folders in which all DICOM files are unusable.
+    """The quarantined scans: volume files, series, archives, unreadable folders, and folders without usable DICOM.
 
     A damaged DICOM file in the folder of a usable series is a missing slice of that series, not another scan.
     """

@@ -23,7 +23,9 @@ def with_masks(found: Discovery, folder: Path, base: Path) -> None:
     """Adds to each scan of `found` its mask from `folder`. A scan without a mask is quarantined.
 
     The mask of `base`/a/ct.nii.gz is `folder`/a/ct with the suffix of a volume file. The mask of a DICOM series in
-    `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix.
+    `base`/a is `folder`/a or `folder`/<SeriesInstanceUID> with such a suffix. The mask of an image is an image.
+
+    Raises `InputError` if `folder` does not exist or is in `base`.
     """
     check_folder_of_masks(folder)
     check(
@@ -59,7 +61,10 @@ def assign_masks(found: Discovery, folder: Path, base: Path, *, named: bool) -> 
 
 
 def read_lung_mask(path: Path, kind: str, grid: Geometry) -> np.ndarray:
-    """The lung mask of a scan of this kind, bool (z, y, x). Raises `InputError` if its grid differs or it is empty."""
+    """The lung mask of a scan of this kind (`Scan.kind`), bool (z, y, x).
+
+    grid: of the scan. Raises `InputError` if the mask is missing or unreadable, has another grid, or is empty.
+    """
     check(path.is_file(), f"lung mask {path} must be a file, got no such file")
     try:
         if kind == "image":

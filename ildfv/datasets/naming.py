@@ -78,7 +78,7 @@ def stem(name: str) -> str:
 
 
 def is_label_map(path: PurePath) -> bool:
-    """Whether a word in the file name, or a folder such as labelsTr, marks the file as a label map."""
+    """Whether a word in the file name, the suffix .seg.nrrd, or a folder such as labelsTr marks it as a label map."""
     if SLICER_SUFFIX.search(path.name):
         return True
     words = _words(stem(path.name))

@@ -2,8 +2,9 @@
 
 A label map is assigned to a scan only if there is evidence in addition to its grid:
 
-1.  a DICOM SEG references the series, or has its frame of reference and slices; or the file name contains the
-    SeriesInstanceUID. The other rules are for label maps without such a reference:
+1.  a DICOM SEG or RT Structure Set references the series or, without a reference, has its frame of reference (and a
+    SEG also its slices); or the file name contains the SeriesInstanceUID. The other rules are for volume files whose
+    names contain no such UID:
 2.  the label map has the place and name of the scan (see `naming`): p1/t0.nii.gz and p1/t0_label.nii.gz, imagesTr and
     labelsTr;
 3.  the label map is named like the folder of the scan: p1_label.nii.gz next to p1/;

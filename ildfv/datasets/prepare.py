@@ -34,9 +34,9 @@ def prepare(
     """Stores the slices of all usable scans as parts in `out`, and returns the report on every file in `scans`.
 
     A scan is not converted again if its part exists, is intact and was made from the same files with the same settings.
-    A stored part is replaced only if its file was modified, or if the same slices are found at another path:
-    `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input folder but may be scans of two people. A
-    labelled part is never replaced by a part without labels.
+    Otherwise its part is replaced, with two exceptions. A part of a volume file at another absolute path is replaced
+    only if the slices are equal, because `a/p1/ct.nii.gz` and `b/p1/ct.nii.gz` have the same path below the input
+    folder but may be scans of two people. A labelled part is never replaced by a part without labels.
 
     A scan that fails a check or duplicates another scan (`find_duplicates`) is quarantined; the run continues. The
     stored part of a scan that fails a check is kept if it is intact. Parts that are removed because they are duplicates
@@ -62,7 +62,8 @@ def prepare(
     Raises
     ------
     InputError
-        If `scans` contains no file, or `out` was written with another salt.
+        If `scans` does not exist or contains no file, the settings contradict each other, a table, layout or folder of
+        lung masks is invalid, `salt` is empty, or `out` was written with another salt.
     """
     if not salt:
         raise InputError("salt must not be empty, because identities are hashed with it, got ''")

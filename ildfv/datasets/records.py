@@ -98,7 +98,7 @@ class Unused:
     files: int = 1
     series: str = ""  # raw identifier, if known
     patient: str = ""  # raw PatientID of a DICOM series, if known
-    quarantined: bool = True  # False: ignored, because it is neither a scan nor a label map
+    quarantined: bool = True  # False: ignored, because it is no input, or no input with these settings
     other_image: bool = False  # whether it is a DICOM series of images that are not slices of a CT scan
 
     def __post_init__(self):
@@ -107,7 +107,7 @@ class Unused:
 
 @dataclass
 class Discovery:
-    """The result of a search: usable scans, input that fails a check, and files that are not input."""
+    """The result of a search: usable scans, input that fails a check, and files that are ignored."""
 
     scans: list[Scan] = field(default_factory=list)
     quarantined: list[Unused] = field(default_factory=list)

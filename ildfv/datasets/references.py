@@ -15,11 +15,11 @@ TABLE = "use `prepare --table` to name the scan of each label map"
 def by_reference(
     scans: Sequence[Scan], by_series: Mapping[str, Sequence[int]], lost: Mapping[str, Lost], label: Label
 ) -> tuple[list[tuple[int, Label]], str]:
-    """(list of (index of a scan, its label map) for the scans that a DICOM object segments, reason if empty or "").
+    """(list of (index of a scan, its label map) for the scans that a DICOM object segments, reason if there are none).
 
-    The scans are those of the referenced series or, without a reference, of the series with the object's frame of
-    reference and slices. If the series was divided into acquisitions, each frame belongs to the acquisition with a
-    slice at its position.
+    The scans are those of the referenced series or, without a reference, of the only series with the object's frame of
+    reference and, for a SEG, its slices. If the series was divided into acquisitions, each frame of a SEG belongs to
+    the acquisition with a slice at its position, and an RT Structure Set is refused.
     """
     seg = label.reference
     assert seg is not None

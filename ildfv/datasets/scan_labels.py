@@ -63,7 +63,7 @@ class ScanLabels:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
         If a scan does not show a pattern, all its slices have 0 pixels of the pattern; all other counts are unknown.
-        Raises `InputError` if a scan is missing, or has a label map.
+        Raises `InputError` if a scan is missing, or if any scan of `slices` has a label map.
         """
         found = np.full((len(slices.names), len(slices.counts.T)), -1, np.int8)
         for series, row in self.presence.items():
@@ -81,9 +81,9 @@ class ScanLabels:
 
 
 def names_scans(labels: LabelFile, slices: Slices | PlannedSlices, series_of: Callable[[LabelRow], list[str]]) -> bool:
-    """Whether the rows are labels of scans: no column names a slice, and a named scan has several slices.
+    """Whether the rows label scans: no column names a slice, and a row names a patient or a scan of several slices.
 
-    If every named scan has one slice, the labels of the scans are labels of slices.
+    If rows name scans by series or path and each has one slice, their labels are labels of slices.
     """
     if labels.scan == FILE or labels.where:
         return False
@@ -126,20 +126,22 @@ def assign_scan_labels(
     series_of: Callable[[LabelRow], list[str]],
     is_refused: Callable[[Path | str], bool],
 ) -> tuple[ScanLabels, int]:
-    """The labels of a file, assigned to prepared scans, and the number of rows of scans that were refused.
+    """The labels of a file, assigned to prepared scans, and the number of rows that were skipped.
+
+    A row is skipped if its scan is quarantined.
 
     series_of: from `series_finder`. is_refused: whether a path, series or patient belongs to a quarantined scan.
 
     Raises
     ------
     InputError
-        A row of an unknown scan, of a scan that another row labels, of a patient with several scans, or of a scan with
-        a label map; or a column of pixel counts. The message names the line.
+        The message on a row names its line: the row does not name exactly one prepared scan, another row labels its
+        scan, or its scan has a label map. Or the file has pixel counts, or labels no prepared scan.
     """
     check(
         not labels.has_counts,
-        f"{labels.path} must have no column of pixel counts, because rows name scans of several slices: label slices "
-        "(column position or instance), or give 0, 1 or nothing for each pattern",
+        f"{labels.path} must have no column of pixel counts, because rows name scans, not slices: add a column "
+        "position or instance beside series or scan, or give 0, 1 or nothing for each pattern",
     )
     found, refused = ScanLabels(), 0
     lines: dict[str, int] = {}
@@ -157,7 +159,7 @@ def assign_scan_labels(
         (series,) = names
         first = lines.setdefault(series, row.line)
         rule = f"{where}: a scan must have only one row, got a second row (the first is line {first})"
-        check(first == row.line, f"{rule}: to label single slices, add a column position or instance")
+        check(first == row.line, f"{rule}: delete one or, to label single slices, add a column position or instance")
         mapped = bool(slices.scans("labelled")[slices.names.index(series)])
         rule = f"{where}: a scan with a scan label must have no label map, got one: remove the row or the label map"
         check(not mapped, rule)

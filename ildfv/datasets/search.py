@@ -22,7 +22,7 @@ def files_below(root: Path, found: Discovery) -> list[Path]:
     """All files below `root`, sorted, or only `root` if it is a file. Adds folders that are not searched to `found`.
 
     Links to folders are followed and may form cycles: a folder that is reached twice is searched once, at its real path
-    if this path is below `root`.
+    if this path is below `root`. Raises `InputError` if `root` does not exist or contains no file.
     """
     _check_exists(root)
     if root.is_file():

@@ -42,7 +42,7 @@ def listed_by_layout(name: str, folder: Path, found: Discovery) -> list[ListedSc
     Raises
     ------
     InputError
-        The folder does not have this layout. A fault of a single scan is in `ListedScan.fault`.
+        The name is unknown, or the folder does not have this layout. A fault of a single scan is in `ListedScan.fault`.
     """
     check(name in LAYOUTS, f'--layout must be one of {", ".join(LAYOUTS)}, got "{name}"')
     check(folder.is_dir(), f"--layout {name} requires the folder of the data set, got {folder}, which is not a folder")

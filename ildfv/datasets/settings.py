@@ -40,10 +40,11 @@ class ScanSettings:
     grey : Grey, optional
         The HU of grey levels. If given, only images (PNG, JPEG, TIFF) are read.
     patients : mapping, optional
-        The patient by path of a file or scan, or by series. These patients replace `patient_from`; other
-        scans are quarantined.
+        The patient by path of a file or scan, or by series. These patients replace `patient_from`. A scan that is not
+        listed is quarantined.
     pixel_counts : bool
-        Whether the CSV file of labels has pixel counts, in addition to label maps.
+        Whether the CSV file of labels has pixel counts. The report then states which scans are not 512×512, as it does
+        for label maps, because a threshold in pixels has another meaning on their slices.
     lung_masks : path, optional
         Folder of lung masks (`datasets.lung_masks`), used instead of the built-in rule.
     hu : bool

@@ -22,7 +22,7 @@ from ildfv.store.atomic import key_of
 
 @dataclass
 class SliceLabels:
-    """Pixel counts per pattern (4,) of labelled slices, by series (salted hash) and index of the slice in its scan."""
+    """The counts (4,) of `LabelRow` of labelled slices, by series (salted hash) and index of the slice in its scan."""
 
     counts: dict[str, dict[int, list[int]]] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class SliceLabels:
     def apply(self, slices: Slices) -> Slices:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
-        Raises `InputError` if a scan is missing.
+        Raises `InputError` if a scan is missing, or has fewer slices than the labels state.
         """
         for series, rows in self.counts.items():
             check(
@@ -90,8 +90,8 @@ def assign_labels(
     Raises
     ------
     InputError
-        A row of an unknown scan or slice, of a scan with a label map, or of a slice that another row already labels.
-        The message names the line.
+        The message on a row names its line: the row does not name a slice of a prepared scan, its scan has a label map,
+        another row already labels its slice, or a count is too large. Or no row labels a prepared slice.
     """
     finder = _Finder(labels, slices, sources, salt, original)
     found, refused = SliceLabels(), 0

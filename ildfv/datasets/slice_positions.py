@@ -23,7 +23,10 @@ class Place:
 
 
 def position_of_file(path: Path) -> Place:
-    """The place of the slice in a DICOM file. Raises `InputError` if the file is not a DICOM slice with a position."""
+    """The place of the slice in a DICOM file.
+
+    Raises `InputError` if the file is not DICOM, or has no SeriesInstanceUID, position or orientation.
+    """
     import pydicom  # takes 0.1 to 0.3 s, and only labels that name DICOM files need it
     from pydicom.errors import InvalidDicomError
 
@@ -45,8 +48,9 @@ def position_of_file(path: Path) -> Place:
 def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Place]:
     """The places of the slices of a series, by InstanceNumber.
 
-    source: folder or file of the scan. series: its salted hash. Raises `InputError` if the scan is not a DICOM series,
-    or two slices have the same InstanceNumber.
+    source: folder or file of the scan; subfolders are not read. series: the salted hash of its SeriesInstanceUID.
+
+    Raises `InputError` if no slice of the series has an InstanceNumber, or two slices have the same one.
     """
     files = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
     found: dict[int, Place] = {}
@@ -64,5 +68,6 @@ def positions_by_instance(source: Path, series: str, salt: str) -> dict[int, Pla
             "use a column file or a column position",
         )
         found[place.instance] = place
-    check(bool(found), f"a row with an instance must name a DICOM series, got {source}: use the column position")
+    rule = "a row with an instance must name a DICOM series with InstanceNumbers"
+    check(bool(found), f"{rule}, got none directly in {source}: use the column position")
     return found

@@ -55,6 +55,9 @@ class Slices:
     options with which all scans were prepared. techniques: the acquisition technique of each scan, (parts,).
     scan_labels: int8 (parts, 4), the presence of each pattern in each scan, 1, 0 or −1 (unknown), if only scans are
     labelled (`scan_labels`); or None.
+
+    Raises `InputError` if the folder has no slices, a part is corrupt or of a newer format, or scans were prepared with
+    different options.
     """
 
     def __init__(self, folder: Path | str):

@@ -44,7 +44,7 @@ REGIONS = ".txt"  # suffix of a text file of regions (`scans.region_text`)
 class ListedScan:
     """A scan with its label maps: paths below the folder of the scans."""
 
-    where: str  # for messages: the number of the row, as in a spreadsheet, or the folder
+    where: str  # for messages, such as "row 3 of scans.csv" or "patient 7"
     scan: Path
     labels: tuple[Path, ...]
     patient: str  # "": determined as for a scan that a search finds
@@ -196,9 +196,9 @@ def _listed_scan(path: Path, base: Path, settings: ScanSettings, workers: int | 
     if len(series) == 1:
         return series[0]
     faults = "; ".join(unused.reason for unused in found.quarantined[:3])
-    raise InputError(
-        f"a folder must contain one usable DICOM series, got {len(series)}" + (f" ({faults})" * bool(faults))
-    )
+    what = "a folder" if path.is_dir() else "a DICOM file"
+    more = f" ({faults})" * bool(faults)
+    raise InputError(f"{what} must contain one usable DICOM series, got {len(series)}{more}")
 
 
 def _label(path: Path, scan: Scan, base: Path, codes: Codes) -> Label:

@@ -1,8 +1,8 @@
 """Scans in zip archives, unpacked into a temporary folder that is searched instead of the input.
 
-Each archive becomes a folder. If an archive contains only a folder of the same name, it is replaced by this folder. All
-other files become links, so that `p1.zip` and `p1_label.nii.gz` are paired like a folder and a file. Reports contain
-the paths of the input: `scans/p1.zip/IM0001.dcm`.
+Each archive becomes a folder. If an archive contains only a folder with the name of the archive, the content of this
+folder is used. All other files become links, so that `p1.zip` and `p1_label.nii.gz` are paired like a folder and a
+file. Reports contain the paths of the input: `scans/p1.zip/IM0001.dcm`.
 """
 
 from __future__ import annotations

@@ -97,6 +97,8 @@ def _entity(parts: SplitResult, port: int | None) -> EntityAddress:
     rule = "the address of an application entity must be dicom://AET@host:port"
     check(parts.password is None, f"{rule}, without a password")
     check(bool(title and host and port) and not parts.path.strip("/"), f"{rule}, got {parts.geturl()}")
-    check(len(title) <= MAX_AET, f"{rule} with a title of at most {MAX_AET} characters, got {title}")
+    check(
+        len(title) <= MAX_AET, f"the AET in dicom://AET@host:port must have at most {MAX_AET} characters, got {title}"
+    )
     assert port is not None  # checked above
     return EntityAddress(title, host, port)

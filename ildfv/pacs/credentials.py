@@ -42,8 +42,9 @@ def credentials() -> Credentials:
     """
     values = {name: os.environ.get(variable, "") for name, variable in KEYS.items()}
     if path := os.environ.get(FILE):
-        others = ", ".join(variable for name, variable in KEYS.items() if values[name])
-        check(not others, f"{FILE} must be set without other credentials, got {others} as well: unset one or the other")
+        others = " and ".join(variable for name, variable in KEYS.items() if values[name])
+        rule = f"{FILE} must be the only credentials in the environment"
+        check(not others, f"{rule}, got {others} as well: unset {FILE}, or unset {others}")
         values = _from_file(Path(path))
     found = Credentials(**values)
     check(not (found.token and found.user), "credentials must be a token, or a user and a password, got both")

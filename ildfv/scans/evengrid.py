@@ -19,6 +19,7 @@ from ildfv.scans.headers import Frame
 POSITION_ROUNDING = 0.1  # mm; rounding changes positions by up to 0.05 mm, and the fitted line by the same amount
 WHOLE_ROUNDING = 0.6  # mm; the same limit if all positions are rounded to whole numbers
 UNKNOWN_THICKNESS = 1.0  # mm; length of the step of a single slice without a thickness, which has no meaning
+OTHER = "use another series of the same study"
 MIN_GAP = 0.01  # mm; slices that are closer count as slices at the same position
 
 
@@ -56,18 +57,24 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
     far = np.array([columns - 1] * 3 + [rows - 1] * 3) * np.repeat(spacings.mean(axis=0)[::-1], 3)
     mean = cosines.mean(axis=0)
     if (np.abs(cosines - mean) * far).max() > allowed:
-        kinds = Counter(tuple(value) for value in np.round(cosines, 3).tolist())
-        shown = "; ".join(f"{list(kind)} in {n} of {len(frames)} slices" for kind, n in kinds.most_common(3))
-        raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}")
+        shown = _shares([str(value) for value in np.round(cosines, 3).tolist()])
+        raise InputError(f"ImageOrientationPatient must be the same in all slices of a series, got {shown}: {OTHER}")
     between = spacings.mean(axis=0)
     if (np.abs(spacings - between) * [rows - 1, columns - 1]).max() > allowed:
-        distinct = sorted({frame.spacing for frame in frames})[:3]
-        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {distinct}")
+        shown = _shares([f"{rows:.5g} × {columns:.5g} mm" for rows, columns in spacings])
+        raise InputError(f"PixelSpacing must be the same in all slices of a series, got {shown}: {OTHER}")
     row, column = mean[:3], mean[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if max(abs(length - 1) for length in lengths) > 0.01 or abs(row @ column) > 0.01:
         raise InputError(f"ImageOrientationPatient must be two orthogonal unit vectors, got {mean.tolist()}")
     return row / lengths[0], column / lengths[1], float(between[0]), float(between[1])
+
+
+def _shares(values: Sequence[str]) -> str:
+    """The three most frequent values of the slices, each with its number of slices."""
+    kinds = Counter(values)
+    shown = "; ".join(f"{kind} in {n} of {len(values)} slices" for kind, n in kinds.most_common(3))
+    return shown + "; …" * (len(kinds) > 3)
 
 
 def _line(

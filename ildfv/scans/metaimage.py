@@ -9,7 +9,7 @@ import numpy as np
 from ildfv.errors import InputError, require
 from ildfv.scans.geometry import Geometry, checked
 from ildfv.scans.libraries import format_error
-from ildfv.scans.volume import MAX_GZIP_RATIO, check_size
+from ildfv.scans.volume import check_data_size, check_size
 
 MAX_HEADER = 1 << 16  # bytes; largest header that is read
 LOCAL = "LOCAL"  # the data follow the header
@@ -89,8 +89,7 @@ def _grid(path: Path, reader) -> Geometry:
     if itemsize is None:
         raise InputError(f"{path.name} must contain integers or floats, got {kind}")
     check_size(shape, itemsize)
-    declared, size = int(np.prod(shape, dtype=np.int64)) * itemsize, metaimage_data_file(path).stat().st_size
-    if declared > size * MAX_GZIP_RATIO:
-        raise InputError(f"{path.name} must contain {declared:,} bytes of voxels, got {size:,} bytes (truncated?)")
+    declared, data_file = int(np.prod(shape, dtype=np.int64)) * itemsize, metaimage_data_file(path)
+    check_data_size(data_file, declared, data_file.stat().st_size, compressed=True)
     cosines = np.array(reader.GetDirection(), np.float64).reshape(3, 3)  # column i for axis i, in LPS like DICOM
     return checked(shape, reader.GetOrigin(), cosines.T * np.array(reader.GetSpacing())[:, None])

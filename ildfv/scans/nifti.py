@@ -10,7 +10,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked, tolerance
 from ildfv.scans.libraries import format_error
-from ildfv.scans.volume import MAX_GZIP_RATIO, as_hounsfield, check_size
+from ildfv.scans.volume import as_hounsfield, check_data_size, check_size
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -128,12 +128,8 @@ def _checked_grid(path: Path, image) -> Geometry:
     check_size(shape, dtype.itemsize)
     declared = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     data_file = nifti_data_file(path)
-    size = data_file.stat().st_size
-    limit = size * MAX_GZIP_RATIO if data_file.suffix.lower() == ".gz" else size
-    if declared > limit:
-        raise InputError(
-            f"{path.name} must contain {declared:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
-        )
+    compressed = data_file.suffix.lower() == ".gz"
+    check_data_size(data_file, declared, data_file.stat().st_size, compressed=compressed)
     if (unit := header.get_xyzt_units()[0]) not in ("mm", "unknown"):
         raise InputError(f"{path.name} must be in mm, got {unit}")
     sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]

@@ -18,7 +18,7 @@ import numpy as np
 from ildfv.errors import InputError
 from ildfv.scans.geometry import Geometry, checked
 from ildfv.scans.libraries import format_error
-from ildfv.scans.volume import MAX_GZIP_RATIO, check_size
+from ildfv.scans.volume import check_data_size, check_size
 
 TO_LPS = {  # space: sign of each axis relative to LPS
     "left-posterior-superior": (1, 1, 1),
@@ -69,7 +69,8 @@ class NrrdHeader:
 def nrrd_header(path: Path) -> NrrdHeader:
     """The header. No voxel is read.
 
-    Raises `InputError` if the header is invalid or not supported, or declares more than the file can contain.
+    Raises `InputError` if the header is invalid or not supported, or declares more than its data file
+    can contain.
     """
     import nrrd
 
@@ -94,12 +95,9 @@ def nrrd_header(path: Path) -> NrrdHeader:
     dtype = _dtype(path, fields)
     check_size(shape, dtype.itemsize * layers)
     header = NrrdHeader(_grid(path, fields, shape), layers, dtype, encoding, data_file, start, fields)
-    size = data_file.stat().st_size - start
-    limit = {"raw": size, "gzip": size * MAX_GZIP_RATIO, "gz": size * MAX_GZIP_RATIO}.get(encoding, header.size)
-    if header.size > limit:
-        raise InputError(
-            f"{path.name} must contain {header.size:,} bytes of voxels, got a file of {size:,} bytes (truncated?)"
-        )
+    if encoding in ("raw", "gzip", "gz"):  # bzip2 has no limit of its ratio
+        size = data_file.stat().st_size - start
+        check_data_size(data_file, header.size, size, compressed=encoding != "raw")
     return header
 
 
@@ -116,7 +114,10 @@ def nrrd_geometry(path: Path) -> Geometry:
 
 
 def nrrd_values(path: Path) -> np.ndarray:
-    """The voxel values, axes as stored (fastest first). NRRD defines no rescaling."""
+    """The voxel values, axes as stored (fastest first). NRRD defines no rescaling.
+
+    Raises the errors of `nrrd_geometry` and `nrrd_layers`.
+    """
     nrrd_geometry(path)
     return nrrd_layers(path)[0]
 
@@ -135,7 +136,7 @@ def nrrd_layers(path: Path) -> np.ndarray:
         raise InputError(f"{path.name}: voxels must be readable, got {format_error(error)}") from error
     if len(data) != header.size:
         got = f"only {len(data):,}" if len(data) < header.size else "more"
-        raise InputError(f"{path.name} must contain {header.size:,} bytes of voxels, got {got}")
+        raise InputError(f"{header.data_file.name} must contain {header.size:,} bytes of voxels, got {got}")
     return np.frombuffer(data, header.dtype).reshape((header.layers, *header.grid.shape), order="F")
 
 

@@ -106,6 +106,16 @@ def check_size(shape, itemsize: int = 2) -> None:
         raise InputError(f"a volume must take at most {2 * MAX_VOXELS:,} bytes, got {voxels * itemsize:,}")
 
 
+def check_data_size(data_file: Path, declared: int, size: int, *, compressed: bool) -> None:
+    """Raises `InputError` if `size` bytes of a data file cannot contain the declared bytes of voxels.
+
+    compressed: whether the bytes may be compressed with deflate.
+    """
+    if declared > size * (MAX_GZIP_RATIO if compressed else 1):
+        got = f"{size:,} bytes" + ", too few even if compressed" * compressed
+        raise InputError(f"{data_file.name} must contain {declared:,} bytes of voxels, got {got} (truncated?)")
+
+
 def check_finite(hu: np.ndarray, low: float, high: float) -> None:
     """Raises `InputError` unless all HU are finite. low, high: minimum and maximum of `hu`, which propagate NaN."""
     if not (np.isfinite(low) and np.isfinite(high)):

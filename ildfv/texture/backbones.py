@@ -32,7 +32,7 @@ class Backbone(Protocol):
         """The layers selected by "auto"."""
 
     def scales(self, small: bool) -> tuple[float, ...]:
-        """The scales selected by "auto". small: whether images have fewer than SMALL pixels along a side."""
+        """The scales selected by "auto". small: whether most images are small (`features.SMALL`)."""
 
     def maps(self, image: np.ndarray, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The maps (d, h', w') of each layer of an image (h, w) or (h, w, 3)."""
@@ -59,8 +59,9 @@ def parts_of(backbone: Backbone | Joined) -> tuple[Backbone, ...]:
 def resolved(name: str, smallest: int | None = None) -> str:
     """The name of the backbone that "auto" selects; other names are unchanged.
 
-    "auto" is the filters and, if its weights are installed and no image is too small for it, EfficientNet-lite0.
-    smallest: the smallest side of all images in pixels; None if it is not known yet.
+    "auto" is the filters joined with EfficientNet-lite0, or only the filters if torch or the weights of this network
+    are not installed, or if an image is too small for it. smallest: the smallest side of all images in pixels; None if
+    it is not known yet.
     """
     if name != "auto":
         return name
@@ -72,7 +73,7 @@ def resolved(name: str, smallest: int | None = None) -> str:
 
 @lru_cache(maxsize=4)
 def backbone_of(name: str) -> Backbone | Joined:
-    """The backbone with this name; InputError if there is none.
+    """The backbone with this name; InputError if there is none, or if two joined backbones have the same layers.
 
     "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
     "timm:resnet18@random" random weights. "filters+timm:resnet18" has the layers of both.
@@ -97,7 +98,7 @@ def _single(name: str) -> Backbone:
 
 
 def layers_of(backbone: Backbone | Joined, layers: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of the layers as a tuple; "auto" gives the backbone's choice. InputError for an unknown layer."""
+    """The names of the layers as a tuple; "auto" gives the backbone's choice. InputError: none, or unknown."""
     if isinstance(layers, str):
         if layers == "auto":
             return backbone.auto()

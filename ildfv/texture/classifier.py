@@ -86,8 +86,8 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            All images have the same class, labels are missing or of several types, lengths differ, or an image cannot
-            be used. The message names the image.
+            A setting is invalid, all images have the same class, labels are missing or of several types, lengths
+            differ, or an image cannot be used. The message on an image names it.
         """
         check_kind(self.head)
         images, y = as_pictures(X), class_labels(y)
@@ -180,6 +180,11 @@ class TextureClassifier(ClassifierMixin, BaseEstimator):
         ----------
         folder : str or Path
             Created if it does not exist; an earlier model in it is replaced.
+
+        Raises
+        ------
+        InputError
+            A class is neither a string nor a number.
         """
         self._check_fitted()
         classes = self.classes_.tolist()

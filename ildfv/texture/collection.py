@@ -115,7 +115,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def by_folder(folder: Path) -> Collection:
-    """Images in one folder per class, at any depth below it."""
+    """Images in one folder per class, at any depth below it. InputError: no image, or images outside such folders."""
     folder = Path(folder)
     check(folder.is_dir(), f"{folder} must be a folder with one folder per class, got a path that is not a folder")
     paths = images_in(folder)
@@ -125,12 +125,15 @@ def by_folder(folder: Path) -> Collection:
 
 
 def by_table(table: Path, folder: Path) -> Collection:
-    """Images of a CSV table with the columns path (relative to `folder`), label and, optionally, group."""
+    """Images of a CSV table with the columns path (relative to `folder`), label and, optionally, group.
+
+    InputError: the table is invalid (the message on a row names its line), or lists an image twice.
+    """
     table = Path(table)
     check(table.is_file(), f"{table} must be a CSV table, got a path that is not a file")
     lines = read_csv(table, "must be a CSV table in UTF-8")[1]
     names = lines[0][1] if lines else []
-    rows = [dict(zip(names, cells, strict=False)) for _, cells in lines[1:]]
+    rows = [(number, dict(zip(names, cells, strict=False))) for number, cells in lines[1:]]
     for name in COLUMNS[:2]:
         check(name in names, f"{table} must have the columns path and label, got {', '.join(names) or 'none'}")
     for name in [] if "group" in names else names:
@@ -140,14 +143,14 @@ def by_table(table: Path, folder: Path) -> Collection:
     check(not twice, f"{table} must have each column once, got {', '.join(twice)} several times")
     check(len(rows) > 0, f"{table} must have at least one row, got none")
     paths = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         for name in [c for c in COLUMNS if c in names]:
             check(bool(row.get(name, "").strip()), f"{table} must have a {name} in line {number}, got none")
         path = Path(folder) / row["path"].strip()
         check(path.is_file(), f"{table} must list images that exist, got {path} in line {number}")
         paths.append(path)
-    groups = tuple(row["group"].strip() for row in rows) if "group" in names else None
-    return Collection(tuple(paths), tuple(row["label"].strip() for row in rows), groups)
+    groups = tuple(row["group"].strip() for _, row in rows) if "group" in names else None
+    return Collection(tuple(paths), tuple(row["label"].strip() for _, row in rows), groups)
 
 
 def grouped(collection: Collection) -> np.ndarray:

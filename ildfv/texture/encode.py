@@ -37,8 +37,8 @@ def encode(
 
     The folder contains the fitted encoder (model.safetensors), parts features-00000.npy … of at most PART rows, and
     features.json, which lists the images in order with their sizes and SHA-256. Returns the content of features.json.
-    named: path → name of the image. InputError: `out` has features of other images or settings, or an image cannot be
-    used.
+    named: path → name of the image. InputError: `out` has features of other images or settings, or is in use by another
+    process; or a setting is invalid, or an image cannot be used.
     """
     with writing(out):
         with progress.task("Computing checksums", len(paths)) as advance:
@@ -80,11 +80,15 @@ def encode(
 
 
 def load_features(folder: Path) -> tuple[np.ndarray, list[str]]:
-    """The vectors (n, m) and the names of the images of a folder that `encode` wrote."""
+    """The vectors (n, m) and the names of the images of a folder that `encode` wrote.
+
+    InputError: the folder is not complete, or a part is corrupt.
+    """
     folder = Path(folder)
     check(
         (folder / INDEX).is_file(),
-        f"{folder} must contain {INDEX}, got no such file: run `ildfv texture encode` again to complete it",
+        f"{folder} must contain {INDEX}, which `ildfv texture encode` writes last, got no such file: "
+        "check the path, or run this command again if it was interrupted",
     )
     index = read_json(folder / INDEX)
     parts = []

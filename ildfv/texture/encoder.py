@@ -46,7 +46,7 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
     random_state : int
         Seed of the sample of descriptors and of the mixtures.
     memory : str or None
-        Folder in which the maps of images are stored and found again, also by other encoders. Its size is a few MB per
+        Folder in which the maps of images are stored and found again, also by other encoders. It takes a few MB per
         image. None: maps are computed when they are needed.
 
     Attributes
@@ -98,7 +98,8 @@ class TextureEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            The backbone or a layer is unknown, or an image cannot be used. The message names the image.
+            A setting is invalid, only some images are 8-bit, there are fewer descriptors than components, or an image
+            cannot be used. The message on an image names it.
         """
         check_integer(self.n_components, "n_components", 1)
         items = as_pictures(X)

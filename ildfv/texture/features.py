@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class Range:
         """
         if (self.low, self.high) == EIGHT_BIT and not picture.eight_bit:
             rule = f"{picture.name} must be an 8-bit image (uint8), like all images that the model was fitted on"
-            raise InputError(f"{rule}, got another type: convert it, or fit a model on such images")
+            raise InputError(f"{rule}, got another type: convert it, or fit a model on images of its type")
         return (picture.values - np.float32(self.low)) / np.float32(self.high - self.low)
 
 
@@ -97,10 +98,12 @@ def maps_of(
                     found[layer].append(maps)
         if not all(found[layer] for layer in own):
             h, w = picture.shape
+            scale = max(scales[part.name])
+            least = math.ceil(part.least / scale)
             remedy = "choose a larger scale" + ("" if part.name == "filters" else ", or the backbone filters")
             raise InputError(
-                f"{picture.name} must have at least {part.least}×{part.least} pixels for {part.name} at scale "
-                f"{max(scales[part.name]):g}, got {h}×{w}: {remedy}"
+                f"{picture.name} must have at least {least}×{least} pixels for {part.name} at scale {scale:g}, got "
+                f"{h}×{w}: {remedy}"
             )
     return found
 
@@ -136,7 +139,7 @@ def texture_features(
     Raises
     ------
     InputError
-        The backbone or a layer is unknown, or an image cannot be used. The message names the image.
+        A setting is invalid, only some images are 8-bit, or an image cannot be used. The message on an image names it.
     """
     if backbone != "auto":
         layers_of(backbone_of(backbone), layers)  # checked before images are read

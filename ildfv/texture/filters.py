@@ -20,8 +20,8 @@ class Filters:
 
     Derivatives: at each of six scales the gradient's magnitude and the two eigenvalues of the Hessian, which depend
     neither on the orientation of the texture nor on a shift of intensity. Patches: the 7×7 values around a pixel, minus
-    their mean and divided by their standard deviation. Intensity: the value, smoothed at three scales. It is a separate
-    layer, so that shifts of intensity between subjects or scanners do not affect the mixtures of the other layers.
+    their mean and divided by their standard deviation plus FLAT. Intensity: the value, smoothed at three scales, as a
+    layer of its own, so that shifts of intensity between subjects or scanners do not affect the mixtures of the others.
     """
 
     name = "filters"

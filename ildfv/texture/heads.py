@@ -53,9 +53,9 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
     """The head fitted on all vectors (n, m) with labels 0 … C − 1 (n,).
 
     kind: one of HEADS, or "auto". Candidates are compared by their accuracy on held-out images; images of one group are
-    held out together. Ties are decided by the order of HEADS, then by the larger penalty. If a class has a single
-    image, or all images are of one group, nothing can be held out. The second-largest penalty of the first kind is then
-    used.
+    held out together. Ties are decided by the order of HEADS, then by the larger penalty. Nothing can be held out
+    without groups if a class has a single image, and with groups if no split leaves images of two classes for the fit.
+    The second-largest penalty of the first kind is then used.
     """
     check_kind(kind)
     kinds = HEADS if kind == "auto" else (kind,)

@@ -67,7 +67,8 @@ def read_image(path: str | Path) -> Picture:
     Raises
     ------
     InputError
-        The image is corrupt, animated or partly transparent, has several pages, contains NaN, or has another shape.
+        The file is missing, corrupt or in another format, or the image is animated, partly transparent or too large,
+        has several pages, contains NaN, or has another shape.
     """
     path = Path(path)
     check(
@@ -87,7 +88,8 @@ def as_picture(image: Any, name: str) -> Picture:
     """A `Picture` of an array (h, w), (h, w, 1) or (h, w, 3), of a path, or of a `Picture`.
 
     The array may be of NumPy, torch or CuPy. Boolean arrays are 8-bit images with the values 0 and 255, as in files
-    with one bit per pixel.
+    with one bit per pixel. InputError: another shape or dtype, values that are not finite, or an unreadable file. name:
+    used in the message on an array.
     """
     if isinstance(image, Picture):
         return image

@@ -4,8 +4,8 @@ kth-tips    KTH_TIPS/<class>/*.png: 10 classes, 81 images each; no groups
 kth-tips2   KTH-TIPS2-b/<class>/sample_<a-d>/*.png: the sample is the group
 dtd         dtd/images/<class>/*.jpg: 47 classes, 120 images each; predefined folds are not used
 fmd         FMD/image/<class>/*.jpg: 10 classes, 100 images each
-outex       <problem>/images/*.{ras,bmp,png} and <problem>/000/{train,test}.txt with lines "name class"; the set is
-            the union of both lists
+outex       <problem>/images/*.{ras,bmp,png} and <problem>/000/{train,test}.txt, with a first line that is not read
+            and lines "name class"; the set is the union of both lists
 emphysema   CT Emphysema Database: patches/patch<n>.tiff and patch_labels.csv; per patch the class (1 normal,
             2 centrilobular, 3 paraseptal emphysema) and the subject, which is the group
 hug-ild     patches of the HUG-ILD database: ILD_DB_talismanTestSuite/<class>_patch<n>_patient<p>_<m>.tif in HU; the
@@ -94,15 +94,15 @@ def _converted(path: Path) -> Path | None:
 def _emphysema(folder: Path) -> Collection:
     table = folder / "patch_labels.csv"
     check(table.is_file(), f"{folder} must contain patch_labels.csv of the CT Emphysema Database, got no such file")
-    rows = [[cell.strip() for cell in row] for _, row in read_csv(table)[1]]
+    rows = [(line, [cell.strip() for cell in row]) for line, row in read_csv(table)[1]]
     paths, labels, groups = [], [], []
-    for number, row in enumerate(rows, start=1):
+    for number, (line, row) in enumerate(rows, start=1):
         known = len(row) >= 2 and row[0] in EMPHYSEMA
-        check(known, f"{table} must have the class 1, 2 or 3 and the subject in each line, got {row} in line {number}")
+        check(known, f"{table} must have the class 1, 2 or 3 and the subject in each line, got {row} in line {line}")
         path = next((p for p in _patches(folder, number) if p.is_file()), None)
         check(
             path is not None,
-            f"{folder} must contain patches/patch{number}.tiff for line {number} of {table.name}, got no such file",
+            f"{folder} must contain patches/patch{number}.tiff for line {line} of {table.name}, got no such file",
         )
         assert path is not None
         paths.append(path)

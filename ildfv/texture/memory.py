@@ -33,8 +33,8 @@ def remembered(
 ) -> Maps:
     """The maps of an image from a file in `folder`, or from `compute`, which are then written to this file.
 
-    The name of the file depends on the pixels of the image and on everything else that determines the maps. None: the
-    maps are always computed.
+    The name of the file depends on the pixels of the image and on everything else that determines the maps. If `folder`
+    is None, the maps are always computed.
     """
     if folder is None:
         return compute()

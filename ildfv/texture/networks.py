@@ -41,7 +41,8 @@ class Network:
         """The last layer at each of the three lowest resolutions that divide the image by less than 32.
 
         Only one level of nesting is considered: the outermost level at which modules have at least three resolutions
-        above 1×1, such as the blocks of a network but not the parts of the blocks.
+        above 1×1, such as the blocks of a network but not the parts of the blocks. If there is no such level, the last
+        layer is selected.
         """
         depths = sorted({layer.count(".") for layer in self.layers})
         for depth in depths:

@@ -38,7 +38,10 @@ class Protocol:
         return "leave one group out" if self.leave_one_group_out else f"{self.folds} folds"
 
     def check_set(self, collection: Collection) -> None:
-        """Raises InputError if a class has too few images for the protocol; the groups are checked by `splits`."""
+        """Raises InputError if a number is invalid, groups are missing, or a class has too few images for the protocol.
+
+        `splits` also checks the classes of each group.
+        """
         if self.train_per_class is not None:
             check(self.train_per_class >= 1, f"--train-per-class must be at least 1, got {self.train_per_class}")
             collection.check_classes(self.train_per_class + 1)

@@ -114,7 +114,7 @@ def test_an_ignored_column_must_exist(tmp_path):
 
 def test_a_table_saved_by_a_spreadsheet_in_germany_is_read(tmp_path):
     text = "sep=;\r\nSeries;Position;Emphysema;Honeycomb pixels;;\r\n1.2;-103,5;WAHR;12;;\r\n;;;;;\r\n"
-    with pytest.raises(InputError, match=r"line 3: emphysema must be 0, no or false, .*, got 'WAHR'"):
+    with pytest.raises(InputError, match=r"line 3: emphysema must be 1, yes or true .*, got 'WAHR'"):
         read(tmp_path, text, encoding="utf-8-sig")
     found = read(tmp_path, text.replace("WAHR", "TRUE"), encoding="utf-8-sig")
     (row,) = found.rows

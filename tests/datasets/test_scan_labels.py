@@ -114,14 +114,14 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("series,emphysema\n{s},2\n", "line 2: emphysema must be 0, no or false, .*, got '2'"),
+        ("series,emphysema\n{s},2\n", "line 2: emphysema must be 1, yes or true .*, got '2'"),
         (
             "series,emphysema\n{s},1\n{s},1\n",
-            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): delete one or",
         ),
         (
             "series,emphysema\n{s},1\n{s},0\n",
-            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): to label",
+            "line 3: a scan must have only one row, got a second row \\(the first is line 2\\): delete one or",
         ),
         ("series,emphysema\n{s},1\n1.2.3,1\n", "line 3: series must name a prepared scan, got '1.2.3'$"),
         (
@@ -136,8 +136,14 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
             "series,position,emphysema\n{s},,1\n",
             "position must be given in every row.* of slices or of scans, not both",
         ),
-        ("patient,position,emphysema\n{p},3,1\n", "must have one of the columns series, scan, file, got none"),
-        ("series,emphysema pixels\n{s},700\n", "must have no column of pixel counts, because rows name scans"),
+        (
+            "patient,position,emphysema\n{p},3,1\n",
+            "the columns series, scan beside the column position, got none",
+        ),
+        (
+            "series,emphysema pixels\n{s},700\n",
+            "must have no column of pixel counts, because rows name scans, not slices",
+        ),
         ("series,emphysema\n{s},\n", r"must label at least one slice or scan, got no known label \(rows: 1\)"),
     ],
 )

@@ -102,7 +102,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("series,position,emphysema\n{s},{z},2\n", "line 2: emphysema must be 0, no or false, .*, got '2'"),
+        ("series,position,emphysema\n{s},{z},2\n", "line 2: emphysema must be 1, yes or true .*, got '2'"),
         (
             "series,position,emphysema\n{s},{z},1\n{s},{z},1\n",
             "line 3: a slice must have only one row, got a second row",
@@ -118,7 +118,10 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
             "series,position,instance,emphysema\n{s},{z},1,1\n",
             "must have at most one of the columns position, instance, file",
         ),
-        ("position,emphysema\n{z},1\n", "must have one of the columns series, scan, file, got none"),
+        (
+            "position,emphysema\n{z},1\n",
+            "the columns series, scan beside the column position, got none",
+        ),
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice or scan"),
         ("file,emphysema\nmissing.dcm,1\n", "line 2: file must exist, got 'missing.dcm'; paths are relative to"),

@@ -40,7 +40,7 @@ def test_an_address_names_server_study_and_series(text, expected):
         ("dicomweb://pacs:port/studies/1.2", "must be a valid URL"),
         ("dicom://127.0.0.1:4242", "must be dicom://AET@host:port, got"),
         ("dicom://A@host", "must be dicom://AET@host:port, got"),
-        (f"dicom://{'A' * 17}@host:1", "at most 16 characters"),
+        (f"dicom://{'A' * 17}@host:1", "the AET in dicom://AET@host:port must have at most 16 characters"),
         (f"https://me:{SECRET}@pacs/studies/1.2", "must not contain credentials: set ILDFV_PACS_USER"),
         (f"dicom://A:{SECRET}@host:104", "without a password"),
     ],
@@ -114,5 +114,5 @@ def test_a_wrong_file_gives_a_one_line_error_without_its_content(monkeypatch, tm
 def test_a_file_and_the_environment_at_once_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("ILDFV_PACS_CREDENTIALS", str(tmp_path / "pacs.toml"))
     monkeypatch.setenv("ILDFV_PACS_TOKEN", SECRET)
-    with pytest.raises(InputError, match="CREDENTIALS must be set without other credentials, got ILDFV_PACS_"):
+    with pytest.raises(InputError, match="got ILDFV_PACS_TOKEN as well: unset ILDFV_PACS_CREDENTIALS, or unset"):
         credentials()

@@ -130,3 +130,11 @@ def test_a_compressed_data_file_is_limited_to_the_declared_size(tmp_path, files)
     data.write_bytes(gzip.compress(gzip.decompress(data.read_bytes()) + bytes(1 << 20)))
     with pytest.raises(InputError, match="bytes of voxels, got more"):
         read_file(path, "nrrd", patient_id="p", series_id="s")
+
+
+@pytest.mark.parametrize(("name", "data"), [("ct.hdr", "ct.img"), ("ct.nhdr", "ct.raw"), ("ct.mhd", "ct.raw")])
+def test_a_data_file_that_is_too_small_is_named(tmp_path, files, name, data):
+    path = WRITERS[name](tmp_path / name, files, files.chest())
+    (tmp_path / data).write_bytes(bytes(10))
+    with pytest.raises(InputError, match=rf"{data} must contain 49,152 bytes of voxels, got 10 bytes.*\(truncated\?\)"):
+        read_file(path, format_of(path, b""), patient_id="p", series_id="s")

@@ -155,7 +155,7 @@ def test_a_small_gzip_cannot_declare_more_than_gzip_can_hold(tmp_path, files):
     path = files.nrrd(tmp_path / "a.nrrd", files.chest())
     data = path.read_bytes().replace(b"sizes: 64 64 6", b"sizes: 2048 2048 100")
     path.write_bytes(data)
-    refused(path, "must contain 838,860,800 bytes of voxels, got a file of")
+    refused(path, "must contain 838,860,800 bytes of voxels, got .* bytes, too few even if compressed")
 
 
 def test_a_gzip_bomb_is_not_inflated(tmp_path, files):

@@ -58,7 +58,7 @@ def test_auto_is_filters_and_network_if_its_weights_are_installed(network, monke
 
 def test_auto_is_filters_for_images_that_are_too_small_for_the_network(network):
     assert TextureEncoder(n_components=2).fit(images(12)).backbone_ == "filters"
-    with pytest.raises(InputError, match=r"at least 32×32 pixels for efficientnet-lite0 at scale 2, got 12×12: choose"):
+    with pytest.raises(InputError, match=r"at least 16×16 pixels for efficientnet-lite0 at scale 2, got 12×12: choose"):
         TextureEncoder("filters+efficientnet-lite0", n_components=2).fit(images(12))
 
 

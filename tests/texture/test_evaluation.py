@@ -176,6 +176,8 @@ def test_encode_writes_vectors_and_resumes(folder, monkeypatch):
     vectors, names = load_features(folder / "out")
     assert vectors.shape == (8, 2 * 2 * 18)
     assert names[0].startswith("coarse/")
+    with pytest.raises(InputError, match=r"features\.json, which `ildfv texture encode` writes last.*: check the path"):
+        load_features(folder / "set")
     parts = sorted((folder / "out").glob("features-*.npy"))
     before = {part.name: part.read_bytes() for part in parts}
     parts[1].unlink()
@@ -311,3 +313,9 @@ def test_a_table_with_two_columns_of_the_same_name_is_refused(folder):
     (folder / "twice.csv").write_text("path,label,label\na.npy,x,y\n")
     with pytest.raises(InputError, match=r"twice\.csv must have each column once, got label several times"):
         by_table(folder / "twice.csv", folder / "set")
+
+
+def test_a_message_on_a_row_has_its_line_number_also_after_blank_lines(folder):
+    (folder / "blank.csv").write_text("path,label\n\n\nmissing.npy,x\n")
+    with pytest.raises(InputError, match=r"must list images that exist, got .* in line 4"):
+        by_table(folder / "blank.csv", folder / "set")
