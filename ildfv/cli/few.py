@@ -58,6 +58,7 @@ def fit(
     ] = None,
     patience: o.Patience = None,
     bags: o.Bags = None,
+    fresh: Annotated[bool, o.fresh("an encoding or the network")] = False,
     device: o.Device = "auto",
     as_json: o.Json = False,
     verbose: o.Verbose = 0,
@@ -81,6 +82,7 @@ def fit(
         patience=patience,
         device=device,
         bags=bags,
+        fresh=fresh,
         progress=output.progress(verbose, workspace=workspace),
     )
     if output.emit(result, as_json=as_json):

@@ -48,6 +48,7 @@ def fit(
     epochs: int | None = None,
     patience: int | None = None,
     bags: str | None = None,
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> dict:
     """Fits and scores the systems of a recipe on all folds, and returns the pooled results of the workspace.
@@ -76,6 +77,8 @@ def fit(
         epochs are trained.
     bags : {"noisy-or", "max"}, optional
         With labels of scans: how slice scores are pooled into the score of a scan, by default noisy-or.
+    fresh : bool
+        Whether to replace encodings, and a CNN, that were made with other settings than those of the recipe.
 
     Returns
     -------
@@ -126,13 +129,13 @@ def fit(
     if chosen == FEW and unused:
         options, verb = " and ".join(unused), "has" if len(unused) == 1 else "have"
         progress.note(f"recipe few trains no network, so {options} {verb} no effect: use --recipe paper to train one")
-    kept = Kept(progress)
+    kept, how = Kept(progress), {"device": device, "fresh": fresh, "progress": progress}
     score_baselines(root, kept=kept, progress=progress)
     for fold in range(folds.n_folds):
         if chosen == FEW:
-            _few(root, fold, device, SCAN_HEADS if of_scans else FEW_HEADS, bags, kept, progress)
+            _few(root, fold, SCAN_HEADS if of_scans else FEW_HEADS, bags, kept, how)
         else:
-            _paper(root, fold, device, {"epochs": epochs, "patience": patience}, kept, progress)
+            _paper(root, fold, {"epochs": epochs, "patience": patience}, kept, how)
     if kept.kept:
         known, number = len(kept.kept), len(kept.kept) + len(kept.computed)
         which = "all" if known == number else f"{known} of"
@@ -171,16 +174,14 @@ def _numbers(slices: Slices, systems: Pool, results: list[Results]) -> dict:
     return {"unit": SCAN, "scans": len(tested), "slices": int(slices.sizes[tested].sum())}
 
 
-def _few(
-    root: Path, fold: int, device: str, heads: Sequence[str], bags: str | None, kept: Kept, progress: Progress
-) -> None:
+def _few(root: Path, fold: int, heads: Sequence[str], bags: str | None, kept: Kept, how: dict[str, Any]) -> None:
     for layer in FEW_LAYERS:
         settings = EncodeSettings(layer=layer, region=LUNG, **FEW_SETTINGS)
-        encode_slices(root, settings, fold=fold, device=device, progress=progress)
+        encode_slices(root, settings, fold=fold, **how)
     systems: list[tuple[str, ...]] = [FEW_LAYERS]
     if network_available():
         settings = EncodeSettings(layer=FEW_NETWORK_LAYER, region=LUNG, **FEW_SETTINGS)
-        encode_slices(root, settings, fold=fold, network=FEW_NETWORK, device=device, progress=progress)
+        encode_slices(root, settings, fold=fold, network=FEW_NETWORK, **how)
         systems.append((*FEW_LAYERS, frozen_name(FEW_NETWORK, FEW_NETWORK_LAYER)))
     for layers in systems:
         for head in heads:
@@ -192,7 +193,7 @@ def _few(
                 head=head,
                 bags=bags,
                 kept=kept,
-                progress=progress,
+                progress=how["progress"],
             )
 
 
@@ -203,11 +204,11 @@ def network_available() -> bool:
     return is_available(FEW_NETWORK)
 
 
-def _paper(root: Path, fold: int, device: str, options: dict[str, int | None], kept: Kept, progress: Progress) -> None:
+def _paper(root: Path, fold: int, options: dict[str, int | None], kept: Kept, how: dict[str, Any]) -> None:
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    train_network(root, fold=fold, device=device, kept=kept, progress=progress, **given)
-    encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, device=device, progress=progress)
-    regress_encoding(root, layer=PAPER_LAYER, fold=fold, kept=kept, progress=progress)
+    train_network(root, fold=fold, kept=kept, **how, **given)
+    encode_slices(root, EncodeSettings(layer=PAPER_LAYER), fold=fold, **how)
+    regress_encoding(root, layer=PAPER_LAYER, fold=fold, kept=kept, progress=how["progress"])
 
 
 def _system(one: Results) -> dict:

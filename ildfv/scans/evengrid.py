@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ildfv.counted import counted
 from ildfv.errors import InputError
 from ildfv.scans.geometry import MAX_GAP, Geometry, checked, tolerance
 from ildfv.scans.headers import Frame
@@ -73,7 +74,7 @@ def _plane(frames: Sequence[Frame], rows: int, columns: int) -> tuple[np.ndarray
 def _shares(values: Sequence[str]) -> str:
     """The three most frequent values of the slices, each with its number of slices."""
     kinds = Counter(values)
-    shown = "; ".join(f"{kind} in {n} of {len(values)} slices" for kind, n in kinds.most_common(3))
+    shown = "; ".join(f"{kind} in {n} of {counted(len(values), 'slice')}" for kind, n in kinds.most_common(3))
     return shown + "; …" * (len(kinds) > 3)
 
 

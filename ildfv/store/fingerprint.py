@@ -56,11 +56,11 @@ def match_fingerprint(folder: Path, inputs: dict, *, fresh: bool = False, measur
         if not fresh:
             name = differing[0]
             what = HASHED.get(name, f"{name} = {earlier.get(name)!r}, now {inputs.get(name)!r}")
-            remedy = "restore the old settings to resume, or run its command with --fresh to replace its content"
+            remedy = "restore the old settings to resume, or repeat the command with --fresh to replace its content"
             raise InputError(f"{folder} was made with {what}: {remedy}", faq="other-settings")
     elif not fresh and any(not child.name.startswith(".") for child in folder.iterdir()):
         rule = f"{folder} has content but no {FINGERPRINT} with its settings"
-        raise InputError(f"{rule}: run its command with --fresh to replace the content")
+        raise InputError(f"{rule}: repeat the command with --fresh to replace the content")
     if fresh:
         empty(folder)
     write_json(path, {**inputs, **measured})

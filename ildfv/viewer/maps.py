@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ildfv.counted import counted
 from ildfv.errors import InputError, check
 from ildfv.inference.outputs import LAST, RAS
 from ildfv.inference.page import CLIP, SMOOTHING
@@ -136,8 +137,9 @@ def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, np
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         check(
             grid.shape == shape and kind == np.float32 and not scaled,
-            f"{path.name} must be float32 with {m} slices of {rows} × {columns} pixels, as `ildfv predict` writes it, "
-            f"got {kind} with {grid.shape[0]} slices of {grid.shape[1]} × {grid.shape[2]} pixels",
+            f"{path.name} must be float32 with {counted(m, 'slice')} of {rows} × {columns} pixels, as "
+            f"`ildfv predict` writes it, got {kind} with "
+            f"{counted(grid.shape[0], 'slice')} of {grid.shape[1]} × {grid.shape[2]} pixels",
         )
         every = range(m - 1, -1, -1) if 0 in flips else range(m)
         parts = [[z] for z in every] if order[0] == LAST else [list(range(m))]

@@ -184,7 +184,7 @@ def test_other_settings_are_refused_unless_fresh(root):
     changed = replace(SETTINGS, components=5)
     with pytest.raises(
         InputError,
-        match=r"components = 4, now 5: restore the old settings to resume, or run its command with --fresh",
+        match=r"components = 4, now 5: restore the old settings to resume, or repeat the command with --fresh",
     ):
         encode_slices(root, changed)
     assert Encoding(root / "encodings/conv1/fold-0").info["components"] == 4

@@ -102,3 +102,15 @@ def test_few_runs_all_folds_and_pools_them(tmp_path):
     assert (result["slices"], result["patients"]) == (PATIENTS * SLICES, PATIENTS)
     assert {v["system"] for v in result["against_baseline"]} == heads
     assert all({c["a"], c["b"]} & heads for c in result["comparisons"])
+
+
+@pytest.mark.slow
+def test_fresh_replaces_encodings_with_other_settings(tmp_path, monkeypatch):
+    workspace = make(tmp_path / "study", breathing)
+    monkeypatch.setattr(recipes, "network_available", lambda: False)
+    encode_slices(workspace.root, EncodeSettings(layer="filters", region="lung", components=4, dimensions=8, passes=1))
+    monkeypatch.setattr(recipes, "FEW_SETTINGS", TINY)
+    with pytest.raises(InputError, match=r"components = 4, now 2: .* or repeat the command with --fresh"):
+        fit(workspace.root, recipe="few")
+    assert "fv-filters+patches-lung-ridge" in fit(workspace.root, recipe="few", fresh=True)["systems"]
+    assert Encoding(workspace.encoding_dir("filters", 0, "lung")).info["inputs"]["components"] == 2

@@ -82,7 +82,7 @@ def test_training_again_makes_everything_current(moved):
     with pytest.raises(InputError, match="replace it with `ildfv train --fresh`"):
         train_network(moved, **TRAIN)
     train_network(moved, fresh=True, **TRAIN)
-    with pytest.raises(InputError, match=r"was made with .* or run its command with --fresh to replace its content"):
+    with pytest.raises(InputError, match=r"was made with .* or repeat the command with --fresh to replace its content"):
         encode_slices(moved, ENCODE, model="own")
     encode_slices(moved, ENCODE, model="own", fresh=True)
     regress_encoding(moved)
