@@ -169,7 +169,9 @@ def test_a_restored_encoder_gives_the_same_vectors():
 
 BAD = {
     'order must be "component" or "moment", got \'x\'': lambda: FisherVector(mixture(), order="x").transform(maps()),
-    "(b, d, h, w) or a list of (n_i, d), got shape (60, 6)": lambda: FisherVector(mixture()).transform(maps()[0]),
+    "(b, d, h, w) or a list of (n_i, d) or (d, h_i, w_i), got shape (60, 6)": lambda: FisherVector(mixture()).transform(
+        maps()[0]
+    ),
     "maps must contain at least one map, got none": lambda: FisherVector(mixture()).transform([]),
     "maps[1] must contain at least one descriptor": lambda: FisherVector(mixture()).transform(
         [maps()[0], maps()[0, :0]]
