@@ -123,7 +123,7 @@ def check_one_patient_per_scan(patients: Sequence[str] | np.ndarray, series: Seq
 
 
 def _check_number(n_folds: int, n_patients: int) -> None:
-    """Raises InputError unless each fold has a patient and leaves at least two. The message suggests a valid number of folds."""
+    """Raises InputError unless each fold has a patient and leaves at least two. The message suggests a valid number."""
     check(n_patients > 0, NO_LABELS)
     check(
         n_patients >= 3,
