@@ -33,10 +33,10 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     mixture : GaussianMixture or None
-        A fitted mixture, or another object with `weights_`, `means_` and `variances_`, is used unchanged, and `transform`
-        needs no fit. `fit` fits a clone of an unfitted mixture, or, for None, of GaussianMixture(n_components,
-        random_state=random_state). Note that scikit-learn's clone discards parameters learned by EM but keeps those of
-        GaussianMixture.from_parameters.
+        A fitted mixture, or another object with `weights_`, `means_` and `variances_`, is used unchanged, and
+        `transform` needs no fit. `fit` fits a clone of an unfitted mixture, or, for None, of
+        GaussianMixture(n_components, random_state=random_state). Note that scikit-learn's clone discards parameters
+        learned by EM but keeps those of GaussianMixture.from_parameters.
     n_components : int
         Components of the mixture if `mixture` is None.
     improved : bool
