@@ -24,4 +24,5 @@ def show_encodings(encodings: list[dict], command: str, as_json: bool) -> None:
             f"Mean log likelihood per training descriptor: {one['mean_log_likelihood']:.4f} "
             f"after {after}. Written to {one['folder']}."
         )
-    output.out.print(f"Next: {command}", soft_wrap=True)
+    completed = output.quoted.complete(f"`{command}`")
+    output.out.print(f"Next: {completed.strip('`')}", soft_wrap=True)

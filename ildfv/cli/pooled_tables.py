@@ -8,6 +8,7 @@ from ildfv.cli import output
 from ildfv.counted import counted
 from ildfv.evaluation.baselines import BEATS, MEAN, PREFIX, is_baseline, signed
 from ildfv.evaluation.intervals import MIN_PATIENTS
+from ildfv.patterns import extent_text
 from ildfv.pipeline.used_inputs import described
 
 
@@ -111,7 +112,7 @@ def _difference(one: dict) -> str:
 def _tested(result: dict) -> str:
     by_scan = result.get("unit") == "scan"
     tested = counted(result["scans"], "scan") if by_scan else counted(result["slices"], "slice")
-    labels = f"T = {result['threshold']}" if result["pixel_counts"] else "labels of presence"
+    labels = f"T = {extent_text(result['threshold'])}" if result["pixel_counts"] else "labels of presence"
     rule = "labels of scans, measures per scan" if by_scan else labels
     folds, patients = counted(len(result["folds"]), "fold"), counted(result["patients"], "patient")
     return f"{folds} pooled: {tested} of {patients}, {rule}; intervals are from resampled patients"

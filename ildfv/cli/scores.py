@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ildfv.cli import output
 from ildfv.counted import counted
+from ildfv.patterns import extent_text
 from ildfv.pipeline.choices import LINEAR
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def show_scores(result: Results | None, as_json: bool) -> None:
     )
     data = "PHANTOM data, not clinical" if result.data == "phantom" else "user data"
     by_scan = result.unit == SCAN
-    labels = f"T = {result.threshold}" if result.pixel_counts else "labels of presence"
+    labels = f"T = {extent_text(result.threshold)}" if result.pixel_counts else "labels of presence"
     rule = "labels of scans, measures per scan" if by_scan else labels
     output.table(
         f"{result.system}, held-out fold {result.fold}{', per scan' * by_scan}: {data}",

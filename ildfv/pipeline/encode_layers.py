@@ -63,8 +63,8 @@ def _check_names(layers: list[str], root: Path, fold: int, model: str | None, ne
 
 def next_command(encodings: list[dict]) -> str:
     """The command that fits a regression on these encodings."""
-    if len(encodings) == 1:
-        return "ildfv regress"
-    region = encodings[0]["region"]
+    region, fold = encodings[0]["region"], encodings[0]["fold"]
     where = "" if region == SLICE else f" --region {region}"
-    return f"ildfv regress --layer {JOINED.join(one['layer'] for one in encodings)}{where} --head ridge"
+    where += f" --fold {fold}" if fold else ""
+    head = " --head ridge" if len(encodings) > 1 else ""
+    return f"ildfv regress --layer {JOINED.join(one['layer'] for one in encodings)}{where}{head}"

@@ -31,7 +31,7 @@ def test_encode_prints_the_command_that_joins_the_layers(root):
     given = ["-w", str(root), "--layer", "conv1+patches", "-k", "2", "--dimensions", "4"]
     shown = CliRunner().invoke(app, ["encode", *given, "--passes", "1"], catch_exceptions=False).stdout
     command = "ildfv regress --layer conv1+patches --head ridge"
-    assert shown.rstrip().endswith(f"Next: {command}")
+    assert shown.rstrip().endswith(f"Next: {command} -w {shlex.quote(str(root))}")
     folders = [Workspace.open(root).encoding_dir(layer, 0) for layer in ("conv1", "patches")]
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
     document = json.loads(CliRunner().invoke(app, ["encode", *given, "--passes", "1", "--json"]).stdout)
@@ -54,9 +54,10 @@ def test_the_encodings_are_those_of_one_command_per_layer_and_resume_separately(
     ]
 
 
-def test_the_command_names_the_region():
-    both = [{"layer": layer, "region": "lung"} for layer in ("filters", "patches")]
+def test_the_command_names_the_region_and_the_fold():
+    both = [{"layer": layer, "region": "lung", "fold": 0} for layer in ("filters", "patches")]
     assert next_command(both) == "ildfv regress --layer filters+patches --region lung --head ridge"
+    assert next_command([{"layer": "conv1", "region": "slice", "fold": 2}]) == "ildfv regress --layer conv1 --fold 2"
 
 
 @pytest.mark.parametrize("layer", ["conv1+", "+conv1", "conv1+conv1", "conv1++patches"])
