@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from ildfv.counted import joined
+
 SHORT = 5  # letters; names up to this length resemble names with one different letter, longer names with two
 SHOWN = 12  # names in a note
 SEPARATORS = re.compile(r"[\s_\-]+")
@@ -49,9 +51,13 @@ def meant(
     return [other for other in missing if resembles(other)] if letters else []
 
 
-def listed(names: Iterable[str]) -> str:
-    """The names of columns for a message, such as `"age", "notes"`."""
-    return ", ".join(f'"{name}"' for name in names)
+def listed(names: Iterable[str], conjunction: str = "") -> str:
+    """The names of columns for a message, such as `"age", "notes"` or, with the conjunction "and", `"age" and "notes"`.
+
+    There must be at least one name with a conjunction.
+    """
+    quoted = [f'"{name}"' for name in names]
+    return joined(quoted, conjunction) if conjunction else ", ".join(quoted)
 
 
 def unused_note(file: str, names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 from ildfv.cli import options as o
 from ildfv.cli import output
 from ildfv.cli.early import check_study
-from ildfv.counted import counted
+from ildfv.counted import counted, joined
 from ildfv.errors import check
 from ildfv.patterns import PATTERNS, extent_text
 
@@ -68,6 +68,7 @@ def stats(
     """
     check_study(workspace)
     from ildfv.evaluation.statistics import NO_LABELS
+    from ildfv.inference.sentences import NOT_LABELLED
     from ildfv.pipeline.tables import slice_statistics
 
     result = slice_statistics(workspace, threshold)
@@ -79,19 +80,26 @@ def stats(
     rule = "labels of scans" if unit == "scan" else labels
     excluded_units = f"{unit} without labels is" if excluded == 1 else f"{unit}s without labels are"
     caption = f"{rule}; {excluded} {excluded_units} excluded"
-    rows = [(name, row["slices"], row["patients"]) for name, row in result["per_pattern"].items()]
-    rows.append(
-        (f"none (patients: no pattern on any {unit})", result["healthy"]["slices"], result["healthy"]["patients"])
-    )
+    without = result["unlabelled_patterns"]
+    rows = [
+        (name, NOT_LABELLED, "–") if name in without else (name, row["slices"], row["patients"])
+        for name, row in result["per_pattern"].items()
+    ]
+    if without:
+        caption += f"; whether a {unit} shows none or several patterns is unknown without labels of {joined(without)}"
+    else:
+        none = f"none (patients: no pattern on any {unit})"
+        rows.append((none, result["healthy"]["slices"], result["healthy"]["patients"]))
     rows.append(("all", result["slices"], result["patients"]))
     data = " (phantom data)" if result["data"] == "phantom" else ""
     title = f"{unit.capitalize()}s and patients per pattern{data}"
     output.table(title, ["pattern", f"{unit}s", "patients"], rows, caption=caption)
-    output.table(
-        f"Patterns per {unit}{data}",
-        ["patterns", f"{unit}s", "patients"],
-        [(" + ".join(c["patterns"]) or "none", c["slices"], c["patients"]) for c in result["combinations"]],
-    )
+    if not without:
+        output.table(
+            f"Patterns per {unit}{data}",
+            ["patterns", f"{unit}s", "patients"],
+            [(" + ".join(c["patterns"]) or "none", c["slices"], c["patients"]) for c in result["combinations"]],
+        )
 
 
 def folds(

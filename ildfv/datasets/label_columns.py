@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from ildfv.columns import listed, meant, spelled
+from ildfv.counted import joined
 from ildfv.errors import InputError, check
 from ildfv.patterns import ABSENT, PATTERNS, PRESENT, UNLABELLED
 
@@ -49,7 +50,7 @@ class LabelColumns:
 
     scan, where: the columns that name the scan, and the slice in it ("" if there is none). patterns: for each index of
     a pattern, its column and whether the column holds counts. unused: columns that are not used, by their names in the
-    file, or "column 3 without a name".
+    file, or "column 3 without a name". ignored: the patterns without a column because the user ignores their columns.
     """
 
     names: tuple[str, ...]
@@ -57,11 +58,12 @@ class LabelColumns:
     where: str
     patterns: Mapping[int, tuple[str, bool]]
     unused: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
-        """The patterns without a column."""
-        return [pattern for k, pattern in enumerate(PATTERNS) if k not in self.patterns]
+        """The patterns for which the file has no column."""
+        return [p for k, p in enumerate(PATTERNS) if k not in self.patterns and p not in self.ignored]
 
 
 def label_columns(
@@ -99,13 +101,28 @@ def label_columns(
     scan, where = _keys(path, names)
     like = [i for i in others if names[i] and absent and _has_labels([row[i] for row in rows if i < len(row)])]
     if like:
-        columns = f"column{'s' * (len(like) > 1)} {listed(shown[i] for i in like)}"
-        why = f"because there is no column for {', '.join(absent)}"
-        rename = "rename it" if len(like) == 1 else "rename them"
-        rule = f"{path}: {columns} may be labels of a pattern, {why}"
-        raise InputError(f"{rule}: {rename}, or give {_options(shown[i] for i in like)}")
+        raise InputError(f"{path}: {_may_be_labels(like, names, shown, absent)}")
     names = [name if name in used else "" for name in names]
-    return LabelColumns(tuple(names), scan, where, patterns, tuple(shown.values()))
+    ignored_patterns = {name.removesuffix(PIXELS) for name in left_out}
+    left = tuple(pattern for pattern in absent if pattern in ignored_patterns)
+    return LabelColumns(tuple(names), scan, where, patterns, tuple(shown.values()), left)
+
+
+def _may_be_labels(like: Sequence[int], names: Sequence[str], shown: Mapping[int, str], absent: Sequence[str]) -> str:
+    """Why the columns `like` may be labels, and the remedy. shown: their names in the file."""
+    present = [pattern for pattern in PATTERNS if pattern not in absent]
+    reasons: dict[str, list[str]] = {}
+    for i in like:
+        found = meant(names[i].removesuffix(PIXELS), present, SYNONYMS, STEMS)
+        similar = f"the name is similar to {' or '.join(found)}, which has another column"
+        missing = f"there is no column for {joined(absent, 'or')}"
+        reasons.setdefault(similar if found else missing, []).append(shown[i])
+    parts = [
+        f"column{'s' * (len(columns) > 1)} {listed(columns, 'and')} may be labels of a pattern, because {why}"
+        for why, columns in reasons.items()
+    ]
+    rename = "rename it" if len(like) == 1 else "rename them"
+    return f"{'; '.join(parts)}: {rename}, or give {_options(shown[i] for i in like)}"
 
 
 def _without_empty_end(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -63,7 +63,8 @@ class LabelFile:
     rows name only a file or a scan. has_patients: whether a column assigns patients to scans. has_counts: whether a
     column has pixel counts. paths: the resolved paths of the names that `label_paths.located` found in the folder of
     the scans. All other names are paths relative to the CSV file.
-    unused: columns that are not used. missing: patterns without a column.
+    unused: columns that are not used. missing: patterns without a column. ignored: patterns that have
+    only columns that the user ignores.
     """
 
     path: Path
@@ -75,12 +76,20 @@ class LabelFile:
     paths: Mapping[str, Path] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
-        """Notes on the columns that are not used, and on the patterns without a column."""
+        """Notes on the columns that are not used, and on the patterns without a column or without a known label."""
         notes = unused_note(self.path.name, self.unused)
-        if self.missing:
-            notes.append(f"{self.path.name} has no column for {', '.join(self.missing)}: the presence is unknown")
+        without = [p for k, p in enumerate(PATTERNS) if all(row.counts[k] == UNLABELLED for row in self.rows)]
+        empty = [p for p in without if p not in (*self.missing, *self.ignored)]
+        for patterns, why in (
+            (self.missing, "has no column for"),
+            (self.ignored, "has only ignored columns for"),
+            (empty, "has no known label of"),
+        ):
+            if patterns:
+                notes.append(f"{self.path.name} {why} {', '.join(patterns)}: the presence is unknown")
         return notes
 
     @property
@@ -137,6 +146,7 @@ def read_label_file(path: Path, ignored: Iterable[str] = ()) -> LabelFile:
         any(is_count for _, is_count in columns.patterns.values()),
         unused=columns.unused,
         missing=tuple(columns.missing),
+        ignored=columns.ignored,
     )
 
 
@@ -197,7 +207,8 @@ def _counts(cells: Mapping[str, str], patterns: Mapping[int, tuple[str, bool]]) 
             check(0 <= counts[k] < PRESENT, f"{column} must be at least 0 and below {PRESENT}, got {value}")
         else:
             rule = (
-                f"{column} must be 1, yes or true if the pattern is shown, 0, no or false if not, or empty if unknown"
+                f"{column} must be 1, yes or true if the pattern is shown, 0, no or false if not, or empty, NaN, NA or "
+                "<NA> if unknown"
             )
             check(value.casefold() in VALUES, f"{rule}, got {value!r}")
             counts[k] = VALUES[value.casefold()]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ildfv.counted import joined
 from ildfv.evaluation.documents import Comparison, Interval, Results
 
 PREFIX = "baseline-"  # system names of baselines start with this
@@ -103,12 +104,45 @@ def best_baselines(results: Sequence[Results]) -> dict[str, str]:
     return found
 
 
-def labels(found: Sequence[Verdict]) -> dict[str, str]:
+def labels(found: Iterable[Verdict]) -> dict[str, str]:
     """The `statement` on each system that does not beat the best baseline in every measure, by system name."""
-    by_system: dict[str, list[Verdict]] = {}
+    return {system: statement(system, own) for system, own in _by_system(found).items() if not _beats_all(own)}
+
+
+def shared_labels(found: Mapping[int | None, Iterable[Verdict]]) -> list[str]:
+    """The content of `labels` in as few sentences as possible: equal statements on systems and folds are merged.
+
+    found: verdicts by fold. The key None is for pooled folds, which are not named.
+    """
+    folds: dict[tuple[str, str], dict[str, list[int]]] = {}  # (singular, plural) statement → system → folds
+    for fold, verdicts_of_fold in found.items():
+        for system, own in _by_system(verdicts_of_fold).items():
+            if not _beats_all(own):
+                said = (_predicate(own), _predicate(own, plural=True))
+                folds.setdefault(said, {}).setdefault(system, []).extend([] if fold is None else [fold])
+    lines = []
+    for (singular, plural), folds_of in folds.items():
+        systems: dict[tuple[int, ...], list[str]] = {}
+        for system, numbers in folds_of.items():
+            systems.setdefault(tuple(numbers), []).append(system)
+        for numbers, names in systems.items():
+            several = len(names) > 1
+            subject = f"he system{'s' * several} {joined(names)} {plural if several else singular}."
+            where = f"Fold{'s' * (len(numbers) > 1)} {joined(map(str, numbers))}: t" if numbers else "T"
+            lines.append(where + subject)
+    return lines
+
+
+def _by_system(found: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """The verdicts on each system."""
+    systems: dict[str, list[Verdict]] = {}
     for verdict in found:
-        by_system.setdefault(verdict.system, []).append(verdict)
-    return {system: statement(system, own) for system, own in by_system.items() if not all(v.beats for v in own)}
+        systems.setdefault(verdict.system, []).append(verdict)
+    return systems
+
+
+def _beats_all(found: Iterable[Verdict]) -> bool:
+    return all(verdict.beats for verdict in found)
 
 
 def statement(system: str, found: Sequence[Verdict]) -> str:
@@ -121,23 +155,28 @@ def statement(system: str, found: Sequence[Verdict]) -> str:
     """
     if not found:
         return f"{system} was not compared with baselines, because `ildfv baselines` was not run."
+    return f"{system} {_predicate(found)}."
+
+
+def _predicate(found: Sequence[Verdict], *, plural: bool = False) -> str:
+    """The `statement` without its subject. plural: for several systems."""
     lost, unknown = ([v for v in found if v.outcome == outcome] for outcome in (NOT_BETTER, UNKNOWN))
+    does, beats, pronoun = ("do", "beat", "they") if plural else ("does", "beats", "it")
     parts = []
     if lost:
-        parts.append(f"does not beat the best baseline in {_listed(lost)}")
+        parts.append(f"{does} not beat the best baseline in {_listed(lost)}")
     if unknown:
         parts.append(f"cannot be compared with the best baseline in {_listed(unknown)} (no interval)")
     if not parts:
-        parts.append(f"beats the best baseline in {_listed(found)}")
-    return f"{system} {'; it '.join(parts)}."
+        parts.append(f"{beats} the best baseline in {_listed(found)}")
+    return f"; {pronoun} ".join(parts)
 
 
 def _listed(found: Sequence[Verdict]) -> str:
     """Text such as "mean AUC and the AUC of honeycomb, reticular and emphysema"."""
     parts = ["mean AUC"] * any(v.measure == MEAN for v in found)
-    *most, last = ["", *(v.measure for v in found if v.measure != MEAN)]
-    if last:
-        parts.append(f"the AUC of {', '.join(most[1:])}{' and ' * (len(most) > 1)}{last}")
+    if patterns := [v.measure for v in found if v.measure != MEAN]:
+        parts.append(f"the AUC of {joined(patterns)}")
     return " and ".join(parts)
 
 

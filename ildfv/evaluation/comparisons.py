@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ildfv.errors import check
 from ildfv.evaluation.documents import COMPARISON, Comparison, unit_field
@@ -33,6 +34,7 @@ def compare_over_seeds(
 ) -> Comparison:
     """Tests of two systems on the same slices, paired by patient. Each system is fitted with one or several seeds.
 
+    AUCs exclude a pattern in a fold if one of the systems did not learn it there (`Predictions.unlearned`).
     Macro F and mean AUC are means over the patterns for which both systems have a value with every seed. p values are
     not corrected for the number of tests. With several seeds, the differences are means over the seeds, and their
     intervals include the variation over seeds (`paired_over_seeds`).
@@ -60,6 +62,7 @@ def compare_over_seeds(
             reference.has_slices_of(Pooled.of(predictions)) and list(predictions[0].labels) == list(first[0].labels),
             f"{first[0].system} and {second[0].system} must be scored on the same slices in the same order",
         )
+    folds = _equally_learned(folds)
     measures, n = [(system_measures(a), system_measures(b)) for a, b in folds], len(reference.names)
     systems = [system for pair in measures for system in pair]
     for mean, name in MEANS.items():
@@ -84,3 +87,17 @@ def compare_over_seeds(
         tests=tests,
         **unit_field(first[0].unit),
     )
+
+
+def _equally_learned(
+    folds: list[tuple[list[Predictions], list[Predictions]]],
+) -> list[tuple[list[Predictions], list[Predictions]]]:
+    """The predictions with equal `unlearned` of all systems and seeds in each fold: their union."""
+    unlearned: dict[int, set[str]] = {}
+    for one in (p for pair in folds for side in pair for p in side):
+        unlearned.setdefault(one.fold, set()).update(one.unlearned)
+
+    def equal(side: list[Predictions]) -> list[Predictions]:
+        return [replace(one, unlearned=tuple(sorted(unlearned[one.fold]))) for one in side]
+
+    return [(equal(a), equal(b)) for a, b in folds]

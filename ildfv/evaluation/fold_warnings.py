@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ildfv.counted import counted
+from ildfv.counted import counted, joined
 from ildfv.evaluation.folds import FRACTION, Folds
 from ildfv.patterns import extent_text
 
@@ -20,9 +20,9 @@ def fold_warnings(
     """A line for each pattern that is absent from a fold, or from the fit or validation part of a fold.
 
     If a test fold lacks a pattern, the recall, F and AUC of the pattern are undefined there. If the validation part
-    lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned. Patterns
-    that no slice shows are listed in one line. Further lines name the folds with more validation patients than
-    requested.
+    lacks it, the pattern has no decision threshold. If the fit part lacks it, the pattern cannot be learned. If both
+    lack it, no system can learn it, and its AUC is undefined. Patterns that no slice shows are listed in one line. A
+    further line names the folds with more validation patients than requested.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def fold_warnings(
     """
     inner = [folds.inner_patients(k) for k in range(folds.n_folds)]
     absent = _absent(folds, unit, pixel_counts=pixel_counts, unlabelled=unlabelled)
-    return [*absent, *_absent_inside(folds, inner, unit), *_large_validation(inner)]
+    return [*absent, *_unlearned(folds, unit), *_absent_inside(folds, inner, unit), *_large_validation(inner)]
 
 
 def _absent(folds: Folds, unit: str, *, pixel_counts: bool, unlabelled: Sequence[str]) -> list[str]:
@@ -61,6 +61,25 @@ def _absent(folds: Folds, unit: str, *, pixel_counts: bool, unlabelled: Sequence
     if never:
         rule = f" (T = {extent_text(folds.threshold)})" if unit == "slice" and pixel_counts else ""
         lines.append(f"no {unit} shows {', '.join(never)}{rule}: recall, F and AUC are undefined")
+    return lines
+
+
+def _unlearned(folds: Folds, unit: str) -> list[str]:
+    """A line for the patterns that only one fold shows, so that no training slice shows them if it is held out."""
+    patterns: dict[int, list[str]] = {}
+    rows = folds.table()
+    for pattern in folds.labels:
+        shown = [row["fold"] for row in rows if row["patients_with"][pattern] > 0]
+        if len(shown) == 1:
+            patterns.setdefault(shown[0], []).append(pattern)
+    lines = []
+    for fold, names in sorted(patterns.items()):
+        them = "it" if len(names) == 1 else "them"
+        lines.append(
+            f"no training {unit} shows {joined(names, 'or')} if fold {fold} is held out, so no system can learn {them} "
+            f"there: AUC and AP of {joined(names)} are undefined in fold {fold} and excluded from pooled results, "
+            "means and comparisons"
+        )
     return lines
 
 
@@ -85,11 +104,19 @@ def _absent_inside(folds: Folds, inner: InnerSplits, unit: str) -> list[str]:
 
 
 def _large_validation(inner: InnerSplits) -> list[str]:
-    """A line for each fold with more validation patients than requested."""
+    """One line on the folds with more validation patients than requested."""
+    folds: dict[tuple[int, int], list[str]] = {}
+    for k, (fit, validation) in enumerate(inner):
+        n = len(fit) + len(validation)
+        if len(validation) > max(round(FRACTION * n), 1):
+            folds.setdefault((len(validation), n), []).append(str(k))
+    if not folds:
+        return []
+    shares = "; ".join(
+        f"{used} of {counted(n, 'training patient')} if fold {' or '.join(numbers)} is held out"
+        for (used, n), numbers in folds.items()
+    )
     return [
-        f"if fold {k} is held out, {len(validation)} of its {counted(len(fit) + len(validation), 'training patient')} "
-        f"are used for validation, more than {FRACTION:.0%}, so that as many patterns as possible have a decision "
-        "threshold"
-        for k, (fit, validation) in enumerate(inner)
-        if len(validation) > max(round(FRACTION * (len(fit) + len(validation))), 1)
+        f"more than {FRACTION:.0%} of the training patients are used for validation, so that as many patterns as "
+        f"possible have a decision threshold: {shares}"
     ]

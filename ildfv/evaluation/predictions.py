@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,8 @@ class Predictions:
     are excluded from all measures of the pattern, and slices with an unknown entry from all measures of label sets.
     patients (N,): patient of each slice. decisions: fitted on validation slices of the same fold. labels: names of the
     C patterns. unit: "slice", or "scan" if each row is a scan, labelled and scored as a whole. pixel_counts: whether
-    labels are pixel counts, to which the threshold of presence is applied, and not labels of presence.
+    labels are pixel counts, to which the threshold of presence is applied, and not labels of presence. unlearned: the
+    patterns that no training slice of the fold shows. Their scores measure nothing and are excluded from AUC and AP.
     """
 
     system: str
@@ -35,6 +36,7 @@ class Predictions:
     labels: Sequence[str]
     unit: Literal["slice", "scan"] = "slice"
     pixel_counts: bool = True
+    unlearned: Collection[str] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.patients), len(self.labels))
@@ -45,6 +47,8 @@ class Predictions:
             )
         check(shape[0] > 0, f"predictions must contain at least one {self.unit}, got none")
         check(bool(np.isin(self.presence, (-1, 0, 1)).all()), "presence must be 1, 0 or −1 (unknown), got other values")
+        others = sorted(set(self.unlearned) - set(self.labels))
+        check(not others, f"unlearned must only contain labels, got {', '.join(others)}")
         known = (np.asarray(self.presence) >= 0).any(axis=1)
         check(
             bool(known.all()),
@@ -53,6 +57,12 @@ class Predictions:
         )
         scored = np.asarray(self.scores)[:, (np.asarray(self.presence) >= 0).any(axis=0)]
         check(bool(np.isfinite(scored).all()), f"scores of {self.system} must be finite, got NaN or infinity")
+
+    @property
+    def ranked(self) -> np.ndarray:
+        """Whether AUC and AP use the score of a pattern on a slice, bool (N, C): it is labelled and was learned."""
+        learned = [label not in self.unlearned for label in self.labels]
+        return (np.asarray(self.presence) >= 0) & np.array(learned)
 
 
 def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
@@ -85,13 +95,14 @@ def by_fold(predictions: Predictions | Sequence[Predictions]) -> list[Prediction
 class Pooled:
     """The predictions of several folds, concatenated: N slices, P patients, C patterns.
 
-    truth, predicted, known (whether the presence is known): bool (N, C). scores: (N, C); with several folds, percentile
-    ranks within each fold. probability: (N, C). patient: number of each slice's patient, (N,). names, fold: name and
-    fold of each patient, (P,).
+    truth, predicted, known (whether the presence is known), ranked (`Predictions.ranked`): bool (N, C). scores: (N, C);
+    with several folds, percentile ranks within each fold. probability: (N, C). patient: number of each slice's patient,
+    (N,). names, fold: name and fold of each patient, (P,).
     """
 
     truth: np.ndarray
     known: np.ndarray
+    ranked: np.ndarray
     scores: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
@@ -112,6 +123,7 @@ class Pooled:
         return cls(
             truth=presence > 0,
             known=presence >= 0,
+            ranked=np.concatenate([f.ranked for f in folds]),
             scores=scores,
             predicted=np.concatenate([f.decisions.predict(f.scores) for f in folds]),
             probability=np.concatenate([f.decisions.probability(f.scores) for f in folds]),

@@ -52,7 +52,8 @@ def evaluate(
 
     For pooled folds, each fold keeps its own decision thresholds. Models of different folds have no common scale, so
     the AUC counts only pairs of slices within a fold. The AP is the mean of the folds' APs, weighted by their numbers
-    of positives. Curves are averages of the folds' curves (`evaluation.curves`); their areas are the AUC and the AP.
+    of positives. Folds in which a pattern is `Predictions.unlearned` are excluded from both. Curves are averages of the
+    folds' curves (`evaluation.curves`); their areas are the AUC and the AP.
 
     Parameters
     ----------
@@ -211,9 +212,8 @@ def _ranking(folds: list[Predictions], k: int) -> dict[str, Any]:
     """The fields ap, roc and pr of pattern k: weighted means over the folds in which they are defined."""
     columns = []
     for fold in folds:
-        presence = np.asarray(fold.presence)[:, k]
-        here = presence >= 0
-        columns.append((presence[here] > 0, np.asarray(fold.scores, dtype=float)[here, k]))
+        here = fold.ranked[:, k]
+        columns.append((np.asarray(fold.presence)[here, k] > 0, np.asarray(fold.scores, dtype=float)[here, k]))
     both = [(y, f) for y, f in columns if y.any() and not y.all()]
     shown = [(y, f) for y, f in columns if y.any()]
     found: dict[str, Any] = {"ap": None, "roc": None, "pr": None}

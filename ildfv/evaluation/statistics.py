@@ -23,6 +23,7 @@ def statistics(
     copied to the result.
     {"threshold", "slices", "patients", "unlabelled_slices", "unlabelled_patients",
      "per_pattern": {pattern: {"slices", "patients"}}, "healthy": {"slices", "patients"},        # Table 1
+     "unlabelled_patterns": [patterns whose presence is unknown on all slices],
      "by_number": [slices with 0, 1, … C patterns],                                             # Table 2
      "combinations": [{"patterns": [...], "slices", "patients"}, …], most frequent first,
      "co_occurrence": (C, C) numbers of slices with both patterns, without slices with an unknown pattern}
@@ -58,6 +59,7 @@ def statistics(
             p: {"slices": int(on.sum()), "patients": len(np.unique(owners[on]))}
             for p, on in zip(labels, found_on.T, strict=True)
         },
+        "unlabelled_patterns": [p for p, on in zip(labels, (presence >= 0).any(axis=0), strict=True) if not on],
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
         "by_number": np.bincount(number, minlength=len(labels) + 1).tolist(),
         "combinations": sorted(combinations, key=lambda c: (-c["slices"], c["patterns"])),

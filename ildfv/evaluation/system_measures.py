@@ -41,7 +41,8 @@ def system_measures(folds: Sequence[Predictions]) -> dict[str, Measure]:
         measures[f"{pattern}/brier"] = (
             Ratio(summed(error * here), summed(here)) if np.isfinite(error).all() else undefined
         )
-        measures[f"{pattern}/auc"] = Auc.of(pooled.scores[here, k], y[here], patient[here], n, pooled.fold)
+        ranked = pooled.ranked[:, k]
+        measures[f"{pattern}/auc"] = Auc.of(pooled.scores[ranked, k], y[ranked], patient[ranked], n, pooled.fold)
     sets = metrics.sample_terms(truth, predicted)
     sets[~known.all(axis=1)] = np.nan
     means = {

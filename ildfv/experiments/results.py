@@ -15,6 +15,7 @@ from ildfv.experiments.recipes import Cnn, System
 from ildfv.experiments.scoring import scores
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.split import labelled_presence
+from ildfv.pipeline.units import unlearned_patterns
 
 
 def predictions(context: Context, system: System) -> list[Predictions]:
@@ -31,6 +32,7 @@ def predictions(context: Context, system: System) -> list[Predictions]:
             patients=context.slices.patients[split.test],
             decisions=Decisions.fit(truth, found.validation),
             labels=PATTERNS,
+            unlearned=unlearned_patterns(context.slices, split.train, system.threshold),
         )
 
     return context.remember(("predictions", system), lambda: [predicted(fold) for fold in context.held_out(system)])

@@ -78,6 +78,7 @@ def transferred(context: Context, system: Cnn | Encoded, fold: int, other: Slice
         parts = [indices[i : i + READ] for i in range(0, len(indices), READ)]
         scores = np.concatenate([answer(other.images(part)) for part in parts])
     given: dict[str, Any] = {"system": system.label, "fold": fold, "decisions": here.decisions, "labels": PATTERNS}
+    given["unlearned"] = here.unlearned
     presence = labelled_presence(other, indices, system.threshold)
     return Predictions(scores=scores, presence=presence, patients=other.patients[indices].tolist(), **given)
 

@@ -22,10 +22,15 @@ def encode_command(layer: str, region: str, fold: int | None, network: str | Non
     return f"ildfv encode {' '.join(options)}"
 
 
+def layer_and_region(name: str) -> tuple[str, str]:
+    """The layer and the region of the encodings in the folder `name`: ("conv1", "lung") for "conv1-lung"."""
+    region = next((one for one in REGIONS if name.endswith(f"-{one}")), SLICE)
+    return name.removesuffix(f"-{region}"), region
+
+
 def command_of_name(name: str, fold: int | None) -> str:
     """The command that creates the encoding in the folder `name` of the encodings, such as "conv1-lung"."""
-    region = next((one for one in REGIONS if name.endswith(f"-{one}")), SLICE)
-    name = name.removesuffix(f"-{region}")
+    name, region = layer_and_region(name)
     for network in sorted(OF_NETWORK, key=len, reverse=True):  # cnnf-multihead before cnnf
         if name.startswith(f"{network}-"):
             return encode_command(name.removeprefix(f"{network}-"), region, fold, network)

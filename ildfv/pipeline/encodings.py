@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ildfv.counted import counted
+from ildfv.counted import counted, joined
 from ildfv.errors import InputError, check
-from ildfv.pipeline.choices import SLICE
-from ildfv.pipeline.encode_command import command_of_name
+from ildfv.pipeline.choices import REGIONS, SLICE
+from ildfv.pipeline.encode_command import command_of_name, layer_and_region
 from ildfv.pipeline.order import finished_last
 from ildfv.pipeline.regions import check_region
 from ildfv.pipeline.workspace import Workspace
@@ -145,7 +145,24 @@ def newest(
     if not found:
         what = f" of {layer}" if layer else ""
         what += f" for fold {fold}" if fold is not None else ""
-        raise InputError(f"{folder} has no finished encoding{what}: run `{command_of_name(layer or 'conv1', fold)}`")
+        other = [] if layer is None else _other_regions(workspace, fold, layer)
+        choose = f"there is one with {joined(other)}; choose it, or " if other else ""
+        run = f"run `{command_of_name(layer or 'conv1', fold)}`"
+        raise InputError(f"{folder} has no finished encoding{what}: {choose}{run}")
     if usable is not None:
         found = [path for path in found if usable(Encoding(path.parent))] or found
     return Encoding(finished_last(workspace, found, "choose one with --layer and --fold").parent)
+
+
+def _other_regions(workspace: Workspace, fold: int | None, name: str) -> list[str]:
+    """The finished encodings of the same layer and fold in other regions, such as "--region lung".
+
+    name: name of the folder of the encodings, as for `newest`.
+    """
+    layer, region = layer_and_region(name)
+    found = []
+    for other in (one for one in REGIONS if one != region):
+        folder = workspace.encoding_dir(layer, 0, other).parent
+        if any(folder.glob(f"fold-{'*' if fold is None else fold}/{FINISHED}")):
+            found.append(f"--region {other}")
+    return found

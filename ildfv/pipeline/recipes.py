@@ -11,7 +11,7 @@ import numpy as np
 
 from ildfv.counted import counted
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.baselines import labels, verdicts
+from ildfv.evaluation.baselines import shared_labels, verdicts
 from ildfv.evaluation.documents import SCAN, Results
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.baselines import score_baselines
@@ -103,7 +103,7 @@ def fit(
           best baseline: the fields of a `Verdict`, and its properties "beats" and "outcome".
         - comparisons: `Comparison` documents, the paired tests between systems.
         - inputs: the inputs of each ridge or logistic head (`used_inputs`).
-        - notes: a sentence on each system that does not beat the best baseline in every measure.
+        - notes: sentences on the systems that do not beat the best baseline in every measure.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def summary(workspace: Workspace, slices: Slices) -> dict:
         "against_baseline": [asdict(one) | {"beats": one.beats, "outcome": one.outcome} for one in found],
         "comparisons": comparisons,
         "inputs": used_inputs(one for one in current.values() if one.system in systems),
-        "notes": list(labels(found).values()),
+        "notes": shared_labels({None: found}),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.baselines import labels, verdicts
+from ildfv.evaluation.baselines import verdicts
 from ildfv.evaluation.documents import Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.pipeline.by_scan import unit_of
@@ -46,22 +46,23 @@ def make_report(root: Path, to: Path | None = None, *, seconds: dict[str, float]
     split = load_folds(workspace) if workspace.folds_file.exists() else None
     folds = [] if split is None else split.table()
     current, stale = current_results(workspace, slices)
-    notes = [
-        f"{name} is not shown, because the slices, the folds or the threshold T have changed since it was scored. "
-        "Score it again."
-        for name in stale
-    ]
-    notes += [] if split is None else [f"{line}." for line in fold_notes(slices, split)]
+    notes = []
+    if stale:
+        verb, them, they = ("are", "they were", "them") if len(stale) > 1 else ("is", "it was", "it")
+        notes.append(
+            f"Not shown {verb} {', '.join(stale)}, because the slices, the folds or the threshold T have changed since "
+            f"{them} scored. Score {they} again."
+        )
+    notes += [] if split is None else [f"{line[0].upper()}{line[1:]}." for line in fold_notes(slices, split)]
     documents = list(table_documents(workspace, slices).values())
     if not current and not documents:
         notes.append("No system has been scored yet: run `ildfv train`, or `ildfv encode` and `ildfv regress`.")
     scored = {name: predictions_of(workspace, slices, name, results) for name, results in current.items()}
     systems, seed = pool(list(scored.values())), workspace.settings.seed
     pooled, comparisons = pooled_results(workspace, slices, systems), pooled_comparisons(systems, seed)
-    notes += labels(verdicts(pooled, comparisons)).values()
     rest = [name for name, (_, predictions) in scored.items() if predictions.system not in systems]
     single = comparisons_by_fold([scored[name] for name in rest], seed)
-    notes += baseline_notes([current[name] for name in rest], single)
+    notes += baseline_notes(verdicts(pooled, comparisons), [current[name] for name in rest], single)
     content = ReportContent(
         data=slices.data,
         statistics=slice_statistics(root),

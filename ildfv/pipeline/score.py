@@ -15,7 +15,14 @@ from ildfv.evaluation.thresholds import Decisions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.by_scan import unit_of
 from ildfv.pipeline.split import Split
-from ildfv.pipeline.units import has_pixel_counts, labelled_patterns, patients_of, presence_of, units_of
+from ildfv.pipeline.units import (
+    has_pixel_counts,
+    labelled_patterns,
+    patients_of,
+    presence_of,
+    units_of,
+    unlearned_patterns,
+)
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256, sweep, write_bytes
 from ildfv.store.lock import writing
@@ -58,6 +65,7 @@ def score(
         labels=PATTERNS,
         unit=unit_of(slices),
         pixel_counts=has_pixel_counts(slices),
+        unlearned=unlearned_patterns(slices, split.train, threshold),
     )
     results = evaluate(
         predictions,

@@ -7,13 +7,14 @@ from itertools import combinations
 import numpy as np
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.evaluation.baselines import labels, verdicts, worth_comparing
+from ildfv.evaluation.baselines import Verdict, shared_labels, verdicts, worth_comparing
 from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.documents import Comparison, Results
 from ildfv.evaluation.predictions import Predictions
 from ildfv.patterns import PATTERNS
 from ildfv.pipeline.score import read_scores
-from ildfv.pipeline.units import has_pixel_counts, patients_of, presence_of
+from ildfv.pipeline.split import load_folds, split_slices
+from ildfv.pipeline.units import has_pixel_counts, patients_of, presence_of, unlearned_patterns
 from ildfv.pipeline.workspace import Workspace
 from ildfv.store.atomic import sha256
 
@@ -41,6 +42,7 @@ def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Res
     """The predictions from which the results of one fold were computed."""
     indices, scores = read_scores(workspace, name, results.scores_sha256)
     assert results.fold is not None
+    split = split_slices(slices, load_folds(workspace), results.fold)
     predictions = Predictions(
         system=results.system,
         fold=results.fold,
@@ -51,6 +53,7 @@ def predictions_of(workspace: Workspace, slices: Slices, name: str, results: Res
         labels=PATTERNS,
         unit=results.unit,
         pixel_counts=has_pixel_counts(slices),
+        unlearned=unlearned_patterns(slices, split.train, results.threshold),
     )
     return indices, predictions
 
@@ -64,10 +67,14 @@ def comparisons_by_fold(scored: list[Scored], seed: int) -> dict[int, list[Compa
     return found
 
 
-def baseline_notes(results: list[Results], comparisons: dict[int, list[Comparison]]) -> list[str]:
-    """A line for each system and fold that does not beat the best baseline of that fold."""
-    lines = []
+def baseline_notes(
+    pooled: list[Verdict], results: list[Results], comparisons: dict[int, list[Comparison]]
+) -> list[str]:
+    """Sentences on systems that do not beat the best baseline: of the pooled folds, or of each fold in `comparisons`.
+
+    pooled: verdicts on the pooled folds. results: those of single folds.
+    """
+    found: dict[int | None, list[Verdict]] = {None: pooled}
     for fold, tests in sorted(comparisons.items()):
-        here = [one for one in results if one.fold == fold]
-        lines += [f"fold {fold}: {line}" for line in labels(verdicts(here, tests)).values()]
-    return lines
+        found[fold] = verdicts([one for one in results if one.fold == fold], tests)
+    return shared_labels(found)

@@ -30,6 +30,12 @@ def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -
     return np.logical_or.reduce(labels[units] >= 0, axis=0)
 
 
+def unlearned_patterns(slices: Slices, train: np.ndarray, threshold: Threshold) -> tuple[str, ...]:
+    """The patterns that none of the training slices `train`, or none of their scans, shows."""
+    shown = (presence_of(slices, units_of(slices, train), threshold) > 0).any(axis=0)
+    return tuple(pattern for pattern, on in zip(PATTERNS, shown.tolist(), strict=True) if not on)
+
+
 def has_pixel_counts(slices: Slices) -> bool:
     """Whether any label is a number of pixels. T is applied to numbers of pixels, not to labels of presence."""
     return slices.scan_labels is None and bool(((slices.counts > ABSENT) & (slices.counts < PRESENT)).any())

@@ -91,7 +91,7 @@ def test_similar_names_of_columns_that_are_present_are_not_used(tmp_path):
 
 def test_a_column_with_labels_is_refused_if_a_pattern_has_no_column(tmp_path):
     text = "file,ground glass,reticular,honeycomb,bullae,smoker\na,1,0,0,1,yes\nb,1,0,0,,no\n"
-    rule = 'columns "bullae", "smoker" may be labels of a pattern, because there is no column for emphysema'
+    rule = 'columns "bullae" and "smoker" may be labels of a pattern, because there is no column for emphysema'
     with pytest.raises(InputError, match=f"{rule}: rename them, or give --ignore-column bullae --ignore-column smoker"):
         read(tmp_path, text)
     found = read(tmp_path, text, ["bullae", "Smoker"])
@@ -136,3 +136,33 @@ def test_a_comma_in_the_name_of_a_column_is_not_the_delimiter(tmp_path):
 def test_a_number_with_two_separators_is_refused(tmp_path, value):
     with pytest.raises(InputError, match="emphysema pixels must be an integer"):
         read(tmp_path, f"file;emphysema pixels\na;{value}\n")
+
+
+@pytest.mark.parametrize("unknown", ["", "NA", "NaN", "<NA>"])
+def test_a_pattern_without_any_known_label_is_named(tmp_path, unknown):
+    (note,) = read(tmp_path, f"file,{FOUR}\na,1,0,1,{unknown}\nb,1,0,0,{unknown}\n").notes()
+    assert note == "slices.csv has no known label of emphysema: the presence is unknown"
+
+
+@pytest.mark.parametrize("column", ["emphysema", "Emphysema pixels"])
+def test_an_ignored_column_of_a_pattern_is_not_called_missing(tmp_path, column):
+    found = read(tmp_path, f"file,ground glass,reticular,{column}\na,1,0,1\n", [column])
+    assert found.notes()[1:] == [
+        "slices.csv has no column for honeycomb: the presence is unknown",
+        "slices.csv has only ignored columns for emphysema: the presence is unknown",
+    ]
+
+
+def test_a_second_column_with_a_similar_name_is_refused_for_the_similarity(tmp_path):
+    text = "file,emphysema,emphisema,smoker,bullae\na,1,0,0,1\nb,1,1,1,0\n"
+    with pytest.raises(InputError) as error:
+        read(tmp_path, text)
+    similar = 'column "emphisema" may be labels of a pattern, because the name is similar to emphysema'
+    assert similar in str(error.value)
+    missing = 'columns "smoker" and "bullae" may be labels of a pattern, because there is no column for ground glass, '
+    assert f"{missing}reticular or honeycomb: rename them" in str(error.value)
+
+
+def test_the_error_for_an_invalid_label_lists_the_values_for_unknown(tmp_path):
+    with pytest.raises(InputError, match="or empty, NaN, NA or <NA> if unknown, got 'maybe'"):
+        read(tmp_path, f"file,{FOUR}\na,1,0,0,maybe\n")

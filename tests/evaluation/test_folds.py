@@ -233,6 +233,18 @@ def test_an_absent_pattern_gives_a_warning():
     assert all(" slice shows reticular if fold " in line and "is held out" in line for line in inner)
 
 
+def test_patterns_that_no_training_patient_shows_are_in_one_note():
+    patients = np.array(list("abcdef"))
+    counts = np.zeros((6, 4), int)
+    counts[:, 0] = T
+    counts[2, 2:] = T
+    folds = make_folds(patients, presence(counts, T), labels=PATTERNS, threshold=T, n_folds=3)
+    k = folds.fold_of["c"]
+    (line,) = [line for line in fold_warnings(folds) if "no training slice" in line]
+    assert line.startswith(f"no training slice shows honeycomb or emphysema if fold {k} is held out")
+    assert f"AUC and AP of honeycomb and emphysema are undefined in fold {k}" in line
+
+
 def renamed(patients, salt):
     return np.array([hashlib.sha256(f"{salt}{p}".encode()).hexdigest()[:16] for p in patients])
 

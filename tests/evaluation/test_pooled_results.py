@@ -1,11 +1,14 @@
 """Results pooled over folds: decisions, curves and measures of each fold, and what cannot be pooled."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 from test_results import predictions, step_area
 
 from ildfv.errors import InputError
+from ildfv.evaluation.comparisons import compare
 from ildfv.evaluation.predictions import Predictions
 from ildfv.evaluation.results import evaluate
 from ildfv.evaluation.thresholds import Decisions, Sigmoid
@@ -78,3 +81,24 @@ def test_predictions_of_other_labels_are_not_pooled():
     other = Predictions(b.system, 1, b.scores, b.presence, b.patients, b.decisions, ("a", "b", "c", "d"))
     with pytest.raises(InputError, match="predictions must be of the same labels"):
         evaluate([a, other], data="phantom", threshold=6000)
+
+
+def test_a_fold_in_which_a_pattern_was_not_learned_has_no_part_in_auc_ap_means_and_comparisons():
+    folds = [predictions(fold=0), predictions(fold=1)]
+    flat = folds[1].scores.copy()
+    flat[:, 2] = 0.3  # as a model scores a pattern that no training slice shows
+    constant = replace(folds[1], scores=flat, unlearned=["honeycomb"])
+    options = {"data": "phantom", "threshold": 6000, "n_resamples": 50}
+    pooled, alone = evaluate([folds[0], constant], **options), evaluate(folds[0], **options)
+    row, learned = pooled.per_pattern["honeycomb"], alone.per_pattern["honeycomb"]
+    assert (row.roc, row.pr, row.auc, row.ap) == (learned.roc, learned.pr, pytest.approx(learned.auc), learned.ap)
+    assert row.positives > learned.positives  # the labels still count
+    single = evaluate(constant, **options)
+    assert (single.per_pattern["honeycomb"].auc, single.per_pattern["honeycomb"].ap) == (None, None)
+    others = [single.per_pattern[p].auc for p in PATTERNS if p != "honeycomb"]
+    assert single.overall.mean_auc == pytest.approx(np.mean(others))
+    assert "honeycomb" not in single.overall.supported
+    other = replace(folds[1], system="other")  # it has learned honeycomb, for example from more patients
+    tests = compare(constant, other, n_resamples=50).tests
+    assert tests["honeycomb/auc"].difference is None
+    assert tests["reticular/auc"].difference == 0

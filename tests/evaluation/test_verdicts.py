@@ -2,7 +2,7 @@
 
 import pytest
 
-from ildfv.evaluation.baselines import BEATS, NOT_BETTER, UNKNOWN, Verdict, labels, statement
+from ildfv.evaluation.baselines import BEATS, NOT_BETTER, UNKNOWN, Verdict, labels, shared_labels, statement
 from ildfv.inference.model_card import against_baselines
 from ildfv.inference.schema import Baseline, Head, PatternPerformance, Performance
 
@@ -91,3 +91,21 @@ def test_model_card_and_prediction_state_what_fit_and_report_state(interval, wor
     assert against_baselines(head) == statement("cnn", [one])
     assert f"cnn {words} the best baseline" in against_baselines(head)
     assert one.cell.endswith("beats it" if words == "beats" else one.outcome)
+
+
+def test_equal_statements_on_systems_and_folds_are_one_sentence():
+    lost = {"measure": "emphysema", "difference": 0.0, "interval": (-0.1, 0.1)}
+    a, b, c = (Verdict(name, "baseline-p15", **lost) for name in "abc")
+    unknown = Verdict("c", "baseline-p15", "honeycomb", 0.1, None)
+    assert shared_labels({None: [a, b]}) == [
+        "The systems a and b do not beat the best baseline in the AUC of emphysema."
+    ]
+    assert shared_labels({0: [a, b], 2: [a, b, c]}) == [
+        "Folds 0 and 2: the systems a and b do not beat the best baseline in the AUC of emphysema.",
+        "Fold 2: the system c does not beat the best baseline in the AUC of emphysema.",
+    ]
+    assert shared_labels({None: [a, c, unknown]})[1] == (
+        "The system c does not beat the best baseline in the AUC of emphysema; it cannot be compared with the best "
+        "baseline in the AUC of honeycomb (no interval)."
+    )
+    assert shared_labels({None: [verdict(interval=(0.01, 0.05))]}) == []

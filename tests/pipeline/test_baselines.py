@@ -113,7 +113,9 @@ def test_the_report_pools_folds_and_labels_a_system_that_does_not_beat_the_best_
             settings={},
         )
     report = make_report(workspace.root)
-    (line,) = [note for note in report["notes"] if note.startswith("cnn-guess does not beat the best baseline")]
+    (line,) = [
+        note for note in report["notes"] if note.startswith("The system cnn-guess does not beat the best baseline")
+    ]
     assert "emphysema" in line
     assert len(line) < 160  # one short line; the numbers are in the tables
     page = (workspace.root / "report.html").read_text()

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -38,6 +39,15 @@ def test_the_command_of_a_missing_encoding_is_complete(name, fold, expected):
 def test_the_error_for_a_missing_encoding_names_fold_and_region(root):
     with pytest.raises(InputError, match="of patches-lung for fold 2: run `ildfv encode --layer patches --region lung"):
         newest(Workspace.open(root), 2, "patches-lung")
+
+
+def test_the_error_for_a_missing_encoding_names_the_regions_that_are_encoded(root):
+    encode_slices(root, replace(COARSE, layer="patches", region="lung"))
+    there = r"of patches for fold 0: there is one with --region lung; choose it, or run `ildfv encode --layer patches"
+    with pytest.raises(InputError, match=there):
+        newest(Workspace.open(root), 0, "patches")
+    with pytest.raises(InputError, match="of patches for fold 1: run `"):
+        newest(Workspace.open(root), 1, "patches")
 
 
 def test_the_command_for_a_stale_encoding_removes_the_error_and_keeps_its_settings(root):
