@@ -42,12 +42,12 @@ def test_the_error_for_a_missing_encoding_names_fold_and_region(root):
 
 
 def test_the_error_for_a_missing_encoding_names_the_regions_that_are_encoded(root):
-    encode_slices(root, replace(COARSE, layer="patches", region="body"))
-    there = r"of patches for fold 0: there is one with --region body; choose it, or run `ildfv encode --layer patches"
+    encode_slices(root, replace(COARSE, layer="patches"))
+    there = "of patches-lung for fold 0: there is one with --region slice; choose it, or run `ildfv encode "
     with pytest.raises(InputError, match=there):
-        newest(Workspace.open(root), 0, "patches")
-    with pytest.raises(InputError, match="of patches for fold 1: run `"):
-        newest(Workspace.open(root), 1, "patches")
+        newest(Workspace.open(root), 0, "patches-lung")
+    with pytest.raises(InputError, match="of patches-lung for fold 1: run `"):
+        newest(Workspace.open(root), 1, "patches-lung")
 
 
 def test_the_command_for_a_stale_encoding_removes_the_error_and_keeps_its_settings(root):
