@@ -125,10 +125,10 @@ def shared_labels(found: Mapping[int | None, Iterable[Verdict]]) -> list[str]:
         systems: dict[tuple[int, ...], list[str]] = {}
         for system, numbers in folds_of.items():
             systems.setdefault(tuple(numbers), []).append(system)
-        for numbers, names in systems.items():
+        for places, names in systems.items():
             several = len(names) > 1
             subject = f"he system{'s' * several} {joined(names)} {plural if several else singular}."
-            where = f"Fold{'s' * (len(numbers) > 1)} {joined(map(str, numbers))}: t" if numbers else "T"
+            where = f"Fold{'s' * (len(places) > 1)} {joined(map(str, places))}: t" if places else "T"
             lines.append(where + subject)
     return lines
 

@@ -59,7 +59,7 @@ def statistics(
             p: {"slices": int(on.sum()), "patients": len(np.unique(owners[on]))}
             for p, on in zip(labels, found_on.T, strict=True)
         },
-        "unlabelled_patterns": [p for p, on in zip(labels, (presence >= 0).any(axis=0), strict=True) if not on],
+        "unlabelled_patterns": [p for p, column in zip(labels, presence.T, strict=True) if not (column >= 0).any()],
         "healthy": {"slices": int((number == 0).sum()), "patients": len(np.setdiff1d(owner, ill))},
         "by_number": np.bincount(number, minlength=len(labels) + 1).tolist(),
         "combinations": sorted(combinations, key=lambda c: (-c["slices"], c["patterns"])),

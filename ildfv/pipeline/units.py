@@ -32,8 +32,8 @@ def labelled_patterns(slices: Slices, units: np.ndarray | slice = slice(None)) -
 
 def unlearned_patterns(slices: Slices, train: np.ndarray, threshold: Threshold) -> tuple[str, ...]:
     """The patterns that none of the training slices `train`, or none of their scans, shows."""
-    shown = (presence_of(slices, units_of(slices, train), threshold) > 0).any(axis=0)
-    return tuple(pattern for pattern, on in zip(PATTERNS, shown.tolist(), strict=True) if not on)
+    presence = presence_of(slices, units_of(slices, train), threshold)
+    return tuple(pattern for pattern, column in zip(PATTERNS, presence.T, strict=True) if not (column > 0).any())
 
 
 def has_pixel_counts(slices: Slices) -> bool:
