@@ -165,6 +165,7 @@ def as_batches(
     other parameters are those of `Batches`.
     """
     x, weights = split(x)
+    check(not isinstance(x, (list, tuple)) or len(x) > 0, f"{name} must contain at least one batch, got none")
     weights = sample_weight if weights is None else weights
     if weights is not None:
         rule = "sample_weight must be omitted if X is a stream"

@@ -11,6 +11,7 @@ import numpy as np
 from ildfv.arrays import check_real, dtype_name, is_array, namespace, to_numpy
 from ildfv.counted import counted
 from ildfv.errors import InputError, check
+from ildfv.estimators.images import IF_IMAGES, check_not_image
 from ildfv.estimators.joined import joined
 from ildfv.estimators.layouts import LAYOUTS, NATIVE, check_place, count, features, itemsize, take
 from ildfv.weighted import Weighted
@@ -252,10 +253,12 @@ class Batches:
             raise InputError(
                 f"{name} must contain at least one descriptor and one feature, got shape {tuple(batch.shape)}"
             )
+        check_not_image(batch, name)
         if self.n_features is None:
             self.n_features = features(batch)
         if features(batch) != self.n_features:
-            raise InputError(f"{name} must have {self.n_features} features per descriptor, got {features(batch)}")
+            rule = f"{name} must have {self.n_features} features per descriptor, got {features(batch)}"
+            raise InputError(f"{rule}: {IF_IMAGES}" if batch.ndim < 4 else rule)
         check_real(batch, name)
         if self.finite:
             check_place(batch, name)

@@ -13,7 +13,8 @@ from ildfv.arrays import check_finite, check_shape, dtype_name, like, namespace
 from ildfv.errors import check, check_integer
 from ildfv.estimators.base import Persistent, as_batches
 from ildfv.estimators.distinct import distinct
-from ildfv.estimators.kernel_maps import as_descriptors, check_not_images
+from ildfv.estimators.images import check_not_images
+from ildfv.estimators.kernel_maps import as_descriptors
 from ildfv.estimators.maps import checked_with_weights, descriptors, joined
 from ildfv.estimators.start import mean_and_variance, sample_size, start
 from ildfv.weighted import split
@@ -60,7 +61,7 @@ class Codebook(Persistent, BaseEstimator):
         X : array of shape (m, d), (b, n, d) or (b, d, h, w), list of maps, or restartable iterable of such arrays
             Descriptors or maps; finite real numbers. k-means runs on a sample of at most 32,768 descriptors, or
             10 per centre if that is more. Ignored if `centres` are given. Three-dimensional arrays in a list are maps
-            (d, h, w), as in `transform`.
+            (d, h, w), and images are refused, as in `transform`.
         y : None
             Ignored.
         sample_weight : array of shape (m,) or (b, n), optional
@@ -75,14 +76,14 @@ class Codebook(Persistent, BaseEstimator):
         ------
         InputError
             An argument of the constructor is invalid; X has fewer descriptors than centres, a wrong shape, values that
-            are not finite, or uint8 arrays without a channel axis; or `sample_weight` is invalid.
+            are not finite, or images; or `sample_weight` is invalid.
         """
         if self.centres is not None:
             self.centres_, self.scale_ = self._given_codebook()
         else:
             check_integer(self.n_clusters, "n_clusters", 1)
+            check_not_images(X, "X")
             if isinstance(X, (list, tuple)):
-                check_not_images(X)
                 X = as_descriptors(X)
             batches = as_batches(self, X, layouts=(2, 3, 4), sample_weight=sample_weight, relative=True)
             size = sample_size(self.n_clusters, batches.width())
@@ -146,7 +147,9 @@ class CodebookEncoder(TransformerMixin, Codebook):
         Parameters
         ----------
         X : array of shape (b, n, d) or (b, d, h, w), `Weighted`, or list of arrays (n_i, d) or (d, h_i, w_i)
-            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0. Integers of 8
+            or 16 bits and bool must be maps (b, d, h, w) or (d, h_i, w_i), because they may otherwise be images. Grey
+            images (b, h, w) of other types are not recognised: they are read as descriptors (b, n, d).
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor, at least 0. A map whose weights are all 0 gives zeros. By default the weights of
             a `Weighted` X, otherwise 1 each.
@@ -160,7 +163,7 @@ class CodebookEncoder(TransformerMixin, Codebook):
         ------
         InputError
             An argument of the constructor is invalid; X is complex, masked or not finite, has a wrong shape or number
-            of features, or has maps without descriptors; or `weights` are invalid.
+            of features, has maps without descriptors, or contains images; or `weights` are invalid.
         NotFittedError
             `fit` was not called, and no `centres` were given.
         """

@@ -13,7 +13,8 @@ from sklearn.exceptions import NotFittedError
 from ildfv.errors import InputError, check
 from ildfv.estimators.base import AnyArray, Persistent, RandomState, default_errstate
 from ildfv.estimators.fisher_vectors import FittedMixture, concatenated, fisher_vectors, negate_sigma_part, vectors
-from ildfv.estimators.kernel_maps import as_descriptors, check_not_images, with_weights
+from ildfv.estimators.images import check_not_images
+from ildfv.estimators.kernel_maps import as_descriptors, with_weights
 from ildfv.estimators.mixture import GaussianMixture
 from ildfv.estimators.normalise import check_power
 from ildfv.kernels.checks import check_threshold
@@ -97,7 +98,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         ----------
         X : array, list or iterable
             Maps as in `transform`, or batches (b, n, d) or (b, d, h, w) in an iterable that can be iterated
-            repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), as in `transform`.
+            repeatedly. A list of three-dimensional arrays is a list of maps (d, h, w), and images are refused, as in
+            `transform`.
         y : None
             Ignored.
         sample_weight : array of shape (b, n), optional
@@ -110,11 +112,11 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            An argument of the constructor is invalid; X is a uint8 array without a channel axis; or X or
+            An argument of the constructor is invalid; X contains images; or X or
             `sample_weight` is invalid, as for `GaussianMixture.fit`.
         """
         self._check_settings()
-        check_not_images(X)
+        check_not_images(X, "X")
         X = as_descriptors(X)
         if self.mixture is not None and hasattr(self.mixture, "weights_"):
             self.mixture_ = self.mixture
@@ -134,6 +136,8 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         ----------
         X : array of shape (b, n, d) or (b, d, h, w), list of arrays (n_i, d) or (d, h_i, w_i), or `Weighted`
             float32, float64, float16, bfloat16 and uint8 are read without conversion; other integers become float64.
+            Integers of 8 or 16 bits and bool must be maps (b, d, h, w) or (d, h_i, w_i), because they may otherwise be
+            images. Grey images (b, h, w) of other types are not recognised: they are read as descriptors (b, n, d).
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor, at least 0. Descriptors of weight 0 are ignored; a map whose weights are all 0
             has the zero vector. Omit it for `Weighted` maps, which include their weights.
@@ -147,12 +151,13 @@ class FisherVector(Persistent, TransformerMixin, BaseEstimator):
         ------
         InputError
             An argument of the constructor is invalid; X has a wrong shape or number of features, maps without
-            descriptors, or values that are not finite; or `weights` are invalid.
+            descriptors, images, or values that are not finite; or `weights` are invalid.
         NotFittedError
             `fit` was not called, and no fitted mixture was given.
         """
         self._check_settings()
         mixture = self.fitted_mixture()
+        check_not_images(X, "maps")
         maps: Any = with_weights(as_descriptors(X), weights)
         arrays = [split(one)[0] for one in (maps if isinstance(maps, list) else [maps])]
         if any(getattr(one, "requires_grad", False) for one in arrays):

@@ -69,18 +69,6 @@ def as_rows(one):
     return xp.permute_dims(xp.reshape(one, (d, h * w)), (1, 0))
 
 
-def check_not_images(maps) -> None:
-    """Raises InputError for uint8 arrays without a channel axis, which may be grey images instead of descriptors."""
-    listed = isinstance(maps, (list, tuple))
-    for one in maps if listed else (maps,):
-        image = is_array(one) and dtype_name(one) == "uint8" and one.ndim == (2 if listed else 3)
-        check(
-            not image,
-            "maps without a channel axis must not be uint8, which may be grey images: pass images as (b, d, h, w) with "
-            "d features per pixel, or convert descriptors (b, n, d) to float32",
-        )
-
-
 def descriptor_counts(maps) -> np.ndarray:
     """Number of descriptors of each map, or the sum of their weights, (b,).
 

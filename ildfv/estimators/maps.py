@@ -8,6 +8,7 @@ import numpy as np
 
 from ildfv.arrays import check_finite, check_real, dtype_name, is_array, like, namespace, to_numpy
 from ildfv.errors import InputError, check
+from ildfv.estimators.images import IF_IMAGES, check_not_images
 from ildfv.estimators.kernel_maps import as_rows
 from ildfv.estimators.layouts import MAP_LAYOUTS, count, features
 from ildfv.weighted import Weighted, split
@@ -38,8 +39,9 @@ def checked(X, n_features: int | None = None) -> list:
         check_real(x, name)
         check_finite(x, name, axis="map")
         if n_features is not None and features(x) != n_features:
-            raise InputError(f"{name} must have {n_features} features per descriptor, got {features(x)}")
-        found.append(_floating(x))
+            rule = f"{name} must have {n_features} features per descriptor, got {features(x)}"
+            raise InputError(f"{rule}: {IF_IMAGES}" if x.ndim < 4 else rule)
+        found.append(floating(x))
     return found
 
 
@@ -47,9 +49,10 @@ def checked_with_weights(X, n_features: int | None, weights) -> list[tuple]:
     """Pairs (maps, weights) with maps as in `checked`, and weights (b, n, 1) or None.
 
     weights: by default those of X if it is a `Weighted`. The returned weights have the library and dtype of the maps;
-    descriptors of weight 0 become 0, even if they are not finite.
+    descriptors of weight 0 become 0, even if they are not finite. InputError: also for images (`check_not_images`).
     """
     X, own = split(X)
+    check_not_images(X, "maps")
     weights = own if weights is None else weights
     if weights is None:
         return [(x, None) for x in checked(X, n_features)]
@@ -95,6 +98,7 @@ def joined(vectors: list):
     return vectors[0] if len(vectors) == 1 else namespace(*vectors).concat(vectors, axis=0)
 
 
-def _floating(x):
+def floating(x: Any) -> Any:
+    """x in float32 for dtypes of FLOAT32, otherwise in float64."""
     xp = namespace(x)
     return xp.astype(x, xp.float32 if dtype_name(x) in FLOAT32 else xp.float64, copy=False)

@@ -96,7 +96,8 @@ class MixtureModel(MixtureScores):
         ----------
         X : array or iterable
             Array (n, d), (b, n, d) or (b, d, h, w), in memory or on disk (memmap, h5py), or an iterable of such
-            batches that can be iterated repeatedly. Batches may be `ildfv.weighted.Weighted`.
+            batches that can be iterated repeatedly. Batches may be `ildfv.weighted.Weighted`. Integers of 8 or 16
+            bits and bool must not be (b, n, d), because they may be images.
         y : None
             Ignored.
         sample_weight : array of shape (n,) or (b, n), optional
@@ -112,8 +113,8 @@ class MixtureModel(MixtureScores):
         Raises
         ------
         InputError
-            An argument of the constructor is invalid; X has a wrong shape, values that are not finite or too large, or
-            fewer descriptors than components; or `sample_weight` is invalid.
+            An argument of the constructor is invalid; X has a wrong shape, images, values that are not finite or too
+            large, or fewer descriptors than components; or `sample_weight` is invalid.
 
         Warns
         -----

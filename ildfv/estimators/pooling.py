@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from ildfv.arrays import namespace
 from ildfv.errors import check
+from ildfv.estimators.images import IF_IMAGES
 from ildfv.estimators.layouts import count, features
 from ildfv.estimators.maps import checked_with_weights, descriptors, joined
 from ildfv.weighted import Weighted
@@ -59,7 +60,9 @@ class Pooling(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (b, n, d) or (b, d, h, w), `Weighted`, or list of arrays (n_i, d) or (d, h_i, w_i)
-            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0. Integers of 8
+            or 16 bits and bool must be maps (b, d, h, w) or (d, h_i, w_i), because they may otherwise be images. Grey
+            images (b, h, w) of other types are not recognised: they are read as descriptors (b, n, d).
         weights : array of shape (b, n), or list of arrays (n_i,), optional
             Weight of each descriptor in the mean, at least 0; the maximum is over descriptors of weight above 0. A map
             whose weights are all 0 gives zeros. By default the weights of a `Weighted` X, otherwise 1 each. Weights are
@@ -73,9 +76,9 @@ class Pooling(TransformerMixin, BaseEstimator):
         Raises
         ------
         InputError
-            `method` is unknown; X is complex, masked or not finite, has a wrong shape, or has maps without descriptors
-            or with different numbers of features; `weights` have a wrong shape or a negative value. With method "flat"
-            also if weights are given, or if the numbers of descriptors differ between maps.
+            `method` is unknown; X is complex, masked or not finite, has a wrong shape, has maps without descriptors
+            or with different numbers of features, or contains images; `weights` have a wrong shape or a negative
+            value. With method "flat" also if weights are given, or if the numbers of descriptors differ between maps.
         """
         self._check_settings()
         unweighted = weights is None and not isinstance(X, Weighted)
@@ -83,7 +86,7 @@ class Pooling(TransformerMixin, BaseEstimator):
         pairs = checked_with_weights(X, None, weights)
         maps = [x for x, _ in pairs]
         widths = sorted({features(x) for x in maps})
-        check(len(widths) == 1, f"maps must all have the same number of features, got {widths}")
+        check(len(widths) == 1, f"maps must all have the same number of features, got {widths}: {IF_IMAGES}")
         if self.method == "flat":
             sizes = sorted({count(x) // x.shape[0] for x in maps})
             check(len(sizes) == 1, f"maps must all have the same number of descriptors to be flattened, got {sizes}")

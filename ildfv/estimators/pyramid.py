@@ -10,9 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 
-from ildfv.arrays import namespace, to_numpy
+from ildfv.arrays import dtype_name, namespace, to_numpy
 from ildfv.errors import check, check_integer
 from ildfv.estimators.fisher import FisherVector
+from ildfv.estimators.images import IF_IMAGES, PIXELS, check_not_images
+from ildfv.estimators.maps import floating
 from ildfv.weighted import Weighted, split
 
 
@@ -71,7 +73,8 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (b, d, h, w), `Weighted`, or list of arrays (d, h_i, w_i)
-            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0.
+            NumPy, torch or CuPy; real numbers. Values must be finite, except in descriptors of weight 0. Integers of 8
+            or 16 bits whose last axis may be the channels of an image are refused.
         weights : array of shape (b, h·w), or list of arrays (h_i·w_i,), optional
             Weight of each descriptor, at least 0, in row-major order. By default the weights of a `Weighted` X,
             otherwise 1 each.
@@ -91,6 +94,7 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
             `fit` was not called, and no fitted encoder was given.
         """
         self._check_settings()
+        check_not_images(X, "maps")
         return self._transform_list(X, weights) if isinstance(X, (list, tuple)) else self._vectors(X, weights)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -122,6 +126,8 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         weights = own if weights is None else weights
         shape = tuple(np.shape(X))
         check(len(shape) == 4, f"maps must be (b, d, h, w), got shape {shape}")
+        if dtype_name(X) in PIXELS:
+            X = floating(X)  # a cell may have the shape of an image
         most = max(self.grids)
         check(min(shape[2:]) >= most, f"maps must have at least {most} rows and columns, got shape {shape}")
         vectors = (
@@ -130,9 +136,10 @@ class SpatialPyramid(TransformerMixin, BaseEstimator):
         return namespace(*vectors).concat(vectors, axis=1)
 
     def _transform_list(self, maps: Any, weights: Any) -> Any:
-        check(len(maps) > 0, "maps must contain at least one map, got none")
         for i, one in enumerate(maps):
             check(np.ndim(one) == 3, f"maps[{i}] must have shape (d, h, w), got {np.shape(one)}")
+        widths = sorted({one.shape[0] for one in maps})
+        check(len(widths) == 1, f"maps must all have the same number of features, got {widths}: {IF_IMAGES}")
         if weights is None:
             vectors = [self._vectors(one[None, ...]) for one in maps]
         else:

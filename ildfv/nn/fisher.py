@@ -58,8 +58,9 @@ class FisherVector2d(nn.Module):
     Notes
     -----
     A layer without a mixture is initialised by its first batch in training mode, or by `initialise`. With
-    DistributedDataParallel, the first batch of rank 0 determines the mixture on all ranks. Call `initialise` before
-    `torch.compile(fullgraph=True)`.
+    DistributedDataParallel, the first batch of rank 0 determines the mixture on all ranks.
+    `torch.compile(fullgraph=True)` needs a layer that is initialised before its first compiled call, because the fit
+    by EM is not compiled.
 
     Under autocast, float16 and bfloat16 maps are read without conversion; sums, parameters and outputs are float32.
     Gradients are exact (computed in float64 and rounded once); second derivatives are not available.

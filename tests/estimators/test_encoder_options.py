@@ -44,12 +44,6 @@ def test_fitting_a_list_of_maps_equals_fitting_its_descriptors(recipe):
     np.testing.assert_array_equal(found.transform(maps), expected.transform(rows))
 
 
-@pytest.mark.parametrize("recipe", [VLAD(2), BagOfWords(2)], ids=repr)
-def test_lists_of_grey_images_are_refused_with_a_remedy(recipe):
-    with pytest.raises(InputError, match=r"may be grey images: pass images as \(b, d, h, w\)"):
-        recipe.fit([np.zeros((8, 9), np.uint8)])
-
-
 @pytest.mark.parametrize(
     "make", [lambda **o: FisherVector(MIXTURE, **o), lambda **o: VLAD(centres=MIXTURE.means_, **o)]
 )

@@ -235,13 +235,6 @@ def test_lists_of_channel_first_maps_of_unequal_size_are_encoded(kind):
     )
 
 
-@pytest.mark.parametrize("images", [lambda x: x, list], ids=["stack", "list"])
-def test_grey_images_are_refused_with_a_remedy(images):
-    x = np.random.default_rng(0).integers(0, 255, size=(5, 40, 32), dtype=np.uint8)
-    with pytest.raises(InputError, match=r"may be grey images: pass images as \(b, d, h, w\)"):
-        FisherVector(n_components=2).fit(images(x))
-
-
 def test_transform_warns_that_gradients_are_lost():
     x = torch.from_numpy(maps())
     fisher = FisherVector(mixture())

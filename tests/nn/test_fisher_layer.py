@@ -140,6 +140,16 @@ def test_a_compiled_layer_has_no_graph_break_and_the_same_gradients(backend, tol
         torch.testing.assert_close(eager, ours, rtol=1e-4, atol=tolerance)
 
 
+def test_a_compiled_layer_is_initialised_by_its_first_batch_or_before_a_full_graph():
+    maps = maps_of(2, D, 6, 6, dtype=torch.float32)
+    torch._dynamo.reset()
+    first = FisherVector2d(D, 3)
+    vectors = torch.compile(first, backend="eager")(maps)
+    before = FisherVector2d(D, 3).initialise(maps)
+    torch.testing.assert_close(torch.compile(before, fullgraph=True, backend="eager")(maps), vectors)
+    torch.testing.assert_close(before.means, first.means)
+
+
 def test_autocast_reads_bfloat16_and_computes_in_float32():
     network = torch.nn.Sequential(torch.nn.Conv2d(2, D, 3), FisherVector2d.from_mixture(a_mixture()))
     maps = maps_of(2, 2, 6, 6, dtype=torch.float32)
