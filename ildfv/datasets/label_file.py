@@ -94,8 +94,13 @@ class LabelFile:
 
     @property
     def folder(self) -> Path:
-        """The folder that paths are relative to."""
+        """The folder of the CSV file."""
         return self.path.parent
+
+    @property
+    def base(self) -> str:
+        """The part of a message that names the folders to which paths are relative."""
+        return f"paths are relative to {self.folder} or to the folder of the scans"
 
     def named(self, row: LabelRow) -> Path:
         """The resolved path that a row of a `file` or `scan` column names."""

@@ -56,7 +56,7 @@ def check_named(labels: LabelFile) -> None:
     """Raises `InputError` if the file or folder of a row does not exist."""
     for row in labels.rows if labels.scan in (FILE, SCAN) else ():
         rule = f"{labels.path}, line {row.line}: {labels.scan} must exist, got {row.name!r}"
-        check(labels.named(row).exists(), f"{rule}; paths are relative to {labels.folder} or to the scans")
+        check(labels.named(row).exists(), f"{rule}; {labels.base}")
 
 
 def _paths_by_end(scans: Path) -> dict[str, list[Path]]:

@@ -42,6 +42,10 @@ class PrepareRun:
     view: Unpacked | None
     progress: Progress
     tasks: list[Task] = field(default_factory=list)
+    earlier: frozenset[str] = field(init=False)  # names of the parts in the store before this run
+
+    def __post_init__(self) -> None:
+        self.earlier = frozenset(self.parts.rows)
 
     def plan(self, scan: Scan) -> None:
         """Decides whether the scan's stored part is kept, replaced, or made for the first time."""
@@ -79,13 +83,17 @@ class PrepareRun:
         sweep(self.out)  # removes REPLACEMENTS
 
     def quarantine_duplicates(self, scans: list[Scan]) -> None:
-        """Removes duplicates from the store and quarantines their scans, including those of earlier runs."""
+        """Removes duplicates, including those of earlier runs, from the store and quarantines their scans.
+
+        If the copies have different patients, all other scans of the removed copy's patient are also removed and
+        quarantined, as in `find_duplicates`.
+        """
         prepared = {scan.series: scan for scan in self.report.prepared}
         by_name = {self._name(scan): scan for scan in scans}
         sources = {name: str(scan.source) for name, scan in prepared.items()}
         reasons = find_duplicates(self.parts, sources, self.progress.note, self.settings.same_patient)
         for name, reason in reasons.items():
-            if name not in prepared or prepared[name].kept:  # parts that this run added are not reported as removed
+            if name in self.earlier:
                 self._report_removal(name, reason)
             if name in prepared:
                 self.report.prepared.remove(prepared[name])
@@ -96,16 +104,18 @@ class PrepareRun:
             self.parts.drop(*sorted(reasons))
 
     def refused(self, unused: Unused) -> Unused:
-        """The entry of a refused scan, with a note if an earlier run prepared it.
+        """The entry of a refused scan, which an earlier run may have prepared.
 
-        An intact part is kept. A corrupt part is removed, because the store could not be read with it.
+        If its stored part is intact, the part is kept and the entry notes this. Otherwise the part is removed, because
+        a store with a missing or corrupt part cannot be read.
         """
         row = self.parts.rows.get(hashed(unused.series, self.salt)) if unused.series else None
         if row is None:
             return unused
         if self.parts.intact(row):
             return replace(unused, reason=f"{unused.reason}; {KEPT_SLICES}: {row.count}")
-        self._report_removal(row.name, f"its part was corrupt, and its scan cannot be prepared again: {unused.reason}")
+        reason = "its part was missing or corrupt, and its scan cannot be prepared again"
+        self._report_removal(row.name, f"{reason}: {unused.reason}")
         self.parts.drop(row.name)
         return unused
 
@@ -141,7 +151,7 @@ class PrepareRun:
             self._keep(scan, self.parts.rows[self._name(scan)], KEPT_LABELS)
         elif outcome.row is None:
             unused = _unused(scan, outcome.reason)
-            # With `same_slices`, the stored part was made from another file, which is not refused.
+            # With `same_slices`, the stored part comes from another file, so this refusal does not concern it.
             self.report.quarantined.append(unused if task.same_slices else self.refused(unused))
         elif outcome.labelled_slices == 0 and self._has_labels(outcome.row.name):
             self._keep(scan, self.parts.rows[outcome.row.name], NO_LABELS)

@@ -152,7 +152,7 @@ def assign_scan_labels(
             refused += 1
             continue
         what = "the patient of a prepared scan" if labels.scan == PATIENT else "a prepared scan"
-        base = "" if labels.scan in (SERIES, PATIENT) else f"; paths are relative to {labels.folder}"
+        base = "" if labels.scan in (SERIES, PATIENT) else f"; {labels.base}"
         check(bool(names), f"{where}: {labels.scan} must name {what}, got {row.name!r}{base}")
         several = f"{where}: patient must have one scan, got {len(names)} scans of {row.name!r}"
         check(len(names) == 1, f"{several}: name each scan in a column series or scan")

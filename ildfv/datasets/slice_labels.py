@@ -19,10 +19,12 @@ from ildfv.patterns import PATTERNS, PRESENT
 from ildfv.scans.images import is_image
 from ildfv.store.atomic import key_of
 
+UNPREPARED = "the slice must belong to a prepared scan, got a slice of a series that is not prepared"
+
 
 @dataclass
 class SliceLabels:
-    """The counts (4,) of `LabelRow` of labelled slices, by series (salted hash) and index of the slice in its scan."""
+    """For each labelled slice, the counts (4,) as in `LabelRow`, by series (salted hash) and index in its scan."""
 
     counts: dict[str, dict[int, list[int]]] = field(default_factory=dict)
 
@@ -43,7 +45,7 @@ class SliceLabels:
     def apply(self, slices: Slices) -> Slices:
         """Sets these labels on `slices` in place, changes its key and returns it.
 
-        Raises `InputError` if a scan is missing, or has fewer slices than the labels state.
+        Raises `InputError` if a scan is missing, or if an index is not below its number of slices.
         """
         for series, rows in self.counts.items():
             check(
@@ -90,8 +92,8 @@ def assign_labels(
     Raises
     ------
     InputError
-        The message on a row names its line: the row does not name a slice of a prepared scan, its scan has a label map,
-        another row already labels its slice, or a count is too large. Or no row labels a prepared slice.
+        A row does not name a slice of a prepared scan, its scan has a label map, another row already labels its slice,
+        or a count is too large (the message names the line); or no row labels a prepared slice.
     """
     finder = _Finder(labels, slices, sources, salt, original)
     found, refused = SliceLabels(), 0
@@ -151,22 +153,19 @@ class _Finder:
         series = self.series_of(row)
         if series is None and self.labels.scan == FILE:
             path = self.labels.named(row)
-            check(
-                path.is_file(),
-                f"file must exist, got {row.name!r}; paths are relative to {self.labels.folder} or to the scans",
-            )
+            check(path.is_file(), f"file must exist, got {row.name!r}; {self.labels.base}")
             rule = "file must be an image that `prepare` read"
             check(not is_image(path), f"{rule}, got {row.name!r}: check that it is in the scan folder")
             position_of_file(path)  # raises a specific error for a file that is not a slice
-            raise InputError("the slice must belong to a prepared scan, got a slice of another series")
+            raise InputError(UNPREPARED)
         if series is None:
-            base = "" if self.labels.scan == SERIES else f"; paths are relative to {self.labels.folder}"
+            base = "" if self.labels.scan == SERIES else f"; {self.labels.base}"
             raise InputError(f"{self.labels.scan} must name a prepared scan, got {row.name!r}{base}")
-        check(series in self.slices.parts, "the slice must belong to a prepared scan, got a slice of another series")
+        check(series in self.slices.parts, UNPREPARED)
         part = self.slices.names.index(series)
         check(
             not self._is_labelled(part),
-            "a scan with slice labels must have no label map, got one: remove the row or the label map",
+            "a scan with slice labels must have no label map, got one: remove the rows of this scan, or its label map",
         )
         if not self.labels.where and self.slices.sizes[part] == 1:
             return series, 0
@@ -204,6 +203,7 @@ class _Finder:
         limit = float(np.diff(positions).min()) / 4 if len(positions) > 1 else 0.5  # a quarter of the slice spacing
         check(
             gaps[nearest] <= limit,
-            f"position must be the position of a slice ({positions[0]:g} … {positions[-1]:g} mm), got {position:g}",
+            f"position must be within {limit:g} mm of a slice, got {position:g}: the nearest slice is at "
+            f"{positions[nearest]:g} mm",
         )
         return nearest

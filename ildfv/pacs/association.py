@@ -96,7 +96,7 @@ class Entity:
 
 
 def progress_text(stored: int, of: int) -> str:
-    """The number of stored objects, and the remedy if some are missing."""
+    """The number of stored objects, and the remedy if any is stored."""
     return f"{stored} of {of} objects are stored" + ("; run the command again for the others" if stored else "")
 
 

@@ -37,7 +37,8 @@ def metaimage_data_file(path: Path) -> Path:
     if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name:
         raise InputError(f"{rule}, got a list, a pattern or a path: convert the volume into one file")
     if not (path.parent / name).is_file():
-        raise InputError(f"{rule}, got the name of a missing file: rename the data file as the header states")
+        remedy = "put the data file into this folder, under the name in the header"
+        raise InputError(f"{rule}, got the name of a missing file: {remedy}")
     return path.parent / name
 
 

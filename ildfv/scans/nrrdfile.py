@@ -151,7 +151,8 @@ def _data_file(path: Path, fields: Mapping, end: int) -> tuple[Path, int]:
     if not isinstance(name, str) or "%" in name or name.upper().startswith("LIST") or "/" in name or "\\" in name:
         raise InputError(f"{rule}, got a list, a pattern or a path: convert the volume into one file")
     if not data_file.is_file():
-        raise InputError(f"{rule}, got the name of a missing file: rename the data file as the header states")
+        remedy = "put the data file into this folder, under the name in the header"
+        raise InputError(f"{rule}, got the name of a missing file: {remedy}")
     return data_file, 0
 
 

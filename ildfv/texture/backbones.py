@@ -16,8 +16,7 @@ from ildfv.texture.filters import Filters
 NETWORK = "efficientnet-lite0"
 JOINT = re.compile(r"\+(?=filters|efficientnet-|timm:|torchvision:)")  # the path of a weights file may contain +
 KNOWN = (
-    "auto, filters, efficientnet-lite0, timm:NAME or torchvision:NAME (append @FILE to use your own weights), or "
-    "several joined by +"
+    "auto, or one or several of filters, efficientnet-lite0, timm:NAME[@FILE] and torchvision:NAME[@FILE], joined by +"
 )
 
 
@@ -78,20 +77,21 @@ def backbone_of(name: str) -> Backbone | Joined:
     "timm:resnet18" has the weights published by timm, "timm:resnet18@weights.safetensors" the weights in a file, and
     "timm:resnet18@random" random weights. "filters+timm:resnet18" has the layers of both.
     """
-    parts = [_single(part) for part in JOINT.split(resolved(name))]
+    parts = [_single(part, name) for part in JOINT.split(resolved(name))]
     layers = [layer for part in parts for layer in part.layers]
     same = sorted({layer for layer in layers if layers.count(layer) > 1})
     check(not same, f'backbones joined by + must have different layers, got {same[:1]} twice in "{name}"')
     return parts[0] if len(parts) == 1 else Joined(parts)
 
 
-def _single(name: str) -> Backbone:
+def _single(name: str, whole: str) -> Backbone:
+    """One of the backbones whose names are joined in the name `whole`."""
     if name == "filters":
         return Filters()
     source, _, rest = name.partition(":")
     model, _, weights = rest.partition("@")
     lite = name == NETWORK
-    check(lite or (source in ("timm", "torchvision") and bool(model)), f'backbone must be {KNOWN}, got "{name}"')
+    check(lite or (source in ("timm", "torchvision") and bool(model)), f'backbone must be {KNOWN}, got "{whole}"')
     from ildfv.texture.networks import Network
 
     return Network(source, model, weights or None)

@@ -27,10 +27,10 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 BINARY = "application/octet-stream"
 MAX_COUNT = 8  # maximum number of planes per request
 BODY = 4096  # maximum bytes of a correction
-START = b"<!-- start -->"  # in index.html
+START = b"<!-- start -->"  # placeholder in index.html for `_start`
 MAX_REPORT_BYTES = 256 << 20  # maximum bytes of a report page
 REPORT_SCRIPT = b'<link rel="icon" href="static/icon.svg"><script type="module" src="static/report.js"></script>'
-# The report page has inline styles and no scripts.
+# The page that `ildfv report` writes has inline styles. REPORT_SCRIPT is the only script in the served page.
 REPORT_POLICY = POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")
 
 
@@ -73,9 +73,11 @@ class _Served:
         return HTMLResponse(self.files["index.html"].replace(START, self._start(), 1))
 
     def _start(self) -> bytes:
-        """The data that the page shows first, as an element with JSON: the study and the first scan with predictions.
+        """A script element with the JSON that the page shows first.
 
-        Without it, the page would have to make two requests, one after the other, before it can request a slice.
+        The JSON contains the study, and the first scan with predictions (the first scan if none has any) with its
+        number. Without them, the page would have to make two requests, one after the other, before it can request a
+        slice.
         """
         scans = self.study.scans
         number = next((i for i, scan in enumerate(scans) if scan.scored()), 0)

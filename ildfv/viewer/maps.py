@@ -36,7 +36,7 @@ KINDS = {
 UNITS = {
     "contributions": "score per cm²",
     "cam": "activation × gradient per cm²",
-    "occlusion": "score",  # the mean over the squares that cover a pixel, which does not depend on its area
+    "occlusion": "score",  # the mean over the squares that cover a pixel, which does not depend on the area of a pixel
 }
 
 
@@ -57,7 +57,7 @@ class Quantiser:
         self._sample.append(np.abs(plane[::SAMPLE, ::SAMPLE]).ravel())
 
     def finish(self) -> tuple[float, list[bytes]]:
-        """The value at `LEVELS`, and the map of each slice as compressed int8."""
+        """The value that is quantised to `LEVELS`, and the map of each slice as compressed int8."""
         scale = float(np.percentile(np.concatenate(self._sample), CLIP))
         for z, (stored, peak) in enumerate(zip(self._slices, self._peaks, strict=True)):
             values = np.frombuffer(zlib.decompress(stored), np.int16) * np.float32(peak / 32767)
@@ -67,7 +67,7 @@ class Quantiser:
 
 
 class MapFile:
-    """The maps of one pattern, written by `ildfv predict`. They are read when the first slice is requested.
+    """The maps of one pattern, written by `ildfv predict`. The first call of `describe` or `read` reads the file.
 
     path: <pattern>-<kind>.nii.gz. pattern: index of the pattern. shape: slices, rows, columns of the scan. pixel: side
     of a pixel of the scan, mm. head: the head whose score the map explains, "" if unknown.
@@ -81,13 +81,13 @@ class MapFile:
         self._lock = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
-        """The grid of the maps and the value drawn in full colour. InputError: the file is missing or damaged."""
+        """The grid of the maps and the value drawn in full colour. InputError: as `slices_of`."""
         self._load()
         rows, columns = self._grid
         return {"rows": rows, "columns": columns, "step": self.step, "scale": self._scale}
 
     def read(self, z: int) -> np.ndarray:
-        """The map of slice z, int8. InputError: the file is missing or damaged."""
+        """The map of slice z, int8. InputError: as `slices_of`."""
         self._load()
         return np.frombuffer(zlib.decompress(self._slices[z]), np.int8).reshape(self._grid)
 
@@ -123,8 +123,9 @@ class MapFile:
 def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (z, slice z (rows, columns)) of a float32 volume that `inference.outputs.write_map` wrote.
 
-    Slices are counted from the feet and come in the order of the file, which has the axes of the scan's file. shape:
-    slices, rows, columns. InputError: the volume has another shape, or the file is damaged.
+    Slices are counted from the feet and come in the order of the file. shape: slices, rows, columns.
+
+    InputError: the file is missing, damaged or scaled, or its axes, shape, data type or values are invalid.
     """
     import nibabel
 
@@ -134,12 +135,16 @@ def slices_of(path: Path, shape: tuple[int, int, int]) -> Iterator[tuple[int, np
             image: Any = nibabel.load(path)
             found, kind, offset = image.shape, image.header.get_data_dtype(), int(image.dataobj.offset)
         order, flips, grid = _canonical(path, image)
-        scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
+        slope, intercept = image.dataobj.slope, image.dataobj.inter
         check(
-            grid.shape == shape and kind == np.float32 and not scaled,
+            grid.shape == shape and kind == np.float32,
             f"{path.name} must be float32 with {counted(m, 'slice')} of {rows} × {columns} pixels, as "
             f"`ildfv predict` writes it, got {kind} with "
             f"{counted(grid.shape[0], 'slice')} of {grid.shape[1]} × {grid.shape[2]} pixels",
+        )
+        check(
+            (slope, intercept) == (1.0, 0.0),
+            f"{path.name} must not be scaled, got slope {slope:g} and intercept {intercept:g}",
         )
         every = range(m - 1, -1, -1) if 0 in flips else range(m)
         parts = [[z] for z in every] if order[0] == LAST else [list(range(m))]

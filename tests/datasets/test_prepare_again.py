@@ -154,7 +154,7 @@ def test_a_damaged_part_of_a_refused_scan_is_removed_and_counted(tmp_path, files
     paths[3].unlink()
     (removed,) = run(tmp_path).removed
     assert (removed.series, removed.slices) == (name, 6)
-    assert "its part was corrupt" in removed.reason
+    assert "its part was missing or corrupt" in removed.reason
     assert len(Slices(tmp_path / "out")) == 6
 
 
@@ -169,6 +169,18 @@ def test_a_duplicate_that_leaves_the_store_is_reported_and_counted(tmp_path, fil
     report = prepare(tmp_path / "more", tmp_path / "out", codes="phantom", salt=SALT)
     assert [(one.series, one.slices, one.labelled) for one in report.removed] == [(before, 6, False)]
     assert report.to_dict()["removed"][0]["slices"] == 6
+
+
+def test_a_replaced_part_that_is_then_removed_as_a_duplicate_is_reported(tmp_path, files, inline):
+    files.series(tmp_path / "scans" / "a", files.chest(), patient="P-1", series="1.2.1")
+    ((before, _),) = [(scan.series, scan.kept) for scan in run(tmp_path).prepared]
+    hu = files.chest(seed=1)
+    files.series(tmp_path / "scans" / "a", hu, patient="P-1", series="1.2.1")
+    files.series(tmp_path / "scans" / "b" / "ct", hu, patient="P-1", series="1.2.2")
+    files.nifti(tmp_path / "scans" / "b" / "labels.nii.gz", files.codes(hu))
+    report = run(tmp_path)
+    assert [left.source.name for left in report.quarantined] == ["a"]
+    assert [(one.series, one.slices) for one in report.removed] == [(before, 6)]
 
 
 def test_scans_of_another_folder_are_added(tmp_path, files, inline):

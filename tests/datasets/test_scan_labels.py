@@ -126,7 +126,7 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ("series,emphysema\n{s},1\n1.2.3,1\n", "line 3: series must name a prepared scan, got '1.2.3'$"),
         (
             "scan,emphysema\n{f},1\nscans/none,1\n",
-            "line 3: scan must name a prepared scan, got .*paths are relative to",
+            "line 3: scan must name a prepared scan, got .*paths are relative to .* or to the folder of the scans",
         ),
         (
             "patient,emphysema\n{p},1\nNobody,1\n",

@@ -107,7 +107,10 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
             "series,position,emphysema\n{s},{z},1\n{s},{z},1\n",
             "line 3: a slice must have only one row, got a second row",
         ),
-        ("series,position,emphysema\n{s},99999,1\n", "line 2: position must be the position of a slice"),
+        (
+            "series,position,emphysema\n{s},99999,1\n",
+            "line 2: position must be within .* mm of a slice, got 99999: the nearest slice is at .* mm",
+        ),
         ("series,position,emphysema\n1.2.3,{z},1\n", "line 2: series must name a prepared scan"),
         (
             "series,instance,emphysema\n{s},4711,1\n",
@@ -124,7 +127,10 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ),
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice or scan"),
-        ("file,emphysema\nmissing.dcm,1\n", "line 2: file must exist, got 'missing.dcm'; paths are relative to"),
+        (
+            "file,emphysema\nmissing.dcm,1\n",
+            "line 2: file must exist, got 'missing.dcm'; paths are relative to .* the scans",
+        ),
         (
             "series,position,emphysema pixels\n{s},{z},99999999\n",
             "line 2: the number of emphysema pixels must not exceed .*9999",

@@ -37,7 +37,7 @@ def network(monkeypatch):
     """The packages of the network are installed, and the network is `Network`."""
     module.backbone_of.cache_clear()
     monkeypatch.setattr(module, "is_installed", lambda name: True)
-    monkeypatch.setattr(module, "_single", lambda name: Filters() if name == "filters" else Network())
+    monkeypatch.setattr(module, "_single", lambda name, whole: Filters() if name == "filters" else Network())
     monkeypatch.setattr(encoder_module, "SAMPLE", 2000)
     monkeypatch.setattr(Network, "calls", 0)
     yield Network

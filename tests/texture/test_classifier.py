@@ -133,7 +133,8 @@ def test_texture_features_feed_any_encoder():
             {"X": [np.zeros((6, 30))] * 36},
             r"images\[0\] must have at least 7×7 pixels for filters at scale 1, got 6×30",
         ),
-        ({"backbone": "nothing"}, 'backbone must be auto, filters, efficientnet-lite0, timm:NAME or .*, got "nothing"'),
+        ({"backbone": "nothing"}, 'backbone must be auto, or one or several of filters, .* by \\+, got "nothing"'),
+        ({"backbone": "auto+filters"}, 'backbone must be auto, or one or several of .*, got "auto\\+filters"'),
         (
             {"backbone": "filters", "layers": "conv"},
             'layers of backbone filters must be among derivatives, patches, intensity, got "conv"',

@@ -14,6 +14,7 @@ from viewer_support import SLICES, client, make_prediction
 from ildfv.datasets.convert import read_volume
 from ildfv.datasets.discovery import discover
 from ildfv.errors import InputError
+from ildfv.viewer.maps import slices_of
 from ildfv.viewer.study import open_study
 
 pytest.importorskip("httpx")  # needed by the test client of Starlette
@@ -87,6 +88,19 @@ def test_a_damaged_map_gives_a_one_line_error_and_slices_are_shown(kind, scan, t
             assert answer.status_code == 422
             assert path.name in answer.json()["error"]
         assert one.get("api/scan/0/slice/0").status_code == 200
+
+
+def test_a_scaled_map_is_refused_with_its_slope_and_intercept(tmp_path):
+    import nibabel
+
+    image = nibabel.Nifti1Image(np.ones((4, 5, 6), np.float32), np.diag([-1, -1, 1, 1]))
+    path = tmp_path / "emphysema-contributions.nii"
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([2, 1], np.float32).tobytes()  # scl_slope, scl_inter
+    path.with_suffix(".nii.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(InputError, match=r"must not be scaled, got slope 2 and intercept 1"):
+        list(slices_of(path.with_suffix(".nii.gz"), (6, 5, 4)))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Mixtures prepared for the CUDA kernels: they are checked once, and uploaded once to each device.
 
-The uploaded parameters are a, b, c of csrc/common/mixture.h, and for tensor cores their products (screened.h).
+The uploaded parameters are the centre, a, b and c of csrc/common/mixture.h. Tensor cores also use those of
+csrc/cuda/screened.h.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Parameters(NamedTuple):
 
 
 class Products(NamedTuple):
-    """Addresses of a mixture's parameters for tensor cores on a device; close: as in `tensor_cores`."""
+    """Addresses of a mixture's parameters for tensor cores on a device. close: 1 or 0, as in `tensor_cores`."""
 
     squares: int
     products: int
@@ -44,7 +45,7 @@ NO_PRODUCTS = Products(0, 0, 0, 0, 0)
 class PreparedMixture:
     """A diagonal Gaussian mixture in read-only float64 arrays, with its parameters on the devices that have used it.
 
-    Accepted as the mixture of `ildfv.kernels.moments`, which recognises its arrays without comparing their values.
+    Can be passed as `mixture` to `ildfv.kernels.moments`, which recognises the arrays by identity.
 
     Parameters
     ----------
@@ -81,12 +82,18 @@ class PreparedMixture:
 
     @cached_property
     def within_bfloat16(self) -> bool:
-        """Whether bfloat16 cannot overflow: 1/sd² and squared distances in sd are far from the limits of float32."""
+        """Whether the parameters of `tensor_cores` are far from the limits of bfloat16, which has the range of float32.
+
+        This holds if, in each dimension, 1/sd is between 2⁻⁴⁰ and 2⁴⁰ and the mean is within 2⁴⁰ sd of the centre.
+        """
         _, scale, shift, _ = _exact(self.arrays, "float32")
         return bool(scale.min() >= 2.0**-40 and max(scale.max(), np.abs(shift).max()) <= 2.0**40)
 
     def _on(self, device: Device, real: str, make) -> tuple:
-        """make(mixture, real), with each array replaced by its address on the device. The first call uploads arrays."""
+        """make(mixture, real), with each array replaced by its address on the device.
+
+        The arrays are uploaded by the first call with the same device, `real` and `make`.
+        """
         key = (*device.key, real, make)
         found = self._uploaded.get(key)
         if found is None:
@@ -105,7 +112,7 @@ _lock = threading.Lock()
 
 
 def prepared(weights, means, variances) -> PreparedMixture:
-    """A prepared mixture with these arrays or their values: one of the last KEPT if possible, otherwise a new one."""
+    """The prepared mixture that owns these arrays; otherwise one of the last KEPT with equal values, or a new one."""
     global _recent
     ready = _alive.get(id(means))
     if ready is not None and all(a is own for a, own in zip((weights, means, variances), ready.arrays, strict=True)):
@@ -161,7 +168,10 @@ def fma(mixture: tuple, real: str) -> tuple:
 
 
 def tensor_cores(mixture: tuple, real: str) -> tuple:
-    """squares and products (k, d4), base and slack (k,) of screened.h; whether all means are close to the centre."""
+    """squares and products (k, d4), base and slack (k,) of screened.h; whether all means are close to the centre.
+
+    d4: d rounded up to a multiple of 4. A mean is close if it is within CLOSE standard deviations in each dimension.
+    """
     _, scale, shift, constant = _exact(mixture, real)
     spread = (shift**2).sum(axis=1)  # Σ b², (k,)
     base = constant - 0.5 * spread
@@ -172,7 +182,10 @@ def tensor_cores(mixture: tuple, real: str) -> tuple:
 
 
 def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
-    """a (k, d) as float32-sized words (k, d4): per four dimensions, four high parts, then four low parts."""
+    """`a` (k, d) as float32-sized words (k, d4): per four dimensions, four high parts, then four low parts.
+
+    d4: d rounded up to a multiple of 4.
+    """
     a = np.pad(a, ((0, 0), (0, -a.shape[1] % 4)))
     high = _bfloat16(a)
     low = _bfloat16(a - (high.astype(np.uint32) << 16).view(np.float32))
@@ -181,6 +194,6 @@ def _bfloat16_parts(a: np.ndarray) -> np.ndarray:
 
 
 def _bfloat16(a: np.ndarray) -> np.ndarray:
-    """The bits of a rounded to bfloat16, as uint16."""
+    """The bits of `a` rounded to bfloat16, as uint16."""
     bits = a.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
