@@ -140,6 +140,7 @@ def test_images_are_labelled_by_file_and_belong_to_the_listed_patients(study):
     assert [one["reason"][:35] for one in report["quarantined"]] == ["an image must be a readable PNG, JPEG"[:35]]
     assert report["notes"] == [
         "slices.csv has no column for reticular, emphysema: the presence is unknown",
+        "slices.csv has no known label of honeycomb: the presence is unknown",
         "rows of the label file for quarantined scans were ignored (1)",
     ]
     slices = Workspace.open(folder / "study").slices()
