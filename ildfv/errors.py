@@ -57,6 +57,10 @@ class OutOfReachError(InputError):
     """A remote store did not respond; its files may be intact."""
 
 
+class NewerVersionError(InputError):
+    """A newer version of ildfv wrote the file, which must not be replaced."""
+
+
 class LostRankError(RuntimeError):
     """Another rank of a torchrun launch has exited. torchrun also stops this rank, and may then restart all ranks."""
 
@@ -103,12 +107,13 @@ def check_number(value: Any, name: str, rule: str, holds: Callable[[float], bool
 def check_version(found: Any, current: int, name: str, older: str, faq: str = "") -> None:
     """Raises `InputError` unless `found`, the version of a file or document, is the current version.
 
-    name: the file or document. older: the end of the message for an older or missing version, after "got <version>". If
-    `found` is newer, the remedy is to update ildfv, and the file must not be deleted.
+    name: the file or document. older: the end of the message for an older or missing version, after "got <version>".
+    NewerVersionError: `found` is newer; the remedy is to update ildfv.
     """
-    newer = isinstance(found, int) and found > current
-    end = f", which a newer version of ildfv wrote: {UPDATE}" if newer else older
-    check(found == current, f"{name} must have version {current}, got {found!r}{end}", faq)
+    message = f"{name} must have version {current}, got {found!r}"
+    if isinstance(found, int) and found > current:
+        raise NewerVersionError(f"{message}, which a newer version of ildfv wrote: {UPDATE}", faq)
+    check(found == current, f"{message}{older}", faq)
 
 
 def require(module: str, *, purpose: str, install: str | None = None) -> Any:

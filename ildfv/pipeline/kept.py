@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ildfv.datasets.slice_store import Slices
-from ildfv.errors import InputError
+from ildfv.errors import InputError, NewerVersionError
 from ildfv.evaluation.documents import Results
 from ildfv.pipeline.encodings import Encoding
 from ildfv.pipeline.score import SCORED_AGAIN, read_scores
@@ -50,6 +50,8 @@ class Kept:
             if found is not None and same and (model is None or _is_model_of(model, found)):
                 self.kept.append(name)
                 return found
+        except NewerVersionError:
+            raise  # the result is not damaged
         except InputError as error:
             reason = str(error).removesuffix(f": {MEND}").removesuffix(f": {SCORED_AGAIN}")
             self.progress.note(f"the stored result {name} cannot be used, so it is computed again: {reason}")

@@ -8,6 +8,7 @@ import tomli_w
 from test_baselines import make
 from test_recipes import TINY, breathing
 
+from ildfv.errors import NewerVersionError
 from ildfv.parsing import read_toml
 from ildfv.pipeline import heads, recipes
 from ildfv.pipeline.baselines import score_baselines
@@ -138,3 +139,14 @@ def test_a_missing_result_is_computed_without_a_note(fit):
     progress = Notes()
     score_baselines(fit.root, fold=0, kept=Kept(progress))
     assert progress.found == []
+
+
+@pytest.mark.slow
+def test_a_result_of_a_newer_version_is_not_replaced(fit):
+    before, _ = fit()
+    path = next((fit.root / "results").glob("fv-*.json"))
+    write_checksummed(path, read_checksummed(path) | {"version": 99})
+    changed = sha256(path)
+    with pytest.raises(NewerVersionError, match=r"got 99, which a newer version of ildfv wrote: update ildfv"):
+        fit()
+    assert {one.name: sha256(one) for one in path.parent.iterdir()} == before | {path.name: changed}
