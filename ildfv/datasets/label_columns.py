@@ -186,8 +186,7 @@ def _keys(path: Path, names: Collection[str]) -> tuple[str, str]:
         return FILE, ""
     if not scan and not where and PATIENT in names:
         return PATIENT, ""
-    beside = f" beside the column {where[0]}" if where else ""
-    choices = SCANS if where else (*SCANS, FILE, PATIENT)
-    check(bool(scan), f"{path} must have one of the columns {', '.join(choices)}{beside}, got none")
+    choices = f"if it has the column {where[0]}" if where else f"or {FILE} or {PATIENT}"
+    check(bool(scan), f"{path} must have the column {' or '.join(SCANS)} {choices}, got none of them")
     check(len(scan) == 1, f"{path} must have the column {' or '.join(SCANS)}, got both: give {_options(scan[1:])}")
     return scan[0], where[0] if where else ""

@@ -140,8 +140,8 @@ def assign_scan_labels(
     """
     check(
         not labels.has_counts,
-        f"{labels.path} must have no column of pixel counts, because rows name scans, not slices: add a column "
-        "position or instance beside series or scan, or give 0, 1 or nothing for each pattern",
+        f"{labels.path} must have no column of pixel counts, because rows name scans, not slices: name "
+        "slices in a further column, position or instance, or give 0, 1 or nothing for each pattern",
     )
     found, refused = ScanLabels(), 0
     lines: dict[str, int] = {}

@@ -1,5 +1,7 @@
-"""The kernels for maps of any array library: `moments` on the CPU (C++) or an NVIDIA GPU (CUDA), wherever the maps are
-stored, and `fisher_vectors` on the CPU.
+"""The kernels, for maps of any array library.
+
+`moments` runs on the device that holds the maps: the CPU (C++) or an NVIDIA GPU (CUDA). `fisher_vectors` runs on the
+CPU.
 """
 
 from __future__ import annotations

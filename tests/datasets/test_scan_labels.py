@@ -138,7 +138,7 @@ def test_labels_of_slices_replace_those_of_scans_and_the_reverse(prepared):
         ),
         (
             "patient,position,emphysema\n{p},3,1\n",
-            "the columns series, scan beside the column position, got none",
+            "must have the column series or scan if it has the column position, got none of them",
         ),
         (
             "series,emphysema pixels\n{s},700\n",

@@ -123,7 +123,7 @@ def test_missing_label_maps_are_mentioned_only_without_other_labels(prepared):
         ),
         (
             "position,emphysema\n{z},1\n",
-            "the columns series, scan beside the column position, got none",
+            "must have the column series or scan if it has the column position, got none of them",
         ),
         ("series,position\n{s},{z}\n", "must have a column for a pattern"),
         ("series,position,emphysema\n", "must label at least one slice or scan"),
