@@ -29,7 +29,7 @@ from texture_sets import ct_patches, surfaces
 
 from ildfv.estimators.pca import PCA
 from ildfv.texture import TextureEncoder
-from ildfv.texture.heads import PENALTIES, _accuracy, _solve, _splits
+from ildfv.texture.heads import PENALTIES, held_out_accuracy, inner_splits, solved
 
 FILTERS = ("derivatives", "patches", "intensity")
 NETWORK = ("_blocks.2", "_blocks.4", "_blocks.10")
@@ -83,8 +83,8 @@ def candidates(
     scale = np.sqrt((x**2).sum(axis=1).mean())
     x, new = x / scale, new / scale
     for kind in [kind for kind in kinds if kind != "lda"]:
-        shares = [_accuracy(x, y[train], inner, kind, penalty) for penalty in PENALTIES[kind]]
-        coef, intercept = _solve(x, y[train], kind, PENALTIES[kind][int(np.argmax(shares))])
+        shares = [held_out_accuracy(x, y[train], inner, kind, penalty) for penalty in PENALTIES[kind]]
+        coef, intercept = solved(x, y[train], kind, PENALTIES[kind][int(np.argmax(shares))])
         yield kind, max(shares), float(((new @ coef.T + intercept).argmax(axis=1) == y[test]).mean())
     if "lda" not in kinds:
         return
@@ -119,7 +119,7 @@ def main() -> None:
         outer, nested = defaultdict(list), defaultdict(list)
         for split, (train, test) in enumerate(splits_of(name, labels, groups, given.seed)[: given.splits]):
             own = None if groups is None else np.asarray(groups)[train]
-            inner = _splits(y[train], own, 0)
+            inner = inner_splits(y[train], own, 0)
             tried = {}
             for k in given.components:
                 found = encoded(given.vectors / f"{name}-{given.seed}-k{k}-{split}.npz", images, train, k, given.memory)

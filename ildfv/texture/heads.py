@@ -66,16 +66,17 @@ def fit_head(vectors: np.ndarray, labels: np.ndarray, groups: np.ndarray | None,
     candidates = [(one, penalty) for one in kinds for penalty in PENALTIES[one]]
     best, accuracy = candidates[1], None
     with threadpool_limits(1):
-        splits = _splits(labels, groups, seed)
+        splits = inner_splits(labels, groups, seed)
         if splits and len(candidates) > 1:
-            found = [_accuracy(x, labels, splits, *candidate) for candidate in candidates]
+            found = [held_out_accuracy(x, labels, splits, *candidate) for candidate in candidates]
             best, accuracy = candidates[int(np.argmax(found))], float(max(found))
-        coef, intercept = _solve(x, labels, *best)
+        coef, intercept = solved(x, labels, *best)
     mean, components, coef = (np.array(a, order="C") for a in (pca.mean_, pca.components_, coef / scale))
     return Head(mean, components, coef, intercept, best[0], best[1], accuracy)
 
 
-def _splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:
+def inner_splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:
+    """(indices for the fit, held-out indices) of each split, by group if there are groups; [] if none is possible."""
     counts = np.bincount(labels)
     fewest, largest = int(counts[counts > 0].min()), int(counts.max())
     if groups is not None:
@@ -93,18 +94,19 @@ def _splits(labels: np.ndarray, groups: np.ndarray | None, seed: int) -> list:
     return list(splitter.split(labels, labels))
 
 
-def _accuracy(x: np.ndarray, labels: np.ndarray, splits: list, kind: str, penalty: float) -> float:
+def held_out_accuracy(x: np.ndarray, labels: np.ndarray, splits: list, kind: str, penalty: float) -> float:
+    """The share of all held-out images that are classified correctly."""
     right = 0
     total = 0
     for fit, rest in splits:
         known, relabelled = np.unique(labels[fit], return_inverse=True)
-        coef, intercept = _solve(x[fit], relabelled, kind, penalty)
+        coef, intercept = solved(x[fit], relabelled, kind, penalty)
         right += int((known[(x[rest] @ coef.T + intercept).argmax(axis=1)] == labels[rest]).sum())
         total += len(rest)
     return right / total
 
 
-def _solve(x: np.ndarray, labels: np.ndarray, kind: str, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+def solved(x: np.ndarray, labels: np.ndarray, kind: str, penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (C, p) and intercepts (C,) of scores."""
     if kind == "regression":
         y = np.eye(labels.max() + 1)[labels]
